@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: MIT
+ * A plan: an int8 network lowered for the device, as one little-endian blob that is uploaded, stored in
+ * flash or linked into a product. The writer is hil_nas/deploy/plan.py; the two change together.
+ *
+ *   [struct plan_header][struct plan_op x op_count][constants, each 16-byte aligned]
+ *
+ * Offsets named `..._data` count from the start of the blob, all other offsets from the start of the arena.
+ * Nothing in a plan is trusted: plan_check() refuses offsets, shapes and sizes that do not fit before
+ * anything runs.
+ */
+#ifndef HIL_PLAN_H
+#define HIL_PLAN_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define PLAN_MAGIC 0x4E4C5048u /* "HPLN" */
+#define PLAN_VERSION 1u
+#define PLAN_MAX_OPS 256u
+#define PLAN_ALIGNMENT 16u
+
+enum plan_kind {
+    PLAN_CONV = 1,
+    PLAN_DEPTHWISE = 2,
+    PLAN_FULLY_CONNECTED = 3,
+    PLAN_AVERAGE_POOL = 4,
+    PLAN_MAX_POOL = 5,
+    PLAN_ADD = 6,
+    PLAN_CONCATENATION = 7,
+    PLAN_PAD = 8,
+    PLAN_SOFTMAX = 9,
+};
+
+struct plan_header {           /* 64 bytes */
+    uint32_t magic;
+    uint16_t version;
+    uint16_t header_bytes;     /* sizeof(struct plan_header) */
+    uint32_t total_bytes;      /* of the whole blob */
+    uint32_t crc32;            /* IEEE 802.3 (zlib) over everything behind the header */
+    uint32_t op_count;
+    uint32_t arena_bytes;      /* activations and scratch, planned; a multiple of 16 */
+    uint32_t input_offset;
+    uint32_t input_bytes;
+    uint32_t output_offset;
+    uint32_t output_bytes;
+    float input_scale;
+    int32_t input_zero_point;
+    float output_scale;
+    int32_t output_zero_point;
+    uint32_t reserved[2];      /* 0 */
+};
+
+struct plan_op {               /* 128 bytes; a field that a kind does not use is 0 */
+    uint16_t kind;             /* enum plan_kind */
+    uint16_t input_count;      /* 1; ADD 2; CONCATENATION: entries of the table at `weights_data` */
+    uint32_t input[2];         /* arena offsets */
+    uint32_t output;           /* arena offset */
+    uint32_t scratch;          /* arena offset of what the CMSIS-NN kernel asks for */
+    uint32_t scratch_bytes;
+    uint16_t in_h, in_w, in_c;
+    uint16_t out_h, out_w, out_c; /* DEPTHWISE: out_c = in_c * depth multiplier */
+    uint16_t kernel_h, kernel_w;
+    uint16_t stride_h, stride_w;
+    uint16_t dilation_h, dilation_w;
+    uint16_t pad_top, pad_left;   /* rows and columns before the map; those after follow from the shapes */
+    int32_t input_offset[2];   /* added to an input value: minus its zero point. PAD: [0] is the pad value */
+    int32_t output_offset;     /* the output's zero point */
+    int32_t activation_min, activation_max;
+    uint32_t weights_data;     /* CONV: OHWI, DEPTHWISE: HWC, FULLY_CONNECTED: OI (I = in_h*in_w*in_c).
+                                  CONCATENATION: input_count pairs {u32 arena offset, u32 bytes per outer step} */
+    uint32_t bias_data;        /* int32 per output channel, 0 where there is none */
+    uint32_t multipliers_data; /* int32 per output channel (CONV, DEPTHWISE), CMSIS-NN's convention */
+    uint32_t shifts_data;      /* int32 per output channel (CONV, DEPTHWISE), CMSIS-NN's convention */
+    int32_t input_multiplier[2], input_shift[2]; /* ADD: per input. SOFTMAX: [0] is the beta multiplier and shift */
+    int32_t output_multiplier, output_shift;     /* FULLY_CONNECTED, ADD */
+    int32_t left_shift;        /* ADD: 20. SOFTMAX: diff_min */
+    uint32_t reserved[3];      /* 0 */
+};
+
+_Static_assert(sizeof(struct plan_header) == 64, "plan_header is 64 bytes");
+_Static_assert(sizeof(struct plan_op) == 128, "plan_op is 128 bytes");
+
+/* CONCATENATION has been reduced to copying: in_h outer steps, each taking its entry's bytes from every
+ * input in turn; in_w * in_c is unused and out_h * out_w * out_c is the size of the output.
+ * FULLY_CONNECTED with per-channel weights is written by the lowering as a 1x1 CONV. RESHAPE is no op:
+ * both names are one buffer. */
+
+#endif

@@ -1,0 +1,50 @@
+"""Sizes and times as people write them: `256k`, `1.5M`, `50ms`, `0.1s`."""
+
+from __future__ import annotations
+
+import re
+
+from hil_nas.errors import InputError
+
+_BYTES = {"": 1, "k": 1024, "ki": 1024, "m": 1024**2, "mi": 1024**2}
+_SECONDS = {"us": 1e-6, "ms": 1e-3, "s": 1.0}
+_NUMBER = re.compile(r"^\s*(\d+(?:\.\d+)?)\s*([a-z]*)\s*$")
+
+
+def parse_bytes(text: str) -> int:
+    """`256k`, `256KiB`, `2M` or `4096` as bytes; k and M are 1024 and 1024**2.
+
+    Raises:
+        InputError: for anything else, zero included.
+    """
+    match = _NUMBER.match(text.lower())
+    unit = match.group(2).removesuffix("b") if match else ""
+    if match is None or unit not in _BYTES or float(match.group(1)) <= 0:
+        raise InputError(f"'{text}' is not a size", hint="write bytes, or like 256k or 2M")
+    return int(float(match.group(1)) * _BYTES[unit])
+
+
+def parse_seconds(text: str) -> float:
+    """`50ms`, `0.1s` or `800us` as seconds; the unit is required.
+
+    Raises:
+        InputError: for anything else, zero included.
+    """
+    match = _NUMBER.match(text.lower())
+    if match is None or match.group(2) not in _SECONDS or float(match.group(1)) <= 0:
+        raise InputError(f"'{text}' is not a time", hint="write it with its unit, like 50ms or 0.1s")
+    return float(match.group(1)) * _SECONDS[match.group(2)]
+
+
+def format_bytes(size_bytes: int) -> str:
+    """12,345 bytes as `12.1 KiB`; below 1 KiB as bytes."""
+    if size_bytes < 1024:
+        return f"{size_bytes} B"
+    if size_bytes < 1024**2:
+        return f"{size_bytes / 1024:.1f} KiB"
+    return f"{size_bytes / 1024**2:.2f} MiB"
+
+
+def format_ms(seconds: float) -> str:
+    """0.0123 s as `12.3 ms`."""
+    return f"{seconds * 1e3:.1f} ms"

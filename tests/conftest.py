@@ -1,0 +1,62 @@
+"""Shared by all tests: one thread for torch, paths of the tree, and real data where it lies beside the project."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
+
+ROOT = Path(__file__).resolve().parent.parent
+BOARDS = ROOT / "boards"
+BUILD = ROOT / "build"
+SHARED_DATA = ROOT.parent / "shared" / "data"
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _one_thread() -> None:
+    try:
+        import torch
+    except ImportError:
+        return
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def boards_dir() -> Path:
+    return BOARDS
+
+
+@pytest.fixture(scope="session")
+def build_dir() -> Path:
+    return BUILD
+
+
+@pytest.fixture(scope="session")
+def cmsis_dsp_dir() -> Path:
+    folder = BUILD / "third_party" / "cmsisdsp-1.10.3"
+    if not folder.is_dir():
+        pytest.fail(f"{folder} is missing: run `make setup`")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def reference_model() -> bytes:
+    """MLPerf Tiny's kws_ref_model.tflite, which this project did not make."""
+    path = SHARED_DATA / "mlperf_tiny" / "kws_ref_model.tflite"
+    if not path.is_file():
+        pytest.skip(f"needs MLPerf Tiny's kws_ref_model.tflite at {path}")
+    return path.read_bytes()
+
+
+@pytest.fixture(scope="session")
+def speech_commands() -> Path:
+    """A folder in the layout of Speech Commands."""
+    path = SHARED_DATA / "speech_commands"
+    if not path.is_dir():
+        pytest.skip(f"needs a folder of Speech Commands at {path}")
+    return path
