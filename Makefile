@@ -1,0 +1,32 @@
+# Everything a newcomer types: `make search`, `make test`. Both set up what they need first.
+.DEFAULT_GOAL := help
+.PHONY: help setup search test lint bench clean
+
+PY := .venv/bin/python
+SEARCH := --max-ram 256k --max-latency 150ms
+
+help:
+	@echo "make search   search, train, quantise and verify a network on the virtual nucleo-l4r5 ($(SEARCH))"
+	@echo "make test     everything that CI runs: ruff, mypy, pytest"
+	@echo "make bench    speed and memory, as ratios measured in one run"
+	@echo "make setup    only the set-up that the others begin with"
+	@echo "make clean    remove build/ (firmware, host libraries, generated speech); .venv and runs/ stay"
+
+setup:
+	@.ci/setup
+
+search: setup
+	.venv/bin/hil_nas search $(SEARCH)
+
+lint: setup
+	.venv/bin/ruff check .
+	.venv/bin/mypy
+
+test: lint
+	OMP_NUM_THREADS=1 $(PY) -m pytest -q
+
+bench: setup
+	$(PY) -m tests.bench
+
+clean:
+	rm -rf build
