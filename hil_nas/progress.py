@@ -1,0 +1,30 @@
+"""How long work tells what it does; the library calls it, only `cli` draws it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Progress:
+    """One step of something long.
+
+    Attributes:
+        task: what is being done, in a few words; a new task begins with its first step.
+        done: steps done so far.
+        total: steps in all, 0 where that is not known.
+        note: figures of the moment, such as a loss.
+    """
+
+    task: str
+    done: int
+    total: int
+    note: str = ""
+
+
+Reporter = Callable[[Progress], None]
+
+
+def silent(progress: Progress) -> None:
+    """A reporter that says nothing."""

@@ -1,0 +1,178 @@
+"""The run folder: what one execution was asked, what it ran on, what it measured.
+
+    runs/<utc>-<command>-<name>/
+        config.json        the resolved configuration
+        environment.json   versions, seed, git revision, machine
+        metrics.jsonl      one JSON object per epoch or step
+        ...                what the command makes
+        result.json        schema, version, status: written last, atomically; a folder without it is incomplete
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import re
+import subprocess
+import sys
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from hil_nas.errors import RunError
+
+SCHEMA = "hil_nas.run"
+VERSION = 1
+_PACKAGES = ("hil_nas", "numpy", "torch", "tensorflow-cpu", "tflite-micro", "scikit-learn", "unicorn", "bakenn")
+
+
+class Run:
+    """A run folder that is being written."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    @classmethod
+    def create(cls, runs_dir: Path, command: str, name: str, config: dict[str, Any]) -> Run:
+        """Makes `runs/<utc>-<command>-<name>/` with its configuration and environment.
+
+        Raises:
+            RunError: where the folder cannot be made.
+        """
+        stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
+        folder = runs_dir / f"{stamp}-{command}-{re.sub(r'[^A-Za-z0-9._-]+', '-', name)}"
+        try:
+            folder.mkdir(parents=True)
+        except OSError as error:
+            raise RunError(f"cannot make {folder}: {error.strerror}", hint="name another folder with --runs") from None
+        run = cls(folder)
+        run.write_json("config.json", config)
+        run.write_json("environment.json", environment())
+        return run
+
+    @classmethod
+    def resume(cls, runs_dir: Path, command: str, config: dict[str, Any]) -> Run:
+        """The newest incomplete run of this command with exactly this configuration.
+
+        Raises:
+            RunError: where there is none; the message says how the newest incomplete one differs.
+        """
+        incomplete = [x for x in _folders(runs_dir, command) if not (x / "result.json").exists()]
+        for folder in incomplete:
+            if _read(folder / "config.json") == _plain(config):
+                return cls(folder)
+        if not incomplete:
+            raise RunError(f"no incomplete {command} run in {runs_dir}", hint="leave out --resume")
+        newest = _read(incomplete[0] / "config.json")
+        changed = [k for k in config if newest.get(k) != _plain(config)[k]]
+        raise RunError(
+            f"{incomplete[0].name} is of another configuration: "
+            + ", ".join(f"{k} was {newest.get(k)!r}, is {_plain(config)[k]!r}" for k in changed[:4]),
+            hint="give the options of that run, or leave out --resume",
+        )
+
+    def path(self, name: str) -> Path:
+        return self.folder / name
+
+    def log(self, values: dict[str, Any]) -> None:
+        """Appends one line to metrics.jsonl."""
+        with self.path("metrics.jsonl").open("a") as file:
+            file.write(json.dumps(_plain(values)) + "\n")
+
+    def metrics(self) -> list[dict[str, Any]]:
+        """The lines of metrics.jsonl; a last line cut short by a kill is left out."""
+        lines = self.path("metrics.jsonl").read_text().split("\n") if self.path("metrics.jsonl").exists() else []
+        return [json.loads(x) for x in lines[:-1]]
+
+    def write_json(self, name: str, data: Any) -> None:
+        write_atomically(self.path(name), (json.dumps(_plain(data), indent=2) + "\n").encode())
+
+    def write_bytes(self, name: str, data: bytes) -> None:
+        write_atomically(self.path(name), data)
+
+    def finish(self, status: str, result: dict[str, Any]) -> dict[str, Any]:
+        """Writes result.json, the last file of a run."""
+        whole = {"schema": SCHEMA, "version": VERSION, "status": status, **_plain(result)}
+        self.write_json("result.json", whole)
+        return whole
+
+
+def read_result(folder: Path) -> dict[str, Any]:
+    """The result of a finished run.
+
+    Raises:
+        RunError: for an incomplete run, or one of another schema or version.
+    """
+    path = folder / "result.json"
+    if not path.is_file():
+        raise RunError(f"{folder} holds no result.json, so the run is incomplete", hint="finish it with --resume")
+    result = _read(path)
+    found = (result.get("schema"), result.get("version"))
+    if found != (SCHEMA, VERSION):
+        raise RunError(f"{path} is {found[0]} version {found[1]}, expected {SCHEMA} version {VERSION}")
+    return result
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Writes beside the target and renames, so that no reader ever sees half a file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    with beside.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    beside.replace(path)
+
+
+def environment() -> dict[str, Any]:
+    """What this program runs on: versions, revision, machine."""
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "cpus": os.cpu_count(),
+        "argv": sys.argv[1:],
+        "git": _git_revision(),
+        "packages": dict(_versions(_PACKAGES)),
+    }
+
+
+def _versions(names: Iterable[str]) -> Iterable[tuple[str, str]]:
+    for name in names:
+        try:
+            yield name, metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+
+
+def _git_revision() -> str | None:
+    try:
+        done = subprocess.run(
+            ["git", "describe", "--always", "--dirty", "--abbrev=12"], capture_output=True, text=True, timeout=10
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() or None
+
+
+def _folders(runs_dir: Path, command: str) -> list[Path]:
+    """Run folders of a command, newest first."""
+    found = [x for x in runs_dir.glob(f"*-{command}-*") if (x / "config.json").is_file()]
+    return sorted(found, key=lambda x: x.name, reverse=True)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        data = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise RunError(f"{path} is damaged: {error}", hint="remove that run folder") from None
+    if not isinstance(data, dict):
+        raise RunError(f"{path} is damaged: expected an object", hint="remove that run folder")
+    return data
+
+
+def _plain(data: Any) -> Any:
+    """The data as JSON gives it back: tuples as lists, paths as text."""
+    return json.loads(json.dumps(data, default=str))
