@@ -1,0 +1,70 @@
+"""Noise made from numbers: for data sets without recordings of their own, and for synthetic speech."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from hil_nas.audio.clips import Samples
+from hil_nas.mfcc import CLIP_SAMPLES, SAMPLE_RATE_HZ
+
+Float = npt.NDArray[np.float64]
+
+_COLOURS = {"white": 0.0, "pink": 0.5, "brown": 1.0}  # the amplitude falls with frequency to this power
+_RMS = 0.05  # of full scale
+_FULL_SCALE = 32767
+
+
+def coloured(rng: np.random.Generator, samples: int, exponent: float) -> Float:
+    """Noise (samples,) of unit RMS whose amplitude spectrum falls as 1 / f**exponent above 20 Hz."""
+    spectrum = rng.normal(size=samples // 2 + 1) + 1j * rng.normal(size=samples // 2 + 1)
+    frequencies = np.maximum(np.fft.rfftfreq(samples, 1 / SAMPLE_RATE_HZ), 20.0)
+    return unit_rms(np.fft.irfft(spectrum / frequencies**exponent, samples))
+
+
+def hum(rng: np.random.Generator, samples: int) -> Float:
+    """Mains hum (samples,) of unit RMS: 50 or 60 Hz with falling harmonics, over a little white noise."""
+    time_s = np.arange(samples) / SAMPLE_RATE_HZ
+    base_hz = rng.choice([50.0, 60.0])
+    tones = [
+        rng.uniform(0.3, 1.0) / k * np.sin(2 * np.pi * (base_hz * k * time_s + rng.uniform()))
+        for k in range(1, 9)
+    ]
+    return unit_rms(np.sum(tones, axis=0) + 0.1 * rng.normal(size=samples))
+
+
+def flutter(rng: np.random.Generator, samples: int) -> Float:
+    """Pink noise (samples,) of unit RMS that swells and fades a few times a second, as wind does."""
+    points = rng.uniform(0.05, 1.0, size=2 + samples * 4 // SAMPLE_RATE_HZ)
+    envelope = np.interp(np.linspace(0, len(points) - 1, samples), np.arange(len(points)), points)
+    return unit_rms(envelope * coloured(rng, samples, 0.5))
+
+
+def generated_noise(rng: np.random.Generator, seconds: int = 30) -> list[Samples]:
+    """One recording of each sort, int16 (seconds * 16000,): white, pink, brown, hum, flutter."""
+    samples = seconds * SAMPLE_RATE_HZ
+    sorts = [coloured(rng, samples, exponent) for exponent in _COLOURS.values()]
+    sorts += [hum(rng, samples), flutter(rng, samples)]
+    return [to_int16(_RMS * x) for x in sorts]
+
+
+def silence_clips(rng: np.random.Generator, recordings: list[Samples], count: int) -> Samples:
+    """Cuts of noise recordings at many volumes, 1 % to 100 %: int16 (count, 16000)."""
+    out = np.empty((count, CLIP_SAMPLES), np.int16)
+    for row in out:
+        recording = recordings[int(rng.integers(len(recordings)))]
+        start = int(rng.integers(len(recording) - CLIP_SAMPLES + 1))
+        volume = 10 ** rng.uniform(-2, 0)
+        row[:] = np.rint(recording[start : start + CLIP_SAMPLES] * volume)
+    return out
+
+
+def unit_rms(x: Float) -> Float:
+    """The signal at an RMS of 1; digital silence stays as it is."""
+    rms = float(np.sqrt(np.mean(x**2)))
+    return x / rms if rms > 0 else x
+
+
+def to_int16(x: Float) -> Samples:
+    """-1..1 as int16, clipped."""
+    return np.clip(np.rint(x * _FULL_SCALE), -_FULL_SCALE, _FULL_SCALE).astype(np.int16)
