@@ -1,0 +1,306 @@
+/* SPDX-License-Identifier: MIT
+ * The front end; mfcc.h says what it computes. The bits are the same on every machine because only float32
+ * additions and multiplications are used, in the order written (-ffp-contract=off), and nothing of libm.
+ */
+#include "mfcc.h"
+
+#include <stdbool.h>
+#include <string.h>
+
+#include "dsp/transform_functions.h"
+
+#define LINKED(size) ((MFCC_FFT_SIZES & (size)) != 0)
+
+static const struct mfcc_header *header_of(const void *blob)
+{
+    return (const struct mfcc_header *)blob;
+}
+
+static const void *table_of(const void *blob, uint32_t offset)
+{
+    return (const uint8_t *)blob + offset;
+}
+
+/* ---- validation ---- */
+
+static uint32_t crc32_of(const uint8_t *data, size_t bytes)
+{
+    uint32_t crc = 0xFFFFFFFFu;
+    for (size_t i = 0; i < bytes; i++) {
+        crc ^= data[i];
+        for (int bit = 0; bit < 8; bit++)
+            crc = (crc >> 1) ^ (0xEDB88320u & (0u - (crc & 1u)));
+    }
+    return ~crc;
+}
+
+static bool finite_positive(float value)
+{
+    uint32_t bits;
+    memcpy(&bits, &value, sizeof bits);
+    return bits >= 0x00800000u && bits < 0x7F800000u; /* normal numbers above 0 */
+}
+
+static bool fft_linked(uint32_t fft_size)
+{
+    return fft_size >= 128 && fft_size <= MFCC_MAX_FFT && (fft_size & (fft_size - 1)) == 0 &&
+           (MFCC_FFT_SIZES & fft_size) != 0;
+}
+
+static bool shape_good(const struct mfcc_header *h)
+{
+    return h->window >= 16 && h->window <= MFCC_MAX_FFT && h->window <= h->fft_size && h->hop >= 1 &&
+           h->hop <= MFCC_MAX_SAMPLES && h->samples >= h->window && h->samples <= MFCC_MAX_SAMPLES &&
+           h->mel_bins >= 1 && h->mel_bins <= MFCC_MAX_MEL && h->coefficients >= 1 &&
+           h->coefficients <= h->mel_bins;
+}
+
+/* Whether a table of `count` entries lies inside the blob and behind the header. */
+static bool table_good(const struct mfcc_header *h, uint32_t offset, uint64_t count, uint32_t entry_bytes)
+{
+    return offset % 4 == 0 && offset >= sizeof *h && (uint64_t)offset + count * entry_bytes <= h->total_bytes;
+}
+
+/* Entries of the folded DCT: as many rows as coefficients, each as long as the fold it belongs to. */
+static uint32_t dct_entries(const struct mfcc_header *h)
+{
+    uint32_t entries = 0, length = h->mel_bins, step = 1;
+    for (; length % 2 == 0; step *= 2) {
+        length /= 2;
+        if (h->coefficients > step)
+            entries += (h->coefficients - step + 2 * step - 1) / (2 * step) * length;
+    }
+    return entries + (h->coefficients + step - 1) / step * length;
+}
+
+static bool filters_good(const struct mfcc_header *h)
+{
+    const uint32_t corners = h->mel_bins + 2;
+    if (!table_good(h, h->starts_data, corners, sizeof(uint16_t)))
+        return false;
+    const uint16_t *starts = table_of(h, h->starts_data);
+    if (starts[0] < 1 || starts[corners - 1] > h->fft_size / 2)
+        return false;
+    for (uint32_t i = 1; i < corners; i++)
+        if (starts[i] < starts[i - 1])
+            return false;
+    return table_good(h, h->weights_data, (uint64_t)starts[corners - 1] - starts[0], sizeof(float));
+}
+
+int mfcc_check(const void *blob, size_t bytes)
+{
+    const struct mfcc_header *h = header_of(blob);
+    if ((uintptr_t)blob % 4 != 0)
+        return MFCC_MISALIGNED;
+    if (bytes < sizeof *h)
+        return MFCC_TOO_SHORT;
+    if (h->magic != MFCC_MAGIC)
+        return MFCC_NOT_A_BLOB;
+    if (h->version != MFCC_VERSION || h->header_bytes != sizeof *h)
+        return MFCC_OTHER_VERSION;
+    if (h->total_bytes > bytes || h->total_bytes < sizeof *h)
+        return MFCC_TOO_SHORT;
+    if (crc32_of((const uint8_t *)blob + 16, h->total_bytes - 16) != h->crc32)
+        return MFCC_DAMAGED;
+    if (!shape_good(h) || (h->reserved[0] | h->reserved[1] | h->reserved[2]) != 0)
+        return MFCC_BAD_SHAPE;
+    if (!fft_linked(h->fft_size))
+        return MFCC_FFT_NOT_LINKED;
+    if (!finite_positive(h->inverse_scale) || !finite_positive(h->log_floor) || h->zero_point < -128 ||
+        h->zero_point > 127)
+        return MFCC_BAD_SCALE;
+    if (!table_good(h, h->window_data, h->window, sizeof(float)) || !filters_good(h) ||
+        !table_good(h, h->dct_data, dct_entries(h), sizeof(float)))
+        return MFCC_BAD_TABLE;
+    return MFCC_GOOD;
+}
+
+const char *mfcc_error(int status)
+{
+    static const char *const texts[] = {
+        "good",
+        "front end cut short",
+        "front end not aligned",
+        "not a front end",
+        "front end of another version",
+        "front end damaged: CRC-32 differs",
+        "front end of an impossible shape",
+        "front end's FFT size is not in this firmware",
+        "front end of an impossible scale",
+        "front end with a table out of bounds",
+    };
+    return status >= 0 && (size_t)status < sizeof texts / sizeof texts[0] ? texts[status] : "unknown";
+}
+
+/* ---- sizes ---- */
+
+size_t mfcc_samples(const void *blob)
+{
+    return header_of(blob)->samples;
+}
+
+size_t mfcc_frames(const void *blob)
+{
+    const struct mfcc_header *h = header_of(blob);
+    return 1 + (h->samples - h->window) / h->hop;
+}
+
+size_t mfcc_coefficients(const void *blob)
+{
+    return header_of(blob)->coefficients;
+}
+
+size_t mfcc_output_bytes(const void *blob)
+{
+    return mfcc_frames(blob) * mfcc_coefficients(blob);
+}
+
+size_t mfcc_scratch_bytes(const void *blob)
+{
+    return 2 * header_of(blob)->fft_size * sizeof(float);
+}
+
+/* ---- one frame ---- */
+
+static void transform(float *in, float *out, uint32_t fft_size)
+{
+    arm_rfft_fast_instance_f32 fft;
+    switch (fft_size) {
+#if LINKED(128)
+    case 128: arm_rfft_fast_init_128_f32(&fft); break;
+#endif
+#if LINKED(256)
+    case 256: arm_rfft_fast_init_256_f32(&fft); break;
+#endif
+#if LINKED(512)
+    case 512: arm_rfft_fast_init_512_f32(&fft); break;
+#endif
+#if LINKED(1024)
+    case 1024: arm_rfft_fast_init_1024_f32(&fft); break;
+#endif
+#if LINKED(2048)
+    case 2048: arm_rfft_fast_init_2048_f32(&fft); break;
+#endif
+    default: return; /* mfcc_check() lets no other size through */
+    }
+    arm_rfft_fast_f32(&fft, in, out, 0);
+}
+
+static void apply_window(const float *window, const int16_t *samples, float *out, uint32_t count, uint32_t padded)
+{
+    for (uint32_t i = 0; i < count; i++)
+        out[i] = (float)samples[i] * window[i];
+    for (uint32_t i = count; i < padded; i++)
+        out[i] = 0.0f;
+}
+
+/* Each bin's power goes to the filter that rises at it with the weight w, to the one that falls with 1 - w. */
+static void mel_energies(const struct mfcc_header *h, const float *spectrum, float *mel)
+{
+    const uint16_t *starts = table_of(h, h->starts_data);
+    const float *weight = table_of(h, h->weights_data);
+    for (uint32_t j = 0; j <= h->mel_bins; j++) {
+        float rising = 0.0f, all = 0.0f;
+        for (uint32_t bin = starts[j]; bin < starts[j + 1]; bin++) {
+            const float re = spectrum[2 * bin], im = spectrum[2 * bin + 1];
+            const float power = re * re + im * im;
+            all += power;
+            rising += power * *weight++;
+        }
+        if (j > 0)
+            mel[j - 1] += all - rising;
+        if (j < h->mel_bins)
+            mel[j] = rising;
+    }
+}
+
+/* ln(x) of a positive normal x = 2^e (1 + f) with 1 + f in sqrt(1/2) to sqrt(2): e ln 2 + f + f^2 q(f), where q is
+ * a minimax polynomial; the error of f + f^2 q(f) is below 3e-7. */
+static float natural_log(float x)
+{
+    int32_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    const int32_t exponent = (bits - 0x3F3504F3) >> 23; /* 0x3F3504F3: sqrt(1/2) */
+    bits -= (int32_t)((uint32_t)exponent << 23);
+    float f;
+    memcpy(&f, &bits, sizeof f);
+    f -= 1.0f;
+    float q = 0.119863868f;
+    q = q * f + -0.187617153f;
+    q = q * f + 0.204925731f;
+    q = q * f + -0.248977661f;
+    q = q * f + 0.333155453f;
+    q = q * f + -0.500014842f;
+    return (float)exponent * 0.693147182f + (f + f * f * q);
+}
+
+static float dot(const float *a, const float *b, uint32_t count)
+{
+    float sum = 0.0f;
+    for (uint32_t i = 0; i < count; i++)
+        sum += a[i] * b[i];
+    return sum;
+}
+
+/* int8 of x * inverse_scale + zero_point; halves away from zero, decided exactly: x - trunc(x) has no rounding. */
+static int8_t quantise(float x, float inverse_scale, int32_t zero_point)
+{
+    float steps = x * inverse_scale;
+    if (!(steps > -512.0f))
+        steps = -512.0f; /* NaN too */
+    if (steps > 512.0f)
+        steps = 512.0f;
+    int32_t whole = (int32_t)steps;
+    const float rest = steps - (float)whole;
+    if (rest >= 0.5f)
+        whole++;
+    if (rest <= -0.5f)
+        whole--;
+    whole += zero_point;
+    return (int8_t)(whole < -128 ? -128 : whole > 127 ? 127 : whole);
+}
+
+/* The first half of x becomes sums, the second half differences of what lies mirrored about the middle. */
+static void fold(float *x, uint32_t length)
+{
+    for (uint32_t i = 0; i < length / 2; i++) {
+        const float a = x[i], b = x[length - 1 - i];
+        x[i] = a + b;
+        x[length - 1 - i] = a - b;
+    }
+}
+
+/* DCT-II with even and odd rows apart: see folded_dct() in hil_nas/audio/tables.py. Overwrites x. */
+static void cepstrum(const struct mfcc_header *h, float *x, int8_t *out)
+{
+    const float *row = table_of(h, h->dct_data);
+    uint32_t length = h->mel_bins, step = 1;
+    for (; length % 2 == 0; step *= 2) {
+        fold(x, length);
+        length /= 2;
+        for (uint32_t k = step; k < h->coefficients; k += 2 * step, row += length)
+            out[k] = quantise(dot(row, x + length, length), h->inverse_scale, h->zero_point);
+    }
+    for (uint32_t k = 0; k < h->coefficients; k += step, row += length)
+        out[k] = quantise(dot(row, x, length), h->inverse_scale, h->zero_point);
+}
+
+void mfcc_frame(const void *blob, const int16_t *samples, void *scratch, int8_t *out)
+{
+    const struct mfcc_header *h = header_of(blob);
+    float *frame = scratch, *spectrum = frame + h->fft_size, *mel = frame;
+    apply_window(table_of(h, h->window_data), samples, frame, h->window, h->fft_size);
+    transform(frame, spectrum, h->fft_size);
+    mel_energies(h, spectrum, mel);
+    for (uint32_t i = 0; i < h->mel_bins; i++)
+        mel[i] = natural_log(mel[i] + h->log_floor);
+    cepstrum(h, mel, out);
+}
+
+void mfcc_run(const void *blob, const int16_t *samples, void *scratch, int8_t *out)
+{
+    const struct mfcc_header *h = header_of(blob);
+    const size_t frames = mfcc_frames(blob);
+    for (size_t i = 0; i < frames; i++)
+        mfcc_frame(blob, samples + i * h->hop, scratch, out + i * h->coefficients);
+}

@@ -1,0 +1,178 @@
+"""The device's front end on the host: builds boards/src/mfcc.c as a shared library and calls it."""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import os
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hil_nas.errors import BuildError, InputError, MissingToolError
+
+HOST_FLAGS = (
+    "-std=c11", "-O3", "-ffp-contract=off", "-fno-math-errno", "-fPIC", "-shared",
+    "-ffunction-sections", "-fdata-sections", "-Wl,--gc-sections", "-Wl,--no-undefined",
+)  # fmt: skip
+
+
+def cmsis_dsp_sources(boards_dir: Path, cmsis_dsp_dir: Path) -> list[Path]:
+    """The CMSIS-DSP files named in boards/src/cmsis_dsp.txt.
+
+    Raises:
+        InputError: where the list or a file that it names is missing.
+    """
+    listing = boards_dir / "src" / "cmsis_dsp.txt"
+    if not listing.is_file():
+        raise InputError(f"{listing} is missing", hint="give the project's boards folder")
+    lines = (line.split("#")[0].strip() for line in listing.read_text().splitlines())
+    sources = [cmsis_dsp_dir / line for line in lines if line]
+    missing = [str(path) for path in sources if not path.is_file()]
+    if missing:
+        raise InputError(
+            f"CMSIS-DSP lacks {missing[0]}", hint="run `make setup`, or name a CMSIS-DSP 1.10 or later"
+        )
+    return sources
+
+
+def build_host_library(boards_dir: Path, cmsis_dsp_dir: Path, build_dir: Path, compiler: str = "gcc") -> Path:
+    """Compiles the front end for this machine, unless the same sources were compiled before.
+
+    The name holds a hash of sources, flags and compiler, and the file appears whole or not at all, so processes may
+    build at the same time.
+
+    Raises:
+        MissingToolError: where the compiler is not installed.
+        BuildError: where it fails; the message holds its first error.
+        InputError: where a source is missing.
+    """
+    program = shutil.which(compiler)
+    if program is None:
+        raise MissingToolError(f"the compiler '{compiler}' was not found", hint="install it: apt install gcc")
+    sources = [boards_dir / "src" / "mfcc.c", *cmsis_dsp_sources(boards_dir, cmsis_dsp_dir)]
+    library = build_dir / f"mfcc-{_fingerprint(sources, boards_dir, program)}.so"
+    if not library.is_file():
+        build_dir.mkdir(parents=True, exist_ok=True)
+        _compile(program, sources, boards_dir, cmsis_dsp_dir, library)
+    return library
+
+
+def _fingerprint(sources: list[Path], boards_dir: Path, program: str) -> str:
+    version = subprocess.run([program, "--version"], capture_output=True, text=True, check=False).stdout
+    digest = hashlib.sha256(" ".join((version, *HOST_FLAGS)).encode())
+    for path in (*sources, boards_dir / "include" / "mfcc.h"):
+        try:
+            digest.update(path.read_bytes())
+        except OSError as error:
+            raise InputError(f"{path} cannot be read: {error.strerror}") from error
+    return digest.hexdigest()[:16]
+
+
+def _compile(program: str, sources: list[Path], boards_dir: Path, cmsis_dsp_dir: Path, library: Path) -> None:
+    includes = (boards_dir / "include", cmsis_dsp_dir / "Include", cmsis_dsp_dir / "PrivateInclude")
+    handle, name = tempfile.mkstemp(dir=library.parent, prefix=library.stem, suffix=".tmp")
+    os.close(handle)
+    command = [program, *HOST_FLAGS, "-D__GNUC_PYTHON__", *(f"-I{path}" for path in includes)]
+    try:
+        done = subprocess.run(
+            [*command, *map(str, sources), "-o", name], capture_output=True, text=True, check=False
+        )
+        if done.returncode != 0:
+            errors = [line for line in done.stderr.splitlines() if "error" in line] or ["no message"]
+            raise BuildError(f"the front end's host library did not build: {errors[0]}")
+        os.chmod(name, 0o755)
+        os.replace(name, library)
+    finally:
+        Path(name).unlink(missing_ok=True)
+
+
+class HostFrontEnd:
+    """The C front end in this process. Calls from several threads do not disturb each other and leave the GIL.
+
+    Args:
+        library: what build_host_library() returned.
+
+    Raises:
+        InputError: where the file is not that library.
+    """
+
+    def __init__(self, library: Path) -> None:
+        try:
+            self._c = ctypes.CDLL(str(library))
+            _declare(self._c)
+        except (OSError, AttributeError) as error:
+            raise InputError(
+                f"{library} is not a front-end library: {error}", hint="delete it and build it again"
+            ) from error
+
+    def shape(self, blob: bytes) -> tuple[int, int]:
+        """Frames and coefficients of one clip.
+
+        Raises:
+            InputError: where the blob is not one that mfcc.c accepts.
+        """
+        table = self._accepted(blob)
+        return self._c.mfcc_frames(table.ctypes.data), self._c.mfcc_coefficients(table.ctypes.data)
+
+    def scratch_bytes(self, blob: bytes) -> int:
+        """RAM that the front end needs beside audio, blob and output.
+
+        Raises:
+            InputError: where the blob is not one that mfcc.c accepts.
+        """
+        return int(self._c.mfcc_scratch_bytes(self._accepted(blob).ctypes.data))
+
+    def features(self, blob: bytes, clips: NDArray[np.int16]) -> NDArray[np.int8]:
+        """What a board computes: int8 (clips, frames, coefficients) of int16 (clips, samples) at 16 kHz.
+
+        Raises:
+            InputError: for a blob that mfcc.c refuses, or clips of another type or length.
+        """
+        table = self._accepted(blob)
+        address = table.ctypes.data
+        _check_clips(clips, self._c.mfcc_samples(address))
+        clips = np.ascontiguousarray(clips)
+        frames, coefficients = self._c.mfcc_frames(address), self._c.mfcc_coefficients(address)
+        out = np.empty((len(clips), frames, coefficients), np.int8)
+        scratch = _aligned(self._c.mfcc_scratch_bytes(address))
+        run, scratch_at = self._c.mfcc_run, scratch.ctypes.data
+        clip_at, out_at = clips.ctypes.data, out.ctypes.data
+        for i in range(len(clips)):
+            run(address, clip_at + i * clips.strides[0], scratch_at, out_at + i * frames * coefficients)
+        return out
+
+    def _accepted(self, blob: bytes) -> NDArray[np.uint8]:
+        table = _aligned(len(blob))
+        table[:] = np.frombuffer(blob, np.uint8)
+        status = self._c.mfcc_check(table.ctypes.data, len(blob))
+        if status != 0:
+            raise InputError(
+                f"these {len(blob)} bytes are no front end: {self._c.mfcc_error(status).decode()}"
+            )
+        return table
+
+
+def _check_clips(clips: NDArray[np.int16], samples: int) -> None:
+    if clips.dtype != np.int16 or clips.ndim != 2 or clips.shape[1] != samples:
+        raise InputError(f"clips are {clips.dtype} {clips.shape}, not int16 (clips, {samples})")
+
+
+def _aligned(size: int) -> NDArray[np.uint8]:
+    """Memory that starts at a multiple of 16."""
+    memory = np.empty(size + 16, np.uint8)
+    start = -memory.ctypes.data % 16
+    return memory[start : start + size]
+
+
+def _declare(c: ctypes.CDLL) -> None:
+    pointer, size = ctypes.c_void_p, ctypes.c_size_t
+    c.mfcc_check.argtypes, c.mfcc_check.restype = [pointer, size], ctypes.c_int
+    c.mfcc_error.argtypes, c.mfcc_error.restype = [ctypes.c_int], ctypes.c_char_p
+    for name in ("mfcc_scratch_bytes", "mfcc_samples", "mfcc_frames", "mfcc_coefficients"):
+        getattr(c, name).argtypes, getattr(c, name).restype = [pointer], size
+    c.mfcc_run.argtypes, c.mfcc_run.restype = [pointer, pointer, pointer, pointer], None

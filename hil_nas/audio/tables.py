@@ -1,0 +1,183 @@
+"""The front end's tables and the blob that holds them: one generator for the C source and for torch.
+
+Conventions are torchaudio's MFCC with `norm=None`, `mel_scale="htk"`, `log_mels=True`: periodic Hann window, power
+spectrum, triangular filters of height 1, ln(energy + 1e-6), orthonormal DCT-II. All tables are computed in float64
+and stored as float32. The blob's layout is that of boards/include/mfcc.h; the two change together.
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+import zlib
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hil_nas.errors import InputError
+from hil_nas.mfcc import CLIP_SAMPLES, SAMPLE_RATE_HZ, MfccConfig
+
+LOW_HZ = 20.0
+"""Lowest frequency of the mel filters, as in Kaldi and TensorFlow's speech_commands: below lie hum and DC offset."""
+HIGH_HZ = 8000.0
+"""Highest frequency: Nyquist, where the last filter has reached 0."""
+LOG_FLOOR = 1e-6
+"""Added to every mel energy before the logarithm, as torchaudio does."""
+
+MAGIC = b"HMFC"
+VERSION = 1
+HEADER = struct.Struct("<4sHHII 6I f i f 4I 3I")
+HEADER_BYTES = 80
+ALIGNMENT = 16
+
+
+def hann_window(samples: int) -> NDArray[np.float64]:
+    """Periodic Hann window (samples,): 0.5 - 0.5 cos(2 pi n / samples) (torch.hann_window)."""
+    return 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(samples) / samples)
+
+
+def hz_to_mel(hz: float) -> float:
+    """HTK's mel scale: 2595 log10(1 + f / 700) (Young et al., The HTK Book, eq. 5.13)."""
+    return 2595.0 * math.log10(1.0 + hz / 700.0)
+
+
+def mel_points_hz(mel_bins: int) -> NDArray[np.float64]:
+    """Corners of the filters in Hz (mel_bins + 2,), equally spaced in mel; filter m spans points m to m + 2."""
+    mels = np.linspace(hz_to_mel(LOW_HZ), hz_to_mel(HIGH_HZ), mel_bins + 2)
+    points = 700.0 * (10.0 ** (mels / 2595.0) - 1.0)
+    points[0], points[-1] = LOW_HZ, HIGH_HZ  # exact, so that the bin at Nyquist belongs to no filter
+    return points
+
+
+def mel_slopes(config: MfccConfig) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """The filters as one rising slope per interval between corners.
+
+    Between two corners the falling filter has 1 minus the weight of the rising one, so one weight per FFT bin
+    describes all triangles.
+
+    Returns:
+        starts: (mel_bins + 2,) first FFT bin at or above each corner; interval j holds bins starts[j] to
+            starts[j + 1] - 1.
+        weights: (starts[-1] - starts[0],) of each of those bins in the rising filter, number j for interval j.
+    """
+    points = mel_points_hz(config.mel_bins)
+    bins_hz = np.arange(config.fft_size // 2 + 1) * (SAMPLE_RATE_HZ / config.fft_size)
+    starts = np.searchsorted(bins_hz, points, side="left")
+    bins = np.arange(starts[0], starts[-1])
+    interval = np.searchsorted(starts, bins, side="right") - 1
+    weights = (bins_hz[bins] - points[interval]) / (points[interval + 1] - points[interval])
+    return starts, weights
+
+
+def mel_filters(config: MfccConfig) -> NDArray[np.float64]:
+    """Filters as a matrix (mel_bins, fft_size / 2 + 1): torchaudio's `melscale_fbanks(norm=None)` transposed."""
+    starts, weights = mel_slopes(config)
+    filters = np.zeros((config.mel_bins + 2, config.fft_size // 2 + 1))  # row m + 1 is filter m
+    for j in range(config.mel_bins + 1):
+        bins = slice(starts[j], starts[j + 1])
+        rising = weights[starts[j] - starts[0] : starts[j + 1] - starts[0]]
+        filters[j + 1, bins] = rising
+        filters[j, bins] = 1.0 - rising
+    return filters[1:-1]
+
+
+def dct_matrix(coefficients: int, mel_bins: int) -> NDArray[np.float64]:
+    """Orthonormal DCT-II (coefficients, mel_bins): sqrt(2/M) cos(pi k (2 n + 1) / (2 M)), row 0 over sqrt(2)."""
+    k = np.arange(coefficients)[:, None]
+    n = np.arange(mel_bins)[None, :]
+    matrix = np.cos(np.pi * k * (2 * n + 1) / (2 * mel_bins)) * math.sqrt(2.0 / mel_bins)
+    matrix[0] /= math.sqrt(2.0)
+    return matrix
+
+
+def folded_dct(coefficients: int, mel_bins: int) -> NDArray[np.float64]:
+    """The DCT's multipliers in the order in which mfcc.c takes them, (count,).
+
+    A row k of a DCT-II over n inputs is even about the middle for even k and odd for odd k. So while n is even the
+    inputs are folded into n/2 differences, which serve the odd rows, and n/2 sums, whose DCT the even rows are.
+    The differences lie backwards behind the sums, hence the reversed rows.
+    """
+    matrix = dct_matrix(coefficients, mel_bins)
+    parts, length, step = [], mel_bins, 1
+    while length % 2 == 0:
+        length //= 2
+        parts.append(matrix[step :: 2 * step, :length][:, ::-1].ravel())
+        step *= 2
+    parts.append(matrix[::step, :length].ravel())
+    return np.concatenate(parts)
+
+
+def int8_quantisation(low: float, high: float) -> tuple[float, int]:
+    """Scale and zero point with which int8 spans [low, high], widened to hold 0 as TFLite does.
+
+    Returns:
+        scale: of one int8 step, in float32's values.
+        zero_point: the int8 that stands for 0, -128 to 127.
+
+    Raises:
+        InputError: where the range is empty or not finite.
+    """
+    low, high = min(float(low), 0.0), max(float(high), 0.0)
+    if not (math.isfinite(low) and math.isfinite(high) and high > low):
+        raise InputError(
+            f"no int8 quantisation for the range {low} to {high}", hint="give a finite range, low < high"
+        )
+    scale = float(np.float32((high - low) / 255.0))
+    if scale < np.finfo(np.float32).tiny:
+        raise InputError(f"the range {low} to {high} is too narrow for an int8 scale in float32")
+    return scale, int(np.clip(round(-128.0 - low / scale), -128, 127))
+
+
+def quantise(features: NDArray[np.floating], scale: float, zero_point: int) -> NDArray[np.int8]:
+    """Float features of any shape to int8, rounding halves away from zero, as mfcc.c does it in float32."""
+    steps = np.asarray(features, np.float32) * np.float32(1.0 / scale)
+    whole = np.trunc(np.clip(steps, -512.0, 512.0))
+    rest = np.clip(steps, -512.0, 512.0) - whole
+    rounded = whole + (rest >= 0.5) - (rest <= -0.5)
+    return np.clip(rounded + zero_point, -128, 127).astype(np.int8)
+
+
+def front_end_blob(config: MfccConfig, scale: float, zero_point: int) -> bytes:
+    """The front end of `config` as mfcc.c reads it, with int8 = round(feature / scale) + zero_point.
+
+    Raises:
+        InputError: for a scale or zero point that int8 does not have, or an FFT size beyond 2048.
+    """
+    _check_quantisation(scale, zero_point)
+    starts, weights = mel_slopes(config)
+    tables = [
+        (hann_window(config.window_samples) / 32768.0).astype("<f4").tobytes(),
+        starts.astype("<u2").tobytes(),
+        weights.astype("<f4").tobytes(),
+        folded_dct(config.coefficients, config.mel_bins).astype("<f4").tobytes(),
+    ]
+    offsets, body = _lay_out(tables)
+    shape = (
+        CLIP_SAMPLES,
+        config.window_samples,
+        config.hop_samples,
+        config.fft_size,
+        config.mel_bins,
+        config.coefficients,
+    )
+    total_bytes = HEADER_BYTES + len(body)
+    fields = (*shape, 1.0 / scale, zero_point, LOG_FLOOR, *offsets, 0, 0, 0)
+    checked = HEADER.pack(MAGIC, VERSION, HEADER_BYTES, total_bytes, 0, *fields)[16:] + body
+    return struct.pack("<4sHHII", MAGIC, VERSION, HEADER_BYTES, total_bytes, zlib.crc32(checked)) + checked
+
+
+def _check_quantisation(scale: float, zero_point: int) -> None:
+    inverse = np.float32(1.0 / scale) if scale > 0.0 else np.float32(0.0)
+    if not (math.isfinite(scale) and np.isfinite(inverse) and inverse > 0.0):
+        raise InputError(f"an int8 scale of {scale} is not a positive number that float32 holds")
+    if not -128 <= zero_point <= 127:
+        raise InputError(f"an int8 zero point of {zero_point} is not in -128 to 127")
+
+
+def _lay_out(tables: list[bytes]) -> tuple[list[int], bytes]:
+    """Offsets from the start of the blob, and the tables padded to the alignment."""
+    offsets, body = [], b""
+    for table in tables:
+        offsets.append(HEADER_BYTES + len(body))
+        body += table + bytes(-len(table) % ALIGNMENT)
+    return offsets, body
