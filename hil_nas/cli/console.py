@@ -1,0 +1,95 @@
+"""What people see while a command runs: progress and one-line errors on standard error, results on standard output."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from types import TracebackType
+from typing import Any
+
+from rich.console import Console as Rich
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from hil_nas.errors import HilNasError
+from hil_nas.progress import Progress as Step
+
+
+class Console:
+    """Draws progress where a person watches, and a plain line now and then where a log does.
+
+    Args:
+        as_json: print one JSON object on standard output instead of text.
+    """
+
+    def __init__(self, *, as_json: bool) -> None:
+        self.as_json = as_json
+        self._rich = Rich(stderr=True)
+        self._progress: Progress | None = None
+        self._tasks: dict[str, Any] = {}
+        self._last_line_s = 0.0
+        self._last_task = ""
+
+    def __enter__(self) -> Console:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stop()
+
+    def step(self, step: Step) -> None:
+        """A reporter for the library's long work."""
+        if self._rich.is_terminal:
+            self._draw(step)
+        else:
+            self._log(step)
+
+    def result(self, data: dict[str, Any], text: str | Table) -> None:
+        """The outcome: JSON, or text and tables for a person."""
+        self._stop()
+        if self.as_json:
+            sys.stdout.write(json.dumps(data, default=str) + "\n")
+        else:
+            Rich().print(text)
+
+    def say(self, text: str) -> None:
+        self._rich.print(text, highlight=False)
+
+    def error(self, error: HilNasError) -> None:
+        self._stop()
+        sys.stderr.write(f"hil_nas: {error.message}\n")
+        if error.hint:
+            sys.stderr.write(f"         {error.hint}\n")
+        if self.as_json:
+            failure = {"status": "failed", "error": type(error).__name__, "message": error.message, "hint": error.hint}
+            sys.stdout.write(json.dumps(failure) + "\n")
+
+    def interrupted(self, resumable: bool) -> None:
+        self._stop()
+        hint = "; the same command with --resume goes on from the last epoch" if resumable else ""
+        sys.stderr.write(f"hil_nas: interrupted{hint}\n")
+
+    def _draw(self, step: Step) -> None:
+        if self._progress is None:
+            columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+            self._progress = Progress(*columns, TextColumn("{task.fields[note]}"), console=self._rich)
+            self._progress.start()
+        if step.task not in self._tasks:
+            self._tasks[step.task] = self._progress.add_task(step.task, total=step.total or None, note="")
+        self._progress.update(self._tasks[step.task], completed=step.done, total=step.total or None, note=step.note)
+
+    def _log(self, step: Step) -> None:
+        now = time.monotonic()
+        if step.task == self._last_task and step.done < step.total and now - self._last_line_s < 10.0:
+            return
+        self._last_task, self._last_line_s = step.task, now
+        counted = f" {step.done}/{step.total}" if step.total else ""
+        self._rich.print(f"{step.task}{counted}  {step.note}".rstrip(), highlight=False, soft_wrap=True)
+
+    def _stop(self) -> None:
+        if self._progress is not None:
+            self._progress.stop()
+            self._progress = None
+            self._tasks = {}

@@ -1,0 +1,165 @@
+"""`hil_nas`: arguments in, exit status out.
+
+0: done and every limit held. 1: a person can act on it (one line on standard error). 2: wrong usage.
+3: the model broke a limit or a bit on the board, or no network holds the limits. 130: Ctrl-C.
+Anything else that is raised is a bug of ours and keeps its traceback.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from hil_nas import units
+from hil_nas.cli import commands
+from hil_nas.cli.console import Console
+from hil_nas.config import TEN_WORDS, SearchConfig
+from hil_nas.errors import HilNasError, InfeasibleError, LimitsMissedError
+from hil_nas.mfcc import MfccConfig
+
+DEFAULTS = SearchConfig()
+OK, FAILED, MISSED, INTERRUPTED = 0, 1, 3, 130
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one command and returns the exit status."""
+    arguments = parser().parse_args(argv)
+    console = Console(as_json=arguments.json)
+    try:
+        with console:
+            return int(arguments.command(arguments, console))
+    except (InfeasibleError, LimitsMissedError) as error:
+        console.error(error)
+        return MISSED
+    except HilNasError as error:
+        console.error(error)
+        return FAILED
+    except KeyboardInterrupt:
+        console.interrupted(getattr(arguments, "resume", None) is not None)
+        return INTERRUPTED
+
+
+def parser() -> argparse.ArgumentParser:
+    top = argparse.ArgumentParser(
+        prog="hil_nas",
+        description="Finds the MFCC front end and the network that recognise your keywords best within the RAM, "
+        "flash and milliseconds you name, as measured on the board, and verifies them there.",
+        epilog="A board is written BOARD@HOST: nucleo-l4r5@virtual runs the real firmware in an emulator whose cycles "
+        "follow published silicon; nucleo-l4r5 alone is the board itself, over its serial port.",
+    )
+    subparsers = top.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    _search(subparsers)
+    _profile(subparsers)
+    _verify(subparsers)
+    return top
+
+
+def _search(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    add = _command(subparsers, "search", commands.search, "search, train, quantise and verify a network")
+    _board(add)
+    _limits(add)
+    what = add.add_argument_group("what to recognise")
+    what.add_argument(
+        "--data",
+        metavar="FOLDER",
+        help="recorded words, a folder for each as in Speech Commands (default: words spoken by espeak-ng)",
+    )
+    what.add_argument(
+        "--words", type=_words, default=TEN_WORDS, metavar="A,B,...", help="keywords (default: the ten of Speech Commands)"
+    )
+    how = add.add_argument_group("how to search")
+    how.add_argument(
+        "--mfcc",
+        type=_grid,
+        default=DEFAULTS.grid,
+        metavar="W/H/M/C,...",
+        help="MFCC configurations as window/hop/mel/coefficients (default: the paper's eight with 40 coefficients)",
+    )
+    how.add_argument("--align", choices=("conv", "pad"), default=DEFAULTS.align, help="default: %(default)s")
+    how.add_argument("--search-epochs", type=int, default=DEFAULTS.search_epochs, metavar="N", help="default: %(default)s")
+    how.add_argument("--train-epochs", type=int, default=DEFAULTS.train_epochs, metavar="N", help="default: %(default)s")
+    how.add_argument(
+        "--measure-every",
+        type=int,
+        default=DEFAULTS.measure_every,
+        metavar="N",
+        help="measure the network of the moment on the board every N epochs, 0 for the end only (default: %(default)s)",
+    )
+    how.add_argument("--seed", type=int, default=DEFAULTS.seed, metavar="N", help="default: %(default)s")
+    how.add_argument("--resume", action="store_true", help="go on with the newest unfinished search of these options")
+    add.add_argument("--name", default="kws", metavar="NAME", help="ends the run folder's name (default: %(default)s)")
+    add.add_argument("--runs", type=Path, default=Path("runs"), metavar="FOLDER", help="default: %(default)s")
+
+
+def _profile(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    add = _command(subparsers, "profile", commands.profile, "measure operators and front ends, fit the latency model")
+    _board(add)
+    add.add_argument("--networks", type=int, default=None, metavar="N", help="how many networks to measure")
+    add.add_argument(
+        "--evaluate", action="store_true", help="measure fresh networks and print how far the model is from them"
+    )
+    add.add_argument("--seed", type=int, default=0, metavar="N", help="default: %(default)s")
+
+
+def _verify(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    add = _command(subparsers, "verify", commands.verify, "run a .tflite on a board: bits, cycles, RAM, flash, limits")
+    add.add_argument("model", type=Path, metavar="MODEL.tflite")
+    _board(add)
+    _limits(add)
+    add.add_argument(
+        "--data", metavar="FOLDER", help="run its test clips through front end and network (default: seeded noise)"
+    )
+    add.add_argument("--words", type=_words, default=TEN_WORDS, metavar="A,B,...", help="keywords in --data")
+    add.add_argument("--clips", type=int, default=100, metavar="N", help="how many inputs (default: %(default)s)")
+    add.add_argument("--seed", type=int, default=0, metavar="N", help="default: %(default)s")
+
+
+def _command(subparsers, name, function, summary):  # type: ignore[no-untyped-def]
+    add = subparsers.add_parser(name, help=summary, description=summary[0].upper() + summary[1:] + ".")
+    add.set_defaults(command=function)
+    add.add_argument("--json", action="store_true", help="print one JSON object on standard output, the rest on standard error")
+    add.add_argument("--boards", type=Path, default=Path("boards"), metavar="FOLDER", help=argparse.SUPPRESS)
+    add.add_argument("--build", type=Path, default=Path("build"), metavar="FOLDER", help=argparse.SUPPRESS)
+    add.add_argument("--models", type=Path, default=Path("latency_models"), metavar="FOLDER", help=argparse.SUPPRESS)
+    return add
+
+
+def _board(add: argparse.ArgumentParser) -> None:
+    add.add_argument("--board", default=DEFAULTS.board, metavar="BOARD[@HOST]", help="default: %(default)s")
+    add.add_argument("--port", default=None, metavar="PORT", help="the board's serial port, where it is not found by itself")
+
+
+def _limits(add: argparse.ArgumentParser) -> None:
+    limits = add.add_argument_group("limits, as measured on the board")
+    limits.add_argument("--max-ram", type=_sized, metavar="SIZE", help="like 256k; all RAM in use: arena, audio, firmware, stack")
+    limits.add_argument("--max-flash", type=_sized, metavar="SIZE", help="like 512k; the firmware with network and tables")
+    limits.add_argument("--max-latency", type=_timed, metavar="TIME", help="like 100ms; front end and network, one clip")
+
+
+def _sized(text: str) -> int:
+    return _checked(units.parse_bytes, text)
+
+
+def _timed(text: str) -> float:
+    return _checked(units.parse_seconds, text)
+
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(x.strip() for x in text.split(",") if x.strip())
+
+
+def _grid(text: str) -> tuple[MfccConfig, ...]:
+    return tuple(_checked(MfccConfig.parse, x) for x in text.split(","))
+
+
+def _checked(parse, text):  # type: ignore[no-untyped-def]
+    try:
+        return parse(text)
+    except HilNasError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,56 @@
+"""What a search is asked, resolved and checked once at the edge."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+from hil_nas.budget import Budget
+from hil_nas.errors import InputError
+from hil_nas.mfcc import MfccConfig, paper_grid
+
+TEN_WORDS = ("down", "go", "left", "no", "off", "on", "right", "stop", "up", "yes")
+
+
+@dataclass(frozen=True)
+class SearchConfig:
+    """Everything that decides what a search finds.
+
+    Attributes:
+        board: `BOARD@HOST`.
+        budget: the limits.
+        words: the keywords; silence and unknown are added.
+        data: a folder of recorded words, or None for words spoken by espeak-ng.
+        grid: the MFCC configurations to choose from.
+        align: how the configurations share one supernet.
+        search_epochs, train_epochs: of the supernet, and of the derived network from scratch.
+        measure_every: measure the network that would be derived now every so many epochs; 0: only at the end.
+        clips: how many clips the final check compares on the board, bit by bit.
+    """
+
+    board: str = "nucleo-l4r5@virtual"
+    budget: Budget = field(default_factory=Budget)
+    words: tuple[str, ...] = TEN_WORDS
+    data: str | None = None
+    grid: tuple[MfccConfig, ...] = field(default_factory=paper_grid)
+    align: Literal["pad", "conv"] = "conv"
+    search_epochs: int = 20
+    train_epochs: int = 40
+    measure_every: int = 5
+    clips: int = 60
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not self.grid or len(set(self.grid)) != len(self.grid):
+            found = [str(x) for x in self.grid]
+            raise InputError(f"the grid needs different MFCC configurations, found {found}")
+        if len(self.words) < 1 or len(set(self.words)) != len(self.words):
+            raise InputError(f"the keywords must be one or more different words, found {list(self.words)}")
+        for name, least in (("search_epochs", 4), ("train_epochs", 1), ("clips", 50), ("measure_every", 0)):
+            if getattr(self, name) < least:
+                raise InputError(f"{name} is {getattr(self, name)}, expected at least {least}")
+        if self.seed < 0:
+            raise InputError(f"the seed is {self.seed}, expected 0 or more")
+
+    def to_json(self) -> dict[str, Any]:
+        return {**asdict(self), "grid": [str(x) for x in self.grid]}

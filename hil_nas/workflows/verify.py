@@ -1,0 +1,267 @@
+"""Runs a model on a board and compares it with the host, bit by bit, and with its limits.
+
+The oracle for the network's bits is TFLM's own kernels on the host; for the front end it is the same C source
+built for the host. Accuracy is counted from what the board answered.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from hil_nas.audio.front_end import HostFrontEnd
+from hil_nas.audio.tables import front_end_blob
+from hil_nas.budget import Budget
+from hil_nas.deploy.lower import lower
+from hil_nas.deploy.plan import Plan
+from hil_nas.deploy.reference import Tflm
+from hil_nas.deploy.tflite import read_mfcc, read_tflite
+from hil_nas.device.device import Device, RunCounts
+from hil_nas.errors import InputError
+from hil_nas.mfcc import MfccConfig
+from hil_nas.progress import Progress, Reporter, silent
+from hil_nas.units import format_bytes
+
+Int8 = npt.NDArray[np.int8]
+Int16 = npt.NDArray[np.int16]
+TIMED_RUNS = 5
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What a board did with a model. Cycles are medians of raw counts of the named clock.
+
+    Attributes:
+        clock: kind (silicon, modelled, instructions or host) and Hz.
+        compared: what was compared, `features and logits` or `logits`.
+        differing_bytes: int8 values that differ from the host's, over all clips.
+        front_end_cycles: None where the model carries no MFCC configuration.
+        operators: (kind, cycles) in the order they run.
+        ram, flash: lines of bytes; the sums are `ram_bytes` and `flash_bytes`.
+        missed: one sentence for each limit that does not hold.
+        accuracy: of the board's answers, over the labelled clips that were run; None without labels.
+    """
+
+    board: str
+    clock: dict[str, Any]
+    engine: str
+    build: str
+    mfcc: str | None
+    compared: str
+    clips_compared: int
+    differing_bytes: int
+    front_end_cycles: int | None
+    network_cycles: int
+    operators: tuple[tuple[str, int], ...]
+    latency_ms: float | None
+    ram: dict[str, int]
+    flash: dict[str, int]
+    limits: dict[str, Any]
+    missed: tuple[str, ...]
+    accuracy: float | None
+
+    @property
+    def ram_bytes(self) -> int:
+        return sum(self.ram.values())
+
+    @property
+    def flash_bytes(self) -> int:
+        return sum(self.flash.values())
+
+    @property
+    def bits_equal(self) -> bool:
+        return self.differing_bytes == 0
+
+    @property
+    def ok(self) -> bool:
+        return self.bits_equal and not self.missed
+
+    def to_json(self) -> dict[str, Any]:
+        derived = ("ram_bytes", "flash_bytes", "bits_equal")
+        return {**asdict(self), **{name: getattr(self, name) for name in derived}}
+
+
+class Bench:
+    """A model on a board and on the host, side by side.
+
+    Args:
+        device: an open board.
+        model: a .tflite.
+        host_front_end: the host's build of the front end's C source.
+
+    Raises:
+        UnsupportedError: for a model that cannot be lowered.
+    """
+
+    def __init__(self, device: Device, model: bytes, host_front_end: HostFrontEnd) -> None:
+        self.device = device
+        self.plan: Plan = lower(read_tflite(model))
+        self.config: MfccConfig | None = read_mfcc(model)
+        self.oracle = Tflm(model)
+        self._host = host_front_end
+        self._blob = b""
+        device.load_plan(self.plan.to_bytes(), where="flash")
+        if self.config is not None:
+            self._blob = front_end_blob(self.config, self.plan.input_scale, self.plan.input_zero_point)
+            device.load_front_end(self._blob, where="flash")
+
+    def time(self, clip: Int16 | None) -> RunCounts:
+        """Raw counts of warmed-up runs on one clip (or on random input where there is no front end)."""
+        if self.config is None or clip is None:
+            self.device.set_input(self._random_inputs(1, seed=0)[0])
+            return self.device.run("network", warmups=1, runs=TIMED_RUNS)
+        self.device.set_audio(clip)
+        return self.device.run("all", warmups=1, runs=TIMED_RUNS)
+
+    def compare_clips(self, clips: Int16, report: Reporter) -> tuple[int, Int8]:
+        """Differing int8 values over audio clips (n, 16000), and the board's answers (n, classes)."""
+        features = self._host.features(self._blob, clips)
+        logits = self.oracle.run(features[..., None])
+        differing, answers = 0, []
+        for index, clip in enumerate(clips):
+            self.device.set_audio(clip)
+            self.device.run("frontend", warmups=0, runs=1)
+            differing += _differing(self.device.read("features"), features[index])
+            self.device.run("network", warmups=0, runs=1)
+            answers.append(self.device.read("output").reshape(-1))
+            differing += _differing(answers[-1], logits[index])
+            report(Progress("comparing bits on the board", index + 1, len(clips), f"{differing} differ"))
+        return differing, np.stack(answers)
+
+    def compare_inputs(self, count: int, seed: int, report: Reporter) -> int:
+        """Differing int8 logits over random int8 inputs."""
+        inputs = self._random_inputs(count, seed)
+        logits = self.oracle.run(inputs)
+        differing = 0
+        for index, values in enumerate(inputs):
+            self.device.set_input(values)
+            self.device.run("network", warmups=0, runs=1)
+            differing += _differing(self.device.read("output"), logits[index])
+            report(Progress("comparing bits on the board", index + 1, count, f"{differing} differ"))
+        return differing
+
+    def _random_inputs(self, count: int, seed: int) -> Int8:
+        shape = (count, *self.oracle.input_shape)
+        return np.random.default_rng(seed).integers(-128, 128, shape, dtype=np.int8)
+
+
+def verify(
+    device: Device,
+    model: bytes,
+    host_front_end: HostFrontEnd,
+    *,
+    budget: Budget,
+    clips: Int16 | None = None,
+    labels: npt.NDArray[np.int64] | None = None,
+    count: int = 100,
+    seed: int = 0,
+    report: Reporter = silent,
+) -> Verification:
+    """Everything that is claimed about a model on a board.
+
+    Args:
+        clips: int16 (n, 16000); needs a model with an MFCC configuration. None: seeded noise where the model
+            has a front end, random int8 inputs where not.
+        labels: (n,) of the clips.
+        count: how many random clips or inputs where no clips are given.
+
+    Raises:
+        InputError: clips for a model without a front end, or a latency limit on a clock that gives no time.
+    """
+    _check_clock(device, budget)
+    bench = Bench(device, model, host_front_end)
+    if bench.config is None and clips is not None:
+        raise InputError("the model names no MFCC configuration, so audio cannot be run through it")
+    if bench.config is not None and clips is None:
+        clips = noise(count, seed)
+    counts = bench.time(None if clips is None else clips[0])
+    accuracy = None
+    if clips is not None:
+        differing, answers = bench.compare_clips(clips, report)
+        if labels is not None:
+            accuracy = float(np.mean(answers.argmax(axis=1) == labels))
+    else:
+        differing = bench.compare_inputs(count, seed, report)
+    return _verification(bench, counts, budget, differing, count if clips is None else len(clips), accuracy)
+
+
+def noise(count: int, seed: int) -> Int16:
+    """Seeded clips (count, 16000) of noise at many levels, for bits and not for accuracy."""
+    rng = np.random.default_rng(seed)
+    levels = 10.0 ** rng.uniform(0.0, 4.2, (count, 1))
+    return np.clip(rng.normal(0.0, levels, (count, 16000)), -32768, 32767).astype(np.int16)
+
+
+def missed_limits(
+    budget: Budget, latency_ms: float | None, ram_bytes: int, flash_bytes: int
+) -> tuple[str, ...]:
+    """One sentence for each limit that the figures break."""
+    missed = []
+    if budget.max_latency_s is not None and (latency_ms is None or latency_ms > budget.max_latency_s * 1e3):
+        missed.append(f"latency is {latency_ms} ms, the limit {budget.max_latency_s * 1e3:g} ms")
+    for name, found, limit in (
+        ("RAM", ram_bytes, budget.max_ram_bytes),
+        ("flash", flash_bytes, budget.max_flash_bytes),
+    ):
+        if limit is not None and found > limit:
+            missed.append(f"{name} is {format_bytes(found)}, the limit {format_bytes(limit)}")
+    return tuple(missed)
+
+
+def latency_ms(clock_kind: str, clock_hz: int, cycles: float) -> float | None:
+    """Cycles as milliseconds, or None where the clock counts instructions."""
+    return cycles / clock_hz * 1e3 if clock_kind in ("silicon", "modelled") else None
+
+
+def _check_clock(device: Device, budget: Budget) -> None:
+    identity = device.identity
+    if budget.max_latency_s is not None and identity.clock_kind not in ("silicon", "modelled"):
+        raise InputError(
+            f"{identity.target} counts {identity.clock_kind}, so a limit in milliseconds cannot be checked there",
+            hint="use @virtual or the board itself, or leave out --max-latency",
+        )
+
+
+def _verification(
+    bench: Bench, counts: RunCounts, budget: Budget, differing: int, clips: int, accuracy: float | None
+) -> Verification:
+    identity, memory = bench.device.identity, bench.device.memory()
+    front_end = counts.front_end_median if bench.config else None
+    network = counts.network_median
+    milliseconds = latency_ms(identity.clock_kind, identity.clock_hz, (front_end or 0) + network)
+    missed = missed_limits(budget, milliseconds, sum(memory.ram.values()), sum(memory.flash.values()))
+    return Verification(
+        board=identity.target,
+        clock={"kind": identity.clock_kind, "hz": identity.clock_hz},
+        engine=identity.engine,
+        build=identity.build,
+        mfcc=str(bench.config) if bench.config else None,
+        compared="features and logits" if bench.config else "logits",
+        clips_compared=clips,
+        differing_bytes=differing,
+        front_end_cycles=front_end,
+        network_cycles=network,
+        operators=counts.operators,
+        latency_ms=milliseconds,
+        ram=dict(memory.ram),
+        flash=dict(memory.flash),
+        limits=asdict(budget),
+        missed=missed,
+        accuracy=accuracy,
+    )
+
+
+def host_library(boards_dir: Path, build_dir: Path) -> HostFrontEnd:
+    """The host's build of the front end, made where it is out of date."""
+    from hil_nas.audio.front_end import build_host_library
+    from hil_nas.device.firmware import find_third_party
+
+    return HostFrontEnd(build_host_library(boards_dir, find_third_party(build_dir).cmsis_dsp, build_dir))
+
+
+def _differing(found: Int8, expected: Int8) -> int:
+    return int(np.count_nonzero(found.reshape(-1) != expected.reshape(-1)))
