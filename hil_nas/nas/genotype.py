@@ -1,0 +1,193 @@
+"""Genotypes of the `tiny` space and the networks they stand for. No torch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Literal, get_args
+
+from hil_nas.errors import InputError
+from hil_nas.mfcc import MfccConfig
+from hil_nas.network import INPUT, Layer, Network, Pair, Shape
+
+Arrangement = Literal["channels", "plane"]
+OperationKind = Literal["skip", "pool", "pointwise", "separable", "conv"]
+
+
+@dataclass(frozen=True)
+class Operation:
+    """What one position does; `conv` is a stem's, the others the chain's."""
+
+    kind: OperationKind
+    kernel: Pair = (1, 1)
+    stride: Pair = (1, 1)
+
+    @property
+    def keeps_width(self) -> bool:
+        """Whether the channels pass through as they are."""
+        return self.kind in ("skip", "pool")
+
+    def __str__(self) -> str:
+        size = f" {self.kernel[0]}x{self.kernel[1]}" if self.kernel != (1, 1) else ""
+        stride = f" /{self.stride[0]}x{self.stride[1]}" if self.stride != (1, 1) else ""
+        return f"{self.kind}{size}{stride}"
+
+
+@dataclass(frozen=True)
+class Step:
+    """An operation and the channels it gives; of a pool they are those it reads."""
+
+    operation: Operation
+    width: int
+
+
+@dataclass(frozen=True)
+class TinyGenotype:
+    """A chosen chain, without its skips: all that decides the network but the size of the input."""
+
+    arrangement: Arrangement
+    align: Operation | None
+    stem: Step
+    chain: tuple[Step, ...]
+    classes: int
+
+    def build(self, config: MfccConfig) -> Network:
+        """The network on the features of `config`: input (frames, coefficients, 1), output (1, 1, classes).
+
+        Raises:
+            InputError: where the chain does not fit the input.
+        """
+        return _build(self, (config.frames, config.coefficients, 1))
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: Any) -> TinyGenotype:
+        """The inverse of `to_json`.
+
+        Raises:
+            InputError: for anything else.
+        """
+        try:
+            values = dict(data)
+            align = values.pop("align")
+            genotype = cls(
+                align=None if align is None else _operation(align),
+                stem=_step(values.pop("stem")),
+                chain=tuple(_step(x) for x in values.pop("chain")),
+                **values,
+            )
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise InputError(f"not a genotype of the tiny space: {error}") from None
+        if genotype.arrangement not in get_args(Arrangement) or type(genotype.classes) is not int:
+            raise InputError(f"not a genotype of the tiny space: {values}")
+        return genotype
+
+    @classmethod
+    def from_network(cls, network: Network) -> TinyGenotype:
+        """The chain that builds exactly this network.
+
+        Raises:
+            InputError: where the network is not such a chain.
+        """
+        genotype = _parse(network)
+        if genotype is None or _build(genotype, network.input_shape) != network:
+            raise InputError("the network is no chain of the tiny space")
+        return genotype
+
+
+def step_layers(step: Step, source: int) -> list[Layer]:
+    """The layers of one position, the first of them reading layer `source`."""
+    operation = step.operation
+    if operation.kind == "skip":
+        return []
+    if operation.kind == "pool":
+        return [Layer("avg_pool", (source,), kernel=operation.kernel, stride=operation.stride)]
+    if operation.kind == "conv":
+        return [Layer("conv", (source,), step.width, operation.kernel, operation.stride, relu=True)]
+    depthwise = [Layer("depthwise", (source,), kernel=operation.kernel, stride=operation.stride, relu=True)]
+    before = depthwise if operation.kind == "separable" else []
+    return [*before, Layer("conv", (source + len(before),), step.width, relu=True)]
+
+
+def align_layers(arrangement: Arrangement, align: Operation | None, shape: Shape) -> list[Layer]:
+    """What stands before the stem: frequency read as channels, and the alignment, without ReLU."""
+    layers: list[Layer] = []
+    if arrangement == "channels":
+        layers.append(Layer("reshape", (INPUT,), shape=(shape[0], 1, shape[1] * shape[2])))
+    if align is not None:
+        source = len(layers) - 1
+        kind: Literal["conv", "depthwise"] = "depthwise" if arrangement == "channels" else "conv"
+        layers.append(Layer(kind, (source,), 0 if kind == "depthwise" else 1, align.kernel, align.stride))
+    return layers
+
+
+def head_layers(shape: Shape, classes: int, source: int) -> list[Layer]:
+    """An average over the whole map and the logits."""
+    kernel = shape[:2]
+    return [
+        Layer("avg_pool", (source,), kernel=kernel, stride=kernel, padding="valid"),
+        Layer("dense", (source + 1,), classes),
+    ]
+
+
+def _build(genotype: TinyGenotype, shape: Shape) -> Network:
+    layers = align_layers(genotype.arrangement, genotype.align, shape)
+    for step in (genotype.stem, *genotype.chain):
+        layers += step_layers(step, len(layers) - 1)
+    end = Network(shape, tuple(layers)).output_shape
+    return Network(shape, (*layers, *head_layers(end, genotype.classes, len(layers) - 1)))
+
+
+def _parse(network: Network) -> TinyGenotype | None:
+    """The genotype a network would have if it were a chain; whether it is, rebuilding shows."""
+    layers, shapes = list(network.layers), list(network.shapes)
+    arrangement: Arrangement = "channels" if layers[0].kind == "reshape" else "plane"
+    start = 1 if arrangement == "channels" else 0
+    align = None
+    if start < len(layers) and not layers[start].relu and layers[start].kind in ("conv", "depthwise"):
+        align = Operation("conv", layers[start].kernel, layers[start].stride)
+        start += 1
+    steps = list(_parse_steps(layers[start:-2], shapes[start:-2]))
+    if not steps or layers[-1].kind != "dense":
+        return None
+    first = Step(Operation("conv", steps[0].operation.kernel, steps[0].operation.stride), steps[0].width)
+    return TinyGenotype(arrangement, align, first, tuple(steps[1:]), layers[-1].out_channels)
+
+
+def _parse_steps(layers: Sequence[Layer], shapes: Sequence[Shape]) -> Iterator[Step]:
+    pending: Layer | None = None
+    for layer, shape in zip(layers, shapes, strict=True):
+        if layer.kind == "depthwise":
+            pending = layer
+            continue
+        if layer.kind == "avg_pool":
+            yield Step(Operation("pool", layer.kernel, layer.stride), shape[2])
+        elif pending is not None:
+            yield Step(Operation("separable", pending.kernel, pending.stride), shape[2])
+        else:
+            kind: OperationKind = "pointwise" if layer.kernel == layer.stride == (1, 1) else "conv"
+            yield Step(Operation(kind, layer.kernel, layer.stride), shape[2])
+        pending = None
+
+
+def _operation(data: Any) -> Operation:
+    values = dict(data)
+    if set(values) != {f.name for f in fields(Operation)} or values["kind"] not in get_args(OperationKind):
+        raise InputError(f"not an operation: {data!r}")
+    return Operation(values["kind"], _pair(values["kernel"]), _pair(values["stride"]))
+
+
+def _step(data: Any) -> Step:
+    values = dict(data)
+    if set(values) != {"operation", "width"} or type(values["width"]) is not int:
+        raise InputError(f"not a step of a chain: {data!r}")
+    return Step(_operation(values["operation"]), values["width"])
+
+
+def _pair(data: Any) -> Pair:
+    first, second = data
+    if type(first) is not int or type(second) is not int:
+        raise InputError(f"not a pair of whole numbers: {data!r}")
+    return (first, second)
