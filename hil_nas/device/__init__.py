@@ -1,0 +1,1 @@
+"""Boards, their hosts and the wire between here and the firmware."""

@@ -1,0 +1,173 @@
+"""A board that answers, whatever host it runs on: upload, run, read, count."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import TracebackType
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from hil_nas.device import replies
+from hil_nas.device.link import Link
+from hil_nas.device.replies import (
+    ClockKind,
+    FrontEndInfo,
+    Identity,
+    MemoryUse,
+    PlanInfo,
+    RunCounts,
+    What,
+    Where,
+)
+from hil_nas.errors import InputError, LinkError, ProtocolError
+
+RUN_SILENCE_S = 60.0  # between two heartbeats lies one whole run
+MAX_RUNS = 10_000
+Slot = Literal["features", "input", "output"]
+
+
+class Device:
+    """The commands of the firmware as methods; use it as a context manager.
+
+    Args:
+        link: to the firmware.
+        host: where it runs, for `Identity`.
+        clock_kind: what its cycle counts are.
+        release: ends what the host started, called once after the link is closed.
+    """
+
+    def __init__(
+        self, link: Link, host: str, clock_kind: ClockKind, *, release: Callable[[], None] = lambda: None
+    ) -> None:
+        self._link = link
+        self._host = host
+        self._clock_kind = clock_kind
+        self._release = release
+        self._closed = False
+        self._plan: PlanInfo | None = None
+
+    def identify(self, limit_s: float | None = None) -> Identity:
+        """Who answers.
+
+        Args:
+            limit_s: how long a board that has just been started may take; None where it runs already.
+
+        Raises:
+            LinkError, ProtocolError: as for every method here.
+        """
+        records = self._link.command("hil id") if limit_s is None else self._link.resynchronise(limit_s)
+        return replies.parse_identity(records, self._host, self._clock_kind)
+
+    def load_plan(self, plan: bytes, where: Where = "flash") -> PlanInfo:
+        """Upload a plan; the board checks all of it.
+
+        Raises:
+            RefusedError: where the plan is damaged or does not fit.
+        """
+        self._plan = None
+        self._plan = replies.parse_plan(self._link.upload(f"hil load plan {where}", plan))
+        return self._plan
+
+    def load_front_end(self, tables: bytes, where: Where = "flash") -> FrontEndInfo:
+        """Upload the tables of a front end; the board checks all of them.
+
+        Raises:
+            RefusedError: where the tables are damaged or do not fit.
+        """
+        return replies.parse_front_end(self._link.upload(f"hil load frontend {where}", tables))
+
+    def set_audio(self, samples: npt.NDArray[np.int16]) -> None:
+        """Upload one clip: int16 (samples,) at 16 kHz."""
+        self._set("audio", _flat(samples, np.dtype(np.int16)).astype("<i2").tobytes())
+
+    def set_input(self, values: npt.NDArray[np.int8]) -> None:
+        """Upload the network's input: int8, of any shape with the plan's number of elements."""
+        self._set("input", _flat(values, np.dtype(np.int8)).tobytes())
+
+    def run(self, what: What, warmups: int = 1, runs: int = 5) -> RunCounts:
+        """Run the network, the front end, or audio through both ('all'), and count cycles.
+
+        Raises:
+            RefusedError: where something has not been uploaded yet.
+            ProtocolError: also for a counter that stands still or contradicts itself.
+        """
+        if not 0 <= warmups <= MAX_RUNS or not 1 <= runs <= MAX_RUNS:
+            raise InputError(f"{warmups} warm-ups and {runs} runs, expected at most {MAX_RUNS} and a run")
+        records = self._link.command(
+            f"hil run {what} {warmups} {runs}",
+            silence_s=RUN_SILENCE_S,
+            total_s=RUN_SILENCE_S * (warmups + runs + 2),
+        )
+        operators = self._plan.op_count if self._plan else None
+        return replies.parse_run(records, what, runs, operators, exact=self._clock_kind != "host")
+
+    def read(self, slot: Slot) -> npt.NDArray[np.int8]:
+        """What stands in a buffer: int8 (bytes,); features are (frames * coefficients,)."""
+        data = replies.parse_data(self._link.command(f"hil read {slot}"))
+        expected = {"input": self._plan.input_bytes, "output": self._plan.output_bytes} if self._plan else {}
+        if len(data) != expected.get(slot, len(data)):
+            raise ProtocolError(f"{len(data)} bytes of {slot} came back, the plan has {expected[slot]}")
+        return np.frombuffer(data, dtype=np.int8)
+
+    def memory(self) -> MemoryUse:
+        """Memory in use, line by line."""
+        return replies.parse_memory(self._link.command("hil memory"))
+
+    def reset(self, limit_s: float = 20.0) -> Identity:
+        """Restart the board and wait for it; what stood in RAM is gone.
+
+        Raises:
+            LinkError: where it does not come back within the limit.
+        """
+        replies.expect_nothing(self._link.command("hil reset"))
+        self._plan = None
+        return self.identify(limit_s)
+
+    def close(self) -> None:
+        """Close the link and end what the host started; more than once is allowed."""
+        if self._closed:
+            return
+        self._closed = True
+        try:
+            self._link.close()
+        finally:
+            self._release()
+
+    def __enter__(self) -> Device:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _set(self, slot: str, data: bytes) -> None:
+        stored_bytes = replies.parse_loaded(self._link.upload(f"hil load {slot} ram", data))
+        if stored_bytes != len(data):
+            raise ProtocolError(f"the board stored {stored_bytes} of {len(data)} bytes of {slot}")
+
+
+def expect_identity(found: Identity, board: str, build: str | None) -> None:
+    """Refuse another board or another image than the one that was built.
+
+    Raises:
+        LinkError: naming both.
+    """
+    if found.board != board:
+        raise LinkError(
+            f"the firmware of board '{found.board}' answers, expected '{board}'",
+            hint="attach the other board, or name this one with --board",
+        )
+    if build is not None and found.build != build:
+        raise LinkError(
+            f"build {found.build} runs on the board, expected {build}",
+            hint="flash the board with the firmware built here",
+        )
+
+
+def _flat(values: npt.NDArray[np.generic], dtype: np.dtype[np.generic]) -> npt.NDArray[np.generic]:
+    if values.dtype != dtype or values.size == 0:
+        raise InputError(f"{values.size} values of {values.dtype}, expected at least one of {dtype}")
+    return np.ascontiguousarray(values).reshape(-1)

@@ -1,0 +1,255 @@
+"""Commands and uploads over a pyserial port: always bounded in time, and usable again after any error.
+
+A command that does not end well, by an error here or by Ctrl-C, leaves the link out of step with the board.
+The next command first brings it back: silence, then `hil id` until a clean answer.
+"""
+
+from __future__ import annotations
+
+import time
+import zlib
+from collections import deque
+from collections.abc import Callable
+from types import TracebackType
+from typing import Protocol, TypeVar
+
+from serial import SerialException
+
+from hil_nas.device.protocol import (
+    MAX_CHUNK_BYTES,
+    READY,
+    LineSplitter,
+    decode_line,
+    encode_command,
+    parse_send,
+    shown,
+    verify_reply,
+)
+from hil_nas.errors import DeviceError, LinkError, ProtocolError, RefusedError
+
+SILENCE_S = 5.0
+UPLOAD_SILENCE_S = 20.0  # a store in flash is erased before the first byte is asked for
+RESYNC_S = 20.0
+_ATTEMPT_S = 3.0  # an upload left open takes what is sent as data and gives up after 2 s of silence
+_QUIET_S = 0.05
+_MAX_REPLY_LINES = 10_000
+_READ_BYTES = 4096
+T = TypeVar("T")
+
+
+class Port(Protocol):
+    """What a link needs of a pyserial port; any pyserial class has it."""
+
+    timeout: float | None
+
+    def read(self, size: int = 1, /) -> bytes: ...
+    def write(self, data: bytes, /) -> int | None: ...
+    def close(self) -> None: ...
+
+
+class Link:
+    """One command at a time over one port.
+
+    Args:
+        port: an open pyserial port.
+        alive: raises where the other end is known to have gone, for example a process that has ended.
+    """
+
+    def __init__(self, port: Port, *, alive: Callable[[], None] = lambda: None) -> None:
+        self._port = port
+        self._alive = alive
+        self._splitter = LineSplitter()
+        self._lines: deque[str] = deque()
+        self._in_step = False
+        self._closed = False
+        self._failure: LinkError | None = None
+
+    def command(self, text: str, *, silence_s: float = SILENCE_S, total_s: float = 60.0) -> list[str]:
+        """Send a `hil` command and return its verified records.
+
+        Args:
+            silence_s: how long the board may say nothing; a heartbeat counts as something.
+            total_s: how long the whole answer may take.
+
+        Raises:
+            RefusedError: where the board said no; it is ready for the next command.
+            LinkError: for silence, or a port that closed.
+            ProtocolError: for an answer that the protocol does not allow.
+        """
+        return self._guarded(lambda: self._command(text, silence_s, total_s))
+
+    def upload(self, text: str, data: bytes, *, silence_s: float = UPLOAD_SILENCE_S) -> list[str]:
+        """Send a `hil load` command, then each chunk that the board asks for.
+
+        Args:
+            text: the command without length and CRC-32 of the data, which are added.
+
+        Raises:
+            RefusedError, LinkError, ProtocolError: as for `command`.
+        """
+        command = f"{text} {len(data)} {zlib.crc32(data):08x}"
+        return self._guarded(lambda: self._upload(command, data, silence_s))
+
+    def exchange(self, text: str, *, silence_s: float = SILENCE_S, total_s: float = 60.0) -> list[str]:
+        """Send a command of MLPerf Tiny's own and return its lines before `m-ready`, as they came.
+
+        Raises:
+            LinkError: for silence, or a port that closed.
+        """
+        return self._guarded(lambda: self._exchange(f"{text}%".encode("ascii"), text, silence_s, total_s))
+
+    def resynchronise(self, limit_s: float = RESYNC_S) -> list[str]:
+        """Bring link and board into step and return the records of `hil id`.
+
+        Raises:
+            LinkError: where no clean answer came within the limit; the message holds the last thing heard.
+        """
+        self._in_step = False
+        end = time.monotonic() + limit_s
+        heard = "nothing"
+        while True:
+            try:
+                records = self._identify(min(_ATTEMPT_S, max(0.2, end - time.monotonic())))
+            except DeviceError as error:
+                if self._failure:
+                    raise self._failure from error
+                self._alive()
+                heard = error.message
+            else:
+                self._drain(end)
+                self._in_step = True
+                return records
+            if time.monotonic() >= end:
+                raise LinkError(
+                    f"no clean answer to 'hil id' within {limit_s:g} s, the last was: {heard}",
+                    hint="check cable and baud rate, reset the board; is hil_nas's firmware on it?",
+                )
+
+    def close(self) -> None:
+        """Close the port; more than once is allowed."""
+        if not self._closed:
+            self._closed = True
+            self._port.close()
+
+    def __enter__(self) -> Link:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _guarded(self, work: Callable[[], T]) -> T:
+        """Run `work` in step; after anything but success or a refusal the link is out of step."""
+        if self._closed:
+            raise LinkError("the link to the board is closed")
+        if self._failure:
+            raise self._failure
+        if not self._in_step:
+            self.resynchronise()
+        self._in_step = False
+        try:
+            result = work()
+        except RefusedError:
+            self._in_step = True
+            raise
+        self._in_step = True
+        return result
+
+    def _command(self, text: str, silence_s: float, total_s: float) -> list[str]:
+        return verify_reply(text, self._exchange(encode_command(text), text, silence_s, total_s))
+
+    def _exchange(self, data: bytes, text: str, silence_s: float, total_s: float) -> list[str]:
+        self._write(data)
+        end = time.monotonic() + total_s
+        lines: list[str] = []
+        while (line := self._line(text, silence_s, end)) != READY:
+            lines.append(line)
+            if len(lines) > _MAX_REPLY_LINES:
+                raise ProtocolError(f"more than {_MAX_REPLY_LINES} lines in answer to '{text}'")
+        return lines
+
+    def _upload(self, command: str, data: bytes, silence_s: float) -> list[str]:
+        self._write(encode_command(command))
+        end = time.monotonic() + 2 * silence_s + len(data) / 500  # even 9600 baud moves 960 bytes a second
+        lines: list[str] = []
+        sent_bytes = 0
+        while (line := self._line(command, silence_s, end)) != READY:
+            lines.append(line)
+            request = None if line.startswith("e-[") else parse_send(decode_line(command, line))
+            if request is None:
+                continue
+            left_bytes = len(data) - sent_bytes
+            if request.offset_bytes != sent_bytes or request.chunk_bytes > min(MAX_CHUNK_BYTES, left_bytes):
+                raise ProtocolError(f"{shown(line)} at byte {sent_bytes} of {len(data)} of an upload")
+            self._write(data[sent_bytes : sent_bytes + request.chunk_bytes])
+            sent_bytes += request.chunk_bytes
+        records = verify_reply(command, lines)
+        if sent_bytes != len(data):
+            raise ProtocolError(f"the board took {sent_bytes} of {len(data)} bytes and said it was done")
+        return [x for x in records if parse_send(x) is None]
+
+    def _identify(self, attempt_s: float) -> list[str]:
+        """One try: end what may stand in the board's command buffer, ask, and take the first clean answer."""
+        self._drain(time.monotonic() + attempt_s)
+        self._write(b"%")
+        end = time.monotonic() + attempt_s
+        self._write(encode_command("hil id"))
+        problem: DeviceError = LinkError("silence")
+        lines: list[str] = []
+        while True:
+            try:
+                line = self._line("hil id", attempt_s, end)
+            except LinkError:
+                raise problem from None
+            if line != READY:
+                lines.append(line)
+                continue
+            try:
+                return verify_reply("hil id", lines)
+            except DeviceError as error:
+                problem = error
+                lines.clear()
+
+    def _line(self, text: str, silence_s: float, end: float) -> str:
+        silent_at = time.monotonic() + silence_s
+        while not self._lines:
+            left_s = min(silent_at, end) - time.monotonic()
+            if left_s <= 0:
+                what = "did not finish" if silent_at > end else f"has been silent for {silence_s:g} s"
+                raise LinkError(f"the board {what} in answer to '{text}'", hint="reset the board, try again")
+            data = self._receive(min(left_s, 0.25))
+            self._lines.extend(self._splitter.feed(data))
+            if not data:
+                self._alive()
+        return self._lines.popleft()
+
+    def _drain(self, end: float) -> None:
+        """Read until nothing comes, and forget it."""
+        while self._receive(_QUIET_S) and time.monotonic() < end:
+            pass
+        self._splitter.clear()
+        self._lines.clear()
+
+    def _receive(self, wait_s: float) -> bytes:
+        """What has come, at once where there is something, else after at most `wait_s`."""
+        try:
+            self._port.timeout = wait_s
+            data = self._port.read(1)
+            if data:
+                self._port.timeout = 0
+                data += self._port.read(_READ_BYTES)
+            return bytes(data)
+        except (OSError, SerialException) as error:
+            raise self._gone(error) from error
+
+    def _write(self, data: bytes) -> None:
+        try:
+            self._port.write(data)
+        except (OSError, SerialException) as error:
+            raise self._gone(error) from error
+
+    def _gone(self, error: Exception) -> LinkError:
+        hint = "is the board still attached and powered?"
+        self._failure = LinkError(f"the port to the board failed: {error}", hint=hint)
+        return self._failure

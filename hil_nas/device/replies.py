@@ -1,0 +1,368 @@
+"""What the records of each command mean: verified texts to frozen dataclasses, without any I/O."""
+
+from __future__ import annotations
+
+import re
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+from hil_nas.device.protocol import shown
+from hil_nas.errors import ProtocolError
+
+WIRE_VERSION = 1
+Where = Literal["ram", "flash"]
+What = Literal["network", "frontend", "all"]
+ClockKind = Literal["silicon", "modelled", "instructions", "host"]
+KINDS = (
+    "conv", "depthwise", "fully_connected", "average_pool", "max_pool", "add", "concatenation", "pad",
+    "softmax",
+)  # fmt: skip
+IDENTITY_NAMES = ("board", "clock", "engine", "build", "kernels", "wire", "pool", "store", "versions")
+_NUMBER = r"(0|[1-9][0-9]{0,9})"  # one spelling per number, so that nothing damaged reads as another
+_COUNTER_LIMIT = 1 << 32
+_SLACK_SHARE, _SLACK_PER_OPERATOR_CYCLES = 0.1, 500
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What answers, and what its cycle counts are.
+
+    Attributes:
+        board: the board's folder name.
+        clock_hz: of the cycle counter; with `clock_kind` 'instructions' a count is no time.
+        clock_kind: silicon (DWT), modelled (virtual board), instructions (QEMU, Renode), host (native).
+        engine, build: what runs the network, and the id of the linked image.
+        kernels: id of the code that is measured, which an edit elsewhere in the image leaves as it is.
+        wire: version of the protocol.
+        versions: kernel libraries and compiler, separated by ';'.
+        host: where the firmware runs.
+        pool_bytes: RAM for audio, front end, plan and arena together.
+        store_bytes: flash for front end and plan.
+    """
+
+    board: str
+    clock_hz: int
+    clock_kind: ClockKind
+    engine: str
+    build: str
+    kernels: str
+    wire: int
+    versions: str
+    host: str
+    pool_bytes: int
+    store_bytes: int
+
+
+@dataclass(frozen=True)
+class PlanInfo:
+    """A plan as the board has checked it."""
+
+    op_count: int
+    arena_bytes: int
+    input_bytes: int
+    output_bytes: int
+
+
+@dataclass(frozen=True)
+class FrontEndInfo:
+    """A front end as the board has checked it; its output is int8 (frames, coefficients)."""
+
+    frames: int
+    coefficients: int
+    scratch_bytes: int
+
+
+class OperatorCycles(NamedTuple):
+    """One operator of one run with probes between operators."""
+
+    kind: str
+    cycles: int
+
+
+@dataclass(frozen=True)
+class RunCounts:
+    """Raw counts of one `run`; what did not run is empty.
+
+    Attributes:
+        front_end_cycles, network_cycles: one count per run, without probes inside.
+        operators: from one extra run, in the plan's order.
+    """
+
+    front_end_cycles: tuple[int, ...]
+    network_cycles: tuple[int, ...]
+    operators: tuple[OperatorCycles, ...]
+
+    @property
+    def front_end_median_cycles(self) -> int:
+        """The lower median, a count that was seen; 0 where the front end did not run."""
+        return statistics.median_low(self.front_end_cycles) if self.front_end_cycles else 0
+
+    @property
+    def network_median_cycles(self) -> int:
+        """The lower median, a count that was seen; 0 where the network did not run."""
+        return statistics.median_low(self.network_cycles) if self.network_cycles else 0
+
+    @property
+    def total_median_cycles(self) -> int:
+        """Front end plus network."""
+        return self.front_end_median_cycles + self.network_median_cycles
+
+
+@dataclass(frozen=True)
+class MemoryUse:
+    """Memory in use, line by line, in bytes.
+
+    Attributes:
+        stack_bytes: the deepest that the painted stack was written.
+        static_bytes: .data and .bss without the pool.
+        image_bytes: code, constants and initial data in flash.
+        front_end_tables_where, plan_where: where the uploaded blobs lie.
+    """
+
+    arena_bytes: int
+    front_end_scratch_bytes: int
+    front_end_tables_bytes: int
+    front_end_tables_where: Where
+    plan_bytes: int
+    plan_where: Where
+    audio_bytes: int
+    io_bytes: int
+    static_bytes: int
+    stack_bytes: int
+    image_bytes: int
+
+    @property
+    def ram_bytes(self) -> int:
+        """All RAM that the product needs."""
+        always = self.static_bytes + self.stack_bytes + self.arena_bytes + self.front_end_scratch_bytes
+        return always + self.audio_bytes + self.io_bytes + self._uploaded_bytes("ram")
+
+    @property
+    def flash_bytes(self) -> int:
+        """All flash that the product needs."""
+        return self.image_bytes + self._uploaded_bytes("flash")
+
+    def _uploaded_bytes(self, where: Where) -> int:
+        tables = self.front_end_tables_bytes if self.front_end_tables_where == where else 0
+        return tables + (self.plan_bytes if self.plan_where == where else 0)
+
+
+def parse_identity(records: Sequence[str], host: str, clock_kind: ClockKind) -> Identity:
+    """The records of `hil id`.
+
+    Raises:
+        ProtocolError: for missing, doubled or unknown lines, and for another version of the wire.
+    """
+    found = _by_name(records, re.compile(r"id-([a-z]+)-(.+)"))
+    _expect_names(found, IDENTITY_NAMES)
+    wire = _number(found["wire"], "wire version")
+    if wire != WIRE_VERSION:
+        raise ProtocolError(
+            f"the board speaks version {wire} of the wire, expected {WIRE_VERSION}",
+            hint="flash the firmware that belongs to this version of hil_nas",
+        )
+    return Identity(
+        board=found["board"],
+        clock_hz=_number(found["clock"], "clock"),
+        clock_kind=clock_kind,
+        engine=found["engine"],
+        build=found["build"],
+        kernels=found["kernels"],
+        wire=wire,
+        versions=found["versions"],
+        host=host,
+        pool_bytes=_number(found["pool"], "pool"),
+        store_bytes=_number(found["store"], "store"),
+    )
+
+
+def parse_plan(records: Sequence[str]) -> PlanInfo:
+    """The record of `hil load plan`.
+
+    Raises:
+        ProtocolError: where it is another one.
+    """
+    return PlanInfo(*_numbers(records, "plan", 4))
+
+
+def parse_front_end(records: Sequence[str]) -> FrontEndInfo:
+    """The record of `hil load frontend`.
+
+    Raises:
+        ProtocolError: where it is another one.
+    """
+    return FrontEndInfo(*_numbers(records, "frontend", 3))
+
+
+def parse_loaded(records: Sequence[str]) -> int:
+    """Bytes in the slot after `hil load audio` or `hil load input`.
+
+    Raises:
+        ProtocolError: where it is another record.
+    """
+    return _numbers(records, "loaded", 1)[0]
+
+
+def parse_run(records: Sequence[str], what: What, runs: int, op_count: int | None, exact: bool) -> RunCounts:
+    """The records of `hil run`.
+
+    Args:
+        op_count: operators of the loaded plan; None where it is not known.
+        exact: the counter is a clock of the board, so that the operators must add up to the total.
+
+    Raises:
+        ProtocolError: for counts missing, doubled or out of order, for a counter that stands still, and for
+            counts that contradict each other.
+    """
+    totals, rest = records[:runs], records[runs:]
+    pairs = [_run(text, index, what) for index, text in enumerate(totals)]
+    if len(pairs) != runs:
+        raise ProtocolError(f"{len(pairs)} runs came back, expected {runs}")
+    operators = tuple(_operator(text, index) for index, text in enumerate(rest))
+    expected = 0 if what == "frontend" else op_count
+    if expected is not None and len(operators) != expected:
+        raise ProtocolError(f"{len(operators)} operators came back, expected {expected}")
+    front_end = () if what == "network" else tuple(x for x, _ in pairs)
+    network = () if what == "frontend" else tuple(x for _, x in pairs)
+    if exact and what != "frontend":
+        _check_sum(network, operators)
+    return RunCounts(front_end, network, operators)
+
+
+def parse_data(records: Sequence[str]) -> bytes:
+    """The bytes of `hil read`.
+
+    Raises:
+        ProtocolError: where a piece is missing, doubled or out of order.
+    """
+    data = bytearray()
+    for text in records:
+        match = re.fullmatch(rf"data-{_NUMBER}-((?:[0-9a-f][0-9a-f]){{1,64}})", text)
+        if match is None or int(match.group(1)) != len(data):
+            raise ProtocolError(f"expected the data from byte {len(data)} on, found {shown(text)}")
+        data += bytes.fromhex(match.group(2))
+    return bytes(data)
+
+
+def parse_memory(records: Sequence[str]) -> MemoryUse:
+    """The records of `hil memory`.
+
+    Raises:
+        ProtocolError: for missing, doubled or unknown lines.
+    """
+    found = _by_name(records, re.compile(r"memory-([a-z_]+)-(.+)"))
+    plain = ("arena", "frontend_scratch", "audio", "io", "static", "stack", "image")
+    _expect_names(found, (*plain, "frontend_tables", "plan"))
+    sizes = {name: _number(found[name], name) for name in plain}
+    tables_bytes, tables_where = _placed(found["frontend_tables"])
+    plan_bytes, plan_where = _placed(found["plan"])
+    return MemoryUse(
+        arena_bytes=sizes["arena"],
+        front_end_scratch_bytes=sizes["frontend_scratch"],
+        front_end_tables_bytes=tables_bytes,
+        front_end_tables_where=tables_where,
+        plan_bytes=plan_bytes,
+        plan_where=plan_where,
+        audio_bytes=sizes["audio"],
+        io_bytes=sizes["io"],
+        static_bytes=sizes["static"],
+        stack_bytes=sizes["stack"],
+        image_bytes=sizes["image"],
+    )
+
+
+def expect_nothing(records: Sequence[str]) -> None:
+    """For commands that only end.
+
+    Raises:
+        ProtocolError: where there is a record.
+    """
+    if records:
+        raise ProtocolError(f"expected no record, found {shown(records[0])}")
+
+
+def _run(text: str, index: int, what: What) -> tuple[int, int]:
+    match = re.fullmatch(rf"run-{_NUMBER}-{_NUMBER}-{_NUMBER}", text)
+    if match is None or int(match.group(1)) != index:
+        raise ProtocolError(f"expected run {index}, found {shown(text)}")
+    front_end, network = _count(match.group(2)), _count(match.group(3))
+    ran = {"network": (False, True), "frontend": (True, False), "all": (True, True)}[what]
+    for name, count, expected in zip(("front end", "network"), (front_end, network), ran, strict=True):
+        if expected and not count:
+            raise _stands_still(f"the {name} of run {index}")
+        if count and not expected:
+            raise ProtocolError(f"run {index} counted {count} cycles of the {name}, which was not asked for")
+    return front_end, network
+
+
+def _operator(text: str, index: int) -> OperatorCycles:
+    match = re.fullmatch(rf"op-{_NUMBER}-([a-z_]+)-{_NUMBER}", text)
+    if match is None or int(match.group(1)) != index or match.group(2) not in KINDS:
+        raise ProtocolError(f"expected operator {index}, found {shown(text)}")
+    cycles = _count(match.group(3))
+    if not cycles:
+        raise _stands_still(f"operator {index}")
+    return OperatorCycles(match.group(2), cycles)
+
+
+def _check_sum(network: Sequence[int], operators: Sequence[OperatorCycles]) -> None:
+    total = sum(x.cycles for x in operators)
+    slack = _SLACK_PER_OPERATOR_CYCLES * len(operators)
+    low, high = min(network) * (1 - _SLACK_SHARE) - slack, max(network) * (1 + _SLACK_SHARE) + slack
+    if not low <= total <= high:
+        raise ProtocolError(
+            f"the operators add up to {total} cycles, the network took {min(network)} to {max(network)}",
+            hint="the cycle counter is read wrongly, or it stops while the processor sleeps",
+        )
+
+
+def _stands_still(what: str) -> ProtocolError:
+    return ProtocolError(
+        f"the cycle counter did not move during {what}",
+        hint="the board's counter is missing or not enabled (DWT CYCCNT; Renode needs a DWT in its platform)",
+    )
+
+
+def _by_name(records: Sequence[str], pattern: re.Pattern[str]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for text in records:
+        match = pattern.fullmatch(text)
+        if match is None or match.group(1) in found:
+            raise ProtocolError(f"found {shown(text)}, which is unknown or came twice")
+        found[match.group(1)] = match.group(2)
+    return found
+
+
+def _expect_names(found: dict[str, str], names: Sequence[str]) -> None:
+    missing, unknown = set(names) - set(found), set(found) - set(names)
+    if missing or unknown:
+        raise ProtocolError(f"lines missing: {sorted(missing)}, unknown: {sorted(unknown)}")
+
+
+def _placed(text: str) -> tuple[int, Where]:
+    size, _, where = text.rpartition("-")
+    for known in ("ram", "flash"):
+        if where == known:
+            return _number(size, "size"), known
+    raise ProtocolError(f"expected BYTES-ram or BYTES-flash, found {shown(text)}")
+
+
+def _numbers(records: Sequence[str], name: str, count: int) -> list[int]:
+    match = re.fullmatch(name + count * f"-{_NUMBER}", records[0]) if len(records) == 1 else None
+    if match is None:
+        raise ProtocolError(f"expected '{name}' with {count} numbers, found {shown(repr(records))}")
+    return [int(x) for x in match.groups()]
+
+
+def _number(text: str, what: str) -> int:
+    if not re.fullmatch(_NUMBER, text):
+        raise ProtocolError(f"expected a number for the {what}, found {shown(text)}")
+    return int(text)
+
+
+def _count(text: str) -> int:
+    if int(text) >= _COUNTER_LIMIT:
+        raise ProtocolError(f"a count of {text} does not fit the 32-bit counter")
+    return int(text)
