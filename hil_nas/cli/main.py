@@ -67,7 +67,11 @@ def _search(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
         help="recorded words, a folder for each as in Speech Commands (default: words spoken by espeak-ng)",
     )
     what.add_argument(
-        "--words", type=_words, default=TEN_WORDS, metavar="A,B,...", help="keywords (default: the ten of Speech Commands)"
+        "--words",
+        type=_words,
+        default=TEN_WORDS,
+        metavar="A,B,...",
+        help="keywords (default: the ten of Speech Commands)",
     )
     how = add.add_argument_group("how to search")
     how.add_argument(
@@ -78,8 +82,12 @@ def _search(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
         help="MFCC configurations as window/hop/mel/coefficients (default: the paper's eight with 40 coefficients)",
     )
     how.add_argument("--align", choices=("conv", "pad"), default=DEFAULTS.align, help="default: %(default)s")
-    how.add_argument("--search-epochs", type=int, default=DEFAULTS.search_epochs, metavar="N", help="default: %(default)s")
-    how.add_argument("--train-epochs", type=int, default=DEFAULTS.train_epochs, metavar="N", help="default: %(default)s")
+    how.add_argument(
+        "--search-epochs", type=int, default=DEFAULTS.search_epochs, metavar="N", help="default: %(default)s"
+    )
+    how.add_argument(
+        "--train-epochs", type=int, default=DEFAULTS.train_epochs, metavar="N", help="default: %(default)s"
+    )
     how.add_argument(
         "--measure-every",
         type=int,
@@ -119,7 +127,9 @@ def _verify(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
 def _command(subparsers, name, function, summary):  # type: ignore[no-untyped-def]
     add = subparsers.add_parser(name, help=summary, description=summary[0].upper() + summary[1:] + ".")
     add.set_defaults(command=function)
-    add.add_argument("--json", action="store_true", help="print one JSON object on standard output, the rest on standard error")
+    add.add_argument(
+        "--json", action="store_true", help="print one JSON object on standard output, the rest on standard error"
+    )
     add.add_argument("--boards", type=Path, default=Path("boards"), metavar="FOLDER", help=argparse.SUPPRESS)
     add.add_argument("--build", type=Path, default=Path("build"), metavar="FOLDER", help=argparse.SUPPRESS)
     add.add_argument("--models", type=Path, default=Path("latency_models"), metavar="FOLDER", help=argparse.SUPPRESS)
@@ -128,14 +138,22 @@ def _command(subparsers, name, function, summary):  # type: ignore[no-untyped-de
 
 def _board(add: argparse.ArgumentParser) -> None:
     add.add_argument("--board", default=DEFAULTS.board, metavar="BOARD[@HOST]", help="default: %(default)s")
-    add.add_argument("--port", default=None, metavar="PORT", help="the board's serial port, where it is not found by itself")
+    add.add_argument(
+        "--port", default=None, metavar="PORT", help="the board's serial port, where it is not found by itself"
+    )
 
 
 def _limits(add: argparse.ArgumentParser) -> None:
     limits = add.add_argument_group("limits, as measured on the board")
-    limits.add_argument("--max-ram", type=_sized, metavar="SIZE", help="like 256k; all RAM in use: arena, audio, firmware, stack")
-    limits.add_argument("--max-flash", type=_sized, metavar="SIZE", help="like 512k; the firmware with network and tables")
-    limits.add_argument("--max-latency", type=_timed, metavar="TIME", help="like 100ms; front end and network, one clip")
+    limits.add_argument(
+        "--max-ram", type=_sized, metavar="SIZE", help="like 256k; all RAM in use: arena, audio, firmware, stack"
+    )
+    limits.add_argument(
+        "--max-flash", type=_sized, metavar="SIZE", help="like 512k; the firmware with network and tables"
+    )
+    limits.add_argument(
+        "--max-latency", type=_timed, metavar="TIME", help="like 100ms; front end and network, one clip"
+    )
 
 
 def _sized(text: str) -> int:

@@ -12,14 +12,14 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from hil_nas.deploy.lower import lower
+from hil_nas.deploy.reference import Tflm
+from hil_nas.deploy.tflite import read_mfcc, read_tflite
 
 from hil_nas.audio.front_end import HostFrontEnd
 from hil_nas.audio.tables import front_end_blob
 from hil_nas.budget import Budget
-from hil_nas.deploy.lower import lower
 from hil_nas.deploy.plan import Plan
-from hil_nas.deploy.reference import Tflm
-from hil_nas.deploy.tflite import read_mfcc, read_tflite
 from hil_nas.device.device import Device, RunCounts
 from hil_nas.errors import InputError
 from hil_nas.mfcc import MfccConfig
@@ -196,9 +196,7 @@ def noise(count: int, seed: int) -> Int16:
     return np.clip(rng.normal(0.0, levels, (count, 16000)), -32768, 32767).astype(np.int16)
 
 
-def missed_limits(
-    budget: Budget, latency_ms: float | None, ram_bytes: int, flash_bytes: int
-) -> tuple[str, ...]:
+def missed_limits(budget: Budget, latency_ms: float | None, ram_bytes: int, flash_bytes: int) -> tuple[str, ...]:
     """One sentence for each limit that the figures break."""
     missed = []
     if budget.max_latency_s is not None and (latency_ms is None or latency_ms > budget.max_latency_s * 1e3):
@@ -257,8 +255,9 @@ def _verification(
 
 def host_library(boards_dir: Path, build_dir: Path) -> HostFrontEnd:
     """The host's build of the front end, made where it is out of date."""
-    from hil_nas.audio.front_end import build_host_library
     from hil_nas.device.firmware import find_third_party
+
+    from hil_nas.audio.front_end import build_host_library
 
     return HostFrontEnd(build_host_library(boards_dir, find_third_party(build_dir).cmsis_dsp, build_dir))
 

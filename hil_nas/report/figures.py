@@ -1,0 +1,79 @@
+"""Figures as SVG text, for pages that stand alone."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+_INK, _ACCENT = "#24292f", "#0969da"
+
+
+def lines(
+    series: Mapping[str, Sequence[float]], *, ylabel: str, xlabel: str = "epoch", limit: float | None = None
+) -> str:
+    """One line for each name over its index, as SVG; `limit` is drawn as a dashed line."""
+    figure, axes = _axes(7.0, 3.0)
+    for name, values in series.items():
+        axes.plot(range(1, len(values) + 1), values, label=name, linewidth=1.6)
+    if limit is not None:
+        axes.axhline(limit, color=_INK, linestyle="--", linewidth=1.0)
+    axes.set_xlabel(xlabel)
+    axes.set_ylabel(ylabel)
+    if len(series) > 1:
+        axes.legend(fontsize=8, frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    return _svg(figure)
+
+
+def confusion(counts: npt.NDArray[np.int64], labels: Sequence[str]) -> str:
+    """A confusion matrix (true, predicted) of counts, shaded by the share of each true class, as SVG."""
+    figure, axes = _axes(6.0, 5.4)
+    share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    axes.imshow(share, cmap="Blues", vmin=0.0, vmax=1.0)
+    for row, column in np.ndindex(*counts.shape):
+        if counts[row, column]:
+            colour = "white" if share[row, column] > 0.5 else _INK
+            axes.text(column, row, str(counts[row, column]), ha="center", va="center", fontsize=7, color=colour)
+    axes.set_xticks(range(len(labels)), labels, rotation=60, ha="right", fontsize=8)
+    axes.set_yticks(range(len(labels)), labels, fontsize=8)
+    axes.set_xlabel("answered")
+    axes.set_ylabel("spoken")
+    return _svg(figure)
+
+
+def scatter(
+    groups: Mapping[str, tuple[Sequence[float], Sequence[float]]], *, xlabel: str, ylabel: str, diagonal: bool = False
+) -> str:
+    """Points (x, y) by group on logarithmic axes where they span decades, as SVG."""
+    figure, axes = _axes(5.6, 4.2)
+    for name, (x, y) in groups.items():
+        axes.plot(x, y, ".", markersize=4, label=name, alpha=0.7)
+    if diagonal:
+        both = [v for x, y in groups.values() for v in (*x, *y)]
+        axes.plot([min(both), max(both)], [min(both), max(both)], color=_INK, linewidth=0.8)
+        axes.set_xscale("log")
+        axes.set_yscale("log")
+    axes.set_xlabel(xlabel)
+    axes.set_ylabel(ylabel)
+    axes.legend(fontsize=7, frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    return _svg(figure)
+
+
+def _axes(width: float, height: float) -> tuple[Any, Any]:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    axes = figure.add_subplot()
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.set_prop_cycle(color=[_ACCENT, "#cf222e", "#1a7f37", "#9a6700", "#8250df", "#bf3989", "#57606a", "#0a7ea4"])
+    return figure, axes
+
+
+def _svg(figure: Any) -> str:
+    text = io.StringIO()
+    figure.savefig(text, format="svg", metadata={"Date": None})
+    svg = text.getvalue()
+    return svg[svg.index("<svg") :]

@@ -1,0 +1,156 @@
+"""The page of a search: what was asked, what the board did, what was found."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from hil_nas.cost.macs import operator_macs
+from hil_nas.network import Network, Operator
+from hil_nas.report import figures
+from hil_nas.units import format_bytes
+
+_STYLE = """
+body { font: 15px/1.5 system-ui, sans-serif; color: #24292f; max-width: 62rem; margin: 2rem auto; padding: 0 1rem }
+h1 { font-size: 1.5rem; margin-bottom: 0 } h2 { font-size: 1.1rem; margin-top: 2.2rem }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums } td, th { padding: .25rem .7rem; text-align: right }
+th { font-weight: 600; border-bottom: 1px solid #d0d7de } td:first-child, th:first-child { text-align: left }
+tr:nth-child(even) td { background: #f6f8fa } .held { color: #1a7f37 } .missed { color: #cf222e; font-weight: 600 }
+.bar { display: inline-block; height: .7rem; background: #0969da; vertical-align: middle } .note { color: #57606a }
+td.left { text-align: left } svg { max-width: 100%; height: auto }
+"""
+_CLOCKS = {
+    "silicon": "cycles of the chip's own counter",
+    "modelled": "cycles of a model fitted to published silicon, on the emulated board",
+    "instructions": "executed instructions, which are no time",
+}
+
+
+def search_page(result: dict[str, Any], network: Network, history: Sequence[dict[str, Any]]) -> str:
+    """A self-contained HTML page for a finished search.
+
+    Args:
+        result: what result.json says.
+        history: the lines of metrics.jsonl, each with its `phase`.
+    """
+    clock = result["clock"]
+    body = [
+        f"<h1>{_text(result['board'])}: {_text(result['mfcc'])} and a network of {len(network.layers)} layers</h1>",
+        f"<p class=note>Counts are {_CLOCKS.get(clock['kind'], clock['kind'])}, at {clock['hz'] / 1e6:g} MHz. "
+        f"Engine {_text(result['engine'])}, firmware {_text(result['build'])}.</p>",
+        "<h2>Limits against measured</h2>",
+        _limits(result),
+        "<h2>Correctness and accuracy</h2>",
+        _accuracy(result),
+        "<h2>Memory, line by line</h2>",
+        _memory(result),
+        "<h2>The network on the board</h2>",
+        _layers(network, result["operators"], result["front_end_cycles"]),
+        *_search_figures(history, result),
+        "<h2>Confusion on the test clips (int8)</h2>",
+        figures.confusion(np.asarray(result["confusion"]), result["labels"]),
+    ]
+    return _page(f"hil_nas: {result['board']}", "\n".join(body))
+
+
+def _limits(result: dict[str, Any]) -> str:
+    measured, predicted, limits = result["measured"], result["predicted"], result["limits"]
+    rows = []
+    for key, name, show in (
+        ("latency_ms", "latency", lambda x: f"{x:.2f} ms"),
+        ("ram_bytes", "RAM", format_bytes),
+        ("flash_bytes", "flash", format_bytes),
+    ):
+        limit, found = limits[f"max_{key}"], measured[key]
+        state = "" if limit is None else "held" if found is not None and found <= limit else "missed"
+        cells = [None if x is None else show(x) for x in (limit, found, predicted[key])]
+        shown = "".join(f"<td>{x or '–'}</td>" for x in cells)
+        rows.append(f"<tr><td>{name}</td>{shown}<td class={state}>{state or 'no limit'}</td></tr>")
+    return _table(("", "limit", "measured", "predicted", ""), rows)
+
+
+def _accuracy(result: dict[str, Any]) -> str:
+    equal = "equal" if result["bits_equal"] else "NOT equal"
+    rows = [
+        f"<tr><td>int8 features and logits, board against host</td>"
+        f"<td>{equal} over {result['clips_compared']} clips</td></tr>",
+        f"<tr><td>accuracy, int8, test</td><td>{result['accuracy_int8'] * 100:.2f} %</td></tr>",
+        f"<tr><td>accuracy, float, test</td><td>{result['accuracy_float'] * 100:.2f} %</td></tr>",
+    ]
+    return _table(("", ""), rows)
+
+
+def _memory(result: dict[str, Any]) -> str:
+    rows = []
+    for kind in ("ram", "flash"):
+        for name, size in result[kind].items():
+            rows.append(
+                f"<tr><td>{_text(name)}</td><td>{kind.upper() if kind == 'ram' else kind}</td><td>{size:,}</td></tr>"
+            )
+    return _table(("", "", "bytes"), rows)
+
+
+def _layers(network: Network, operators: Sequence[Sequence[Any]], front_end_cycles: int) -> str:
+    """One row for each operator the board ran; a reshape runs nothing and has no row."""
+    run = [x for x in network.operators() if x.layer.kind != "reshape"]
+    measured = [cycles for _, cycles in operators]
+    whole = sum(measured) + front_end_cycles
+    rows = [_row("front end", "", "", "", front_end_cycles, whole)]
+    for operator, cycles in zip(run, measured, strict=True):
+        layer = operator.layer
+        shape = " × ".join(map(str, operator.output))
+        rows.append(_row(layer.kind, _geometry(operator), shape, f"{operator_macs(operator):,}", cycles, whole))
+    return _table(("operator", "kernel / stride", "output", "MACs", "cycles", "share"), rows)
+
+
+def _row(kind: str, geometry: str, shape: str, macs: str, cycles: int, whole: int) -> str:
+    share = cycles / whole
+    bar = f"<span class=bar style='width:{share * 12:.2f}rem'></span> {share * 100:.1f} %"
+    return (
+        f"<tr><td>{kind}</td><td>{geometry}</td><td>{shape}</td><td>{macs}</td><td>{cycles:,}</td>"
+        f"<td class=left>{bar}</td></tr>"
+    )
+
+
+def _geometry(operator: Operator) -> str:
+    layer = operator.layer
+    if layer.kind in ("dense", "add", "concat", "softmax"):
+        return ""
+    kernel, stride = layer.kernel, layer.stride
+    return f"{kernel[0]}×{kernel[1]} / {stride[0]}×{stride[1]}"
+
+
+def _search_figures(history: Sequence[dict[str, Any]], result: dict[str, Any]) -> list[str]:
+    search = [x for x in history if x.get("phase") == "search"]
+    train = [x for x in history if x.get("phase") == "train"]
+    parts = []
+    if search and "gammas" in search[0]:
+        gammas = {name: [x["gammas"][name] for x in search] for name in search[0]["gammas"]}
+        parts += ["<h2>Gamma: the MFCC configurations over the search</h2>", figures.lines(gammas, ylabel="gamma")]
+    if search and "expected_latency_ms" in search[0]:
+        series = {"expected": [x["expected_latency_ms"] for x in search]}
+        limit = result["limits"]["max_latency_ms"]
+        parts += ["<h2>Expected latency over the search</h2>", figures.lines(series, ylabel="ms", limit=limit)]
+    if train:
+        series = {"validation accuracy": [x["validation_accuracy"] for x in train]}
+        parts += ["<h2>Training from scratch</h2>", figures.lines(series, ylabel="accuracy")]
+    return parts
+
+
+def _table(heads: Sequence[str], rows: Sequence[str]) -> str:
+    head = "".join(f"<th>{x}</th>" for x in heads)
+    return f"<table><tr>{head}</tr>{''.join(rows)}</table>"
+
+
+def _page(title: str, body: str) -> str:
+    return (
+        f"<!doctype html><html lang=en><meta charset=utf-8><title>{_text(title)}</title>"
+        f"<style>{_STYLE}</style><body>{body}</body></html>\n"
+    )
+
+
+def _text(value: object) -> str:
+    return html.escape(str(value))
