@@ -93,10 +93,10 @@ def word_count(classes: Sequence[str]) -> int:
 def load_speech_commands(folder: Path, words: Sequence[str] | None = None, *, seed: int = 0) -> KeywordData:
     """A folder with one subfolder of clips per word, as Speech Commands is published.
 
-    Words that are not asked for become the class `unknown`, together with a folder `_unknown_`. `silence` is cut
-    from `_background_noise_` (16 kHz recordings of any length), or from generated noise where the folder has none.
-    A folder `test_set/<class>/`, as the official 12-class test set is, becomes the test split if it holds every
-    word. For the other splits see `splits.split_files`.
+    Words that are not asked for become the class `unknown`, together with a folder `_unknown_`. `silence` is
+    cut from `_background_noise_` (16 kHz recordings of any length), or from generated noise where the folder
+    has none. A folder `test_set/<class>/`, as the official 12-class test set is, becomes the test split if it
+    holds every word. For the other splits see `splits.split_files`.
 
     Args:
         folder: WAV or FLAC, 16 kHz, mono.

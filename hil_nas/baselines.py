@@ -1,0 +1,46 @@
+"""Published networks rebuilt from their shapes, to be trained with the same recipe as what a search finds."""
+
+from __future__ import annotations
+
+from hil_nas.network import INPUT, Layer, Network, Pair, Shape
+
+MLPERF_SHAPE: Shape = (49, 10, 1)  # 30 ms windows every 20 ms over one second, 10 coefficients
+
+
+def ds_cnn(input_shape: Shape = MLPERF_SHAPE, classes: int = 12) -> Network:
+    """MLPerf Tiny's keyword spotting network: a 10x4 convolution and four depthwise-separable blocks, 64 wide.
+
+    Source: mlcommons/tiny, benchmark/training/keyword_spotting/keras_model.py; its dropout is left out and its
+    softmax left to the loss.
+    """
+    layers = [Layer("conv", (INPUT,), 64, (10, 4), (2, 2), relu=True)]
+    for _ in range(4):
+        layers += _separable(len(layers) - 1, 64, (3, 3), (1, 1))
+    return _headed(input_shape, layers, classes)
+
+
+def micronet_kws_s(input_shape: Shape = MLPERF_SHAPE, classes: int = 12) -> Network:
+    """MicroNet-KWS-S: the DS-CNN form with the widths that a differentiable search found.
+
+    Source: arXiv:2010.11267, whose Table 4 gives 16.4 M operations and 53.2 KB of SRAM; this has 8.33 M
+    multiply-accumulates and its two largest tensors together 51.7 kB.
+    """
+    layers = [Layer("conv", (INPUT,), 84, (10, 4), (1, 1), relu=True)]
+    for width, stride in ((112, (2, 2)), (84, (1, 1)), (84, (1, 1)), (84, (1, 1)), (196, (1, 1))):
+        layers += _separable(len(layers) - 1, width, (3, 3), stride)
+    return _headed(input_shape, layers, classes)
+
+
+def _separable(source: int, width: int, kernel: Pair, stride: Pair) -> list[Layer]:
+    return [
+        Layer("depthwise", (source,), kernel=kernel, stride=stride, relu=True),
+        Layer("conv", (source + 1,), width, relu=True),
+    ]
+
+
+def _headed(input_shape: Shape, layers: list[Layer], classes: int) -> Network:
+    """The layers, an average over the whole map and a fully connected layer of logits."""
+    height, width, _ = Network(input_shape, tuple(layers)).output_shape
+    last = len(layers) - 1
+    pool = Layer("avg_pool", (last,), kernel=(height, width), stride=(height, width), padding="valid")
+    return Network(input_shape, (*layers, pool, Layer("dense", (last + 1,), classes)))

@@ -1,0 +1,1 @@
+"""Training networks from their descriptions: one loop and one recipe for every network."""

@@ -1,0 +1,145 @@
+"""The torch twin of a network against Keras, which did not learn its rules from us."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from hil_nas.baselines import ds_cnn, micronet_kws_s
+from hil_nas.errors import InputError
+from hil_nas.network import INPUT, Layer, Network
+from hil_nas.training.module import NetworkModule
+
+
+def random_network(rng: np.random.Generator) -> Network:
+    """Every kind of layer at random geometry, wired so that all shapes fit."""
+    shape = (int(rng.integers(9, 30)), int(rng.integers(4, 12)), int(rng.choice([1, 3])))
+
+    def pair(most: int) -> tuple[int, int]:
+        return (int(rng.integers(1, most + 1)), int(rng.integers(1, most + 1)))
+
+    padding = str(rng.choice(["same", "valid"]))
+    layers = [
+        Layer("conv", (INPUT,), 6, pair(4), pair(2), padding=padding, relu=True),
+        Layer("depthwise", (0,), kernel=pair(5), stride=pair(2), relu=bool(rng.integers(2))),
+        Layer("conv", (1,), 6, (1, 1), relu=True),
+        Layer("depthwise", (2,), kernel=pair(3), dilation=pair(2), relu=True),
+        Layer("add", (2, 3), relu=bool(rng.integers(2))),
+        Layer("avg_pool", (4,), kernel=(3, 3)),
+        Layer("max_pool", (4,), kernel=(3, 3)),
+        Layer("concat", (5, 6)),
+        Layer("conv", (7,), 4, pair(3), dilation=pair(2)),
+        Layer("max_pool", (8,), kernel=(2, 2), stride=(2, 2)),
+        Layer("avg_pool", (9,), kernel=(2, 3), stride=(1, 2)),
+    ]
+    height, width, channels = Network(shape, tuple(layers)).output_shape
+    layers.append(Layer("reshape", (10,), shape=(height, 1, width * channels)))
+    layers.append(Layer("conv", (11,), 5, (3, 1), relu=True))
+    layers.append(Layer("dense", (12,), 7, relu=True))
+    layers.append(Layer("dense", (13,), 3))
+    return Network(shape, tuple(layers))
+
+
+def trained(network: Network, seed: int) -> NetworkModule:
+    """A module whose batch norms have statistics that matter."""
+    generator = torch.Generator().manual_seed(seed)
+    module = NetworkModule(network, generator)
+    with torch.no_grad():
+        for name, value in [*module.named_parameters(), *module.named_buffers()]:
+            if "norm" in name and "num" not in name:
+                value.copy_(torch.rand(value.shape, generator=generator) + 0.5)
+    return module.eval()
+
+
+def keras_model(network: Network, folded: list[Any]) -> Any:
+    import keras
+    from keras import layers as K
+
+    inputs = keras.Input(network.input_shape)
+    outputs: list[Any] = []
+    for layer, weights in zip(network.layers, folded, strict=True):
+        x = [inputs if i == INPUT else outputs[i] for i in layer.inputs]
+        window = {"strides": layer.stride, "padding": layer.padding}
+        dilated = {**window, "dilation_rate": layer.dilation}
+        activation = "relu" if layer.relu else None
+        if layer.kind == "conv":
+            made = K.Conv2D(layer.out_channels, layer.kernel, activation=activation, **dilated)
+        elif layer.kind == "depthwise":
+            made = K.DepthwiseConv2D(layer.kernel, activation=activation, **dilated)
+        elif layer.kind == "dense":
+            x, made = [K.Flatten()(x[0])], K.Dense(layer.out_channels, activation=activation)
+        elif layer.kind == "avg_pool":
+            made = K.AveragePooling2D(layer.kernel, **window)
+        elif layer.kind == "max_pool":
+            made = K.MaxPooling2D(layer.kernel, **window)
+        elif layer.kind == "reshape":
+            made = K.Reshape(layer.shape)
+        else:
+            made = K.Concatenate() if layer.kind == "concat" else K.Add()
+        outputs.append(made(x if len(x) > 1 else x[0]))
+        if weights is not None:
+            made.set_weights(list(weights))
+        if layer.kind == "add" and layer.relu:
+            outputs[-1] = K.ReLU()(outputs[-1])
+    return keras.Model(inputs, outputs[-1])
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_folded_weights_give_in_keras_what_the_module_gives(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    network = random_network(rng)
+    module = trained(network, seed)
+    x = rng.normal(size=(5, *network.input_shape)).astype(np.float32)
+    with torch.no_grad():
+        found = module(torch.from_numpy(x)).numpy()
+    expected = keras_model(network, module.fold())(x).numpy()
+    assert np.abs(expected).max() > 1e-2
+    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4 * np.abs(expected).max())
+
+
+def test_reshape_keeps_the_order_of_nhwc() -> None:
+    network = Network((4, 3, 2), (Layer("reshape", (INPUT,), shape=(4, 1, 6)),))
+    x = torch.arange(24.0).reshape(1, 4, 3, 2)
+    assert torch.equal(NetworkModule(network)(x).reshape(4, 6), x.reshape(4, 6))
+
+
+def test_softmax_at_the_end_is_left_to_the_loss() -> None:
+    layers = (Layer("dense", (INPUT,), 3), Layer("softmax", (0,)))
+    module = NetworkModule(Network((2, 2, 1), layers), torch.Generator().manual_seed(0))
+    x = torch.randn(4, 2, 2, 1, generator=torch.Generator().manual_seed(1))
+    plain = NetworkModule(Network((2, 2, 1), layers[:1]), torch.Generator().manual_seed(0))
+    assert torch.equal(module(x), plain(x))
+
+
+def test_initial_weights_follow_the_generator() -> None:
+    def state(seed: int) -> dict[str, torch.Tensor]:
+        return NetworkModule(ds_cnn(), torch.Generator().manual_seed(seed)).state_dict()
+
+    first, again, other = state(1), state(1), state(2)
+    assert all(torch.equal(first[k], again[k]) for k in first)
+    assert not torch.equal(first["layers.0.weight"], other["layers.0.weight"])
+
+
+def test_dilated_pool_is_refused() -> None:
+    network = Network((9, 9, 1), (Layer("max_pool", (INPUT,), kernel=(3, 3), dilation=(2, 2)),))
+    with pytest.raises(InputError, match="max_pool with dilation"):
+        NetworkModule(network)
+
+
+def test_baselines_have_their_published_size() -> None:
+    def multiplications(network: Network) -> int:
+        total = 0
+        for operator, folded in zip(network.operators(), NetworkModule(network).fold(), strict=True):
+            if folded is None:
+                continue
+            rows, columns, channels = operator.output
+            per_output = folded[0].size // channels
+            total += rows * columns * channels * per_output
+        return total
+
+    assert multiplications(ds_cnn()) == 2_656_768  # MLPerf Tiny's: 2.7 M
+    assert multiplications(micronet_kws_s()) == pytest.approx(16.4e6 / 2, rel=0.02)
+    assert ds_cnn(classes=5).output_shape == (1, 1, 5)
