@@ -5,7 +5,7 @@
  * What is computed stands in a blob ("HMFC", little-endian, at least 4-byte aligned) that is uploaded, stored in
  * flash or linked into a product; its only writer is hil_nas/audio/tables.py, the two change together:
  *
- *   [struct mfcc_header][float window][uint16 starts][float weights][float dct]     each 16-byte aligned
+ *   [struct mfcc_header][float window][uint16 starts][float weights][uint16 order][float dct]     each 16-byte aligned
  *
  * Frame i is samples[i*hop .. i*hop + window), zero-padded to fft_size. Per frame: periodic Hann window (which also
  * divides by 32768), power spectrum, triangular mel filters, ln(energy + log_floor), DCT-II, int8.
@@ -47,8 +47,9 @@ struct mfcc_header {           /* 80 bytes */
     uint32_t window_data;      /* offsets from the start of the blob */
     uint32_t starts_data;
     uint32_t weights_data;
+    uint32_t order_data;
     uint32_t dct_data;
-    uint32_t reserved[3];      /* 0 */
+    uint32_t reserved[2];      /* 0 */
 };
 
 _Static_assert(sizeof(struct mfcc_header) == 80, "mfcc_header is 80 bytes");
@@ -79,7 +80,9 @@ size_t mfcc_output_bytes(const void *blob);  /* frames x coefficients */
 /* A whole clip: mfcc_samples() in, int8 (frames, coefficients) out. scratch: mfcc_scratch_bytes(), 16-byte aligned. */
 void mfcc_run(const void *blob, const int16_t *samples, void *scratch, int8_t *out);
 
-/* One frame of `window` samples, for products that stream: frames do not depend on each other. */
-void mfcc_frame(const void *blob, const int16_t *samples, void *scratch, int8_t *out);
+/* Two frames of `window` samples, for products that stream. A frame is independent of its partner up to float32's
+ * rounding (some 1e-7 of the louder frame), so a coefficient that lies on the edge between two int8 values may fall to
+ * either side when the partner changes; for one frame alone name it twice, as mfcc_run() does with an odd last one. */
+void mfcc_pair(const void *blob, const int16_t *a, const int16_t *b, void *scratch, int8_t *out_a, int8_t *out_b);
 
 #endif

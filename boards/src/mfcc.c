@@ -84,7 +84,15 @@ static bool filters_good(const struct mfcc_header *h)
     for (uint32_t i = 1; i < corners; i++)
         if (starts[i] < starts[i - 1])
             return false;
-    return table_good(h, h->weights_data, (uint64_t)starts[corners - 1] - starts[0], sizeof(float));
+    const uint32_t bins = starts[corners - 1] - starts[0];
+    if (!table_good(h, h->weights_data, bins, sizeof(float)) ||
+        !table_good(h, h->order_data, (uint64_t)bins + 1, sizeof(uint16_t)))
+        return false;
+    const uint16_t *order = table_of(h, h->order_data);
+    for (uint32_t i = 0; i <= bins; i++)
+        if (order[i] >= h->fft_size)
+            return false;
+    return true;
 }
 
 int mfcc_check(const void *blob, size_t bytes)
@@ -102,14 +110,14 @@ int mfcc_check(const void *blob, size_t bytes)
         return MFCC_TOO_SHORT;
     if (crc32_of((const uint8_t *)blob + 16, h->total_bytes - 16) != h->crc32)
         return MFCC_DAMAGED;
-    if (!shape_good(h) || (h->reserved[0] | h->reserved[1] | h->reserved[2]) != 0)
+    if (!shape_good(h) || (h->reserved[0] | h->reserved[1]) != 0)
         return MFCC_BAD_SHAPE;
     if (!fft_linked(h->fft_size))
         return MFCC_FFT_NOT_LINKED;
     if (!finite_positive(h->inverse_scale) || !finite_positive(h->log_floor) || h->zero_point < -128 ||
         h->zero_point > 127)
         return MFCC_BAD_SCALE;
-    if (!table_good(h, h->window_data, h->window, sizeof(float)) || !filters_good(h) ||
+    if (!table_good(h, h->window_data, h->window / 2 + 1, sizeof(float)) || !filters_good(h) ||
         !table_good(h, h->dct_data, dct_entries(h), sizeof(float)))
         return MFCC_BAD_TABLE;
     return MFCC_GOOD;
@@ -157,60 +165,92 @@ size_t mfcc_output_bytes(const void *blob)
 
 size_t mfcc_scratch_bytes(const void *blob)
 {
-    return 2 * header_of(blob)->fft_size * sizeof(float);
+    const struct mfcc_header *h = header_of(blob);
+    return (size_t)(h->fft_size + h->mel_bins) * 2 * sizeof(float);
 }
 
-/* ---- one frame ---- */
+/* ---- two frames at a time ----
+ * Two real frames a and b go through one complex FFT as z = a + i b. Their spectra come apart by symmetry,
+ * A[k] = (Z[k] + conj Z[N-k]) / 2 and B[k] = (Z[k] - conj Z[N-k]) / 2i (the halves stand in the window table):
+ * no other pass over the data, and each table entry is read once for both. */
 
-static void transform(float *in, float *out, uint32_t fft_size)
+/* Bins come out in the digit-reversed order that the blob's `order` table undoes. */
+static void transform(float *z, uint32_t fft_size)
 {
-    arm_rfft_fast_instance_f32 fft;
+    arm_cfft_instance_f32 fft;
     switch (fft_size) {
 #if LINKED(128)
-    case 128: arm_rfft_fast_init_128_f32(&fft); break;
+    case 128: arm_cfft_init_128_f32(&fft); break;
 #endif
 #if LINKED(256)
-    case 256: arm_rfft_fast_init_256_f32(&fft); break;
+    case 256: arm_cfft_init_256_f32(&fft); break;
 #endif
 #if LINKED(512)
-    case 512: arm_rfft_fast_init_512_f32(&fft); break;
+    case 512: arm_cfft_init_512_f32(&fft); break;
 #endif
 #if LINKED(1024)
-    case 1024: arm_rfft_fast_init_1024_f32(&fft); break;
+    case 1024: arm_cfft_init_1024_f32(&fft); break;
 #endif
 #if LINKED(2048)
-    case 2048: arm_rfft_fast_init_2048_f32(&fft); break;
+    case 2048: arm_cfft_init_2048_f32(&fft); break;
 #endif
     default: return; /* mfcc_check() lets no other size through */
     }
-    arm_rfft_fast_f32(&fft, in, out, 0);
+    arm_cfft_f32(&fft, z, 0, 0);
 }
 
-static void apply_window(const float *window, const int16_t *samples, float *out, uint32_t count, uint32_t padded)
+static void put(float *z, const int16_t *a, const int16_t *b, uint32_t n, float w)
 {
-    for (uint32_t i = 0; i < count; i++)
-        out[i] = (float)samples[i] * window[i];
-    for (uint32_t i = count; i < padded; i++)
-        out[i] = 0.0f;
+    z[2 * n] = (float)a[n] * w;
+    z[2 * n + 1] = (float)b[n] * w;
 }
 
-/* Each bin's power goes to the filter that rises at it with the weight w, to the one that falls with 1 - w. */
-static void mel_energies(const struct mfcc_header *h, const float *spectrum, float *mel)
+/* The periodic Hann window is even about its middle: entry n serves samples n and length - n. */
+static void apply_window(const struct mfcc_header *h, const int16_t *a, const int16_t *b, float *z)
+{
+    const float *w = table_of(h, h->window_data);
+    const uint32_t length = h->window;
+    z[0] = z[1] = 0.0f;
+    for (uint32_t n = 1; n < length - n; n++) {
+        put(z, a, b, n, w[n]);
+        put(z, a, b, length - n, w[n]);
+    }
+    if (length % 2 == 0)
+        put(z, a, b, length / 2, w[length / 2]);
+    memset(z + 2 * length, 0, (h->fft_size - length) * 2 * sizeof *z);
+}
+
+/* Each bin's power goes to the filter that rises at it with the weight w, to the one that falls with 1 - w.
+ * mel: (mel_bins, 2 frames). */
+static void mel_energies(const struct mfcc_header *h, const float *z, float *mel)
 {
     const uint16_t *starts = table_of(h, h->starts_data);
+    const uint16_t *order = table_of(h, h->order_data); /* of the bins starts[0] - 1 and up */
     const float *weight = table_of(h, h->weights_data);
+    const float *last = z + 2 * (h->fft_size - 1);
+    uint32_t mirrored = *order++; /* N - k has the complement of k - 1's place */
     for (uint32_t j = 0; j <= h->mel_bins; j++) {
-        float rising = 0.0f, all = 0.0f;
-        for (uint32_t bin = starts[j]; bin < starts[j + 1]; bin++) {
-            const float re = spectrum[2 * bin], im = spectrum[2 * bin + 1];
-            const float power = re * re + im * im;
-            all += power;
-            rising += power * *weight++;
+        float all_a = 0.0f, all_b = 0.0f, rising_a = 0.0f, rising_b = 0.0f;
+        for (uint32_t count = starts[j + 1] - starts[j]; count > 0; count--) {
+            const float *p = last - 2 * mirrored, *q = z + 2 * (mirrored = *order++);
+            const float sum_re = q[0] + p[0], sum_im = q[1] + p[1];
+            const float difference_re = q[0] - p[0], difference_im = q[1] - p[1];
+            const float power_a = sum_re * sum_re + difference_im * difference_im;
+            const float power_b = sum_im * sum_im + difference_re * difference_re;
+            const float w = *weight++;
+            all_a += power_a;
+            all_b += power_b;
+            rising_a += power_a * w;
+            rising_b += power_b * w;
         }
-        if (j > 0)
-            mel[j - 1] += all - rising;
-        if (j < h->mel_bins)
-            mel[j] = rising;
+        if (j > 0) {
+            mel[2 * j - 2] += all_a - rising_a;
+            mel[2 * j - 1] += all_b - rising_b;
+        }
+        if (j < h->mel_bins) {
+            mel[2 * j] = rising_a;
+            mel[2 * j + 1] = rising_b;
+        }
     }
 }
 
@@ -234,14 +274,6 @@ static float natural_log(float x)
     return (float)exponent * 0.693147182f + (f + f * f * q);
 }
 
-static float dot(const float *a, const float *b, uint32_t count)
-{
-    float sum = 0.0f;
-    for (uint32_t i = 0; i < count; i++)
-        sum += a[i] * b[i];
-    return sum;
-}
-
 /* int8 of x * inverse_scale + zero_point; halves away from zero, decided exactly: x - trunc(x) has no rounding. */
 static int8_t quantise(float x, float inverse_scale, int32_t zero_point)
 {
@@ -263,44 +295,65 @@ static int8_t quantise(float x, float inverse_scale, int32_t zero_point)
 /* The first half of x becomes sums, the second half differences of what lies mirrored about the middle. */
 static void fold(float *x, uint32_t length)
 {
-    for (uint32_t i = 0; i < length / 2; i++) {
-        const float a = x[i], b = x[length - 1 - i];
-        x[i] = a + b;
-        x[length - 1 - i] = a - b;
+    float *y = x + 2 * length - 2;
+    for (; x < y; x += 2, y -= 2) {
+        const float xa = x[0], xb = x[1], ya = y[0], yb = y[1];
+        x[0] = xa + ya;
+        x[1] = xb + yb;
+        y[0] = xa - ya;
+        y[1] = xb - yb;
     }
 }
 
-/* DCT-II with even and odd rows apart: see folded_dct() in hil_nas/audio/tables.py. Overwrites x. */
-static void cepstrum(const struct mfcc_header *h, float *x, int8_t *out)
+/* Coefficients first, first + step, ... of both frames; returns the row behind those used. */
+static const float *rows(const struct mfcc_header *h, const float *row, const float *x, uint32_t length,
+                         uint32_t first, uint32_t step, int8_t *out_a, int8_t *out_b)
+{
+    for (uint32_t k = first; k < h->coefficients; k += step) {
+        float sum_a = 0.0f, sum_b = 0.0f;
+        for (uint32_t i = 0; i < length; i++) {
+            const float c = *row++;
+            sum_a += c * x[2 * i];
+            sum_b += c * x[2 * i + 1];
+        }
+        out_a[k] = quantise(sum_a, h->inverse_scale, h->zero_point);
+        out_b[k] = quantise(sum_b, h->inverse_scale, h->zero_point);
+    }
+    return row;
+}
+
+/* DCT-II with even and odd rows apart: see folded_dct() in hil_nas/audio/tables.py. Overwrites x (mel_bins, 2). */
+static void cepstrum(const struct mfcc_header *h, float *x, int8_t *out_a, int8_t *out_b)
 {
     const float *row = table_of(h, h->dct_data);
     uint32_t length = h->mel_bins, step = 1;
     for (; length % 2 == 0; step *= 2) {
         fold(x, length);
         length /= 2;
-        for (uint32_t k = step; k < h->coefficients; k += 2 * step, row += length)
-            out[k] = quantise(dot(row, x + length, length), h->inverse_scale, h->zero_point);
+        row = rows(h, row, x + 2 * length, length, step, 2 * step, out_a, out_b);
     }
-    for (uint32_t k = 0; k < h->coefficients; k += step, row += length)
-        out[k] = quantise(dot(row, x, length), h->inverse_scale, h->zero_point);
+    rows(h, row, x, length, 0, step, out_a, out_b);
 }
 
-void mfcc_frame(const void *blob, const int16_t *samples, void *scratch, int8_t *out)
+void mfcc_pair(const void *blob, const int16_t *a, const int16_t *b, void *scratch, int8_t *out_a, int8_t *out_b)
 {
     const struct mfcc_header *h = header_of(blob);
-    float *frame = scratch, *spectrum = frame + h->fft_size, *mel = frame;
-    apply_window(table_of(h, h->window_data), samples, frame, h->window, h->fft_size);
-    transform(frame, spectrum, h->fft_size);
-    mel_energies(h, spectrum, mel);
-    for (uint32_t i = 0; i < h->mel_bins; i++)
+    float *z = scratch, *mel = z + 2 * h->fft_size;
+    apply_window(h, a, b, z);
+    transform(z, h->fft_size);
+    mel_energies(h, z, mel);
+    for (uint32_t i = 0; i < 2 * h->mel_bins; i++)
         mel[i] = natural_log(mel[i] + h->log_floor);
-    cepstrum(h, mel, out);
+    cepstrum(h, mel, out_a, out_b);
 }
 
 void mfcc_run(const void *blob, const int16_t *samples, void *scratch, int8_t *out)
 {
     const struct mfcc_header *h = header_of(blob);
     const size_t frames = mfcc_frames(blob);
-    for (size_t i = 0; i < frames; i++)
-        mfcc_frame(blob, samples + i * h->hop, scratch, out + i * h->coefficients);
+    for (size_t i = 0; i < frames; i += 2) {
+        const size_t next = i + 1 < frames ? i + 1 : i; /* an odd last frame goes with itself */
+        mfcc_pair(blob, samples + i * h->hop, samples + next * h->hop, scratch, out + i * h->coefficients,
+                  out + next * h->coefficients);
+    }
 }

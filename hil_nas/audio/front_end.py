@@ -34,17 +34,15 @@ def cmsis_dsp_sources(boards_dir: Path, cmsis_dsp_dir: Path) -> list[Path]:
     sources = [cmsis_dsp_dir / line for line in lines if line]
     missing = [str(path) for path in sources if not path.is_file()]
     if missing:
-        raise InputError(
-            f"CMSIS-DSP lacks {missing[0]}", hint="run `make setup`, or name a CMSIS-DSP 1.10 or later"
-        )
+        raise InputError(f"CMSIS-DSP lacks {missing[0]}", hint="run `make setup`, or name a CMSIS-DSP 1.10 or later")
     return sources
 
 
 def build_host_library(boards_dir: Path, cmsis_dsp_dir: Path, build_dir: Path, compiler: str = "gcc") -> Path:
     """Compiles the front end for this machine, unless the same sources were compiled before.
 
-    The name holds a hash of sources, flags and compiler, and the file appears whole or not at all, so processes may
-    build at the same time.
+    The name holds a hash of sources, flags and compiler, and the file appears whole or not at all, so processes
+    may build at the same time.
 
     Raises:
         MissingToolError: where the compiler is not installed.
@@ -79,9 +77,7 @@ def _compile(program: str, sources: list[Path], boards_dir: Path, cmsis_dsp_dir:
     os.close(handle)
     command = [program, *HOST_FLAGS, "-D__GNUC_PYTHON__", *(f"-I{path}" for path in includes)]
     try:
-        done = subprocess.run(
-            [*command, *map(str, sources), "-o", name], capture_output=True, text=True, check=False
-        )
+        done = subprocess.run([*command, *map(str, sources), "-o", name], capture_output=True, text=True, check=False)
         if done.returncode != 0:
             errors = [line for line in done.stderr.splitlines() if "error" in line] or ["no message"]
             raise BuildError(f"the front end's host library did not build: {errors[0]}")
@@ -92,7 +88,7 @@ def _compile(program: str, sources: list[Path], boards_dir: Path, cmsis_dsp_dir:
 
 
 class HostFrontEnd:
-    """The C front end in this process. Calls from several threads do not disturb each other and leave the GIL.
+    """The C front end in this process. Threads may share it: calls leave the GIL and do not disturb each other.
 
     Args:
         library: what build_host_library() returned.
@@ -151,9 +147,7 @@ class HostFrontEnd:
         table[:] = np.frombuffer(blob, np.uint8)
         status = self._c.mfcc_check(table.ctypes.data, len(blob))
         if status != 0:
-            raise InputError(
-                f"these {len(blob)} bytes are no front end: {self._c.mfcc_error(status).decode()}"
-            )
+            raise InputError(f"these {len(blob)} bytes are no front end: {self._c.mfcc_error(status).decode()}")
         return table
 
 

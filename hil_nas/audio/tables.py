@@ -1,8 +1,8 @@
 """The front end's tables and the blob that holds them: one generator for the C source and for torch.
 
-Conventions are torchaudio's MFCC with `norm=None`, `mel_scale="htk"`, `log_mels=True`: periodic Hann window, power
-spectrum, triangular filters of height 1, ln(energy + 1e-6), orthonormal DCT-II. All tables are computed in float64
-and stored as float32. The blob's layout is that of boards/include/mfcc.h; the two change together.
+Conventions are torchaudio's MFCC with `norm=None`, `mel_scale="htk"`, `log_mels=True`: periodic Hann window,
+power spectrum, triangular filters of height 1, ln(energy + 1e-6), orthonormal DCT-II. All tables are computed in
+float64 and stored as float32. The blob's layout is that of boards/include/mfcc.h; the two change together.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from hil_nas.errors import InputError
 from hil_nas.mfcc import CLIP_SAMPLES, SAMPLE_RATE_HZ, MfccConfig
 
 LOW_HZ = 20.0
-"""Lowest frequency of the mel filters, as in Kaldi and TensorFlow's speech_commands: below lie hum and DC offset."""
+"""Lowest frequency of the filters, as in Kaldi and TensorFlow's speech_commands: hum and DC offset lie below."""
 HIGH_HZ = 8000.0
 """Highest frequency: Nyquist, where the last filter has reached 0."""
 LOG_FLOOR = 1e-6
@@ -26,7 +26,7 @@ LOG_FLOOR = 1e-6
 
 MAGIC = b"HMFC"
 VERSION = 1
-HEADER = struct.Struct("<4sHHII 6I f i f 4I 3I")
+HEADER = struct.Struct("<4sHHII 6I f i f 5I 2I")
 HEADER_BYTES = 80
 ALIGNMENT = 16
 
@@ -42,7 +42,7 @@ def hz_to_mel(hz: float) -> float:
 
 
 def mel_points_hz(mel_bins: int) -> NDArray[np.float64]:
-    """Corners of the filters in Hz (mel_bins + 2,), equally spaced in mel; filter m spans points m to m + 2."""
+    """Corners of the filters in Hz (mel_bins + 2,), equidistant in mel; filter m spans corners m to m + 2."""
     mels = np.linspace(hz_to_mel(LOW_HZ), hz_to_mel(HIGH_HZ), mel_bins + 2)
     points = 700.0 * (10.0 ** (mels / 2595.0) - 1.0)
     points[0], points[-1] = LOW_HZ, HIGH_HZ  # exact, so that the bin at Nyquist belongs to no filter
@@ -58,7 +58,7 @@ def mel_slopes(config: MfccConfig) -> tuple[NDArray[np.int64], NDArray[np.float6
     Returns:
         starts: (mel_bins + 2,) first FFT bin at or above each corner; interval j holds bins starts[j] to
             starts[j + 1] - 1.
-        weights: (starts[-1] - starts[0],) of each of those bins in the rising filter, number j for interval j.
+        weights: (starts[-1] - starts[0],) of each of those bins in the rising filter, which is j in interval j.
     """
     points = mel_points_hz(config.mel_bins)
     bins_hz = np.arange(config.fft_size // 2 + 1) * (SAMPLE_RATE_HZ / config.fft_size)
@@ -70,7 +70,7 @@ def mel_slopes(config: MfccConfig) -> tuple[NDArray[np.int64], NDArray[np.float6
 
 
 def mel_filters(config: MfccConfig) -> NDArray[np.float64]:
-    """Filters as a matrix (mel_bins, fft_size / 2 + 1): torchaudio's `melscale_fbanks(norm=None)` transposed."""
+    """Filters as a matrix (mel_bins, fft_size / 2 + 1): torchaudio's `melscale_fbanks` transposed."""
     starts, weights = mel_slopes(config)
     filters = np.zeros((config.mel_bins + 2, config.fft_size // 2 + 1))  # row m + 1 is filter m
     for j in range(config.mel_bins + 1):
@@ -82,7 +82,7 @@ def mel_filters(config: MfccConfig) -> NDArray[np.float64]:
 
 
 def dct_matrix(coefficients: int, mel_bins: int) -> NDArray[np.float64]:
-    """Orthonormal DCT-II (coefficients, mel_bins): sqrt(2/M) cos(pi k (2 n + 1) / (2 M)), row 0 over sqrt(2)."""
+    """Orthonormal DCT-II (coefficients, mel_bins): sqrt(2/M) cos(pi k (2n + 1) / (2M)), row 0 over sqrt(2)."""
     k = np.arange(coefficients)[:, None]
     n = np.arange(mel_bins)[None, :]
     matrix = np.cos(np.pi * k * (2 * n + 1) / (2 * mel_bins)) * math.sqrt(2.0 / mel_bins)
@@ -93,7 +93,7 @@ def dct_matrix(coefficients: int, mel_bins: int) -> NDArray[np.float64]:
 def folded_dct(coefficients: int, mel_bins: int) -> NDArray[np.float64]:
     """The DCT's multipliers in the order in which mfcc.c takes them, (count,).
 
-    A row k of a DCT-II over n inputs is even about the middle for even k and odd for odd k. So while n is even the
+    Row k of a DCT-II over n inputs is even about the middle for even k and odd for odd k. So while n is even the
     inputs are folded into n/2 differences, which serve the odd rows, and n/2 sums, whose DCT the even rows are.
     The differences lie backwards behind the sums, hence the reversed rows.
     """
@@ -119,9 +119,7 @@ def int8_quantisation(low: float, high: float) -> tuple[float, int]:
     """
     low, high = min(float(low), 0.0), max(float(high), 0.0)
     if not (math.isfinite(low) and math.isfinite(high) and high > low):
-        raise InputError(
-            f"no int8 quantisation for the range {low} to {high}", hint="give a finite range, low < high"
-        )
+        raise InputError(f"no int8 quantisation for the range {low} to {high}", hint="give a finite range, low < high")
     scale = float(np.float32((high - low) / 255.0))
     if scale < np.finfo(np.float32).tiny:
         raise InputError(f"the range {low} to {high} is too narrow for an int8 scale in float32")
@@ -134,7 +132,30 @@ def quantise(features: NDArray[np.floating], scale: float, zero_point: int) -> N
     whole = np.trunc(np.clip(steps, -512.0, 512.0))
     rest = np.clip(steps, -512.0, 512.0) - whole
     rounded = whole + (rest >= 0.5) - (rest <= -0.5)
-    return np.clip(rounded + zero_point, -128, 127).astype(np.int8)
+    steps8: NDArray[np.int8] = np.clip(rounded + zero_point, -128, 127).astype(np.int8)
+    return steps8
+
+
+def fft_order(size: int) -> NDArray[np.int64]:
+    """Where bin k stands in the output of CMSIS-DSP's arm_cfft_f32 without bit reversal, (size,).
+
+    Its stages are of radix 2 or 4 where the size needs it, then of radix 8, each putting its digit first.
+    """
+    radices, rest = [], size
+    while rest % 8 == 0:
+        radices.append(8)
+        rest //= 8
+    places, left, block = np.zeros(size, np.int64), np.arange(size), size
+    for radix in [rest] * (rest > 1) + radices:
+        block //= radix
+        places += left % radix * block
+        left //= radix
+    return places
+
+
+def _half_window(samples: int) -> NDArray[np.float64]:
+    """The window up to its middle, with the scale of int16 and the half of mfcc.c's way to part two frames."""
+    return hann_window(samples)[: samples // 2 + 1] / 32768.0 / 2.0
 
 
 def front_end_blob(config: MfccConfig, scale: float, zero_point: int) -> bytes:
@@ -146,9 +167,10 @@ def front_end_blob(config: MfccConfig, scale: float, zero_point: int) -> bytes:
     _check_quantisation(scale, zero_point)
     starts, weights = mel_slopes(config)
     tables = [
-        (hann_window(config.window_samples) / 32768.0).astype("<f4").tobytes(),
+        _half_window(config.window_samples).astype("<f4").tobytes(),
         starts.astype("<u2").tobytes(),
         weights.astype("<f4").tobytes(),
+        fft_order(config.fft_size)[starts[0] - 1 : starts[-1]].astype("<u2").tobytes(),
         folded_dct(config.coefficients, config.mel_bins).astype("<f4").tobytes(),
     ]
     offsets, body = _lay_out(tables)
@@ -161,7 +183,7 @@ def front_end_blob(config: MfccConfig, scale: float, zero_point: int) -> bytes:
         config.coefficients,
     )
     total_bytes = HEADER_BYTES + len(body)
-    fields = (*shape, 1.0 / scale, zero_point, LOG_FLOOR, *offsets, 0, 0, 0)
+    fields = (*shape, 1.0 / scale, zero_point, LOG_FLOOR, *offsets, 0, 0)
     checked = HEADER.pack(MAGIC, VERSION, HEADER_BYTES, total_bytes, 0, *fields)[16:] + body
     return struct.pack("<4sHHII", MAGIC, VERSION, HEADER_BYTES, total_bytes, zlib.crc32(checked)) + checked
 
