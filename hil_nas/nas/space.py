@@ -15,7 +15,7 @@ DS-CNN (arXiv:1711.07128). An expansion is a pointwise position before a separab
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from typing import Any, Literal
 
@@ -26,10 +26,25 @@ from hil_nas.mfcc import MfccConfig, paper_grid
 from hil_nas.nas.genotype import Arrangement, Operation, Step, TinyGenotype
 from hil_nas.network import Network, Pair, Shape
 
-__all__ = ["Operation", "Step", "TinyGenotype", "TinySpace"]
+__all__ = ["Choice", "Operation", "Step", "TinyGenotype", "TinySpace"]
 
 Align = Literal["pad", "conv"]
 Scale = Pair  # by how much (time, frequency) have been reduced since the aligned input
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One point of a space by indices.
+
+    Attributes:
+        config: into `TinySpace.configs`.
+        stem: (into `stems`, into `widths`).
+        chain: per position (into `operations`, into `widths`); the width of a skip or a pool says nothing.
+    """
+
+    config: int
+    stem: Pair
+    chain: tuple[Pair, ...]
 
 
 def _operations(kernels: Sequence[Pair], strides: Sequence[Pair]) -> tuple[Operation, ...]:
@@ -100,6 +115,8 @@ class TinySpace:
         for x in (*self.stems, *self.operations):
             if x.kind in ("skip", "pointwise") and (x.kernel, x.stride) != ((1, 1), (1, 1)):
                 raise InputError(f"'{x}' has neither kernel nor stride")
+            if x.kind == "pool" and (x.kernel != x.stride or x.stride[1] != 1 or x.stride[0] < 2):
+                raise InputError(f"'{x}' does not average over its own stride in time")
             if self.arrangement == "channels" and (x.kernel[1], x.stride[1]) != (1, 1):
                 raise InputError(f"'{x}' reaches along frequency, which are channels here")
         if any(x.stride[0] > self.max_scale[0] or x.stride[1] > self.max_scale[1] for x in self.stems):
@@ -154,6 +171,19 @@ class TinySpace:
         """The chain without its skips."""
         kept = tuple(x for x in chain if x.operation.kind != "skip")
         return TinyGenotype(self.arrangement, self.align_operation(config), stem, kept, self.classes)
+
+    def genotype_of(self, choice: Choice) -> TinyGenotype:
+        """The genotype at a point; a stride that would pass `max_scale` is left out."""
+        stem = Step(self.stems[choice.stem[0]], self.widths[choice.stem[1]])
+        scale, width, chain = stem.operation.stride, stem.width, []
+        for index, width_index in choice.chain:
+            operation = self.operations[index]
+            stride = self.stride_at(scale, operation)
+            width = width if operation.keeps_width else self.widths[width_index]
+            if operation.kind != "pool" or stride == operation.stride:
+                chain.append(Step(replace(operation, stride=stride), width))
+            scale = self.scale_after(scale, operation)
+        return self.genotype(self.configs[choice.config], stem, chain)
 
     def contains(self, genotype: TinyGenotype, config: MfccConfig) -> bool:
         """Whether the search can end in this genotype on this configuration."""

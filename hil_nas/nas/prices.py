@@ -1,0 +1,262 @@
+"""What every choice of a `tiny` space costs, as tables: asked for once, before the search. No torch.
+
+The tables are exact. Cycles and flash of a network are sums over its operators, and the arena of a chain is the
+largest that one of its operators needs (`cost.arena`), so that a path through the tables gives the figures of
+the network it stands for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from math import inf
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hil_nas.cost.arena import arena_bytes
+from hil_nas.cost.blob import HEADER_BYTES, plan_bytes
+from hil_nas.cost.macs import operator_macs
+from hil_nas.errors import InputError
+from hil_nas.mfcc import MfccConfig
+from hil_nas.nas.genotype import Step, align_layers, head_layers, step_layers
+from hil_nas.nas.space import Choice, TinySpace
+from hil_nas.network import INPUT, Layer, Network, Operator, Shape
+
+Floats = NDArray[np.float64]
+Indices = NDArray[np.int64]
+_NONE = -1  # no operator in this place
+
+
+@dataclass(frozen=True)
+class PriceRequests:
+    """Every operator that a supernet can contain on one MFCC configuration, each once, and where it stands.
+
+    Attributes:
+        operators: to be priced, in this order.
+        align: (2,) indices into `operators`, -1 for none; the others likewise in their last axis.
+        stem: (stems, widths, 2).
+        chain: (scales, operations, widths in, widths out, 2).
+        head: (scales, widths, 2).
+    """
+
+    operators: tuple[Operator, ...]
+    align: Indices
+    stem: Indices
+    chain: Indices
+    head: Indices
+
+
+@dataclass(frozen=True)
+class Tables:
+    """One kind of cost of every choice, by configuration.
+
+    Attributes:
+        front_end: (configs,).
+        align: (configs,).
+        stem: (configs, stems, widths).
+        chain: (configs, scales, operations, widths in, widths out).
+        head: (configs, scales, widths), with what every network has.
+    """
+
+    front_end: Floats
+    align: Floats
+    stem: Floats
+    chain: Floats
+    head: Floats
+
+    def scaled(self, ratio: float) -> Tables:
+        """The network's part times a ratio; the front end's stays."""
+        parts = (x * ratio for x in (self.align, self.stem, self.chain, self.head))
+        return Tables(self.front_end, *parts)
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What one network and its front end need."""
+
+    cycles: float
+    ram_bytes: int
+    flash_bytes: int
+
+    def values(self) -> tuple[float, float, float]:
+        return (self.cycles, float(self.ram_bytes), float(self.flash_bytes))
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a network and its front end may need; None is no limit."""
+
+    cycles: float | None = None
+    ram_bytes: int | None = None
+    flash_bytes: int | None = None
+
+    def values(self) -> tuple[float, float, float]:
+        """In the order of `Cost`'s; no limit is infinity."""
+        first, second, third = (inf if x is None else float(x) for x in (self.cycles, self.ram_bytes, self.flash_bytes))
+        return (first, second, third)
+
+    def held_by(self, cost: Cost) -> bool:
+        return all(found <= limit for found, limit in zip(cost.values(), self.values(), strict=True))
+
+
+@dataclass(frozen=True)
+class PriceTable:
+    """Cycles, flash and multiply-accumulates add up along a chain; RAM is the largest on it plus the front end's."""
+
+    space: TinySpace
+    cycles: Tables
+    ram: Tables
+    flash: Tables
+    macs: Tables
+
+    def cost(self, choice: Choice) -> Cost:
+        """The cost of a point, front end included."""
+        g = choice.config
+        cycles = self.network_cycles(choice) + float(self.cycles.front_end[g])
+        ram = max(self._along(self.ram, choice)) + self.ram.front_end[g]
+        flash = sum(self._along(self.flash, choice)) + self.flash.front_end[g]
+        return Cost(cycles, int(ram), int(flash))
+
+    def network_cycles(self, choice: Choice) -> float:
+        """Cycles without the front end."""
+        return sum(self._along(self.cycles, choice))
+
+    def network_macs(self, choice: Choice) -> int:
+        return int(sum(self._along(self.macs, choice)))
+
+    def corrected(self, ratio: float) -> PriceTable:
+        """The network's cycles times a ratio that a measurement gave."""
+        return replace(self, cycles=self.cycles.scaled(ratio))
+
+    def _along(self, tables: Tables, choice: Choice) -> list[float]:
+        """The entries of one network, from its alignment to its head."""
+        space, g = self.space, choice.config
+        scale, width = space.stems[choice.stem[0]].stride, choice.stem[1]
+        found = [tables.align[g], tables.stem[g, choice.stem[0], width]]
+        for index, width_out in choice.chain:
+            operation = space.operations[index]
+            after = width if operation.keeps_width else width_out
+            found.append(tables.chain[g, space.scales.index(scale), index, width, after])
+            scale, width = space.scale_after(scale, operation), after
+        return [float(x) for x in (*found, tables.head[g, space.scales.index(scale), width])]
+
+
+def price_requests(space: TinySpace, config: MfccConfig) -> PriceRequests:
+    """Every operator that the supernet can contain on the features of `config`."""
+    found: dict[Operator, int] = {}
+
+    def indices(layers: Sequence[Layer], source: Shape) -> list[int]:
+        row = [found.setdefault(x, len(found)) for x in _operators(layers, source)]
+        return row + [_NONE] * (2 - len(row))
+
+    count, scales = len(space.widths), space.scales
+    source = (config.frames, config.coefficients, 1)
+    align = np.array(indices(align_layers(space.arrangement, space.align_operation(config), source), source))
+    stem = np.full((len(space.stems), count, 2), _NONE)
+    chain = np.full((len(scales), len(space.operations), count, count, 2), _NONE)
+    head = np.full((len(scales), count, 2), _NONE)
+    for p, operation in enumerate(space.stems):
+        for w, width in enumerate(space.widths):
+            stem[p, w] = indices(step_layers(Step(operation, width), INPUT), space.aligned_shape(config))
+    for s, scale in enumerate(scales):
+        for v, width_in in enumerate(space.widths):
+            source = space.shape_at(config, scale, width_in)
+            head[s, v] = indices(head_layers(source, space.classes, INPUT), source)
+            for o, w, step in _steps(space, scale):
+                chain[s, o, v, w] = indices(step_layers(step, INPUT), source)
+    return PriceRequests(tuple(found), align, stem, chain, head)
+
+
+def price(
+    space: TinySpace,
+    operator_cycles: Callable[[Sequence[Operator]], Floats],
+    front_end_cycles: Callable[[MfccConfig], float],
+    *,
+    overhead_cycles: float = 0.0,
+    front_end_ram_bytes: Callable[[MfccConfig], int] = lambda config: 0,
+    front_end_flash_bytes: Callable[[MfccConfig], int] = lambda config: 0,
+) -> PriceTable:
+    """Asks once for the price of everything that a search may choose.
+
+    Args:
+        operator_cycles: cycles of operators, such as `LatencyModel.operator_cycles`.
+        front_end_cycles: cycles of one clip's front end.
+        overhead_cycles: of every network, beside its operators'.
+        front_end_ram_bytes, front_end_flash_bytes: what a configuration takes beside the network.
+
+    Raises:
+        InputError: where a price is negative or no number.
+    """
+    requests = [price_requests(space, x) for x in space.configs]
+    cycles = [np.asarray(operator_cycles(x.operators), dtype=np.float64) for x in requests]
+    front_end = [float(front_end_cycles(x)) for x in space.configs]
+    for config, values, own in zip(space.configs, cycles, front_end, strict=True):
+        _check(config, np.append(values, own))
+    alone = [[_alone(x) for x in request.operators] for request in requests]
+    ram = [np.array([arena_bytes(x) for x in row]) for row in alone]
+    flash = [np.array([plan_bytes(x) - HEADER_BYTES for x in row]) for row in alone]
+    macs = [np.array([operator_macs(x) for x in request.operators]) for request in requests]
+    return PriceTable(
+        space,
+        _tables(requests, cycles, front_end, every_network=overhead_cycles),
+        _tables(requests, ram, map(front_end_ram_bytes, space.configs), largest=True),
+        _tables(requests, flash, map(front_end_flash_bytes, space.configs), every_network=HEADER_BYTES),
+        _tables(requests, macs, [0] * len(requests)),
+    )
+
+
+def _steps(space: TinySpace, scale: tuple[int, int]) -> Iterator[tuple[int, int, Step]]:
+    """(operation, width out, what it does at this scale); a pool at the largest scale does nothing."""
+    for o, operation in enumerate(space.operations):
+        stride = space.stride_at(scale, operation)
+        if operation.kind == "pool" and stride != operation.stride:
+            continue
+        for w, width in enumerate(space.widths):
+            yield o, w, Step(replace(operation, stride=stride), width)
+
+
+def _operators(layers: Sequence[Layer], source: Shape) -> list[Operator]:
+    """The layers with their shapes, reshapes left out: they run nothing."""
+    if not layers:
+        return []
+    shifted = tuple(replace(x, inputs=(i - 1,)) for i, x in enumerate(layers))
+    operators = Network(source, shifted).operators()
+    return [_anonymous(x) for x in operators if x.layer.kind != "reshape"]
+
+
+def _anonymous(operator: Operator) -> Operator:
+    """The operator without its place in a network, so that equal ones are priced once."""
+    return replace(operator, layer=replace(operator.layer, inputs=(INPUT,)))
+
+
+def _alone(operator: Operator) -> Network:
+    return Network(operator.inputs[0], (operator.layer,))
+
+
+def _tables(
+    requests: Sequence[PriceRequests],
+    values: Sequence[NDArray[np.generic]],
+    front_end: Iterable[float],
+    *,
+    every_network: float = 0.0,
+    largest: bool = False,
+) -> Tables:
+    """Spreads the operators' values over the choices, summed or the largest of each choice's operators."""
+
+    def spread(name: str) -> Floats:
+        rows = []
+        for request, value in zip(requests, values, strict=True):
+            padded = np.append(value.astype(np.float64), 0.0)  # index -1 finds the 0
+            each = padded[getattr(request, name)]
+            rows.append(each.max(-1) if largest else each.sum(-1))
+        return np.stack(rows)
+
+    own = np.array([float(x) for x in front_end])
+    return Tables(own, spread("align"), spread("stem"), spread("chain"), spread("head") + every_network)
+
+
+def _check(config: MfccConfig, cycles: Floats) -> None:
+    if not np.all(np.isfinite(cycles)) or cycles.min() < 0:
+        found = cycles[~(np.isfinite(cycles) & (cycles >= 0))][0]
+        raise InputError(f"a price at {config} is {found} cycles, expected a number of 0 or more")
