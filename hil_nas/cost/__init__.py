@@ -1,0 +1,23 @@
+"""What a network costs without measuring: pure functions of its description, no torch."""
+
+from hil_nas.cost.arena import ArenaPlan, Buffer, Layout, Step, arena_bytes, plan_buffers, plan_steps
+from hil_nas.cost.blob import plan_bytes
+from hil_nas.cost.macs import network_macs, operator_macs, operator_parameters, parameters
+from hil_nas.cost.scratch import operator_scratch_bytes, scratch_bytes
+
+__all__ = [
+    "ArenaPlan",
+    "Buffer",
+    "Layout",
+    "Step",
+    "arena_bytes",
+    "network_macs",
+    "operator_macs",
+    "operator_parameters",
+    "operator_scratch_bytes",
+    "parameters",
+    "plan_buffers",
+    "plan_bytes",
+    "plan_steps",
+    "scratch_bytes",
+]

@@ -1,0 +1,33 @@
+"""The size of a plan: what a network takes in flash beside the executor's code."""
+
+from __future__ import annotations
+
+from hil_nas.cost.arena import aligned
+from hil_nas.cost.macs import operator_parameters
+from hil_nas.network import Network, Operator
+
+HEADER_BYTES = 64  # struct plan_header
+OPERATOR_BYTES = 128  # struct plan_op
+_INT32_BYTES = 4
+_CONCATENATION_ENTRY_BYTES = 8
+
+
+def plan_bytes(network: Network) -> int:
+    """Exactly the length of the network's lowered plan, constants included."""
+    total = HEADER_BYTES
+    for operator in network.operators():
+        if operator.layer.kind != "reshape":
+            total += OPERATOR_BYTES + sum(aligned(x) for x in _constant_bytes(operator))
+    return total
+
+
+def _constant_bytes(operator: Operator) -> list[int]:
+    """Weights, biases, multipliers and shifts of one operator."""
+    weights, biases = operator_parameters(operator)
+    if operator.layer.kind in ("conv", "depthwise"):
+        return [weights, *[_INT32_BYTES * biases] * 3]
+    if operator.layer.kind == "dense":
+        return [weights, _INT32_BYTES * biases]
+    if operator.layer.kind == "concat":
+        return [_CONCATENATION_ENTRY_BYTES * len(operator.inputs)]
+    return []

@@ -1,0 +1,250 @@
+"""An int8 graph as a plan: requantisation, memory, constants."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hil_nas.cost.arena import ArenaPlan, Step, aligned, plan_steps
+from hil_nas.cost.blob import HEADER_BYTES, OPERATOR_BYTES
+from hil_nas.cost.scratch import scratch_bytes
+from hil_nas.deploy import requantize
+from hil_nas.deploy.graph import QuantGraph, QuantOperator, QuantTensor, Weights
+from hil_nas.deploy.plan import MAX_OPERATORS, Plan, PlanOperator
+from hil_nas.deploy.requantize import Multiplier
+from hil_nas.errors import UnsupportedError
+from hil_nas.network import Shape
+
+_LARGEST_EXTENT = 0xFFFF
+
+
+def lower(graph: QuantGraph) -> Plan:
+    """The plan of a graph; its operators keep the graph's order, reshapes left out.
+
+    The input's memory is reused once its last reader has run: give the input anew before each inference.
+
+    Raises:
+        UnsupportedError: for an extent above 65535, more than 256 operators or none at all.
+    """
+    operators = [_as_convolution(graph, x) for x in graph.operators if x.kind != "reshape"]
+    if not 1 <= len(operators) <= MAX_OPERATORS:
+        raise UnsupportedError(f"a plan has 1 to {MAX_OPERATORS} operators, the model has {len(operators)}")
+    names = _shared_names(graph)
+    arena = plan_arena(graph, operators, names)
+    writer = _Writer(graph, names, arena, _Constants(HEADER_BYTES + OPERATOR_BYTES * len(operators)))
+    lowered = tuple(writer.operator(i, x) for i, x in enumerate(operators))
+    source, target = graph.tensors[graph.input], graph.tensors[graph.output]
+    return Plan(
+        operators=lowered,
+        arena_bytes=arena.arena_bytes,
+        input_offset=writer.place(graph.input),
+        input_bytes=graph.elements(graph.input),
+        output_offset=writer.place(graph.output),
+        output_bytes=graph.elements(graph.output),
+        input_scale=source.scale,
+        input_zero_point=source.zero_point,
+        output_scale=target.scale,
+        output_zero_point=target.zero_point,
+        constants=bytes(writer.constants.data),
+    )
+
+
+def plan_arena(graph: QuantGraph, operators: Sequence[QuantOperator], names: dict[int, int]) -> ArenaPlan:
+    """Places of all tensors and scratch buffers, by the same planner that prices a Network."""
+    sizes = {number: graph.elements(number) for number in names}
+    steps = [
+        Step(tuple(names[i] for i in x.inputs), names[x.output], _scratch_bytes(graph, x)) for x in operators
+    ]
+    return plan_steps(sizes, steps, names[graph.input], names[graph.output])
+
+
+def _shared_names(graph: QuantGraph) -> dict[int, int]:
+    """Tensor number -> the number under which its bytes are planned: a reshape's output is its input."""
+    names = {graph.input: graph.input}
+    for operator in graph.operators:
+        is_reshape = operator.kind == "reshape"
+        names[operator.output] = names[operator.inputs[0]] if is_reshape else operator.output
+    return names
+
+
+def _scratch_bytes(graph: QuantGraph, x: QuantOperator) -> int:
+    source, target = graph.tensors[x.inputs[0]].map, graph.tensors[x.output].map
+    return scratch_bytes(x.kind, source, target, x.kernel, x.stride, x.dilation, x.padding)
+
+
+def _as_convolution(graph: QuantGraph, x: QuantOperator) -> QuantOperator:
+    """A fully connected layer with a scale per channel, or over several rows, is a 1x1 convolution."""
+    if x.kind != "fully_connected" or x.weights is None:
+        return x
+    out, depth = x.weights.values.shape
+    if len(x.weights.scales) == 1 and graph.elements(x.inputs[0]) == depth:
+        return x
+    values = x.weights.values.reshape(out, 1, 1, depth)  # OI -> OHWI
+    weights = Weights(values, x.weights.scales, x.weights.bias)
+    return QuantOperator("conv", x.inputs, x.output, weights, activation=x.activation)
+
+
+@dataclass
+class _Constants:
+    """Constants in the order of the operators, each at a multiple of 16."""
+
+    start: int
+    data: bytearray = field(default_factory=bytearray)
+
+    def add(self, values: NDArray[Any], dtype: str) -> int:
+        """Where in the blob the values begin."""
+        place = self.start + len(self.data)
+        raw = np.ascontiguousarray(values).astype(dtype).tobytes()
+        self.data += raw + bytes(aligned(len(raw)) - len(raw))
+        return place
+
+
+@dataclass
+class _Writer:
+    """Writes operators one by one; only `constants` changes."""
+
+    graph: QuantGraph
+    names: dict[int, int]
+    arena: ArenaPlan
+    constants: _Constants
+
+    def place(self, number: int) -> int:
+        """A tensor's offset in the arena."""
+        return self.arena.tensors[self.names[number]]
+
+    def operator(self, index: int, x: QuantOperator) -> PlanOperator:
+        source, target = self._maps(x)
+        if max(*source, *target) > _LARGEST_EXTENT:
+            raise UnsupportedError(f"operator {index} ({x.kind}) maps {source} to {target}: above {_LARGEST_EXTENT}")
+        common = {
+            "kind": x.kind,
+            "input_count": len(x.inputs),
+            "inputs": self._places(x),
+            "output": self.place(x.output),
+            "scratch": self.arena.scratch[index],
+            "scratch_bytes": _scratch_bytes(self.graph, x),
+            "in_shape": source,
+            "out_shape": target,
+            "output_offset": self.tensor(x.output).zero_point,
+            "activation": self._activation(x),
+        }
+        return PlanOperator(**{**common, **_FIELDS[x.kind](self, x)})
+
+    def tensor(self, number: int) -> QuantTensor:
+        return self.graph.tensors[number]
+
+    def _maps(self, x: QuantOperator) -> tuple[Shape, Shape]:
+        """The shapes in and out; a fully connected layer sees its input flattened into rows."""
+        source, target = self.tensor(x.inputs[0]).map, self.tensor(x.output).map
+        if x.weights is None or x.kind == "depthwise":
+            return source, target
+        out, depth = len(x.weights.values), x.weights.values.shape[-1]
+        if x.kind == "fully_connected":
+            return source, (1, 1, out)
+        if source[2] != depth:  # once fully connected
+            rows = self.graph.elements(x.inputs[0]) // depth
+            return (rows, 1, depth), (rows, 1, out)
+        return source, target
+
+    def _places(self, x: QuantOperator) -> tuple[int, int]:
+        if x.kind == "concatenation":
+            return 0, 0
+        places = [self.place(i) for i in x.inputs]
+        return places[0], places[1] if len(places) > 1 else 0
+
+    def _activation(self, x: QuantOperator) -> tuple[int, int]:
+        target = self.tensor(x.output)
+        return requantize.activation_range(x.activation, target.scale, target.zero_point)
+
+
+def _window(x: QuantOperator) -> dict[str, Any]:
+    return {"kernel": x.kernel, "stride": x.stride, "padding": x.padding}
+
+
+def _convolution(writer: _Writer, x: QuantOperator) -> dict[str, Any]:
+    assert x.weights is not None
+    source, target = writer.tensor(x.inputs[0]), writer.tensor(x.output)
+    scales = np.broadcast_to(x.weights.scales, x.weights.bias.shape)
+    factors = requantize.convolution_multipliers(source.scale, scales, target.scale)
+    return {
+        **_window(x),
+        "dilation": x.dilation,
+        "input_offsets": (-source.zero_point, 0),
+        "weights_data": writer.constants.add(x.weights.values, "<i1"),
+        "bias_data": writer.constants.add(x.weights.bias, "<i4"),
+        "multipliers_data": writer.constants.add(np.array([f.multiplier for f in factors]), "<i4"),
+        "shifts_data": writer.constants.add(np.array([f.shift for f in factors]), "<i4"),
+    }
+
+
+def _fully_connected(writer: _Writer, x: QuantOperator) -> dict[str, Any]:
+    assert x.weights is not None
+    source, target = writer.tensor(x.inputs[0]), writer.tensor(x.output)
+    scale = float(x.weights.scales[0])
+    factor = requantize.fully_connected_multiplier(source.scale, scale, target.scale)
+    return {
+        "input_offsets": (-source.zero_point, 0),
+        "weights_data": writer.constants.add(x.weights.values, "<i1"),
+        "bias_data": writer.constants.add(x.weights.bias, "<i4"),
+        **_output_factor(factor),
+    }
+
+
+def _pool(writer: _Writer, x: QuantOperator) -> dict[str, Any]:
+    return {**_window(x), "output_offset": 0}
+
+
+def _add(writer: _Writer, x: QuantOperator) -> dict[str, Any]:
+    one, other = (writer.tensor(i) for i in x.inputs)
+    inputs, output = requantize.add_multipliers((one.scale, other.scale), writer.tensor(x.output).scale)
+    return {
+        "input_offsets": (-one.zero_point, -other.zero_point),
+        "input_multipliers": tuple(f.multiplier for f in inputs),
+        "input_shifts": tuple(f.shift for f in inputs),
+        "left_shift": requantize.ADD_LEFT_SHIFT,
+        **_output_factor(output),
+    }
+
+
+def _concatenation(writer: _Writer, x: QuantOperator) -> dict[str, Any]:
+    """Outer steps are the axes before the joined one; in each, one run of bytes per input."""
+    shape = writer.tensor(x.output).shape
+    outer = int(np.prod(shape[: x.axis], dtype=np.int64))
+    if outer > _LARGEST_EXTENT:
+        raise UnsupportedError(f"a concatenation in {outer} steps is not lowered, at most {_LARGEST_EXTENT}")
+    table = [(writer.place(i), writer.graph.elements(i) // outer) for i in x.inputs]
+    return {
+        "in_shape": (outer, 0, 0),
+        "output_offset": 0,
+        "weights_data": writer.constants.add(np.array(table), "<u4"),
+    }
+
+
+def _pad(writer: _Writer, x: QuantOperator) -> dict[str, Any]:
+    return {"padding": x.padding, "input_offsets": (x.pad_value, 0), "output_offset": 0}
+
+
+def _softmax(writer: _Writer, x: QuantOperator) -> dict[str, Any]:
+    factor, least = requantize.softmax_parameters(x.beta, writer.tensor(x.inputs[0]).scale)
+    return {"input_multipliers": (factor.multiplier, 0), "input_shifts": (factor.shift, 0), "left_shift": least}
+
+
+def _output_factor(factor: Multiplier) -> dict[str, int]:
+    return {"output_multiplier": factor.multiplier, "output_shift": factor.shift}
+
+
+_FIELDS: dict[str, Callable[[_Writer, QuantOperator], dict[str, Any]]] = {
+    "conv": _convolution,
+    "depthwise": _convolution,
+    "fully_connected": _fully_connected,
+    "average_pool": _pool,
+    "max_pool": _pool,
+    "add": _add,
+    "concatenation": _concatenation,
+    "pad": _pad,
+    "softmax": _softmax,
+}
