@@ -1,0 +1,121 @@
+"""Augmentation on batches: shifts, speed, noise and volume of waveforms, masks on features.
+
+All randomness comes from the generator given, so that an epoch can be repeated from its seed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from hil_nas.mfcc import SAMPLE_RATE_HZ
+
+_SILENT_RMS = 1e-4  # of full scale: nothing quieter counts as a signal to hold noise against
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """How far training clips stray from the recorded ones.
+
+    Attributes:
+        shift_ms: up to so much earlier or later.
+        speed: up to so much faster or slower, and higher or lower with it; 0.1 is 10 %.
+        noise_probability: the share of clips that get background noise.
+        snr_db: the range of signal to noise, uniform in decibels.
+        volume_db: up to so much louder or softer.
+        time_masks, time_mask_share: so many stretches of frames, each up to this share of a clip, are wiped.
+        coefficient_masks, coefficient_mask_share: the same along the coefficients.
+    """
+
+    shift_ms: float = 100.0
+    speed: float = 0.1
+    noise_probability: float = 0.8
+    snr_db: tuple[float, float] = (0.0, 30.0)
+    volume_db: float = 6.0
+    time_masks: int = 2
+    time_mask_share: float = 0.12
+    coefficient_masks: int = 1
+    coefficient_mask_share: float = 0.12
+
+
+def augment_waveforms(clips: Tensor, background: Tensor, settings: Augmentation, generator: torch.Generator) -> Tensor:
+    """Shifted, stretched, noisy and scaled clips.
+
+    Args:
+        clips: float (n, samples), full scale 1.
+        background: float (m,), m >= samples.
+
+    Returns:
+        float (n, samples) within -1 to 1.
+    """
+    moved = _shift_and_stretch(clips, settings, generator)
+    noisy = moved + _noise(moved, background, settings, generator)
+    volume_db = _uniform(len(clips), -settings.volume_db, settings.volume_db, generator)
+    return (noisy * _amplitude(volume_db)[:, None]).clamp_(-1.0, 1.0)
+
+
+def mask_features(features: Tensor, settings: Augmentation, generator: torch.Generator) -> Tensor:
+    """SpecAugment (arXiv:1904.08779): stretches of frames or coefficients become that clip's mean of each coefficient.
+
+    Args:
+        features: float (n, frames, coefficients).
+    """
+    mean = features.mean(1, keepdim=True)  # (n, 1, coefficients)
+    _, frames, coefficients = features.shape
+    for _ in range(settings.time_masks):
+        wiped = _stretch(len(features), frames, settings.time_mask_share, generator)
+        features = torch.where(wiped[:, :, None], mean, features)
+    for _ in range(settings.coefficient_masks):
+        wiped = _stretch(len(features), coefficients, settings.coefficient_mask_share, generator)
+        features = torch.where(wiped[:, None, :], mean, features)
+    return features
+
+
+def _shift_and_stretch(clips: Tensor, settings: Augmentation, generator: torch.Generator) -> Tensor:
+    """Reads every clip at times stretched around its middle and shifted, zero outside, linear in between."""
+    count, samples = clips.shape
+    reach = settings.shift_ms * SAMPLE_RATE_HZ / 1000
+    shift = _uniform(count, -reach, reach, generator).round()
+    speed = 1 + _uniform(count, -settings.speed, settings.speed, generator)
+    middle = (samples - 1) / 2
+    times = torch.arange(samples) - middle
+    times = (times[None, :] * speed[:, None]).add_((shift + middle)[:, None])
+    left = times.floor()
+    part = times - left
+    # two samples of zeros on either side stand for all that lies outside
+    padded = torch.nn.functional.pad(clips, (2, 2))
+    index = left.clamp_(-2, samples).long().add_(2)
+    return torch.lerp(padded.gather(1, index), padded.gather(1, index + 1), part)
+
+
+def _noise(clips: Tensor, background: Tensor, settings: Augmentation, generator: torch.Generator) -> Tensor:
+    """A cut of background for every clip, scaled to a random signal-to-noise ratio or to nothing."""
+    count, samples = clips.shape
+    starts = torch.randint(0, len(background) - samples + 1, (count,), generator=generator)
+    cuts = torch.stack([background[start : start + samples] for start in starts.tolist()])
+    snr_db = _uniform(count, *settings.snr_db, generator)
+    chosen = torch.rand(count, generator=generator) < settings.noise_probability
+    level = _rms(clips).clamp_min(_SILENT_RMS) / _rms(cuts).clamp_min(_SILENT_RMS)
+    return cuts * (level * _amplitude(-snr_db) * chosen)[:, None]
+
+
+def _stretch(count: int, size: int, share: float, generator: torch.Generator) -> Tensor:
+    """One random stretch of up to share * size per row, as bool (count, size)."""
+    lengths = torch.randint(0, max(1, round(share * size)) + 1, (count,), generator=generator)
+    starts = (torch.rand(count, generator=generator) * (size - lengths + 1)).long()
+    places = torch.arange(size)[None, :]
+    return (places >= starts[:, None]) & (places < (starts + lengths)[:, None])
+
+
+def _uniform(count: int, low: float, high: float, generator: torch.Generator) -> Tensor:
+    return torch.rand(count, generator=generator) * (high - low) + low
+
+
+def _amplitude(decibels: Tensor) -> Tensor:
+    return torch.pow(10.0, decibels / 20)
+
+
+def _rms(clips: Tensor) -> Tensor:
+    return clips.square().mean(1).sqrt()

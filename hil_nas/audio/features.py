@@ -1,0 +1,93 @@
+"""Waveforms to the features a network is trained on: MFCC values that have been through the device's int8.
+
+Two ways with one result within half a step: torch, batched, for most of a training; and the device's C source, for
+its last epochs and for every accuracy that is reported.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hil_nas.audio.clips import Clips, Samples
+from hil_nas.audio.front_end import HostFrontEnd
+from hil_nas.audio.mfcc_torch import Mfcc
+from hil_nas.audio.scale import FeatureScale, measure_scale
+from hil_nas.audio.tables import front_end_blob
+from hil_nas.mfcc import MfccConfig
+
+_FULL_SCALE = 32768.0
+_BATCH = 200
+_WORKERS = 2  # the C source leaves the interpreter's lock
+
+
+class Features(Protocol):
+    """Waveforms (n, samples), full scale 1, to float features (n, frames, coefficients, 1) on the int8 grid."""
+
+    def __call__(self, waveforms: Tensor) -> Tensor: ...
+
+
+class TorchFeatures:
+    """Torch's MFCC, rounded to the int8 grid."""
+
+    def __init__(self, config: MfccConfig, scale: FeatureScale) -> None:
+        self.mfcc, self.scale = Mfcc(config), scale
+
+    @torch.no_grad()
+    def __call__(self, waveforms: Tensor) -> Tensor:
+        return to_grid(self.mfcc(waveforms), self.scale).unsqueeze(-1)
+
+
+class DeviceFeatures:
+    """The device's C source on this machine; waveforms are rounded to int16 first, as a microphone gives them."""
+
+    def __init__(self, config: MfccConfig, scale: FeatureScale, front_end: HostFrontEnd) -> None:
+        self.blob = front_end_blob(config, scale.scale, scale.zero_point)
+        self.scale, self.front_end = scale, front_end
+
+    @torch.no_grad()
+    def __call__(self, waveforms: Tensor) -> Tensor:
+        samples = (waveforms * _FULL_SCALE).round_().clamp_(-_FULL_SCALE, _FULL_SCALE - 1)
+        return torch.from_numpy(self.scale.real(self.quantised(samples.to(torch.int16).numpy()))).unsqueeze(-1)
+
+    def quantised(self, clips: Samples) -> np.ndarray[tuple[int, ...], np.dtype[np.int8]]:
+        """int16 clips (n, samples) to int8 (n, frames, coefficients), on two threads."""
+        parts = np.array_split(clips, _WORKERS) if len(clips) >= _WORKERS else [clips]
+        with ThreadPoolExecutor(_WORKERS) as workers:
+            return np.concatenate(list(workers.map(lambda x: self.front_end.features(self.blob, x), parts)))
+
+
+def to_grid(features: Tensor, scale: FeatureScale) -> Tensor:
+    """Float features as the values that int8 can hold."""
+    steps = features / scale.scale
+    # round half away from zero, as the C source; torch.round goes to even
+    rounded = torch.trunc(steps + torch.copysign(torch.tensor(0.5), steps))
+    return (rounded.clamp_(-128 - scale.zero_point, 127 - scale.zero_point)).mul_(scale.scale)
+
+
+def to_waveforms(samples: Samples) -> Tensor:
+    """int16 (n, samples) as float32 of full scale 1."""
+    return torch.from_numpy(samples).float().div_(_FULL_SCALE)
+
+
+def features_of(clips: Clips, extract: Features) -> Tensor:
+    """The features of all clips, (n, frames, coefficients, 1)."""
+    batches = np.array_split(clips.samples, max(1, -(-len(clips) // _BATCH)))
+    return torch.cat([extract(to_waveforms(x)) for x in batches])
+
+
+def training_scale(config: MfccConfig, clips: Clips, *, most: int = 2000) -> FeatureScale:
+    """The scale for a configuration, measured on up to `most` training clips evenly chosen.
+
+    Raises:
+        InputError: where all clips are silent.
+    """
+    chosen = np.linspace(0, len(clips) - 1, min(most, len(clips))).astype(np.int64)
+    mfcc = Mfcc(config)
+    with torch.no_grad():
+        values = [mfcc(to_waveforms(x)) for x in np.array_split(clips.samples[chosen], max(1, len(chosen) // _BATCH))]
+    return measure_scale(torch.cat(values).numpy())

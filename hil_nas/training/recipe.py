@@ -1,0 +1,49 @@
+"""How networks are trained: the same for all of them, so that a comparison is one of networks."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+from hil_nas.audio.augment import Augmentation
+from hil_nas.errors import InputError
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Every number of a training.
+
+    Attributes:
+        epochs: in all.
+        device_epochs: the last so many epochs train on the features of the device's C source.
+        batch: clips per step.
+        learning_rate: the highest, reached after warm-up; falls to zero along a cosine.
+        warmup_epochs: with the learning rate rising from zero.
+        weight_decay: AdamW's, on kernels only.
+        label_smoothing: share of the target that is spread over all classes.
+
+    Raises:
+        InputError: for a number no training has.
+    """
+
+    epochs: int = 40
+    device_epochs: int = 3
+    batch: int = 100
+    learning_rate: float = 4e-3
+    warmup_epochs: float = 2.0
+    weight_decay: float = 2e-2
+    label_smoothing: float = 0.1
+    augmentation: Augmentation = field(default_factory=Augmentation)
+
+    def __post_init__(self) -> None:
+        for name, least in (("epochs", 1), ("device_epochs", 0), ("batch", 2)):
+            if getattr(self, name) < least:
+                raise InputError(f"{name} is {getattr(self, name)}, expected at least {least}")
+
+
+def learning_rate(step: int, steps: int, warmup_steps: int, highest: float) -> float:
+    """Linear warm-up, then half a cosine to zero at `steps`."""
+    if step < warmup_steps:
+        return highest * (step + 1) / warmup_steps
+    done = (step - warmup_steps) / max(1, steps - warmup_steps)
+    return highest * 0.5 * (1 + math.cos(math.pi * done))
