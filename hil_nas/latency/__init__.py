@@ -1,0 +1,1 @@
+"""From measurements on a board to cycles of networks never measured."""

@@ -1,0 +1,410 @@
+"""From an operator's shapes to the CMSIS-NN kernel that runs and how often each of its loops turns.
+
+The counts follow the sources of CMSIS-NN 4.0.0 as they compile for a Cortex-M4 with the DSP extension (no
+MVE): every feature is a number of loop turns or of flash misses, so that its coefficient is the cycles of
+one turn and cannot be negative. Files named in the comments stand under the kernels' `Source/`.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+
+from hil_nas.errors import UnsupportedError
+from hil_nas.latency.flash_cache import LINES, Misses, Sweep, aligned, lines_of, sectors_of, sweep
+from hil_nas.network import Operator, Pair, same_padding
+
+WORD_BYTES = 4
+
+Counts = dict[str, float]
+Taps = tuple[Pair, ...]  # per output position along one axis: first tap inside, end of those inside
+
+
+@dataclass(frozen=True)
+class KernelWork:
+    """The kernel path an operator takes and its loop counts, the names in a fixed order per path."""
+
+    path: str
+    counts: Counts
+
+
+def is_executed(operator: Operator) -> bool:
+    """Whether the device runs anything: a reshape is a second name for the same bytes."""
+    return operator.layer.kind != "reshape"
+
+
+def kernel_path(operator: Operator) -> str:
+    """The name of the kernel path, as the wrappers of CMSIS-NN choose it.
+
+    Raises:
+        UnsupportedError: for an operator that no kernel runs.
+    """
+    kind = operator.layer.kind
+    if kind == "conv":
+        return _conv_path(operator)
+    if kind == "depthwise":
+        return _depthwise_path(operator)
+    if kind not in _COUNTS:
+        raise UnsupportedError(f"no kernel runs a {kind}")
+    return kind
+
+
+@lru_cache(maxsize=65536)
+def kernel_work(operator: Operator) -> KernelWork:
+    """The kernel path and its loop counts.
+
+    Raises:
+        UnsupportedError: for an operator that no kernel runs.
+    """
+    path = kernel_path(operator)
+    return KernelWork(path, {"calls": 1.0, **_COUNTS[path](operator)})
+
+
+def padding_before(operator: Operator) -> tuple[int, int]:
+    """Rows and columns of padding before the map, as the plan gives them to the kernel."""
+    layer, (height, width, _) = operator.layer, operator.inputs[0]
+    if layer.padding == "valid":
+        return (0, 0)
+    return (
+        same_padding(height, layer.kernel[0], layer.stride[0], layer.dilation[0])[0],
+        same_padding(width, layer.kernel[1], layer.stride[1], layer.dilation[1])[0],
+    )
+
+
+def _conv_path(operator: Operator) -> str:
+    # arm_convolve_wrapper_s8.c; arm_convolve_1_x_n_s8.c calls arm_convolve_s8 where there is no MVE
+    layer = operator.layer
+    if layer.kernel == (1, 1) and layer.dilation == (1, 1) and padding_before(operator) == (0, 0):
+        return "conv_1x1" if layer.stride == (1, 1) else "conv_1x1_strided"
+    return "conv_im2col"
+
+
+def _depthwise_path(operator: Operator) -> str:
+    # arm_depthwise_conv_wrapper_s8.c; a Layer has no depth multiplier
+    if operator.layer.dilation != (1, 1):
+        return "depthwise_generic"
+    if operator.layer.kernel == (3, 3) and max(padding_before(operator)) <= 1:
+        return "depthwise_3x3"
+    return "depthwise_opt"
+
+
+# --- convolutions by matrix products ---------------------------------------------------------------------
+
+
+def _conv_1x1(operator: Operator) -> Counts:
+    """arm_nn_mat_mult_nt_t_s8.c: once for the map, or once per output row where the stride is not 1."""
+    (height, width, outputs), depth = operator.output, operator.inputs[0][2]
+    strided = operator.layer.stride != (1, 1)
+    products, rows = (height, width) if strided else (1, height * width)
+    pairs = products * (outputs // 2)  # of output channels
+    tiles, left_overs = pairs * (rows // 2), pairs * (rows % 2)  # 2 channels x 2 pixels, 2 channels x 1
+    odd = products * rows * (outputs % 2)
+    misses = _conv_1x1_misses(depth, outputs, rows).times(products)
+    return {
+        "products": products,
+        "channel_pairs": pairs,
+        "weight_sums": pairs * depth,
+        **_blocks("tile", tiles, depth, 16),
+        **_blocks("left_over", left_overs, depth, 16),
+        "odd_channel_outputs": odd,
+        "odd_channel_macs": odd * depth,
+        **_missed(misses),
+    }
+
+
+@lru_cache(maxsize=4096)
+def _conv_1x1_misses(depth: int, outputs: int, rows: int) -> Misses:
+    """Two weight rows and their requantisation are swept once per tile, after one pass for the sums."""
+    total = Misses(0.0, 0.0)
+    tiles = rows // 2 + rows % 2
+    for pair in range(outputs // 2):
+        address = pair * 2 * depth
+        sectors, lines = len(sectors_of(address, 2 * depth)), lines_of(address, 2 * depth)
+        resident = lines + 2 <= LINES  # two weight rows, a line of multipliers, a line of shifts
+        sweeps = 1 if resident else 1 + tiles
+        total += Misses(sectors, lines).times(sweeps) + Misses(3, 3)
+        if not resident:
+            total += Misses(2, 2).times(tiles - 1)
+    if outputs % 2:
+        address, size = (outputs - 1) * depth, depth
+        sweeps = 1 if lines_of(address, size) + 3 <= LINES else rows
+        total += Misses(len(sectors_of(address, size)), lines_of(address, size)).times(sweeps) + Misses(3, 3)
+    return total
+
+
+def _conv_im2col(operator: Operator) -> Counts:
+    """arm_convolve_s8.c with arm_nn_mat_mult_kernel_s8_s16.c and arm_q7_to_q15_with_offset.c."""
+    height, width, outputs = operator.output
+    depth = operator.inputs[0][2]
+    taps = operator.layer.kernel[0] * operator.layer.kernel[1]
+    positions, column = height * width, taps * depth
+    inside = _inside(operator)
+    outside = positions * taps - inside
+    columns, single = positions // 2, positions % 2
+    return {
+        "positions": positions,
+        **_copies(inside, outside, depth),
+        "column_pairs": columns,
+        **_blocks("tile", columns * (outputs // 2), column, 4),
+        **_blocks("odd_channel", columns * (outputs % 2), column, 4),
+        **_blocks("single_column", single * outputs, column, 4),
+        **_missed(_rows_sweep(column, outputs).times(columns + single)),
+    }
+
+
+@lru_cache(maxsize=4096)
+def _rows_sweep(column: int, outputs: int) -> Sweep:
+    return sweep(_rows_trace(column, outputs))
+
+
+def _rows_trace(column: int, outputs: int) -> Iterator[int]:
+    """Sectors read for one pair of columns: per two channels the biases, two weight rows, requantisation."""
+    bias, multiplier, shift = _tables(column * outputs, outputs)
+    for channel in range(0, outputs, 2):
+        count = min(2, outputs - channel)
+        yield from sectors_of(bias + WORD_BYTES * channel, WORD_BYTES * count)
+        rows = [sectors_of((channel + i) * column, column) for i in range(count)]
+        for step in range(max(len(x) for x in rows)):
+            yield from (x[step] for x in rows if step < len(x))
+        yield from sectors_of(multiplier + WORD_BYTES * channel, WORD_BYTES * count)
+        yield from sectors_of(shift + WORD_BYTES * channel, WORD_BYTES * count)
+
+
+# --- depthwise convolutions ------------------------------------------------------------------------------
+
+
+def _depthwise_3x3(operator: Operator) -> Counts:
+    """arm_depthwise_conv_3x3_s8.c: blocks of 4 channels, then channels singly; only taps inside are read."""
+    height, width, channels = operator.output
+    rows, columns = _taps(operator, 0), _taps(operator, 1)
+    taps = _extents(rows) * _extents(columns)
+    kernel_rows = _extents(rows) * width
+    blocks, singles = channels // 4, channels % 4
+    return {
+        "positions": height * width,
+        "blocks": height * width * blocks,
+        "block_rows": kernel_rows * blocks,
+        "block_taps": taps * blocks,
+        "singles": height * width * singles,
+        "single_rows": kernel_rows * singles,
+        "single_taps": taps * singles,
+        **_missed(_depthwise_misses(rows, columns, (3, 3), channels, 4)),
+    }
+
+
+def _depthwise_opt(operator: Operator) -> Counts:
+    """arm_depthwise_conv_s8_opt.c: one column of 16-bit values per pixel, then blocks of 4 channels."""
+    height, width, channels = operator.output
+    kernel = operator.layer.kernel
+    rows, columns = _taps(operator, 0), _taps(operator, 1)
+    positions, taps = height * width, kernel[0] * kernel[1]
+    inside = _extents(rows) * _extents(columns)
+    beside = _extents(rows) * (width * kernel[1] - _extents(columns))  # in a row of the map, past its edge
+    cleared_rows = width * (height * kernel[0] - _extents(rows))
+    clears = width * sum((first > 0) + (end < kernel[0]) for first, end in rows)
+    blocks, singles = positions * (channels // 4), positions * (channels % 4)
+    whole: Taps = ((0, kernel[0]),)
+    misses = _depthwise_misses(whole * height, ((0, kernel[1]),) * width, kernel, channels, 4)
+    return {
+        "positions": positions,
+        "map_rows": _extents(rows) * width,
+        **_copies(inside, beside, channels),
+        "row_clears": clears,
+        "row_cleared_bytes": cleared_rows * kernel[1] * channels * 2,
+        "blocks": blocks,
+        "block_tap_pairs": blocks * (taps // 2),
+        "block_odd_taps": blocks * (taps % 2),
+        "singles": singles,
+        "single_taps": singles * taps,
+        **_missed(misses),
+    }
+
+
+def _depthwise_generic(operator: Operator) -> Counts:
+    """depthwise_conv_s8_generic in arm_depthwise_conv_s8.c: one output value after the other."""
+    height, width, channels = operator.output
+    rows, columns = _taps(operator, 0), _taps(operator, 1)
+    outputs = height * width * channels
+    dilated = sum(x > 1 for x in operator.layer.dilation)
+    return {
+        "positions": height * width,
+        "outputs": outputs,
+        "divided_outputs": outputs * dilated,  # two divisions per dilated axis
+        "rows": _extents(rows) * width * channels,
+        "taps": _extents(rows) * _extents(columns) * channels,
+        **_missed(_depthwise_misses(rows, columns, operator.layer.kernel, channels, 1)),
+    }
+
+
+def _depthwise_misses(rows: Taps, columns: Taps, kernel: Pair, channels: int, block: int) -> Misses:
+    """Every output pixel sweeps over all constants; pixels with the same taps inside cost the same."""
+    total = Misses(0.0, 0.0)
+    for row, row_count in Counter(rows).items():
+        for column, column_count in Counter(columns).items():
+            total += _pixel_sweep(row, column, kernel, channels, block).times(row_count * column_count)
+    return total
+
+
+@lru_cache(maxsize=4096)
+def _pixel_sweep(row: Pair, column: Pair, kernel: Pair, channels: int, block: int) -> Sweep:
+    return sweep(_pixel_trace(row, column, kernel, channels, block))
+
+
+def _pixel_trace(row: Pair, column: Pair, kernel: Pair, channels: int, block: int) -> Iterator[int]:
+    """Sectors read for one pixel: per block of channels the biases, the taps inside, requantisation."""
+    bias, multiplier, shift = _tables(kernel[0] * kernel[1] * channels, channels)
+    taps = [y * kernel[1] + x for y in range(*row) for x in range(*column)]
+    channel = 0
+    while channel < channels:
+        count = block if channels - channel >= block else 1
+        yield from sectors_of(bias + WORD_BYTES * channel, WORD_BYTES * count)
+        for tap in taps:
+            yield from sectors_of(tap * channels + channel, count)
+        yield from sectors_of(multiplier + WORD_BYTES * channel, WORD_BYTES * count)
+        yield from sectors_of(shift + WORD_BYTES * channel, WORD_BYTES * count)
+        channel += count
+
+
+# --- everything else -------------------------------------------------------------------------------------
+
+
+def _dense(operator: Operator) -> Counts:
+    """arm_nn_vec_mat_mult_t_s8.c: two outputs at a time; every weight is read once."""
+    height, width, channels = operator.inputs[0]
+    depth, outputs = height * width * channels, operator.output[2]
+    return {
+        **_blocks("pair", outputs // 2, depth, 4),
+        **_blocks("odd", outputs % 2, depth, 4),
+        **_missed(_rows_sweep(depth, outputs).cold),
+    }
+
+
+def _avg_pool(operator: Operator) -> Counts:
+    """arm_avgpool_s8.c: the first tap is copied to 32 bits, the others added, then one division a value."""
+    height, width, channels = operator.output
+    positions, taps = height * width, _inside(operator)
+    return {
+        "positions": positions,
+        "rows": _extents(_taps(operator, 0)) * width,
+        "taps": taps,
+        "copied_values": positions * channels,
+        "added_values": (taps - positions) * channels,
+    }
+
+
+def _max_pool(operator: Operator) -> Counts:
+    """arm_max_pool_s8.c: the first tap is copied, the others compared, then all is clamped."""
+    height, width, channels = operator.output
+    positions, taps = height * width, _inside(operator)
+    values = positions * channels
+    return {
+        "positions": positions,
+        "rows": _extents(_taps(operator, 0)) * width,
+        "taps": taps,
+        "copied_bytes": values,
+        "compared_blocks": (taps - positions) * (channels // 4),
+        "compared_singles": (taps - positions) * (channels % 4),
+        "clamped_blocks": values // 4,
+        "clamped_singles": values % 4,
+    }
+
+
+def _add(operator: Operator) -> Counts:
+    height, width, channels = operator.output
+    return {"values": height * width * channels}
+
+
+def _concat(operator: Operator) -> Counts:
+    """A memcpy per input at every pixel; words where source and target lie at words, else bytes."""
+    pixels = operator.output[0] * operator.output[1]
+    words = unaligned = start = 0
+    for _, _, channels in operator.inputs:
+        if channels % 4 == 0 and start % 4 == 0 and operator.output[2] % 4 == 0:
+            words += channels // 4
+        else:
+            unaligned += channels
+        start += channels
+    return {
+        "pixels": pixels,
+        "copies": pixels * len(operator.inputs),
+        "copied_words": pixels * words,
+        "copied_bytes": pixels * unaligned,
+    }
+
+
+def _softmax(operator: Operator) -> Counts:
+    height, width, channels = operator.output
+    return {"rows": height * width, "values": height * width * channels}
+
+
+# --- shared ----------------------------------------------------------------------------------------------
+
+
+def _blocks(name: str, times: int, length: int, widest: int) -> Counts:
+    """A loop run `times`: its turns by 16 (where `widest` is), by 4, singly, and which of them run."""
+    counts: Counts = {f"{name}s": times}
+    rest = length
+    if widest == 16:
+        counts |= {f"{name}_by_16": times * (length // 16), f"{name}_has_16": times * (length >= 16)}
+        rest = length % 16
+    counts |= {f"{name}_by_4": times * (rest // 4), f"{name}_has_4": times * (rest >= 4)}
+    return counts | {f"{name}_by_1": times * (length % 4), f"{name}_has_1": times * (length % 4 > 0)}
+
+
+def _copies(inside: int, outside: int, depth: int) -> Counts:
+    """im2col: pixels widened to 16 bits by four and singly, and pixels outside the map cleared."""
+    return {
+        "copies": inside,
+        "copied_blocks": inside * (depth // 4),
+        "copied_singles": inside * (depth % 4),
+        "clears": outside,
+        "cleared_bytes": outside * depth * 2,
+    }
+
+
+def _missed(misses: Misses) -> Counts:
+    return {"flash_sectors": misses.sectors, "flash_lines": misses.lines}
+
+
+def _tables(weights_bytes: int, channels: int) -> tuple[int, int, int]:
+    """Where biases, multipliers and shifts begin behind weights at address 0."""
+    step = aligned(WORD_BYTES * channels)
+    start = aligned(weights_bytes)
+    return start, start + step, start + 2 * step
+
+
+def _taps(operator: Operator, axis: int) -> Taps:
+    """Per output position along an axis: the first tap inside the map and the end of those inside."""
+    layer, size, before = operator.layer, operator.inputs[0][axis], padding_before(operator)[axis]
+    kernel, stride, dilation = layer.kernel[axis], layer.stride[axis], layer.dilation[axis]
+    starts = (i * stride - before for i in range(operator.output[axis]))
+    return tuple((max(0, -(x // dilation)), min(kernel, -((x - size) // dilation))) for x in starts)
+
+
+def _extents(taps: Taps) -> int:
+    """Taps inside, over all positions along the axis."""
+    return sum(end - first for first, end in taps)
+
+
+def _inside(operator: Operator) -> int:
+    """Taps inside the map, over all output positions."""
+    return _extents(_taps(operator, 0)) * _extents(_taps(operator, 1))
+
+
+_COUNTS: dict[str, Callable[[Operator], Counts]] = {
+    "conv_1x1": _conv_1x1,
+    "conv_1x1_strided": _conv_1x1,
+    "conv_im2col": _conv_im2col,
+    "depthwise_3x3": _depthwise_3x3,
+    "depthwise_opt": _depthwise_opt,
+    "depthwise_generic": _depthwise_generic,
+    "dense": _dense,
+    "avg_pool": _avg_pool,
+    "max_pool": _max_pool,
+    "add": _add,
+    "concat": _concat,
+    "softmax": _softmax,
+}
+PATHS = tuple(_COUNTS)

@@ -1,0 +1,155 @@
+"""Rows on disk: what an interruption, damage or another board does to them."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from hil_nas.errors import InputError
+from hil_nas.latency.model import LatencyModel
+from hil_nas.latency.store import FrontEndRow, NetworkRow, OperatorRow, Provenance, Store, network_id
+from hil_nas.mfcc import MfccConfig
+from hil_nas.network import INPUT, Layer, Network
+
+HERE = Provenance(
+    board="nucleo_l4r5", host="virtual", clock="modelled", cpu_hz=120_000_000, engine="cmsis-nn",
+    kernels="0123456789abcdef", versions="cmsis-nn 4.0.0;gcc 12.2", weights="flash",
+)  # fmt: skip
+NETWORK = Network(
+    (49, 10, 1),
+    (
+        Layer("conv", (INPUT,), 8, (10, 4), (2, 2), relu=True),
+        Layer("depthwise", (0,), kernel=(3, 3), dilation=(2, 1)),
+        Layer("add", (0, 1)),
+        Layer("concat", (2, 0)),
+        Layer("max_pool", (3,), kernel=(3, 2), stride=(2, 2), padding="valid"),
+        Layer("dense", (4,), 12),
+    ),
+)
+
+
+def measured(network: Network, scale: int = 1) -> tuple[NetworkRow, list[OperatorRow]]:
+    name = network_id(network)
+    operators = [
+        OperatorRow(name, i, x, ((i + 1) * 1000 * scale, (i + 1) * 1001 * scale))
+        for i, x in enumerate(network.operators())
+    ]
+    return NetworkRow(name, 4096, (22_000 * scale, 22_010 * scale)), operators
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    store = Store(tmp_path / "nucleo-l4r5@virtual")
+    store.open(HERE, build="aaaa")
+    store.append_front_end(FrontEndRow(MfccConfig(400, 200, 40, 10), (900_000,)))
+    store.append_network(*measured(NETWORK))
+    return store
+
+
+def test_rows_come_back_as_they_went_in(store: Store) -> None:
+    total, operators = measured(NETWORK)
+    found = store.read()
+    assert found.networks == (total,) and found.front_ends[0].cycles == (900_000,)
+    assert [x.cycles for x in found.operators] == [x.cycles for x in operators]
+    for mine, theirs in zip(found.operators, operators, strict=True):
+        wiring = (INPUT,) * len(theirs.operator.inputs)
+        assert mine.operator == replace(theirs.operator, layer=replace(theirs.operator.layer, inputs=wiring))
+    assert found.networks[0].median_cycles == 22_005
+
+
+@pytest.mark.parametrize("lost", [1, 40, 250, 420])
+def test_a_network_cut_off_half_way_is_dropped_and_measured_again(store: Store, lost: int) -> None:
+    path = store.folder / "measurements.csv"
+    before = path.read_bytes()
+    other = Network((49, 10, 1), (*NETWORK.layers[:-1], Layer("dense", (4,), 35)))
+    store.append_network(*measured(other))
+    path.write_bytes(path.read_bytes()[:-lost])
+    assert [x.network for x in store.read().networks] == [network_id(NETWORK)]
+    assert {x.network for x in store.read().operators} == {network_id(NETWORK)}
+    store.open(HERE, build="aaaa")
+    assert path.read_bytes() == before
+    store.append_network(*measured(other))
+    assert len(store.read().networks) == 2
+
+
+def test_a_file_cut_inside_its_first_line_starts_anew(store: Store) -> None:
+    path = store.folder / "measurements.csv"
+    path.write_bytes(path.read_bytes()[:9])
+    store.open(HERE, build="aaaa")
+    store.append_network(*measured(NETWORK))
+    assert len(store.read().networks) == 1
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        (b"conv,49x10x1,", b"conv,49x10,", "line 3"),
+        (b"conv,49x10x1,25x5x8", b"conv,49x10x1,25x5x9x1", "line 3"),
+        (b"depthwise,25x5x8,25x5x8", b"depthwise,25x5x8,25x6x8", "does not give"),
+        (b"\noperator,", b"\nopera_or,", "no record"),
+        (b",same,1,", b",sane,1,", "sane"),
+        (b"900000", b"-900000", "no cycles"),
+        (b"900000", b"", "no cycles"),
+        (b"900000", b"9e5", "line 2"),
+        (b"400/200/40/10", b"400/200/40", "MFCC"),
+        (b"record,network", b"record,netwerk", "columns"),
+        (b"conv,49x10x1,", b"conv,49x10x1,,,", "columns"),
+        (b"900000", b"\xff\xfe", "not text"),
+    ],
+)
+def test_damage_is_named_with_its_line(store: Store, old: bytes, new: bytes, words: str) -> None:
+    path = store.folder / "measurements.csv"
+    assert old in path.read_bytes()
+    path.write_bytes(path.read_bytes().replace(old, new, 1))
+    with pytest.raises(InputError, match=words):
+        store.read()
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("board", "mps2_an386"), ("host", "serial"), ("clock", "silicon"), ("cpu_hz", 80_000_000),
+        ("engine", "tflm"), ("kernels", "f" * 16), ("versions", "cmsis-nn 5.0.0"), ("weights", "ram"),
+    ],
+)  # fmt: skip
+def test_rows_of_another_provenance_are_refused(store: Store, key: str, value: object) -> None:
+    other = replace(HERE, **{key: value})
+    with pytest.raises(InputError) as caught:
+        store.open(other, build="aaaa")
+    assert str(value) in str(caught.value) and str(getattr(HERE, key)) in str(caught.value)
+    with pytest.raises(InputError, match=key):
+        LatencyModel.load(store.folder, expected=other)
+    assert LatencyModel.load(store.folder, expected=HERE).provenance == HERE
+
+
+def test_another_build_of_the_same_kernels_goes_on(store: Store) -> None:
+    store.open(HERE, build="bbbb")
+    assert json.loads((store.folder / "campaign.json").read_text())["builds"] == ["aaaa", "bbbb"]
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{}", '{"schema": "hil_nas.measurements", "version": 2}', '{"schema": "x", "version": 1}']
+)
+def test_a_header_of_another_kind_is_refused(store: Store, text: str) -> None:
+    (store.folder / "campaign.json").write_text(text)
+    with pytest.raises(InputError, match=r"campaign\.json"):
+        LatencyModel.load(store.folder)
+
+
+def test_a_header_with_other_keys_is_refused(store: Store) -> None:
+    path = store.folder / "campaign.json"
+    path.write_text(path.read_text().replace('"engine"', '"motor"'))
+    with pytest.raises(InputError, match="engine"):
+        store.provenance()
+
+
+def test_a_folder_without_rows_says_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="hil_nas profile"):
+        LatencyModel.load(tmp_path / "nothing")
+    store = Store(tmp_path / "empty")
+    store.open(HERE, build="aaaa")
+    with pytest.raises(InputError, match="no measurements"):
+        store.read()
