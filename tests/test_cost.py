@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from hil_nas.cost import arena, arena_bytes, network_macs, operator_macs, parameters, plan_bytes, plan_buffers
+from hil_nas.cost import arena, arena_bytes, network_macs, operator_macs, parameters, plan_buffers, plan_bytes
 from hil_nas.cost.arena import Buffer
 from hil_nas.deploy.lower import lower
 from hil_nas.deploy.synthetic import random_graph

@@ -74,9 +74,7 @@ def plan_buffers(buffers: Sequence[Buffer]) -> Layout:
     return best or Layout((), 0)
 
 
-def plan_steps(
-    size_bytes: dict[int, int], steps: Sequence[Step], source: int, output: int
-) -> ArenaPlan:
+def plan_steps(size_bytes: dict[int, int], steps: Sequence[Step], source: int, output: int) -> ArenaPlan:
     """Lifetimes of all tensors and scratch buffers, and their places.
 
     A tensor lives from the step that writes it to the last that reads it, the network's input from before
@@ -147,7 +145,7 @@ def _alternating(buffers: Sequence[Buffer], sizes: Sequence[int], peak: int) -> 
     for index, buffer in enumerate(buffers):
         if buffer.last > buffer.first:
             offsets[index] = peak - sizes[index] if buffer.first % 2 == 0 else 0
-    for index, buffer in enumerate(buffers):
+    for index in range(len(buffers)):
         if index not in offsets:
             offsets[index] = _lowest_fit(index, buffers, sizes, offsets)
     layout = _layout(offsets, sizes)
@@ -183,9 +181,7 @@ def _promoted(
     return best
 
 
-def _lowest_fit(
-    index: int, buffers: Sequence[Buffer], sizes: Sequence[int], offsets: dict[int, int]
-) -> int:
+def _lowest_fit(index: int, buffers: Sequence[Buffer], sizes: Sequence[int], offsets: dict[int, int]) -> int:
     """The lowest offset at which the buffer overlaps none of the placed ones that live with it."""
     taken = sorted(
         (offset, offset + sizes[other])

@@ -18,9 +18,7 @@ def operator_scratch_bytes(operator: Operator) -> int:
     padding = (0, 0)
     if layer.padding == "same" and layer.kind in ("conv", "depthwise"):
         padding = _padding_before(source, layer.kernel, layer.stride, layer.dilation)
-    return scratch_bytes(
-        layer.kind, source, operator.output, layer.kernel, layer.stride, layer.dilation, padding
-    )
+    return scratch_bytes(layer.kind, source, operator.output, layer.kernel, layer.stride, layer.dilation, padding)
 
 
 def scratch_bytes(

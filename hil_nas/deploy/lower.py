@@ -56,9 +56,7 @@ def lower(graph: QuantGraph) -> Plan:
 def plan_arena(graph: QuantGraph, operators: Sequence[QuantOperator], names: dict[int, int]) -> ArenaPlan:
     """Places of all tensors and scratch buffers, by the same planner that prices a Network."""
     sizes = {number: graph.elements(number) for number in names}
-    steps = [
-        Step(tuple(names[i] for i in x.inputs), names[x.output], _scratch_bytes(graph, x)) for x in operators
-    ]
+    steps = [Step(tuple(names[i] for i in x.inputs), names[x.output], _scratch_bytes(graph, x)) for x in operators]
     return plan_steps(sizes, steps, names[graph.input], names[graph.output])
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import struct
 import zlib
 from dataclasses import dataclass, fields
+from typing import Any
 
-from hil_nas.cost.arena import ALIGNMENT_BYTES, aligned
+from hil_nas.cost.arena import ALIGNMENT_BYTES
 from hil_nas.cost.blob import HEADER_BYTES, OPERATOR_BYTES
 from hil_nas.errors import InputError
 
@@ -74,13 +75,30 @@ class PlanOperator:
         Raises:
             InputError: for an unknown kind and for reserved words that are not 0.
         """
-        v = _OPERATOR.unpack(data)
+        v: Any = _OPERATOR.unpack(data)
         if v[0] not in _NAMES or v[-3:] != _RESERVED_WORDS:
             raise InputError(f"a plan's operator of kind {v[0]} with reserved words {v[-3:]} is not known")
-        return cls(
-            _NAMES[v[0]], v[1], v[2:4], v[4], v[5], v[6], v[7:10], v[10:13], v[13:15], v[15:17], v[17:19],
-            v[19:21], v[21:23], v[23], v[24:26], *v[26:30], v[30:32], v[32:34], *v[34:37],
-        )  # fmt: skip
+        values, place = [], 1
+        for field in fields(cls)[1:]:
+            width = _WIDTHS.get(field.name, 1)
+            values.append(v[place] if width == 1 else v[place : place + width])
+            place += width
+        return cls(_NAMES[v[0]], *values)
+
+
+_WIDTHS = {
+    "inputs": 2,
+    "in_shape": 3,
+    "out_shape": 3,
+    "kernel": 2,
+    "stride": 2,
+    "dilation": 2,
+    "padding": 2,
+    "input_offsets": 2,
+    "activation": 2,
+    "input_multipliers": 2,
+    "input_shifts": 2,
+}  # fields of several words
 
 
 @dataclass(frozen=True)
@@ -127,12 +145,13 @@ class Plan:
         """
         if len(data) < HEADER_BYTES:
             raise InputError(f"a plan has a header of {HEADER_BYTES} bytes, these are {len(data)} bytes")
-        v = _HEADER.unpack_from(data)
+        v: Any = _HEADER.unpack_from(data)
         _check_header(data, v)
         end = HEADER_BYTES + OPERATOR_BYTES * v[5]
         starts = range(HEADER_BYTES, end, OPERATOR_BYTES)
         operators = tuple(PlanOperator.from_bytes(data[i : i + OPERATOR_BYTES]) for i in starts)
-        plan = cls(operators, *v[6:15], data[end:])
+        names = [x.name for x in fields(cls)][1:-1]  # as they follow each other in the header
+        plan = cls(operators, constants=data[end:], **dict(zip(names, v[6:15], strict=True)))
         _check_places(plan)
         return plan
 
@@ -161,5 +180,6 @@ def _check_places(plan: Plan) -> None:
             if offset and (offset % ALIGNMENT_BYTES or not first <= offset < last):
                 raise InputError(f"a plan's constants lie at {first} to {last}, a {x.kind} has some at {offset}")
     for offset, size in places:
-        if offset % ALIGNMENT_BYTES or offset + size > plan.arena_bytes or plan.arena_bytes != aligned(plan.arena_bytes):
+        whole = plan.arena_bytes % ALIGNMENT_BYTES == 0 and offset % ALIGNMENT_BYTES == 0
+        if not whole or offset + size > plan.arena_bytes:
             raise InputError(f"{size} bytes at {offset} do not fit an arena of {plan.arena_bytes} bytes")

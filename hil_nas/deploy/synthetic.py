@@ -89,9 +89,7 @@ def _operator(
     )
 
 
-def _weights(
-    operator: Operator, scales: np.ndarray, input_scale: float, random: np.random.Generator
-) -> Weights | None:
+def _weights(operator: Operator, scales: np.ndarray, input_scale: float, random: np.random.Generator) -> Weights | None:
     kind, channels = operator.layer.kind, operator.output[2]
     kernel, source = operator.layer.kernel, operator.inputs[0]
     shapes = {

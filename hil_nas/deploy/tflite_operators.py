@@ -81,7 +81,9 @@ def read_operator(model: ModelFile, index: int, table: Table) -> QuantOperator:
     code = model.code(table)
     if code not in _READERS:
         names = ", ".join(schema.operator_name(x) for x in _READERS)
-        raise UnsupportedError(f"operator {index} ({schema.operator_name(code)}) is not lowered", hint=f"lowered are {names}")
+        raise UnsupportedError(
+            f"operator {index} ({schema.operator_name(code)}) is not lowered", hint=f"lowered are {names}"
+        )
     inputs = tuple(int(x) for x in table.numbers(schema.OPERATOR_INPUTS, "<i4"))
     outputs = table.numbers(schema.OPERATOR_OUTPUTS, "<i4")
     if len(outputs) != 1 or not inputs:
@@ -156,7 +158,15 @@ def _windowed(
     if padding == "same":
         before = cast(Pair, tuple(same_padding(source[i], kernel[i], stride[i], dilation[i])[0] for i in (0, 1)))
     return QuantOperator(
-        kind, node.inputs[:1], node.output, weights, kernel, stride, cast(Pair, dilation), before, node.activation(activation)
+        kind,
+        node.inputs[:1],
+        node.output,
+        weights,
+        kernel,
+        stride,
+        cast(Pair, dilation),
+        before,
+        node.activation(activation),
     )
 
 
