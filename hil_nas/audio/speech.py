@@ -1,0 +1,233 @@
+"""Keywords spoken by espeak-ng: a data set that needs no download.
+
+Words are said in many accents, timbres, rates and pitches, put into synthetic rooms, filtered as by a cheap
+microphone, and mixed with noise and babble. A timbre, a room and a stretch of noise belong to one split only, so
+that validation and test measure voices that training never heard.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import zipfile
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+
+from hil_nas.audio.clips import Clips, Samples
+from hil_nas.audio.datasets import SILENCE, SPLITS, UNKNOWN, KeywordData
+from hil_nas.audio.espeak import ACCENTS, Voice, available_timbres, espeak_version, say
+from hil_nas.audio.noise import Float, generated_noise, silence_clips, to_int16, unit_rms
+from hil_nas.audio.splits import Split
+from hil_nas.errors import InputError
+from hil_nas.mfcc import CLIP_SAMPLES, SAMPLE_RATE_HZ
+from hil_nas.progress import Progress, Reporter, silent
+
+_VERSION = 1  # of everything below that decides a sample
+_SHARES = {"train": 0.8, "validation": 0.1, "test": 0.1}
+_ROOMS = 12
+_NOISE_SECONDS = 20
+_SNR_DB = (-3.0, 20.0)
+_LEVEL_DB = (-32.0, -14.0)  # RMS of the clip against full scale
+_UNKNOWN_POOL = 3  # training has so many times a word's clips of other words
+
+# Everyday words, many of them close to common commands.
+OTHER_WORDS = (
+    *("backward", "bed", "bird", "cat", "dog", "eight", "five", "follow", "forward", "four", "happy", "house"),
+    *("learn", "marvin", "nine", "one", "seven", "sheila", "six", "three", "tree", "two", "visual", "wow", "zero"),
+    *("dawn", "town", "brown", "gold", "low", "goat", "know it", "note", "lift", "laughed", "lend", "of", "cough"),
+    *("often", "un", "own", "arm", "write it", "light", "ride", "shop", "top", "stock", "step", "cup", "upper"),
+    *("apple", "yet", "yard", "guess", "mess", "start", "begin", "open", "close", "window", "music", "water"),
+)  # fmt: skip
+_BABBLE = (
+    "the weather was fine in the morning but they said it would rain before the evening came",
+    "please put the books back on the table when you have finished reading all of them",
+    "nobody remembered who had asked for coffee and who had wanted tea with some milk in it",
+    "she drove along the river for an hour and then turned towards the hills in the distance",
+)
+
+
+def spoken_keywords(
+    words: Sequence[str], cache: Path, *, clips: int = 300, seed: int = 0, progress: Reporter = silent
+) -> KeywordData:
+    """A keyword task in synthetic voices: the words, silence and unknown.
+
+    The same words, seed and espeak-ng give the same bytes. What was made once is read from the cache.
+
+    Args:
+        words: what English voices can say: letters, spaces, apostrophes and hyphens.
+        cache: a folder; the data set is about 32 kB a clip.
+        clips: of each word, in all splits together.
+
+    Raises:
+        MissingToolError: where espeak-ng is not installed.
+        InputError: for a word that cannot be said, or too few clips.
+    """
+    chosen = _checked(words, clips)
+    maker = _Maker(chosen, clips, seed)
+    key = repr((_VERSION, espeak_version(), maker.timbres, chosen, clips, seed, np.__version__.split(".")[0]))
+    path = cache / f"spoken-{hashlib.sha256(key.encode()).hexdigest()[:16]}.npz"
+    arrays = _read(path)
+    if arrays is None:
+        arrays = maker.arrays(progress)
+        _write(path, arrays)
+    made = {split: Clips(arrays[f"{split}_samples"], arrays[f"{split}_labels"]) for split in SPLITS}
+    return KeywordData("espeak-ng", maker.classes, *(made[x] for x in SPLITS), arrays["background"])
+
+
+class _Maker:
+    """Says and mixes every clip; each draws from its own generator, so that threads change nothing."""
+
+    def __init__(self, words: tuple[str, ...], clips: int, seed: int) -> None:
+        self.classes = (*words, SILENCE, UNKNOWN)
+        self.words, self.seed = words, seed
+        self.counts = {split: max(1, round(clips * share)) for split, share in _SHARES.items()}
+        self.timbres = available_timbres()
+        self.others = [x for x in OTHER_WORDS if x not in words]
+
+    def arrays(self, progress: Reporter) -> dict[str, np.ndarray]:
+        """Samples and labels of every split, and the background."""
+        result: dict[str, np.ndarray] = {}
+        jobs = {split: self._jobs(split) for split in SPLITS}
+        total, done = sum(len(x) for x in jobs.values()), 0
+        for number, split in enumerate(SPLITS):
+            studio = _Studio(self._timbres(number), np.random.default_rng([self.seed, 1, number]))
+            rows = []
+            with ThreadPoolExecutor(max(2, os.cpu_count() or 2)) as threads:
+                for row in threads.map(lambda job, s=studio: self._clip(s, *job), jobs[split]):  # type: ignore[misc]
+                    rows.append(row)
+                    done += 1
+                    if done % 50 == 0 or done == total:
+                        progress(Progress("speaking", done, total))
+            rng = np.random.default_rng([self.seed, 2, number])
+            quiet = silence_clips(rng, studio.noise, self.counts[split])
+            labels = [label for label, _ in jobs[split]] + [self.classes.index(SILENCE)] * len(quiet)
+            result[f"{split}_samples"] = np.concatenate([np.stack(rows), quiet])
+            result[f"{split}_labels"] = np.array(labels, np.int64)
+            if split == "train":
+                result["background"] = np.concatenate(studio.noise)
+        return result
+
+    def _jobs(self, split: Split) -> list[tuple[int, int]]:
+        """Class and number of every spoken clip of a split."""
+        count, base = self.counts[split], 1_000_000 * SPLITS.index(split)
+        jobs = [(label, base + i) for label in range(len(self.words)) for i in range(count)]
+        unknown = count * (_UNKNOWN_POOL if split == "train" else 1)
+        return jobs + [(self.classes.index(UNKNOWN), base + i) for i in range(unknown)]
+
+    def _timbres(self, split: int) -> list[str]:
+        order = [str(x) for x in np.random.default_rng([self.seed, 0]).permutation(self.timbres)]
+        held = max(2, round(len(order) * 0.15))
+        return [order[2 * held :], order[:held], order[held : 2 * held]][split]
+
+    def _clip(self, studio: _Studio, label: int, number: int) -> Samples:
+        rng = np.random.default_rng([self.seed, 3, label, number])
+        word = self.words[label] if label < len(self.words) else str(rng.choice(self.others))
+        return studio.record(word, rng)
+
+
+class _Studio:
+    """The voices, rooms and noises of one split."""
+
+    def __init__(self, timbres: list[str], rng: np.random.Generator) -> None:
+        self.timbres = timbres
+        self.rooms = [_room(rng) for _ in range(_ROOMS)]
+        self.noise = generated_noise(rng, _NOISE_SECONDS)
+        self.noise += [self._babble(rng) for _ in range(2)]
+
+    def voice(self, rng: np.random.Generator) -> Voice:
+        accent, timbre = str(rng.choice(ACCENTS)), str(rng.choice(self.timbres))
+        return Voice(accent, timbre, int(rng.integers(110, 240)), int(rng.integers(15, 90)))
+
+    def record(self, word: str, rng: np.random.Generator) -> Samples:
+        """One second with the word somewhere in it, int16 (16000,)."""
+        speech = say(word + str(rng.choice(["", ".", "!", "?"])), self.voice(rng))
+        speech = _convolved(speech, self.rooms[int(rng.integers(len(self.rooms)))])
+        clip = _coloured(unit_rms(_placed(speech, rng)), rng)
+        recording = self.noise[int(rng.integers(len(self.noise)))]
+        start = int(rng.integers(len(recording) - CLIP_SAMPLES + 1))
+        noise = unit_rms(recording[start : start + CLIP_SAMPLES].astype(np.float64))
+        mixed = unit_rms(unit_rms(clip) + noise * _amplitude(-rng.uniform(*_SNR_DB)))
+        return to_int16(mixed * _amplitude(rng.uniform(*_LEVEL_DB)))
+
+    def _babble(self, rng: np.random.Generator) -> Samples:
+        """Four people talking at once, for 20 s."""
+        samples = _NOISE_SECONDS * SAMPLE_RATE_HZ
+        talkers = []
+        for text in _BABBLE:
+            talk = say(text, self.voice(rng))
+            talkers.append(rng.uniform(0.4, 1.0) * np.resize(unit_rms(talk), samples))
+        return to_int16(0.05 * unit_rms(np.sum(talkers, axis=0)))
+
+
+def _checked(words: Sequence[str], clips: int) -> tuple[str, ...]:
+    if not words:
+        raise InputError("no words are given, expected at least one")
+    for word in words:
+        if not re.fullmatch(r"[^\W\d_]+([ '-][^\W\d_]+)*", word) or word in (SILENCE, UNKNOWN):
+            raise InputError(f"'{word}' is no word to speak, expected letters", hint="write numbers out: 'seven'")
+    if clips < 10:
+        raise InputError(f"{clips} clips a word are too few to train, validate and test with, expected at least 10")
+    return tuple(sorted(set(words)))
+
+
+def _room(rng: np.random.Generator) -> Float:
+    """An impulse response: the direct sound, then decaying noise; 60 dB down after 0.08 to 0.5 s."""
+    decay_s = rng.uniform(0.08, 0.5)
+    time_s = np.arange(round(decay_s * SAMPLE_RATE_HZ)) / SAMPLE_RATE_HZ
+    tail = rng.normal(size=len(time_s)) * 10 ** (-3 * time_s / decay_s)
+    tail *= rng.uniform(0.1, 0.6) / np.sqrt(np.sum(tail**2))
+    tail[0] = 1.0
+    return tail
+
+
+def _convolved(audio: Float, response: Float) -> Float:
+    samples = len(audio) + len(response) - 1
+    size = 1 << (samples - 1).bit_length()
+    return np.fft.irfft(np.fft.rfft(audio, size) * np.fft.rfft(response, size), size)[:samples]
+
+
+def _placed(speech: Float, rng: np.random.Generator) -> Float:
+    """The speech at a random place of one second; of longer speech some second from near its middle."""
+    clip = np.zeros(CLIP_SAMPLES)
+    if len(speech) > CLIP_SAMPLES:
+        start = int(rng.integers((len(speech) - CLIP_SAMPLES) // 2 + 1))
+        return speech[start : start + CLIP_SAMPLES]
+    start = int(rng.integers(CLIP_SAMPLES - len(speech) + 1))
+    clip[start : start + len(speech)] = speech
+    return clip
+
+
+def _coloured(clip: Float, rng: np.random.Generator) -> Float:
+    """As through some microphone: gains of up to 8 dB either way at seven frequencies, smooth between them."""
+    points_hz = np.array([60.0, 150, 400, 1000, 2500, 5000, 8000])
+    gains_db = rng.uniform(-8, 8, len(points_hz))
+    frequencies = np.log(np.maximum(np.fft.rfftfreq(len(clip), 1 / SAMPLE_RATE_HZ), 20.0))
+    gain = _amplitude(np.interp(frequencies, np.log(points_hz), gains_db))
+    return np.fft.irfft(np.fft.rfft(clip) * gain, len(clip))
+
+
+def _amplitude(decibels: Float | float) -> Float:
+    return np.asarray(10 ** (np.asarray(decibels) / 20))
+
+
+def _read(path: Path) -> dict[str, np.ndarray] | None:
+    """What an earlier call wrote; None where there is nothing or it is damaged, as it can be made again."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return {name: file[name] for name in file.files}
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        return None
+
+
+def _write(path: Path, arrays: dict[str, np.ndarray]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.stem}.{os.getpid()}.npz")
+    try:
+        np.savez(beside, **arrays)  # type: ignore[arg-type]
+        os.replace(beside, path)
+    finally:
+        beside.unlink(missing_ok=True)
