@@ -74,8 +74,8 @@ def spoken_keywords(
     if arrays is None:
         arrays = maker.arrays(progress)
         _write(path, arrays)
-    made = {split: Clips(arrays[f"{split}_samples"], arrays[f"{split}_labels"]) for split in SPLITS}
-    return KeywordData("espeak-ng", maker.classes, *(made[x] for x in SPLITS), arrays["background"])
+    train, validation, test = (Clips(arrays[f"{x}_samples"], arrays[f"{x}_labels"]) for x in SPLITS)
+    return KeywordData("espeak-ng", maker.classes, train, validation, test, arrays["background"])
 
 
 class _Maker:
@@ -91,25 +91,27 @@ class _Maker:
     def arrays(self, progress: Reporter) -> dict[str, np.ndarray]:
         """Samples and labels of every split, and the background."""
         result: dict[str, np.ndarray] = {}
-        jobs = {split: self._jobs(split) for split in SPLITS}
-        total, done = sum(len(x) for x in jobs.values()), 0
         for number, split in enumerate(SPLITS):
             studio = _Studio(self._timbres(number), np.random.default_rng([self.seed, 1, number]))
-            rows = []
-            with ThreadPoolExecutor(max(2, os.cpu_count() or 2)) as threads:
-                for row in threads.map(lambda job, s=studio: self._clip(s, *job), jobs[split]):  # type: ignore[misc]
-                    rows.append(row)
-                    done += 1
-                    if done % 50 == 0 or done == total:
-                        progress(Progress("speaking", done, total))
+            jobs = self._jobs(split)
+            spoken = self._spoken(studio, jobs, f"speaking ({split})", progress)
             rng = np.random.default_rng([self.seed, 2, number])
             quiet = silence_clips(rng, studio.noise, self.counts[split])
-            labels = [label for label, _ in jobs[split]] + [self.classes.index(SILENCE)] * len(quiet)
-            result[f"{split}_samples"] = np.concatenate([np.stack(rows), quiet])
+            labels = [label for label, _ in jobs] + [self.classes.index(SILENCE)] * len(quiet)
+            result[f"{split}_samples"] = np.concatenate([spoken, quiet])
             result[f"{split}_labels"] = np.array(labels, np.int64)
             if split == "train":
                 result["background"] = np.concatenate(studio.noise)
         return result
+
+    def _spoken(self, studio: _Studio, jobs: list[tuple[int, int]], task: str, progress: Reporter) -> Samples:
+        out = np.empty((len(jobs), CLIP_SAMPLES), np.int16)
+        with ThreadPoolExecutor(max(2, os.cpu_count() or 2)) as threads:
+            for index, clip in enumerate(threads.map(lambda job: self._clip(studio, *job), jobs)):
+                out[index] = clip
+                if (index + 1) % 50 == 0 or index + 1 == len(jobs):
+                    progress(Progress(task, index + 1, len(jobs)))
+        return out
 
     def _jobs(self, split: Split) -> list[tuple[int, int]]:
         """Class and number of every spoken clip of a split."""
