@@ -1,0 +1,424 @@
+/* SPDX-License-Identifier: MIT
+ * Unicorn calls timing_on_block() before each basic block and timing_on_read() before each read of flash.
+ * A block is decoded once; entering it adds its instructions and cycles and touches the instruction cache.
+ * Both caches are fully associative with LRU, and each line has sectors of 8 bytes (one flash read) that
+ * are filled one by one. Reading the counter in the middle of a block decodes that block's beginning.
+ */
+#include "timing.h"
+
+#include "thumb.h"
+
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { MAX_LINES = 64, MAX_NOTED_MISSES = 512, NO_BLOCK = 0, FIRST_BLOCKS = 1024 };
+
+struct block {
+    uint32_t bytes;
+    uint32_t instructions;
+    uint32_t cycles;
+};
+
+struct cache {
+    uint32_t lines;
+    bool on;
+    uint32_t last;               /* slot of the last hit */
+    uint64_t clock;
+    uint32_t tag[MAX_LINES];     /* line number in flash plus one; 0 is empty */
+    uint32_t valid[MAX_LINES];   /* a bit per sector */
+    uint64_t used[MAX_LINES];
+};
+
+struct timing {
+    struct timing_config config;
+    struct timing_counts counts;
+    struct cache icache, dcache;
+    uint32_t line_shift, sector_shift, sectors_mask;
+    atomic_int stop_soon;
+    uint32_t *block_of;          /* by halfword of flash: index into blocks, NO_BLOCK where not yet decoded */
+    struct block *blocks;
+    uint32_t blocks_used, blocks_room;
+    struct block current;        /* being executed; bytes 0 when nothing is counted */
+    uint32_t current_pc;
+    uint32_t next_pc;            /* where the current block ends */
+    uint32_t open_pc;            /* counting started behind this store in the current block; 0: at its start */
+    uint32_t misses_noted;       /* instruction misses of the current block, by address */
+    uint32_t missed[MAX_NOTED_MISSES];
+    bool missed_line[MAX_NOTED_MISSES];
+};
+
+/* ---- caches ---- */
+
+static void cache_clear(struct cache *cache)
+{
+    memset(cache->tag, 0, sizeof cache->tag);
+    memset(cache->valid, 0, sizeof cache->valid);
+}
+
+static uint32_t oldest(const struct cache *cache)
+{
+    uint32_t slot = 0;
+    for (uint32_t i = 1; i < cache->lines; ++i)
+        if (cache->used[i] < cache->used[slot])
+            slot = i;
+    return slot;
+}
+
+static uint32_t find(const struct cache *cache, uint32_t tag)
+{
+    for (uint32_t i = 0; i < cache->lines; ++i)
+        if (cache->tag[i] == tag)
+            return i;
+    return cache->lines;
+}
+
+/* One sector; returns 0 for a hit, 1 for a sector miss, 2 for a sector and line miss. */
+static int touch(const struct timing *timing, struct cache *cache, uint32_t offset)
+{
+    uint32_t tag = (offset >> timing->line_shift) + 1;
+    uint32_t bit = 1u << ((offset >> timing->sector_shift) & timing->sectors_mask);
+    uint32_t slot = cache->last;
+    int missed = 1;
+    if (!cache->on)
+        return missed;
+    if (cache->tag[slot] != tag && (slot = find(cache, tag)) == cache->lines) {
+        slot = oldest(cache);
+        cache->tag[slot] = tag;
+        cache->valid[slot] = 0;
+        missed = 2;
+    }
+    cache->last = slot;
+    cache->used[slot] = ++cache->clock;
+    if (cache->valid[slot] & bit)
+        return 0;
+    cache->valid[slot] |= bit;
+    return missed;
+}
+
+static void note_miss(struct timing *timing, uint32_t address, bool line)
+{
+    if (timing->misses_noted < MAX_NOTED_MISSES) {
+        timing->missed[timing->misses_noted] = address;
+        timing->missed_line[timing->misses_noted++] = line;
+    }
+}
+
+static void fetch(struct timing *timing, uint32_t address, uint32_t bytes)
+{
+    uint32_t base = timing->config.flash_base, sector = timing->config.sector_bytes;
+    uint32_t end = address + bytes;
+    timing->misses_noted = 0;
+    if (address - base >= timing->config.flash_bytes)
+        return;
+    for (uint32_t at = address & ~(sector - 1); at < end; at += sector) {
+        int missed = touch(timing, &timing->icache, at - base);
+        if (missed == 0)
+            continue;
+        timing->counts.icache_sector_misses += 1;
+        timing->counts.icache_line_misses += missed == 2;
+        note_miss(timing, at, missed == 2);
+    }
+}
+
+/* ---- blocks ---- */
+
+/* The alias of flash at 0 and of SRAM2 at 0x10000000 are left out: no image of ours is linked there. */
+static const uint8_t *code_at(const struct timing *timing, uint32_t address, uint32_t *room)
+{
+    const struct timing_config *config = &timing->config;
+    uint32_t offset = address - config->flash_base;
+    if (offset < config->flash_bytes) {
+        *room = config->flash_bytes - offset;
+        return config->flash + offset;
+    }
+    offset = address - config->ram_base;
+    *room = offset < config->ram_bytes ? config->ram_bytes - offset : 0;
+    return *room ? config->ram + offset : NULL;
+}
+
+struct walk {
+    uint32_t offset, instructions, cycles, in_it;
+    bool behind, branched;
+};
+
+static uint32_t step(struct walk *walk, const uint8_t *code)
+{
+    struct thumb thumb = thumb_decode(code + walk->offset, walk->behind);
+    uint32_t cycles = walk->in_it ? 1 : thumb.cycles; /* timing_on_site() adds the rest when it executes */
+    walk->in_it = walk->in_it ? walk->in_it - 1 : thumb.it_count;
+    walk->offset += thumb.bytes;
+    walk->instructions += 1;
+    walk->cycles += cycles;
+    walk->behind = thumb.single;
+    walk->branched = thumb.branches;
+    return thumb.cycles - cycles;
+}
+
+void timing_decode(const uint8_t *code, uint32_t bytes, uint32_t *instructions, uint32_t *cycles)
+{
+    struct walk walk = {0};
+    while (walk.offset < bytes)
+        step(&walk, code);
+    *instructions = walk.instructions;
+    *cycles = walk.cycles;
+}
+
+static struct block decode(const struct timing *timing, uint32_t address, uint32_t bytes)
+{
+    uint32_t room;
+    struct block block = {.bytes = bytes};
+    const uint8_t *code = code_at(timing, address, &room);
+    if (code != NULL && bytes <= room)
+        timing_decode(code, bytes, &block.instructions, &block.cycles);
+    return block;
+}
+
+static uint32_t new_block(struct timing *timing, struct block block)
+{
+    if (timing->blocks_used == timing->blocks_room) {
+        uint32_t room = 2 * timing->blocks_room;
+        struct block *larger = realloc(timing->blocks, room * sizeof *larger);
+        if (larger == NULL)
+            return NO_BLOCK;
+        timing->blocks = larger;
+        timing->blocks_room = room;
+    }
+    timing->blocks[timing->blocks_used] = block;
+    return timing->blocks_used++;
+}
+
+/* Code in RAM is decoded on every entry: it may have changed, and little of ours runs there. */
+static struct block block_at(struct timing *timing, uint32_t address, uint32_t bytes)
+{
+    uint32_t offset = address - timing->config.flash_base;
+    if (offset >= timing->config.flash_bytes)
+        return decode(timing, address, bytes);
+    uint32_t index = timing->block_of[offset / 2];
+    if (index != NO_BLOCK && timing->blocks[index].bytes == bytes)
+        return timing->blocks[index];
+    struct block block = decode(timing, address, bytes);
+    timing->block_of[offset / 2] = new_block(timing, block);
+    return block;
+}
+
+void timing_on_block(void *engine, uint64_t address64, uint32_t size, void *user)
+{
+    struct timing *timing = user;
+    uint32_t address = (uint32_t)address64;
+    if (atomic_load_explicit(&timing->stop_soon, memory_order_relaxed)) {
+        timing->config.emu_stop(engine); /* this block is not executed now: it is counted when it comes back */
+        return;
+    }
+    timing->current = block_at(timing, address, size);
+    timing->current_pc = address;
+    timing->open_pc = 0;
+    timing->counts.instructions += timing->current.instructions;
+    timing->counts.base_cycles += timing->current.cycles;
+    timing->counts.taken_branches += address != timing->next_pc;
+    timing->next_pc = address + size;
+    fetch(timing, address, size);
+}
+
+void timing_on_read(void *engine, int type, uint64_t address, int size, int64_t value, void *user)
+{
+    struct timing *timing = user;
+    uint32_t sector = timing->config.sector_bytes;
+    uint32_t first = (uint32_t)address - timing->config.flash_base;
+    (void)engine, (void)type, (void)value;
+    if (timing->current.bytes == 0)
+        return;
+    for (uint32_t at = first & ~(sector - 1); at < first + (uint32_t)size; at += sector) {
+        int missed = touch(timing, &timing->dcache, at);
+        timing->counts.dcache_sector_misses += missed != 0;
+        timing->counts.dcache_line_misses += missed == 2;
+    }
+}
+
+void timing_on_site(void *engine, uint64_t address, uint32_t size, void *user)
+{
+    struct timing_site *site = user;
+    (void)engine, (void)address, (void)size;
+    if (site->timing->current.bytes != 0)
+        site->timing->counts.base_cycles += site->extra_cycles;
+}
+
+bool timing_on_peripheral(void *engine, int type, uint64_t address, int size, int64_t value, void *unused)
+{
+    (void)engine, (void)type, (void)address, (void)size, (void)value, (void)unused;
+    return true;
+}
+
+uint32_t timing_find_sites(struct timing *timing, uint32_t bytes, struct timing_site *sites, uint32_t room)
+{
+    const uint8_t *code = timing->config.flash;
+    uint32_t found = 0;
+    for (uint32_t at = 0; at + 18 <= bytes; at += 2) { /* IT and four instructions of 4 bytes */
+        bool it = code[at + 1] == 0xBF && (code[at] & 0xF) != 0;
+        struct walk walk = {.offset = at};
+        if (!it)
+            continue;
+        step(&walk, code);
+        while (walk.in_it != 0 && found < room) {
+            uint32_t address = timing->config.flash_base + walk.offset;
+            uint32_t extra = step(&walk, code);
+            if (extra != 0)
+                sites[found++] = (struct timing_site){timing, address, extra};
+        }
+    }
+    return found;
+}
+
+/* ---- the counter in the middle of a block ---- */
+
+/* From `from` up to `to`, or to the first branch; returns where the walk ended. */
+static uint32_t walk_to(const struct timing *timing, uint32_t from, uint32_t to, struct walk *walk)
+{
+    uint32_t room;
+    const uint8_t *code = code_at(timing, from, &room);
+    while (code != NULL && from + walk->offset < to && walk->offset + 4 <= room) {
+        step(walk, code);
+        if (walk->branched && !walk->in_it)
+            break;
+    }
+    return from + walk->offset;
+}
+
+/* Instructions and cycles after the first instruction at `from`, before `to`. */
+static struct walk behind_first(const struct timing *timing, uint32_t from, uint32_t to, uint32_t *end)
+{
+    struct walk walk = {0};
+    uint32_t room;
+    const uint8_t *code = code_at(timing, from, &room);
+    if (code == NULL || room < 4)
+        return walk;
+    step(&walk, code);
+    walk.instructions = walk.cycles = 0;
+    *end = walk_to(timing, from, to, &walk);
+    return walk;
+}
+
+void timing_open(struct timing *timing, uint32_t pc)
+{
+    memset(&timing->current, 0, sizeof timing->current);
+    timing->current.bytes = 1; /* counting, with nothing added for this block yet */
+    timing->current_pc = pc;
+    timing->open_pc = pc;
+    timing->misses_noted = 0;
+}
+
+void timing_settle(struct timing *timing, uint32_t pc)
+{
+    uint32_t end = 0;
+    if (timing->open_pc == 0)
+        return;
+    uint32_t limit = pc > timing->open_pc ? pc : UINT32_MAX;
+    struct walk walk = behind_first(timing, timing->open_pc, limit, &end);
+    timing->counts.instructions += walk.instructions;
+    timing->counts.base_cycles += walk.cycles;
+    timing->next_pc = end;
+    if (end > timing->open_pc)
+        fetch(timing, timing->open_pc, end - timing->open_pc);
+    timing->open_pc = 0;
+}
+
+void timing_at(const struct timing *timing, uint32_t pc, struct timing_counts *out)
+{
+    uint32_t end = 0;
+    struct walk walk = {0};
+    *out = timing->counts;
+    if (timing->current.bytes == 0 || pc == TIMING_BETWEEN_BLOCKS)
+        return;
+    if (timing->open_pc != 0)
+        walk = behind_first(timing, timing->open_pc, pc, &end);
+    else if (pc > timing->current_pc)
+        walk_to(timing, timing->current_pc, pc, &walk);
+    out->instructions -= timing->current.instructions; /* added as a whole on entry */
+    out->instructions += walk.instructions;
+    out->base_cycles -= timing->current.cycles;
+    out->base_cycles += walk.cycles;
+    for (uint32_t i = 0; i < timing->misses_noted; ++i) {
+        bool later = timing->missed[i] > pc;
+        out->icache_sector_misses -= later;
+        out->icache_line_misses -= later && timing->missed_line[i];
+    }
+}
+
+void timing_close(struct timing *timing, uint32_t pc)
+{
+    struct timing_counts counts;
+    timing_at(timing, pc, &counts);
+    timing->counts = counts;
+    memset(&timing->current, 0, sizeof timing->current);
+    timing->open_pc = 0;
+    timing->misses_noted = 0;
+}
+
+/* ---- life ---- */
+
+static bool power_of_two(uint32_t value) { return value != 0 && (value & (value - 1)) == 0; }
+
+static bool supported(const struct timing_config *config)
+{
+    return power_of_two(config->line_bytes) && power_of_two(config->sector_bytes) &&
+           config->sector_bytes <= config->line_bytes && config->line_bytes <= 32 * config->sector_bytes &&
+           config->icache_lines - 1 < MAX_LINES && config->dcache_lines - 1 < MAX_LINES;
+}
+
+static bool set_up(struct timing *timing)
+{
+    const struct timing_config *config = &timing->config;
+    timing->line_shift = (uint32_t)__builtin_ctz(config->line_bytes);
+    timing->sector_shift = (uint32_t)__builtin_ctz(config->sector_bytes);
+    timing->sectors_mask = config->line_bytes / config->sector_bytes - 1;
+    timing->icache.lines = config->icache_lines;
+    timing->dcache.lines = config->dcache_lines;
+    timing->icache.on = timing->dcache.on = true;
+    timing->block_of = calloc(config->flash_bytes / 2, sizeof *timing->block_of);
+    timing->blocks = malloc(FIRST_BLOCKS * sizeof *timing->blocks);
+    timing->blocks_room = FIRST_BLOCKS;
+    timing->blocks_used = NO_BLOCK + 1;
+    return timing->block_of != NULL && timing->blocks != NULL;
+}
+
+struct timing *timing_new(const struct timing_config *config)
+{
+    struct timing *timing = supported(config) ? calloc(1, sizeof *timing) : NULL;
+    if (timing == NULL)
+        return NULL;
+    timing->config = *config;
+    if (!set_up(timing)) {
+        timing_free(timing);
+        return NULL;
+    }
+    return timing;
+}
+
+void timing_free(struct timing *timing)
+{
+    free(timing->block_of);
+    free(timing->blocks);
+    free(timing);
+}
+
+uint32_t timing_counts_bytes(void) { return sizeof(struct timing_counts); }
+
+uint32_t timing_config_bytes(void) { return sizeof(struct timing_config); }
+
+void timing_stop_soon(struct timing *timing) { atomic_store(&timing->stop_soon, 1); }
+
+void timing_resume(struct timing *timing) { atomic_store(&timing->stop_soon, 0); }
+
+void timing_caches(struct timing *timing, uint32_t icache_on, uint32_t dcache_on)
+{
+    timing->icache.on = icache_on != 0;
+    timing->dcache.on = dcache_on != 0;
+}
+
+void timing_forget(struct timing *timing)
+{
+    memset(timing->block_of, 0, timing->config.flash_bytes / 2 * sizeof *timing->block_of);
+    timing->blocks_used = NO_BLOCK + 1;
+    cache_clear(&timing->icache);
+    cache_clear(&timing->dcache);
+}

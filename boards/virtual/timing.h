@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: MIT
+ * Cycle counting for a Cortex-M4 behind the flash caches of an STM32L4+, as Unicorn callbacks.
+ */
+#ifndef HIL_VIRTUAL_TIMING_H
+#define HIL_VIRTUAL_TIMING_H
+
+#include <stdint.h>
+
+/* What timing.py reads. Its ctypes mirror is checked against timing_counts_bytes(). */
+struct timing_counts {
+    uint64_t instructions;
+    uint64_t base_cycles;          /* every instruction at its Cortex-M4 cost, no cache, no branch penalty */
+    uint64_t taken_branches;       /* block entries that do not follow the previous block in memory */
+    uint64_t icache_sector_misses;
+    uint64_t icache_line_misses;
+    uint64_t dcache_sector_misses;
+    uint64_t dcache_line_misses;
+};
+
+struct timing_config {
+    int (*emu_stop)(void *engine); /* uc_emu_stop */
+    const uint8_t *flash;
+    const uint8_t *ram;
+    uint32_t flash_base, flash_bytes;
+    uint32_t ram_base, ram_bytes;
+    uint32_t icache_lines, dcache_lines, line_bytes, sector_bytes;
+};
+
+/* An instruction inside an IT block that costs more than one cycle when it is not skipped. */
+struct timing_site {
+    struct timing *timing;
+    uint32_t address;
+    uint32_t extra_cycles;
+};
+
+struct timing *timing_new(const struct timing_config *config); /* NULL: geometry not supported, or no memory */
+void timing_free(struct timing *timing);
+uint32_t timing_counts_bytes(void);
+uint32_t timing_config_bytes(void);
+
+/* Decoding alone: instructions and cycles of `bytes` of straight-line code. */
+void timing_decode(const uint8_t *code, uint32_t bytes, uint32_t *instructions, uint32_t *cycles);
+uint32_t timing_find_sites(struct timing *timing, uint32_t bytes, struct timing_site *sites, uint32_t room);
+
+/* Counting starts and stops in the middle of a block: at a store to DWT_CTRL. */
+void timing_open(struct timing *timing, uint32_t pc);   /* pc: the store that enabled the counter */
+void timing_settle(struct timing *timing, uint32_t pc); /* pc: where that block was left */
+void timing_close(struct timing *timing, uint32_t pc);  /* pc: the store that disabled it */
+#define TIMING_BETWEEN_BLOCKS UINT32_MAX
+void timing_at(const struct timing *timing, uint32_t pc, struct timing_counts *out); /* as `pc` executes */
+
+void timing_stop_soon(struct timing *timing); /* from any thread: stop before the next block */
+void timing_resume(struct timing *timing);
+void timing_caches(struct timing *timing, uint32_t icache_on, uint32_t dcache_on);
+void timing_forget(struct timing *timing);    /* flash changed: drop decoded blocks and cached lines */
+
+/* Unicorn callbacks: UC_HOOK_BLOCK, UC_HOOK_MEM_READ on flash, UC_HOOK_CODE on a site. */
+void timing_on_block(void *engine, uint64_t address, uint32_t size, void *timing);
+void timing_on_read(void *engine, int type, uint64_t address, int size, int64_t value, void *timing);
+void timing_on_site(void *engine, uint64_t address, uint32_t size, void *site);
+/* UC_HOOK_MEM_*_PROT on the peripherals: lets the access pass; its side effect is an exact PC. */
+_Bool timing_on_peripheral(void *engine, int type, uint64_t address, int size, int64_t value, void *unused);
+
+#endif

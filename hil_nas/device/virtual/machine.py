@@ -1,0 +1,343 @@
+"""A NUCLEO-L4R5ZI in this process: Unicorn runs the firmware, `chip` answers for the silicon around the core.
+
+The cycle counter is exact at every instruction: the machine knows the PC of each access to a peripheral,
+and stops between blocks only. Time as firmware sees it is modelled cycles over the clock while the cycle counter
+is enabled, and this computer's time while it is not (waiting for the host included).
+"""
+
+from __future__ import annotations
+
+import ctypes
+import mmap
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+from unicorn import UC_ARCH_ARM, UC_MODE_MCLASS, UC_MODE_THUMB, Uc, UcError, arm_const
+from unicorn import unicorn_const as uc
+from unicorn.unicorn_py3.unicorn import uclib
+
+from hil_nas.device.virtual.chip import PAGE_BYTES, PERIPHERAL_PAGES, Chip
+from hil_nas.device.virtual.elf import Image
+from hil_nas.device.virtual.flash import FLASH_BASE, FLASH_BYTES
+from hil_nas.device.virtual.timing import BETWEEN_BLOCKS, Counts, Memory, Timing, TimingModel
+from hil_nas.errors import DeviceError, InputError
+
+RAM_BASE, RAM_BYTES = 0x20000000, 640 * 1024
+_SRAM2_ALIAS, _SRAM2_OFFSET, _SRAM2_BYTES = 0x10000000, 0x30000, 0x10000
+_SYSTEM_ROM = 0x1FFF7000
+_UID, _FLASH_SIZE = 0x590, 0x5E0
+_NEVER = 0xFFFFFFFE
+_RAM_AT_POWER_ON = b"\xa5"
+_ENDLESS_LOOP = b"\xfe\xe7"  # b .
+_GENERAL = [getattr(arm_const, f"UC_ARM_REG_R{i}") for i in range(13)]
+_EXCEPTIONS = {2: "SVC", 3: "prefetch abort", 4: "data abort", 5: "IRQ", 7: "BKPT", 8: "exception return"}
+_ACCESS = {
+    uc.UC_MEM_READ_UNMAPPED: "reads", uc.UC_MEM_WRITE_UNMAPPED: "writes", uc.UC_MEM_FETCH_UNMAPPED: "runs into",
+    uc.UC_MEM_READ_PROT: "reads", uc.UC_MEM_WRITE_PROT: "writes", uc.UC_MEM_FETCH_PROT: "runs into",
+}  # fmt: skip
+
+
+class Machine:
+    """One board, powered on.
+
+    Args:
+        image: the firmware, loaded into flash.
+        library: as `build_timing_library` gives it.
+        model: penalties of the cycle model.
+
+    Raises:
+        InputError: where the image does not fit this board's memories.
+    """
+
+    def __init__(self, image: Image, library: Path, model: TimingModel) -> None:
+        self.image = image
+        self._flash = mmap.mmap(-1, FLASH_BYTES)
+        self._ram = mmap.mmap(-1, RAM_BYTES)
+        self._flash[:] = b"\xff" * FLASH_BYTES
+        self._ram[:] = _RAM_AT_POWER_ON * RAM_BYTES
+        self._image_end = _load(image, self._flash)
+        self._uc: Any = Uc(UC_ARCH_ARM, UC_MODE_THUMB | UC_MODE_MCLASS)  # its methods have no types
+        self._uc.ctl_set_cpu_model(arm_const.UC_CPU_ARM_CORTEX_M4)
+        flash = Memory(FLASH_BASE, FLASH_BYTES, _host_address(self._flash))
+        ram = Memory(RAM_BASE, RAM_BYTES, _host_address(self._ram))
+        stop = ctypes.cast(uclib.uc_emu_stop, ctypes.c_void_p).value or 0
+        self._timing = Timing(library, model, flash, ram, stop)
+        self._counting = False
+        self._counted = False  # whether the C callbacks are installed
+        self._hooks: list[ctypes.c_size_t] = []
+        self._fault: DeviceError | None = None
+        self._flags: set[str] = set()
+        self._lock = threading.Lock()
+        self._running = False
+        self._off_s = 0.0
+        self._since_s: float | None = None
+        self._pc = 0
+        self.chip = Chip(self)
+        self._map(flash, ram)
+        self._install_guards()
+        self.reset()
+
+    # -- what the chip asks of its machine
+
+    def pc(self) -> int:
+        """The instruction that is executing; exact inside an access to a peripheral."""
+        return int(self._uc.reg_read(arm_const.UC_ARM_REG_PC)) & ~1
+
+    def cycles(self) -> int:
+        """Modelled cycles since power-on, as the executing instruction would read them."""
+        return self.counts().cycles(self._timing.model)
+
+    def counts(self) -> Counts:
+        """The raw counts behind `cycles`."""
+        return self._timing.counts(self.pc() if self._running else BETWEEN_BLOCKS)
+
+    def now_s(self) -> float:
+        """The time that firmware sees."""
+        wall_s = 0.0
+        if self._since_s is not None and not self._counting:
+            wall_s = time.perf_counter() - self._since_s
+        return self.cycles() / self.chip.rcc.hclk_hz + self._off_s + wall_s
+
+    def set_counting(self, on: bool) -> None:
+        """DWT_CTRL.CYCCNTENA changes, by the instruction that is executing."""
+        if on:
+            self._tick()
+            self._timing.open(self.pc())
+        else:
+            self._timing.close_at(self.pc())
+            self._since_s = time.perf_counter()
+        self._counting = on
+        self.stop("counting")
+
+    def set_caches(self, icache_on: bool, dcache_on: bool) -> None:
+        """FLASH_ACR changes."""
+        self._timing.set_caches(icache_on, dcache_on)
+
+    def stop(self, why: str) -> None:
+        """End the emulation soon, between two blocks."""
+        self._flags.add(why)
+        self._interrupt()
+
+    def load(self, offset: int, size: int) -> bytes:
+        """Bytes of flash."""
+        return self._flash[offset : offset + size]
+
+    def store(self, offset: int, data: bytes) -> None:
+        """Change flash, as its controller does."""
+        self._uc.mem_write(FLASH_BASE + offset, data)
+        self._timing.forget()
+
+    # -- what a user of the machine asks
+
+    def reset(self) -> None:
+        """A system reset: the core starts at the reset vector, memories keep their contents."""
+        if self._counting:
+            self._timing.close_at(BETWEEN_BLOCKS)
+        self._counting = False
+        self.chip.reset()
+        for register in [*_GENERAL, arm_const.UC_ARM_REG_CONTROL, arm_const.UC_ARM_REG_PRIMASK]:
+            self._uc.reg_write(register, 0)
+        stack, start = (int.from_bytes(self._flash[i : i + 4], "little") for i in (0, 4))
+        if not start & 1:
+            raise DeviceError(f"the reset vector 0x{start:08x} is no Thumb address", hint="is this a firmware?")
+        self._uc.reg_write(arm_const.UC_ARM_REG_SP, stack)
+        self._uc.reg_write(arm_const.UC_ARM_REG_LR, 0xFFFFFFFF)
+        self._pc = start & ~1
+        self._flags.clear()
+
+    def run(self, limit_s: float) -> bool:
+        """Let the firmware run until it waits for a byte, or for a time.
+
+        Returns:
+            Whether it waits.
+
+        Raises:
+            DeviceError: where it faulted, with the reason and the place. The machine then stays as it is.
+        """
+        deadline_s = time.monotonic() + limit_s
+        while True:
+            if self._fault is not None:
+                raise self._fault
+            self._flags.clear()
+            self._install_counters(self._counting)
+            self._emulate(max(deadline_s - time.monotonic(), 1e-4))
+            if "reset" in self._flags:
+                self.reset()
+            elif "idle" in self._flags:
+                return True
+            elif time.monotonic() >= deadline_s:
+                self._check_endless_loop()
+                return False
+
+    def wait(self, seconds: float) -> None:
+        """Let time pass for a firmware that waits."""
+        self._off_s += seconds
+
+    def close(self) -> None:
+        """Free what lies outside Python."""
+        self._install_counters(False)
+        self._timing.close()
+
+    # -- running
+
+    def _emulate(self, limit_s: float) -> None:
+        done = threading.Event()
+        watch = threading.Thread(target=self._watch, args=(done, limit_s), daemon=True)
+        self._timing.resume()
+        self._since_s = time.perf_counter()
+        with self._lock:
+            self._running = True
+        watch.start()
+        try:
+            self._uc.emu_start(self._pc | 1, _NEVER)
+        except UcError as error:
+            self._fault = self._fault or self._describe(error)
+        except DeviceError as error:
+            self._fault = DeviceError(f"{error.message}, at {self.image.where(self.pc())}", hint=error.hint)
+        finally:
+            with self._lock:
+                self._running = False
+            done.set()
+            self._pc = self.pc()
+            self._settle()
+            watch.join()
+        if self._fault is not None:
+            raise self._fault
+
+    def _settle(self) -> None:
+        self._tick()
+        self._since_s = None
+        if self._counting:
+            self._timing.settle(self._pc)
+
+    def _tick(self) -> None:
+        """Book the wall-clock time up to now, where time is not counted in cycles."""
+        if self._since_s is not None and not self._counting:
+            now_s = time.perf_counter()
+            self._off_s += now_s - self._since_s
+            self._since_s = now_s
+
+    def _watch(self, done: threading.Event, limit_s: float) -> None:
+        if done.wait(limit_s):
+            return
+        while not done.wait(0.005):
+            with self._lock:
+                if self._running:
+                    self._interrupt()
+
+    def _interrupt(self) -> None:
+        if self._counted:
+            self._timing.stop_soon()
+        else:
+            uclib.uc_emu_stop(self._uc._uch)
+
+    def _install_counters(self, on: bool) -> None:
+        """Have Unicorn call the C code, or not: blocks are translated anew with or without the calls."""
+        if on == self._counted:
+            return
+        for hook in self._hooks:
+            uclib.uc_hook_del(self._uc._uch, hook)
+        self._hooks.clear()
+        if on:
+            handle = self._timing.handle or 0
+            end = FLASH_BASE + FLASH_BYTES - 1
+            self._hook(uc.UC_HOOK_BLOCK, "timing_on_block", handle, 1, 0)
+            self._hook(uc.UC_HOOK_MEM_READ, "timing_on_read", handle, FLASH_BASE, end)
+            for address, site in self._timing.find_sites(self._image_end):
+                self._hook(uc.UC_HOOK_CODE, "timing_on_site", site, address, address)
+        self._uc.ctl_flush_tb()
+        self._counted = on
+
+    def _hook(self, kind: int, callback: str, user: int, begin: int, end: int) -> None:
+        self._hooks.append(self._add_hook(kind, callback, user, begin, end))
+
+    def _add_hook(self, kind: int, callback: str, user: int, begin: int, end: int) -> ctypes.c_size_t:
+        hook = ctypes.c_size_t()
+        address = ctypes.c_void_p(self._timing.callback(callback))
+        status = uclib.uc_hook_add(
+            self._uc._uch, ctypes.byref(hook), kind, address, ctypes.c_void_p(user),
+            ctypes.c_uint64(begin), ctypes.c_uint64(end),
+        )  # fmt: skip
+        if status:
+            raise DeviceError(f"Unicorn refuses a callback: error {status}")
+        return hook
+
+    # -- memory
+
+    def _map(self, flash: Memory, ram: Memory) -> None:
+        rom = uc.UC_PROT_READ | uc.UC_PROT_EXEC
+        for base in (FLASH_BASE, 0):
+            self._uc.mem_map_ptr(base, FLASH_BYTES, rom, flash.host)
+        self._uc.mem_map_ptr(RAM_BASE, RAM_BYTES, uc.UC_PROT_ALL, ram.host)
+        self._uc.mem_map_ptr(_SRAM2_ALIAS, _SRAM2_BYTES, uc.UC_PROT_ALL, ram.host + _SRAM2_OFFSET)
+        self._uc.mem_map(_SYSTEM_ROM, PAGE_BYTES, uc.UC_PROT_READ)
+        self._uc.mem_write(_SYSTEM_ROM + _UID, b"\x5a\x00\x21\x00\x02\x50\x34\x4c\x35\x52\x20\x20")
+        self._uc.mem_write(_SYSTEM_ROM + _FLASH_SIZE, (FLASH_BYTES // 1024).to_bytes(4, "little"))
+        for page in PERIPHERAL_PAGES:
+            self._uc.mmio_map(page, PAGE_BYTES, self._read_register, page, self._write_register, page)
+
+    def _install_guards(self) -> None:
+        # A peripheral's page allows nothing, and the callback lets everything pass: Unicorn works out the PC
+        # before a callback on protected memory, and for a peripheral it does not.
+        protected = uc.UC_HOOK_MEM_READ_PROT | uc.UC_HOOK_MEM_WRITE_PROT
+        for page in PERIPHERAL_PAGES:
+            self._uc.mem_protect(page, PAGE_BYTES, uc.UC_PROT_NONE)
+            self._add_hook(protected, "timing_on_peripheral", 0, page, page + PAGE_BYTES - 1)
+        self._uc.hook_add(uc.UC_HOOK_MEM_WRITE_PROT, self._program, None, FLASH_BASE, FLASH_BASE + FLASH_BYTES - 1)
+        self._uc.hook_add(uc.UC_HOOK_MEM_UNMAPPED | uc.UC_HOOK_MEM_PROT, self._bad_access)
+        self._uc.hook_add(uc.UC_HOOK_INTR, self._exception)
+
+    def _read_register(self, _: Uc, offset: int, size: int, page: int) -> int:
+        return self.chip.read(page + offset, size)
+
+    def _write_register(self, _: Uc, offset: int, size: int, value: int, page: int) -> None:
+        self.chip.write(page + offset, size, value)
+
+    def _program(self, _: Uc, __: int, address: int, size: int, value: int, ___: Any) -> bool:
+        self.chip.flash.program(address - FLASH_BASE, value & (1 << 8 * size) - 1, size)
+        return True  # the store itself is then discarded: flash is read-only to the core
+
+    # -- faults
+
+    def _bad_access(self, _: Uc, kind: int, address: int, __: int, ___: int, ____: Any) -> bool:
+        if self._fault is None:
+            verb = _ACCESS.get(kind, "touches")
+            where = self.image.where(self.pc())
+            hint = "silicon faults here too" if kind not in (uc.UC_MEM_READ_PROT, uc.UC_MEM_WRITE_PROT) else None
+            self._fault = DeviceError(f"the firmware {verb} 0x{address:08x}, where nothing is, at {where}", hint=hint)
+        return False
+
+    def _exception(self, _: Uc, number: int, __: Any) -> None:
+        name = _EXCEPTIONS.get(number, f"exception {number}")
+        self._fault = DeviceError(f"the firmware takes {name} at {self.image.where(self.pc())}")
+        self._uc.emu_stop()
+
+    def _describe(self, error: UcError) -> DeviceError:
+        what = "an undefined instruction" if error.errno == uc.UC_ERR_INSN_INVALID else str(error)
+        return DeviceError(f"the firmware stops with {what} at {self.image.where(self.pc())}")
+
+    def _check_endless_loop(self) -> None:
+        code = bytes(self._uc.mem_read(self._pc, 2))
+        if code == _ENDLESS_LOOP:
+            where = self.image.where(self._pc)
+            self._fault = DeviceError(f"the firmware has stopped in an endless loop at {where}")
+            raise self._fault
+
+
+def _host_address(memory: mmap.mmap) -> int:
+    return ctypes.addressof(ctypes.c_char.from_buffer(memory))
+
+
+def _load(image: Image, flash: mmap.mmap) -> int:
+    end = 0
+    for segment in image.segments:
+        offset = segment.address - FLASH_BASE
+        if offset < 0 or offset + len(segment.data) > FLASH_BYTES:
+            last = segment.address + len(segment.data) - 1
+            message = f"the firmware loads 0x{segment.address:08x} to 0x{last:08x}, outside flash"
+            raise InputError(message, hint="was it linked for nucleo_l4r5?")
+        flash[offset : offset + len(segment.data)] = segment.data
+        end = max(end, offset + len(segment.data))
+    return end

@@ -1,0 +1,229 @@
+"""The cycle model: `boards/virtual/*.c` built for this machine, its penalties, and its counters.
+
+    cycles = base + taken_branch * taken branches + icache_sector * its misses
+           + dcache_sector * its misses + dcache_line * its misses
+
+The penalties come from `board.toml`, fitted to published silicon (`boards/nucleo_l4r5/silicon.md`).
+"""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import os
+import subprocess
+import tempfile
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+from hil_nas.errors import BuildError, DeviceError, MissingToolError
+
+SOURCES = ("timing.c", "thumb.c")
+_HEADERS = ("timing.h", "thumb.h")
+_FLAGS = ("-std=c11", "-O2", "-fPIC", "-shared", "-Wall", "-Wextra", "-Werror")
+_MAX_SITES = 65536
+BETWEEN_BLOCKS = 0xFFFFFFFF  # for a pc: no block is executing
+
+
+@dataclass(frozen=True)
+class TimingModel:
+    """Penalties in cycles, and the geometry of the flash caches of an STM32L4+ (RM0432, 3.3.4)."""
+
+    taken_branch_cycles: float = 0.0
+    icache_sector_miss_cycles: float = 0.0
+    dcache_sector_miss_cycles: float = 0.0
+    dcache_line_miss_cycles: float = 0.0
+    icache_lines: int = 32
+    dcache_lines: int = 8
+    line_bytes: int = 32
+    sector_bytes: int = 8
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Raw counts since the machine was made; sums over the times when the counter ran."""
+
+    instructions: int = 0
+    base_cycles: int = 0
+    taken_branches: int = 0
+    icache_sector_misses: int = 0
+    icache_line_misses: int = 0
+    dcache_sector_misses: int = 0
+    dcache_line_misses: int = 0
+
+    def cycles(self, model: TimingModel) -> int:
+        """What the cycle counter shows."""
+        penalties = (
+            model.taken_branch_cycles * self.taken_branches
+            + model.icache_sector_miss_cycles * self.icache_sector_misses
+            + model.dcache_sector_miss_cycles * self.dcache_sector_misses
+            + model.dcache_line_miss_cycles * self.dcache_line_misses
+        )
+        return self.base_cycles + int(penalties)
+
+    def __sub__(self, other: Counts) -> Counts:
+        return Counts(*(getattr(self, x.name) - getattr(other, x.name) for x in fields(self)))
+
+
+class _Counts(ctypes.Structure):
+    _fields_ = tuple((x.name, ctypes.c_uint64) for x in fields(Counts))
+
+
+class _Config(ctypes.Structure):
+    _fields_ = (
+        ("emu_stop", ctypes.c_void_p),
+        ("flash", ctypes.c_void_p),
+        ("ram", ctypes.c_void_p),
+        *((x, ctypes.c_uint32) for x in ("flash_base", "flash_bytes", "ram_base", "ram_bytes")),
+        *((x, ctypes.c_uint32) for x in ("icache_lines", "dcache_lines", "line_bytes", "sector_bytes")),
+    )
+
+
+class Site(ctypes.Structure):
+    """An instruction in an IT block that costs more when it executes than when it is skipped."""
+
+    _fields_ = (("timing", ctypes.c_void_p), ("address", ctypes.c_uint32), ("extra_cycles", ctypes.c_uint32))
+
+
+@dataclass(frozen=True)
+class Memory:
+    """A region as the C code sees it: where the guest has it, and where it lies in this process."""
+
+    base: int
+    size_bytes: int
+    host: int
+
+
+def build_timing_library(boards_dir: Path, build_dir: Path) -> Path:
+    """Compile `boards_dir/virtual` once per content; the result appears whole or not at all.
+
+    Raises:
+        MissingToolError: where there is no `cc`.
+        BuildError: where it does not compile, with the compiler's first complaint.
+    """
+    folder = boards_dir / "virtual"
+    sources = [folder / x for x in SOURCES]
+    digest = hashlib.sha256(" ".join(_FLAGS).encode())
+    for path in [*sources, *(folder / x for x in _HEADERS)]:
+        try:
+            digest.update(path.read_bytes())
+        except OSError as error:
+            raise BuildError(f"cannot read {path}: {error.strerror}", hint="give the boards folder") from None
+    library = build_dir / "virtual" / f"timing-{digest.hexdigest()[:16]}.so"
+    if not library.is_file():
+        _compile(sources, library)
+    return library
+
+
+def _compile(sources: list[Path], library: Path) -> None:
+    library.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=library.parent, suffix=".so")
+    os.close(handle)
+    compiler = os.environ.get("CC", "cc")
+    command = [compiler, *_FLAGS, "-o", name, *map(str, sources)]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            first = next(iter(done.stderr.strip().splitlines()), "no message")
+            raise BuildError(f"the virtual board's cycle counter does not compile: {first}")
+        os.replace(name, library)
+    except FileNotFoundError:
+        hint = "install gcc, or name a C compiler in CC"
+        raise MissingToolError(f"no C compiler '{compiler}' for the virtual board", hint=hint) from None
+    finally:
+        Path(name).unlink(missing_ok=True)
+
+
+class Timing:
+    """The counters of one machine.
+
+    Args:
+        library: as `build_timing_library` gives it.
+        model: penalties and cache geometry.
+        emu_stop: the address of `uc_emu_stop`.
+    """
+
+    def __init__(self, library: Path, model: TimingModel, flash: Memory, ram: Memory, emu_stop: int) -> None:
+        self.model = model
+        self._library = _load(library)
+        config = _Config(
+            emu_stop, flash.host, ram.host, flash.base, flash.size_bytes, ram.base, ram.size_bytes,
+            model.icache_lines, model.dcache_lines, model.line_bytes, model.sector_bytes,
+        )  # fmt: skip
+        self.handle: int | None = self._library.timing_new(ctypes.byref(config))
+        if not self.handle:
+            raise DeviceError(f"the cycle model cannot have this cache geometry: {model}")
+        self._sites: ctypes.Array[Site] | None = None
+
+    def close(self) -> None:
+        """Free the C side; no callback may come afterwards."""
+        if self.handle:
+            self._library.timing_free(self.handle)
+        self.handle = None
+
+    def callback(self, name: str) -> int:
+        """The address of one of the C callbacks."""
+        return ctypes.cast(getattr(self._library, name), ctypes.c_void_p).value or 0
+
+    def find_sites(self, image_bytes: int) -> list[tuple[int, int]]:
+        """Address of each conditional instruction to watch, and the address of what its callback is given."""
+        sites = (Site * _MAX_SITES)()
+        found = self._library.timing_find_sites(self.handle, image_bytes, sites, _MAX_SITES)
+        self._sites = sites
+        step = ctypes.sizeof(Site)
+        return [(sites[i].address, ctypes.addressof(sites) + i * step) for i in range(found)]
+
+    def open(self, pc: int) -> None:
+        """Count from behind the store at `pc`, which enabled the counter."""
+        self._library.timing_open(self.handle, pc)
+
+    def settle(self, pc: int) -> None:
+        """Say where the block was left in which `open` came; `open` must have come."""
+        self._library.timing_settle(self.handle, pc)
+
+    def close_at(self, pc: int) -> None:
+        """Count no further than the store at `pc`, which disabled the counter."""
+        self._library.timing_close(self.handle, pc)
+
+    def counts(self, pc: int) -> Counts:
+        """The counts as the instruction at `pc` executes, inside the current block."""
+        counts = _Counts()
+        self._library.timing_at(self.handle, pc, ctypes.byref(counts))
+        return Counts(*(getattr(counts, x.name) for x in fields(Counts)))
+
+    def stop_soon(self) -> None:
+        """From any thread: end the emulation before its next block."""
+        self._library.timing_stop_soon(self.handle)
+
+    def resume(self) -> None:
+        """Take `stop_soon` back."""
+        self._library.timing_resume(self.handle)
+
+    def set_caches(self, icache_on: bool, dcache_on: bool) -> None:
+        """What FLASH_ACR says; a cache that is off misses every time."""
+        self._library.timing_caches(self.handle, icache_on, dcache_on)
+
+    def forget(self) -> None:
+        """Flash has changed: drop what was decoded, and what the caches hold."""
+        self._library.timing_forget(self.handle)
+
+
+def _load(path: Path) -> ctypes.CDLL:
+    library = ctypes.CDLL(str(path))
+    pointer = ctypes.c_void_p
+    for name, *arguments in (
+        ("timing_free", pointer), ("timing_open", pointer, ctypes.c_uint32), ("timing_stop_soon", pointer),
+        ("timing_settle", pointer, ctypes.c_uint32), ("timing_close", pointer, ctypes.c_uint32),
+        ("timing_at", pointer, ctypes.c_uint32, pointer), ("timing_resume", pointer), ("timing_forget", pointer),
+        ("timing_caches", pointer, ctypes.c_uint32, ctypes.c_uint32),
+    ):  # fmt: skip
+        function = getattr(library, str(name))
+        function.restype, function.argtypes = None, arguments
+    library.timing_new.restype, library.timing_new.argtypes = pointer, [pointer]
+    library.timing_find_sites.restype = ctypes.c_uint32
+    library.timing_find_sites.argtypes = [pointer, ctypes.c_uint32, pointer, ctypes.c_uint32]
+    sizes = (library.timing_counts_bytes(), library.timing_config_bytes())
+    expected = (ctypes.sizeof(_Counts), ctypes.sizeof(_Config))
+    if sizes != expected:
+        raise BuildError(f"{path} has structures of {sizes} bytes, expected {expected}", hint="remove it")
+    return library
