@@ -135,7 +135,8 @@ class Machine:
         self.counts, self.cycles, self.behind_memory = Counter[int](), Counter[int](), False
         self.misses = Counter[str]()
         self.at = 0
-        for register, value in zip((UC_ARM_REG_R0, UC_ARM_REG_R1, UC_ARM_REG_R2, UC_ARM_REG_R3), arguments):
+        registers = (UC_ARM_REG_R0, UC_ARM_REG_R1, UC_ARM_REG_R2, UC_ARM_REG_R3)
+        for register, value in zip(registers, arguments, strict=False):
             self.uc.reg_write(register, value)
         self.uc.reg_write(UC_ARM_REG_SP, STACK_TOP)
         self.uc.reg_write(UC_ARM_REG_LR, RETURN | 1)

@@ -107,6 +107,21 @@ def folded_dct(coefficients: int, mel_bins: int) -> NDArray[np.float64]:
     return np.concatenate(parts)
 
 
+def feature_range(features: NDArray[np.floating], share: float = 1.0) -> tuple[float, float]:
+    """Lowest and highest feature, without the (1 - share) / 2 farthest out at either end.
+
+    Digital silence lies at sqrt(mel_bins) ln(1e-6) in coefficient 0 and widens the range that all coefficients
+    share; leaving out a thousandth gives the others finer steps, and silence is clipped.
+
+    Raises:
+        InputError: for no features, features that are not finite, or a share outside (0, 1].
+    """
+    if features.size == 0 or not np.isfinite(features).all() or not 0.0 < share <= 1.0:
+        raise InputError(f"no range of {features.size} features with share {share}: they must be finite")
+    low, high = np.quantile(features, [(1.0 - share) / 2, (1.0 + share) / 2])
+    return float(low), float(high)
+
+
 def int8_quantisation(low: float, high: float) -> tuple[float, int]:
     """Scale and zero point with which int8 spans [low, high], widened to hold 0 as TFLite does.
 
@@ -189,8 +204,8 @@ def front_end_blob(config: MfccConfig, scale: float, zero_point: int) -> bytes:
 
 
 def _check_quantisation(scale: float, zero_point: int) -> None:
-    inverse = np.float32(1.0 / scale) if scale > 0.0 else np.float32(0.0)
-    if not (math.isfinite(scale) and np.isfinite(inverse) and inverse > 0.0):
+    limits = np.finfo(np.float32)
+    if not (scale > 0.0 and float(limits.tiny) <= 1.0 / scale <= float(limits.max)):
         raise InputError(f"an int8 scale of {scale} is not a positive number that float32 holds")
     if not -128 <= zero_point <= 127:
         raise InputError(f"an int8 zero point of {zero_point} is not in -128 to 127")

@@ -1,0 +1,103 @@
+"""The torch front end against the C source, an independent formula and torchaudio."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from mfcc_signals import CONFIGS, mixed_clips, oracle
+
+from hil_nas.audio.front_end import HostFrontEnd, build_host_library
+from hil_nas.audio.tables import feature_range, front_end_blob, int8_quantisation
+from hil_nas.errors import InputError
+from hil_nas.mfcc import MfccConfig, paper_grid
+
+torch = pytest.importorskip("torch", reason="the torch front end needs torch")
+
+
+@pytest.fixture(scope="module")
+def front_end(boards_dir: Path, cmsis_dsp_dir: Path, build_dir: Path) -> HostFrontEnd:
+    return HostFrontEnd(build_host_library(boards_dir, cmsis_dsp_dir, build_dir / "host"))
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=str)
+def test_the_c_source_is_within_half_a_step(front_end: HostFrontEnd, config: MfccConfig) -> None:
+    from hil_nas.audio.mfcc_torch import Mfcc
+
+    clips = mixed_clips(24)
+    features = Mfcc(config)(torch.from_numpy(clips)).numpy()
+    scale, zero_point = int8_quantisation(*feature_range(features))
+    found = front_end.features(front_end_blob(config, scale, zero_point), clips)
+    assert np.abs(found - (features / scale + zero_point)).max() < 0.505
+    assert np.abs(features - oracle(config, clips)).max() / scale < 0.01
+
+
+def test_a_bank_gives_what_each_configuration_gives() -> None:
+    from hil_nas.audio.mfcc_torch import Mfcc, MfccBank
+
+    waveform = torch.from_numpy(mixed_clips(4))
+    for config, features in zip(paper_grid(13), MfccBank(paper_grid(13))(waveform), strict=True):
+        assert torch.equal(features, Mfcc(config)(waveform))
+
+
+def test_float_and_int16_waveforms_of_any_batch_shape() -> None:
+    from hil_nas.audio.mfcc_torch import Mfcc
+
+    module = Mfcc(MfccConfig(400, 200, 40, 10))
+    clips = torch.from_numpy(mixed_clips(3)[:6])
+    features = module(clips)
+    assert features.shape == (6, 79, 10) and features.dtype == torch.float32
+    assert torch.equal(module(clips.float() / 32768), features)
+    assert torch.allclose(module(clips.reshape(2, 3, 16000)).reshape(6, 79, 10), features, atol=1e-3)
+    assert module(clips[0]).shape == (79, 10)
+
+
+def test_the_tables_are_no_state_and_follow_the_device() -> None:
+    from hil_nas.audio.mfcc_torch import Mfcc
+
+    module = Mfcc(MfccConfig(400, 200, 40, 10))
+    assert module.state_dict() == {} and list(module.parameters()) == []
+    assert {buffer.device.type for buffer in module.to("meta").buffers()} == {"meta"}
+
+
+def test_gradients_reach_the_waveform() -> None:
+    from hil_nas.audio.mfcc_torch import Mfcc
+
+    waveform = torch.randn(16000).mul(0.1).requires_grad_()
+    Mfcc(MfccConfig(400, 200, 40, 10))(waveform).square().mean().backward()
+    assert torch.isfinite(waveform.grad).all() and waveform.grad.abs().sum() > 0
+
+
+def test_wrong_waveforms_are_refused() -> None:
+    from hil_nas.audio.mfcc_torch import Mfcc, MfccBank
+
+    module = Mfcc(MfccConfig(400, 200, 40, 10))
+    for waveform in (torch.zeros(2, 15999), torch.zeros(16000, dtype=torch.int32), torch.zeros(())):
+        with pytest.raises(InputError, match="waveform"):
+            module(waveform)
+    with pytest.raises(InputError, match="no MFCC configuration"):
+        MfccBank([])
+
+
+@pytest.mark.parametrize("config", paper_grid(), ids=str)
+def test_torchaudio_gives_the_same(config: MfccConfig) -> None:
+    from hil_nas.audio.mfcc_torch import Mfcc
+
+    try:
+        from torchaudio.transforms import MFCC
+    except (ImportError, OSError):
+        pytest.skip("torchaudio does not import here (pip install torchaudio==2.11.0 beside a CUDA build of torch)")
+    mel = {
+        "n_fft": config.fft_size, "hop_length": config.hop_samples, "n_mels": config.mel_bins, "center": False,
+        "f_min": 20.0, "f_max": 8000.0,
+    }  # fmt: skip
+    transform = MFCC(16000, config.coefficients, log_mels=True, melkwargs={**mel, "win_length": config.window_samples})
+    # torchaudio centres the window in the FFT's frame: shifted by that much, the power spectrum is the same.
+    before = (config.fft_size - config.window_samples) // 2
+    after = config.fft_size - config.window_samples - before
+    waveform = torch.from_numpy(mixed_clips(8)).float() / 32768
+    theirs = transform(torch.nn.functional.pad(waveform, (before, after))).transpose(1, 2)[:, : config.frames]
+    ours = Mfcc(config)(waveform)
+    low, high = feature_range(ours.numpy())
+    assert (ours - theirs).abs().max() < 0.05 * (high - low) / 255
