@@ -26,7 +26,7 @@ test: lint
 	OMP_NUM_THREADS=1 $(PY) -m pytest -q
 
 bench: setup
-	$(PY) -m tests.bench
+	@for bench in tests/bench_*.py; do echo "== $$bench"; $(PY) $$bench || exit 1; done
 
 clean:
 	rm -rf build

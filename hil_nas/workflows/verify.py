@@ -20,7 +20,8 @@ from hil_nas.audio.front_end import HostFrontEnd
 from hil_nas.audio.tables import front_end_blob
 from hil_nas.budget import Budget
 from hil_nas.deploy.plan import Plan
-from hil_nas.device.device import Device, RunCounts
+from hil_nas.device.device import Device
+from hil_nas.device.replies import Identity, MemoryUse, RunCounts
 from hil_nas.errors import InputError
 from hil_nas.mfcc import MfccConfig
 from hil_nas.progress import Progress, Reporter, silent
@@ -216,10 +217,10 @@ def latency_ms(clock_kind: str, clock_hz: int, cycles: float) -> float | None:
 
 
 def _check_clock(device: Device, budget: Budget) -> None:
-    identity = device.identity
+    identity = device.identify()
     if budget.max_latency_s is not None and identity.clock_kind not in ("silicon", "modelled"):
         raise InputError(
-            f"{identity.target} counts {identity.clock_kind}, so a limit in milliseconds cannot be checked there",
+            f"{name_of(identity)} counts {identity.clock_kind}, so a limit in milliseconds cannot be checked there",
             hint="use @virtual or the board itself, or leave out --max-latency",
         )
 
@@ -227,13 +228,13 @@ def _check_clock(device: Device, budget: Budget) -> None:
 def _verification(
     bench: Bench, counts: RunCounts, budget: Budget, differing: int, clips: int, accuracy: float | None
 ) -> Verification:
-    identity, memory = bench.device.identity, bench.device.memory()
-    front_end = counts.front_end_median if bench.config else None
-    network = counts.network_median
+    identity, memory = bench.device.identify(), bench.device.memory()
+    front_end = counts.front_end_median_cycles if bench.config else None
+    network = counts.network_median_cycles
     milliseconds = latency_ms(identity.clock_kind, identity.clock_hz, (front_end or 0) + network)
-    missed = missed_limits(budget, milliseconds, sum(memory.ram.values()), sum(memory.flash.values()))
+    missed = missed_limits(budget, milliseconds, memory.ram_bytes, memory.flash_bytes)
     return Verification(
-        board=identity.target,
+        board=name_of(identity),
         clock={"kind": identity.clock_kind, "hz": identity.clock_hz},
         engine=identity.engine,
         build=identity.build,
@@ -245,12 +246,44 @@ def _verification(
         network_cycles=network,
         operators=counts.operators,
         latency_ms=milliseconds,
-        ram=dict(memory.ram),
-        flash=dict(memory.flash),
+        ram=ram_lines(memory),
+        flash=flash_lines(memory),
         limits=asdict(budget),
         missed=missed,
         accuracy=accuracy,
     )
+
+
+def name_of(identity: Identity) -> str:
+    """`BOARD@HOST`, or `BOARD` alone for silicon."""
+    return identity.board if identity.host == "serial" else f"{identity.board}@{identity.host}"
+
+
+def ram_lines(memory: MemoryUse) -> dict[str, int]:
+    """What the RAM of the product is used for; the sum is `memory.ram_bytes`."""
+    lines = {
+        "network arena": memory.arena_bytes,
+        "front-end scratch": memory.front_end_scratch_bytes,
+        "audio, one second": memory.audio_bytes,
+        "input and output of the wire": memory.io_bytes,
+        "firmware data and bss": memory.static_bytes,
+        "stack, deepest": memory.stack_bytes,
+    }
+    return lines | _uploaded(memory, "ram")
+
+
+def flash_lines(memory: MemoryUse) -> dict[str, int]:
+    """What the flash of the product is used for; the sum is `memory.flash_bytes`."""
+    return {"firmware image": memory.image_bytes} | _uploaded(memory, "flash")
+
+
+def _uploaded(memory: MemoryUse, where: str) -> dict[str, int]:
+    lines = {}
+    if memory.plan_where == where:
+        lines["network plan and weights"] = memory.plan_bytes
+    if memory.front_end_tables_where == where:
+        lines["front-end tables"] = memory.front_end_tables_bytes
+    return lines
 
 
 def host_library(boards_dir: Path, build_dir: Path) -> HostFrontEnd:

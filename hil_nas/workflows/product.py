@@ -1,0 +1,97 @@
+"""From a network's description to what a person takes home: trained, quantised, with its figures."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from hil_nas.audio.clips import Clips
+from hil_nas.audio.datasets import KeywordData
+from hil_nas.audio.features import DeviceFeatures, features_of
+from hil_nas.audio.front_end import HostFrontEnd
+from hil_nas.audio.tables import front_end_blob
+from hil_nas.deploy.convert import to_tflite
+from hil_nas.deploy.reference import Tflm
+from hil_nas.deploy.tflite import attach_mfcc
+from hil_nas.mfcc import MfccConfig
+from hil_nas.network import Network
+from hil_nas.progress import Progress, Reporter
+from hil_nas.runs import Run
+from hil_nas.training.evaluate import Evaluation, count, evaluate
+from hil_nas.training.loop import TrainResult, train
+from hil_nas.training.recipe import Recipe
+
+CALIBRATION_CLIPS = 500
+
+
+@dataclass(frozen=True, eq=False)
+class Product:
+    """A finished model with its accuracies, all on the device's own int8 features.
+
+    Attributes:
+        model: the .tflite, its MFCC configuration in its metadata.
+        float_test, int8_test: on the test split, the latter by TFLM's kernels.
+        float_validation, int8_validation: on the validation split.
+    """
+
+    model: bytes
+    trained: TrainResult
+    float_validation: Evaluation
+    int8_validation: Evaluation
+    float_test: Evaluation
+    int8_test: Evaluation
+
+
+def make_product(
+    network: Network,
+    config: MfccConfig,
+    data: KeywordData,
+    host: HostFrontEnd,
+    run: Run,
+    recipe: Recipe,
+    *,
+    seed: int,
+    report: Reporter,
+) -> Product:
+    """Trains from scratch, converts to int8 and measures both; goes on from `run`'s checkpoint where there is one."""
+    checkpoint = run.path("train.pt")
+    trained = train(
+        network, config, data, recipe,
+        seed=seed, front_end=host, progress=report, checkpoint=checkpoint, resume=checkpoint.exists(),
+    )  # fmt: skip
+    for epoch in trained.epochs:
+        run.log({"phase": "train", **asdict(epoch)})
+    report(Progress("quantising", 0, 1))
+    model = convert(network, config, data, host, trained)
+    report(Progress("quantising", 1, 1))
+    validation, test = (_both(model, config, host, trained, x) for x in (data.validation, data.test))
+    return Product(model, trained, validation[0], validation[1], test[0], test[1])
+
+
+def convert(network: Network, config: MfccConfig, data: KeywordData, host: HostFrontEnd, trained: TrainResult) -> bytes:
+    """The int8 .tflite of a trained network, calibrated on training clips as the device hears them."""
+    chosen = np.linspace(0, len(data.train) - 1, min(CALIBRATION_CLIPS, len(data.train))).astype(np.int64)
+    features = features_of(data.train.take(chosen), DeviceFeatures(config, trained.scale, host))
+    return attach_mfcc(to_tflite(network, trained.module.fold(), features.numpy()), config)
+
+
+def int8_answers(
+    model: bytes, config: MfccConfig, host: HostFrontEnd, clips: npt.NDArray[np.int16]
+) -> npt.NDArray[np.int8]:
+    """What the board answers to clips (n, 16000), from the same C front end and TFLM's kernels: (n, classes)."""
+    oracle = Tflm(model)
+    blob = front_end_blob(config, oracle.input_scale, oracle.input_zero_point)
+    return oracle.run(host.features(blob, clips)[..., None])
+
+
+def _both(
+    model: bytes, config: MfccConfig, host: HostFrontEnd, trained: TrainResult, clips: Clips
+) -> tuple[Evaluation, Evaluation]:
+    """Float and int8 on the same clips."""
+    features = features_of(clips, DeviceFeatures(config, trained.scale, host))
+    exact = evaluate(trained.module, features, torch.from_numpy(clips.labels))
+    answers = int8_answers(model, config, host, clips.samples)
+    return exact, count(clips.labels, answers.argmax(axis=1), answers.shape[1])
