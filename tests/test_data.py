@@ -1,0 +1,240 @@
+"""Folders of recorded words: who stands in which split, and what is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from hil_nas.audio.clips import read_clips
+from hil_nas.audio.datasets import STANDARD_WORDS, balanced_indices, load_speech_commands, word_count
+from hil_nas.audio.splits import split_files, which_set
+from hil_nas.errors import InputError
+
+SPEAKERS = 40
+
+
+def tone(hz: float, seconds: float = 1.0, level: float = 0.3) -> np.ndarray:
+    time_s = np.arange(round(16000 * seconds)) / 16000
+    return np.round(32767 * level * np.sin(2 * np.pi * hz * time_s)).astype(np.int16)
+
+
+def write_words(folder: Path, words: dict[str, int], suffix: str = ".wav") -> None:
+    """Clips of each word by speakers 0, 1, ... in the names of Speech Commands; each word is a tone of its own."""
+    for number, (word, count) in enumerate(words.items()):
+        (folder / word).mkdir(parents=True)
+        for speaker in range(count):
+            name = f"{speaker * 2654435761 % 2**32:08x}_nohash_0{suffix}"
+            soundfile.write(folder / word / name, tone(200 + 50 * number + speaker), 16000)
+
+
+def speakers_of(files: list[Path]) -> set[str]:
+    return {x.name.split("_nohash_")[0] for x in files}
+
+
+@pytest.mark.parametrize(
+    ("name", "split"),
+    [  # from the published lists and the published test archive
+        ("yes/56eb74ae_nohash_0.wav", "validation"),
+        ("yes/ad63d93c_nohash_2.wav", "validation"),
+        ("right/dbaf8fc6_nohash_2.wav", "validation"),
+        ("yes/0fa1e7a9_nohash_0.wav", "test"),
+        ("yes/2c6d3924_nohash_1.wav", "test"),
+        ("yes/012c8314_nohash_0.wav", "train"),
+        ("yes/0135f3f2_nohash_0.wav", "train"),
+    ],
+)
+def test_official_rule_gives_the_published_splits(name: str, split: str) -> None:
+    assert which_set(name) == split
+
+
+def test_official_rule_agrees_with_the_lists_of_the_whole_folder(speech_commands: Path) -> None:
+    listed = set((speech_commands / "validation_list.txt").read_text().split())
+    paths = [p for p in speech_commands.glob("*/*_nohash_*") if p.parent.name != "test_set"]
+    assert len(paths) > 5000
+    for path in paths:
+        expected = "validation" if f"{path.parent.name}/{path.stem}.flac" in listed else "train"
+        assert which_set(path.name) == expected
+
+
+def test_speech_commands_loads_as_twelve_classes(speech_commands: Path) -> None:
+    data = load_speech_commands(speech_commands)
+    assert data.classes == (*STANDARD_WORDS, "silence", "unknown")
+    assert np.bincount(data.test.labels).tolist() == [131, 129, 126, 125, 136, 132, 140, 139, 134, 133, 102, 139]
+    assert data.train.samples.shape[1] == 16000 and data.train.samples.dtype == np.int16
+    validation = np.bincount(data.validation.labels)
+    assert validation.min() >= 49 and validation[-2:].tolist() == [66, 66]
+    assert word_count(data.classes) == 10
+
+
+@pytest.mark.parametrize("suffix", [".wav", ".flac"])
+def test_speakers_are_split_by_the_official_rule_without_lists(tmp_path: Path, suffix: str) -> None:
+    write_words(tmp_path, {"ja": SPEAKERS, "nein": SPEAKERS}, suffix)
+    files = {word: sorted((tmp_path / word).iterdir()) for word in ("ja", "nein")}
+    splits = split_files(tmp_path, files)
+    for split in ("train", "validation", "test"):
+        for word in files:
+            assert {which_set(x.name) for x in splits[word][split]} <= {split}
+    data = load_speech_commands(tmp_path)
+    assert data.classes == ("ja", "nein", "silence")
+    words = sum(len(x) - np.bincount(x.labels)[2] for x in (data.train, data.validation, data.test))
+    assert words == 2 * SPEAKERS
+
+
+def test_published_lists_decide(tmp_path: Path) -> None:
+    write_words(tmp_path, {"go": 30, "stop": 30, "cat": 30})
+    names = {word: sorted(x.name for x in (tmp_path / word).iterdir()) for word in ("go", "stop", "cat")}
+    (tmp_path / "validation_list.txt").write_text("".join(f"{w}/{n[0]}\n{w}/{n[1]}\n" for w, n in names.items()))
+    (tmp_path / "testing_list.txt").write_text("".join(f"{w}/{n[2]}\n" for w, n in names.items()))
+    data = load_speech_commands(tmp_path, words=["stop", "go"])
+    assert data.classes == ("go", "stop", "silence", "unknown")
+    assert np.bincount(data.validation.labels).tolist() == [2, 2, 2, 2]
+    assert np.bincount(data.test.labels).tolist() == [1, 1, 1, 1]
+    assert np.bincount(data.train.labels).tolist() == [27, 27, 27, 27]
+    held = read_clips([tmp_path / "go" / names["go"][2]])
+    assert np.array_equal(data.test.samples[data.test.labels == 0], held)
+
+
+def test_with_a_validation_list_alone_no_test_speaker_is_trained_on(tmp_path: Path) -> None:
+    write_words(tmp_path, {"go": 60, "stop": 60})
+    names = sorted(x.name for x in (tmp_path / "go").iterdir())
+    (tmp_path / "validation_list.txt").write_text(f"go/{names[0]}\nstop/{names[0]}\n")
+    splits = split_files(tmp_path, {w: sorted((tmp_path / w).iterdir()) for w in ("go", "stop")})
+    test, train = (speakers_of(splits["go"][x] + splits["stop"][x]) for x in ("test", "train"))
+    assert test and not test & train
+    assert [x.name for x in splits["go"]["validation"]] == [names[0]]
+
+
+def test_own_words_are_split_by_file_and_no_split_is_empty(tmp_path: Path) -> None:
+    for number, word in enumerate(("hallo", "licht")):
+        (tmp_path / word).mkdir()
+        for take in range(10 + 10 * number):
+            soundfile.write(tmp_path / word / f"take {take}.flac", tone(300 + take), 16000)
+    data = load_speech_commands(tmp_path)
+    assert np.bincount(data.train.labels)[:2].tolist() == [8, 16]
+    assert np.bincount(data.validation.labels)[:2].tolist() == [1, 2]
+    assert np.bincount(data.test.labels)[:2].tolist() == [1, 2]
+
+
+def test_the_official_test_folder_becomes_the_test_split(tmp_path: Path) -> None:
+    write_words(tmp_path, {"go": 40, "stop": 40, "cat": 40})
+    for number, name in enumerate(("go", "stop", "up", "_silence_", "_unknown_")):
+        (tmp_path / "test_set" / name).mkdir(parents=True)
+        soundfile.write(tmp_path / "test_set" / name / "1.wav", tone(1000 + number), 16000)
+    data = load_speech_commands(tmp_path, words=["go", "stop"])
+    found = {label: data.test.samples[data.test.labels == label] for label in range(4)}
+    assert [len(found[x]) for x in range(4)] == [1, 1, 1, 2]  # up was not asked for
+    assert np.array_equal(found[2][0], tone(1003))
+
+
+def test_short_clips_are_padded_and_of_long_ones_the_loudest_second_is_kept(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "short.wav", tone(440, 0.25), 16000)
+    quiet, loud = tone(440, 1.5, 0.01), tone(880, 1.0, 0.5)
+    soundfile.write(tmp_path / "long.wav", np.concatenate([quiet, loud, quiet]), 16000)
+    short, long = read_clips([tmp_path / "short.wav", tmp_path / "long.wav"])
+    assert np.array_equal(short[:4000], tone(440, 0.25)) and not short[4000:].any()
+    assert np.array_equal(long, loud)
+
+
+def test_noise_recordings_give_background_and_silence(tmp_path: Path) -> None:
+    write_words(tmp_path, {"go": 40, "stop": 40})
+    (tmp_path / "_background_noise_").mkdir()
+    noise = np.full(16000 * 20, 1000, np.int16)
+    noise[16000 * 16 : 16000 * 18] = 2000  # validation's part
+    noise[16000 * 18 :] = 3000  # test's part
+    soundfile.write(tmp_path / "_background_noise_" / "fan.wav", noise, 16000)
+    data = load_speech_commands(tmp_path)
+    assert set(np.unique(data.background)) == {1000} and len(data.background) == 16 * 16000
+    for clips, highest in ((data.train, 1000), (data.validation, 2000), (data.test, 3000)):
+        silent = clips.samples[clips.labels == 2]
+        assert len(silent) and silent.max() <= highest
+    assert data.validation.samples[data.validation.labels == 2].max() > 0
+
+
+def test_the_same_seed_gives_the_same_data(tmp_path: Path) -> None:
+    write_words(tmp_path, {"go": 40, "cat": 40, "dog": 40, "bed": 40, "wow": 40, "six": 40})
+    first, again, other = (load_speech_commands(tmp_path, words=["go"], seed=x).digest for x in (1, 1, 2))
+    assert first == again != other
+
+
+def test_an_epoch_has_every_class_equally_often() -> None:
+    labels = np.repeat([0, 1, 2, 3], [30, 50, 7, 400])
+    order = balanced_indices(labels, 2, np.random.default_rng(0))
+    assert np.bincount(labels[order]).tolist() == [40, 40, 40, 40]
+    assert len(set(order[labels[order] == 3].tolist())) == 40
+    repeats = np.bincount(order[labels[order] == 2])
+    assert repeats[repeats > 0].min() >= 5  # 7 clips for 40 places
+    assert order.tolist() != sorted(order.tolist())
+
+
+def stereo(path: Path) -> None:
+    soundfile.write(path, np.zeros((16000, 2), np.int16), 16000)
+
+
+def other_rate(path: Path) -> None:
+    soundfile.write(path, np.zeros(44100, np.int16), 44100)
+
+
+def empty(path: Path) -> None:
+    soundfile.write(path, np.zeros(0, np.int16), 16000)
+
+
+def minute(path: Path) -> None:
+    soundfile.write(path, np.zeros(16000 * 60, np.int16), 16000)
+
+
+def text(path: Path) -> None:
+    path.write_text("not audio")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "says"),
+    [
+        (stereo, "2 channels, expected mono"),
+        (other_rate, "44100 Hz, expected 16000 Hz"),
+        (empty, "no samples"),
+        (minute, "60 s, expected at most 10 s"),
+        (text, "cannot be read as audio"),
+    ],
+)
+def test_a_bad_file_is_named(tmp_path: Path, spoil: Callable[[Path], None], says: str) -> None:
+    write_words(tmp_path, {"go": SPEAKERS})
+    bad = sorted((tmp_path / "go").iterdir())[5]
+    spoil(bad)
+    with pytest.raises(InputError, match=says) as caught:
+        load_speech_commands(tmp_path)
+    assert bad.name in caught.value.message and "\n" not in str(caught.value)
+    assert caught.value.hint
+
+
+def test_compressed_audio_is_refused_rather_than_passed_over(tmp_path: Path) -> None:
+    write_words(tmp_path, {"go": 12})
+    (tmp_path / "go" / "memo.m4a").write_bytes(b"....")
+    with pytest.raises(InputError, match="memo.m4a is m4a audio, expected WAV or FLAC"):
+        load_speech_commands(tmp_path)
+
+
+def test_folders_that_cannot_serve_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="is no folder"):
+        load_speech_commands(tmp_path / "nowhere")
+    with pytest.raises(InputError, match="no subfolder with WAV or FLAC"):
+        load_speech_commands(tmp_path)
+    write_words(tmp_path, {"stop": 40, "few": 4})
+    with pytest.raises(InputError, match="no clips of 'stopp'.*did you mean 'stop'"):
+        load_speech_commands(tmp_path, words=["stopp"])
+    with pytest.raises(InputError, match="has 4 clips, expected at least 10"):
+        load_speech_commands(tmp_path, words=["few"])
+    (tmp_path / "validation_list.txt").write_text("other/file.wav\n")
+    with pytest.raises(InputError, match="none of which is in"):
+        load_speech_commands(tmp_path, words=["stop"])
+
+
+def test_a_split_left_empty_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "go").mkdir()
+    for take in range(12):  # one speaker cannot stand in three splits
+        soundfile.write(tmp_path / "go" / f"0132a06d_nohash_{take}.wav", tone(300), 16000)
+    with pytest.raises(InputError, match="leaves no .* clip of its 12"):
+        load_speech_commands(tmp_path)
