@@ -2,6 +2,7 @@
 
 from hil_nas.cost.arena import ArenaPlan, Buffer, Layout, Step, arena_bytes, plan_buffers, plan_steps
 from hil_nas.cost.blob import plan_bytes
+from hil_nas.cost.duplicates import without_duplicates
 from hil_nas.cost.macs import network_macs, operator_macs, operator_parameters, parameters
 from hil_nas.cost.scratch import operator_scratch_bytes, scratch_bytes
 
@@ -20,4 +21,5 @@ __all__ = [
     "plan_bytes",
     "plan_steps",
     "scratch_bytes",
+    "without_duplicates",
 ]

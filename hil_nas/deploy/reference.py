@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from hil_nas.deploy.quiet import quiet
 from hil_nas.deploy.tflite import read_tflite
 from hil_nas.errors import InputError, MissingToolError
 
@@ -34,6 +32,7 @@ class Tflm:
         self.input_shape = source.shape[1:]
         self.input_scale, self.input_zero_point = source.scale, source.zero_point
         self.output_scale, self.output_zero_point = target.scale, target.zero_point
+        self._outputs = graph.elements(graph.output)
         activations = sum(graph.elements(i) for i in range(len(graph.tensors)))
         self._interpreter = _interpreter(model, 2 * activations + 4 * len(model) + _SPARE_BYTES)
 
@@ -45,14 +44,14 @@ class Tflm:
         """
         if features.dtype != np.int8 or features.shape[1:] != self.input_shape:
             raise InputError(f"expected int8 of shape (n, {self.input_shape}), found {features.dtype} {features.shape}")
-        outputs = [self._run_one(x) for x in features]
-        return np.stack(outputs) if outputs else np.zeros((0, 0), np.int8)
+        with quiet():
+            outputs = [self._run_one(x) for x in features]
+        return np.stack(outputs) if outputs else np.zeros((0, self._outputs), np.int8)
 
     def _run_one(self, features: NDArray[np.int8]) -> NDArray[np.int8]:
-        with _silence():
-            self._interpreter.set_input(np.ascontiguousarray(features[np.newaxis]), 0)
-            self._interpreter.invoke()
-            output: NDArray[np.int8] = self._interpreter.get_output(0)
+        self._interpreter.set_input(np.ascontiguousarray(features[np.newaxis]), 0)
+        self._interpreter.invoke()
+        output: NDArray[np.int8] = self._interpreter.get_output(0)
         return output.reshape(-1).copy()
 
 
@@ -61,24 +60,8 @@ def _interpreter(model: bytes, arena_bytes: int) -> Any:
         from tflite_micro import runtime
     except ImportError:
         raise MissingToolError("tflite_micro is not installed", hint="pip install tflite-micro") from None
-    with _silence():
+    with quiet():
         try:
             return runtime.Interpreter.from_bytes(model, arena_size=arena_bytes)
         except (RuntimeError, ValueError) as error:
             raise InputError(f"TensorFlow Lite Micro does not take the model: {error}") from None
-
-
-@contextmanager
-def _silence() -> Iterator[None]:
-    """Sends file descriptors 1 and 2, which the interpreter writes to, to nowhere."""
-    saved = [os.dup(1), os.dup(2)]
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(nowhere, 1)
-        os.dup2(nowhere, 2)
-        yield
-    finally:
-        for descriptor, copy in zip((1, 2), saved, strict=True):
-            os.dup2(copy, descriptor)
-            os.close(copy)
-        os.close(nowhere)

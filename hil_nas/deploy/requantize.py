@@ -74,7 +74,7 @@ def softmax_parameters(beta: float, input_scale: float) -> tuple[Multiplier, int
     if shift < 0:
         raise InputError(f"a softmax over a scale of {input_scale} is below what TFLite computes")
     radius = ((1 << _SOFTMAX_INTEGER_BITS) - 1) * 2.0 ** (31 - _SOFTMAX_INTEGER_BITS) / 2.0**shift
-    return Multiplier(fixed, shift), -floor(radius)
+    return Multiplier(fixed, shift), -min(floor(radius), 255)  # int8 values never differ by more
 
 
 def activation_range(activation: Activation, scale: float, zero_point: int) -> tuple[int, int]:

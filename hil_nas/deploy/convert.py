@@ -1,0 +1,188 @@
+"""A trained network as an int8 .tflite: rebuilt in Keras, quantised by TensorFlow Lite's converter.
+
+Of the four ways from PyTorch to int8 that were tried, this alone adds no operator.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hil_nas.cost import without_duplicates
+from hil_nas.deploy.order import in_network_order
+from hil_nas.deploy.quiet import quiet
+from hil_nas.deploy.tflite import read_tflite
+from hil_nas.errors import InputError, MissingToolError, UnsupportedError
+from hil_nas.network import INPUT, Layer, Network, Operator
+
+LayerWeights = tuple[NDArray[Any] | None, NDArray[Any] | None]
+
+_WEIGHTED = ("conv", "depthwise", "dense")
+_FUSING = ("conv", "depthwise", "dense", "add")
+
+
+def to_tflite(network: Network, weights: Sequence[LayerWeights | None], representative: NDArray[np.float32]) -> bytes:
+    """Converts to int8 with static batch 1, int8 input and output, and the network's order of operators.
+
+    The same arguments give the same bytes.
+
+    Args:
+        network: its layers must all lead to the output.
+        weights: one entry per layer, batch norm folded: (kernel, bias), or None for a layer without any. Kernels
+            of conv are (height, width, in, out), of depthwise (height, width, channels, 1), of dense (inputs,
+            outputs), the inputs flattened from (height, width, channels) in this order.
+        representative: float32 (n, height, width, channels), from which the ranges of all activations are taken.
+
+    Raises:
+        InputError: where shapes do not fit the network.
+        UnsupportedError: where the converter made an operator that is not lowered.
+        MissingToolError: where TensorFlow is not installed.
+    """
+    _check(network, weights, representative)
+    with quiet():
+        try:
+            import tensorflow as tf
+        except ImportError:
+            raise MissingToolError("TensorFlow is not installed", hint="pip install hil_nas[search]") from None
+        model = _convert(tf, _keras_model(tf, network, weights), representative)
+    try:
+        return in_network_order(model, network, read_tflite(model))
+    except UnsupportedError as error:
+        raise UnsupportedError(f"the converted network is not lowered: {error.message}", hint=error.hint) from None
+
+
+def _convert(tf: Any, model: Any, representative: NDArray[np.float32]) -> bytes:
+    def samples() -> Any:
+        for sample in representative.astype(np.float32):
+            yield [sample[np.newaxis]]
+
+    converter = tf.lite.TFLiteConverter.from_keras_model(model)
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    converter.representative_dataset = samples
+    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+    converter.inference_input_type = converter.inference_output_type = tf.int8
+    # CMSIS-NN 4.0's fully connected kernel takes one scale for all channels.
+    converter._experimental_disable_per_channel_quantization_for_dense_layers = True
+    return bytes(converter.convert())
+
+
+def _keras_model(tf: Any, network: Network, weights: Sequence[LayerWeights | None]) -> Any:
+    """The network with its weights; all names are given, since names counted by Keras differ from call to call."""
+    source = tf.keras.Input(network.input_shape, batch_size=1, name="features")
+    values = {INPUT: source}
+    # a dense layer's vector is a map again where something else than a dense layer or a softmax reads it
+    mapped = {i for x in network.layers if x.kind not in ("dense", "softmax") for i in x.inputs}
+    for index, (operator, own) in enumerate(zip(network.operators(), weights, strict=True)):
+        inputs, name = [values[i] for i in operator.layer.inputs], f"layer_{index:03d}"
+        value = _keras_layer(tf, operator, inputs, name, own)
+        if operator.layer.kind == "dense" and index in mapped:
+            value = tf.keras.layers.Reshape(operator.output, name=f"{name}_map")(value)
+        values[index] = value
+    return tf.keras.Model(source, values[len(network.layers) - 1])
+
+
+def _keras_layer(tf: Any, operator: Operator, inputs: list[Any], name: str, own: LayerWeights | None) -> Any:
+    layers, layer = tf.keras.layers, operator.layer
+    if layer.kind == "add":
+        total = layers.Add(name=name)(inputs)
+        return layers.ReLU(name=f"{name}_relu")(total) if layer.relu else total
+    if layer.kind == "concat":
+        return layers.Concatenate(name=name)(inputs)
+    if layer.kind == "reshape":
+        return layers.Reshape(operator.output, name=name)(inputs[0])
+    if layer.kind == "softmax":
+        return layers.Softmax(name=name)(inputs[0])
+    if layer.kind in ("avg_pool", "max_pool"):
+        pool = layers.AveragePooling2D if layer.kind == "avg_pool" else layers.MaxPooling2D
+        return pool(layer.kernel, layer.stride, layer.padding, name=name)(inputs[0])
+    values = [np.asarray(x, np.float32) for x in own or ()]
+    if layer.kind == "depthwise" and layer.dilation != (1, 1):
+        return _dilated_depthwise(tf, layer, inputs[0], name, values)
+    if layer.kind == "dense":
+        inputs = [layers.Flatten(name=f"{name}_flatten")(inputs[0])]
+    made = _weighted(layers, layer, name)
+    result = made(inputs[0])
+    made.set_weights(values)
+    return result
+
+
+def _dilated_depthwise(tf: Any, layer: Layer, source: Any, name: str, values: list[NDArray[np.float32]]) -> Any:
+    """Keras would write SPACE_TO_BATCH_ND, which the converter removes only where one layer reads it."""
+    kernel, bias = values
+
+    def compute(x: Any) -> Any:
+        products = tf.raw_ops.DepthwiseConv2dNative(
+            input=x,
+            filter=kernel,
+            strides=[1, *layer.stride, 1],
+            padding=layer.padding.upper(),
+            dilations=[1, *layer.dilation, 1],
+        )
+        return tf.nn.bias_add(products, bias)
+
+    result = tf.keras.layers.Lambda(compute, name=name)(source)
+    return tf.keras.layers.ReLU(name=f"{name}_relu")(result) if layer.relu else result
+
+
+def _weighted(layers: Any, layer: Layer, name: str) -> Any:
+    activation = "relu" if layer.relu else None
+    if layer.kind == "dense":
+        return layers.Dense(layer.out_channels, activation=activation, name=name)
+    common = {
+        "kernel_size": layer.kernel,
+        "strides": layer.stride,
+        "padding": layer.padding,
+        "activation": activation,
+        "name": name,
+    }
+    if layer.kind == "depthwise":
+        return layers.DepthwiseConv2D(**common)
+    return layers.Conv2D(layer.out_channels, dilation_rate=layer.dilation, **common)
+
+
+def _check(network: Network, weights: Sequence[LayerWeights | None], representative: NDArray[np.float32]) -> None:
+    """Whether all shapes fit, so that no message of Keras reaches a person."""
+    if len(weights) != len(network.layers):
+        raise InputError(f"weights for {len(weights)} layers, the network has {len(network.layers)}")
+    if representative.ndim != 4 or representative.shape[1:] != network.input_shape or not len(representative):
+        raise InputError(f"representative data of {representative.shape}, expected (n, {network.input_shape})")
+    if not np.all(np.isfinite(representative)):
+        raise InputError("the representative data holds values that are not finite")
+    kept = without_duplicates(network)[1]
+    if len(kept) < len(network.layers):
+        again = next(i for i in range(len(network.layers)) if i not in kept)
+        raise InputError(
+            f"layer {again} ({network.layers[again].kind}) computes what an earlier layer computes",
+            hint="the converter would merge them: convert cost.without_duplicates(network)",
+        )
+    used = {len(network.layers) - 1, *(i for x in network.layers for i in x.inputs)}
+    for index, (operator, own) in enumerate(zip(network.operators(), weights, strict=True)):
+        where = f"layer {index} ({operator.layer.kind})"
+        if index not in used:
+            raise InputError(f"{where} is read by no other layer and is not the output")
+        if operator.layer.relu and operator.layer.kind not in _FUSING:
+            raise UnsupportedError(f"{where} has a ReLU, which is fused only into {', '.join(_FUSING)}")
+        _check_weights(where, operator, own)
+
+
+def _check_weights(where: str, operator: Operator, own: LayerWeights | None) -> None:
+    found = tuple(None if x is None else np.shape(x) for x in own or (None, None))
+    expected: tuple[Any, Any] = (None, None)
+    if operator.layer.kind in _WEIGHTED:
+        expected = _kernel_shape(operator), (operator.output[2],)
+    if found != expected:
+        raise InputError(f"{where} has a kernel and a bias of shapes {found}, expected {expected}")
+    if any(x is not None and not np.all(np.isfinite(x)) for x in own or ()):
+        raise InputError(f"{where} has weights that are not finite")
+
+
+def _kernel_shape(operator: Operator) -> tuple[int, ...]:
+    source, layer = operator.inputs[0], operator.layer
+    if layer.kind == "dense":
+        return (int(np.prod(source)), layer.out_channels)
+    if layer.kind == "depthwise":
+        return (*layer.kernel, source[2], 1)
+    return (*layer.kernel, source[2], layer.out_channels)
