@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: MIT
+ * What all Cortex-M boards share. Section numbers are those of the Armv7-M Architecture Reference Manual.
+ */
+#ifndef HIL_CORTEX_M_H
+#define HIL_CORTEX_M_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define REGISTER(address) (*(volatile uint32_t *)(uintptr_t)(address))
+
+/* Symbols of the linker script: only their addresses mean anything. */
+extern uint32_t link_stack_low[], link_stack_high[];
+extern uint32_t link_data_load[], link_data_begin[], link_data_end[];
+extern uint32_t link_bss_begin[], link_bss_end[];
+extern uint8_t link_pool_begin[], link_pool_end[], link_image_begin[], link_image_end[];
+
+/* Turns the trace unit on; false where there is no cycle counter, or it does not count. */
+bool cortex_m_cycles_init(void);
+
+/* Says why, where there is a UART already, and stops for good. */
+_Noreturn void cortex_m_trap(const char *reason);
+
+_Noreturn void cortex_m_reset(void);
+
+#endif

@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: MIT
+ * Operators for which the vendored CMSIS-NN has no kernel, to the bit as TFLite's reference kernels compute
+ * them. They trust their arguments: plan_check() has seen them.
+ */
+#ifndef HIL_KERNELS_H
+#define HIL_KERNELS_H
+
+#include "plan.h"
+
+void kernel_add(const struct plan_op *op, const int8_t *first, const int8_t *second, int8_t *output);
+void kernel_pad(const struct plan_op *op, const int8_t *input, int8_t *output);
+void kernel_softmax(const struct plan_op *op, const int8_t *input, int8_t *output);
+/* table: op->input_count pairs {arena offset, bytes per outer step} */
+void kernel_concatenation(const struct plan_op *op, const uint32_t *table, const uint8_t *arena, int8_t *output);
+
+#endif

@@ -1,0 +1,10 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef HIL_MEASURE_H
+#define HIL_MEASURE_H
+
+#include <stdbool.h>
+
+/* The network on what stands in the input buffer; false where a kernel refused its arguments. */
+bool infer_once(void);
+
+#endif

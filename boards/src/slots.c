@@ -1,0 +1,213 @@
+/* SPDX-License-Identifier: MIT */
+#include "slots.h"
+
+#include <string.h>
+
+#include "hal.h"
+#include "mfcc.h"
+
+enum { ALIGNMENT = 16, FRONT_END_STORE_BYTES = 2 * HAL_STORE_UNIT };
+
+_Static_assert(ALIGNMENT >= ENGINE_ARENA_ALIGNMENT && ALIGNMENT >= MFCC_ALIGNMENT, "one alignment for all");
+_Static_assert(AUDIO_BYTES % ALIGNMENT == 0 && MAX_INPUT_BYTES % ALIGNMENT == 0, "buffers keep the alignment");
+
+struct network network;
+struct front_end front_end;
+
+static size_t audio_filled_bytes, input_filled_bytes;
+static struct {
+    enum slot slot;
+    struct blob blob; /* data is where it is being written */
+} upload;
+
+static size_t aligned(size_t bytes)
+{
+    return (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+}
+
+static uint8_t *at_pool(size_t offset)
+{
+    return hal_memory()->pool + offset;
+}
+
+int16_t *audio_samples(void)
+{
+    return (int16_t *)(void *)at_pool(0);
+}
+
+size_t audio_bytes(void)
+{
+    return audio_filled_bytes;
+}
+
+void audio_set(size_t bytes)
+{
+    audio_filled_bytes = bytes;
+}
+
+int8_t *input_buffer(void)
+{
+    return (int8_t *)at_pool(AUDIO_BYTES);
+}
+
+size_t input_bytes(void)
+{
+    return input_filled_bytes;
+}
+
+void input_set(size_t bytes)
+{
+    input_filled_bytes = bytes;
+}
+
+static size_t ram_bytes_of(const struct blob *blob)
+{
+    return blob->data != NULL && blob->place == PLACE_RAM ? aligned(blob->bytes) : 0;
+}
+
+static size_t blobs_begin(void)
+{
+    return AUDIO_BYTES + MAX_INPUT_BYTES;
+}
+
+/* Features, scratch and arena behind the blobs; the reason where the arena does not fit. */
+static struct engine_fault place_work_memory(void)
+{
+    size_t at = blobs_begin() + ram_bytes_of(&network.blob) + ram_bytes_of(&front_end.blob);
+    network.output_valid = front_end.features_valid = false;
+    if (front_end.blob.data != NULL) {
+        front_end.features_bytes = mfcc_output_bytes(front_end.blob.data);
+        front_end.scratch_bytes = mfcc_scratch_bytes(front_end.blob.data);
+        front_end.features = (int8_t *)at_pool(at);
+        at += aligned(front_end.features_bytes);
+        front_end.scratch = at_pool(at);
+        at += aligned(front_end.scratch_bytes);
+        if (at > hal_memory()->pool_bytes)
+            return (struct engine_fault){"the front end does not fit in RAM", -1};
+    }
+    if (network.blob.data == NULL)
+        return (struct engine_fault){NULL, -1};
+    return engine_load(&network.model, network.blob.data, network.blob.bytes, at_pool(at),
+                       hal_memory()->pool_bytes - at);
+}
+
+static struct blob *blob_of(enum slot slot)
+{
+    return slot == SLOT_PLAN ? &network.blob : &front_end.blob;
+}
+
+static const char *reserve_store(enum slot slot, size_t bytes)
+{
+    const struct hal_memory *memory = hal_memory();
+    if (memory->store_bytes < FRONT_END_STORE_BYTES)
+        return "this board has no store";
+    const size_t plan_limit = memory->store_bytes - FRONT_END_STORE_BYTES;
+    if (bytes > (slot == SLOT_PLAN ? plan_limit : FRONT_END_STORE_BYTES))
+        return "too large for the store";
+    upload.blob.data = memory->store + (slot == SLOT_PLAN ? 0 : plan_limit);
+    return NULL;
+}
+
+/* The other slot's blob moves to the front, the new one goes behind it. */
+static const char *reserve_ram(struct blob *other, size_t bytes)
+{
+    const size_t kept = ram_bytes_of(other), begin = blobs_begin();
+    if (bytes > hal_memory()->pool_bytes - begin - kept)
+        return "too large for the RAM";
+    if (kept != 0) {
+        memmove(at_pool(begin), other->data, other->bytes);
+        other->data = at_pool(begin);
+    }
+    upload.blob.data = at_pool(begin + kept);
+    return NULL;
+}
+
+static const char *reserve_buffer(enum slot slot, enum place place, size_t bytes)
+{
+    if (place != PLACE_RAM)
+        return "audio and input go to ram";
+    if (slot == SLOT_AUDIO) {
+        audio_set(0);
+        front_end.features_valid = false;
+        upload.blob.data = at_pool(0);
+        return bytes > AUDIO_BYTES || bytes % sizeof(int16_t) != 0 ? "audio is int16 and at most 32000 bytes" : NULL;
+    }
+    input_set(0);
+    upload.blob.data = at_pool(AUDIO_BYTES);
+    return bytes > MAX_INPUT_BYTES ? "an input is at most 27648 bytes" : NULL;
+}
+
+const char *slot_reserve(enum slot slot, enum place place, size_t bytes)
+{
+    upload.slot = slot;
+    upload.blob = (struct blob){.bytes = bytes, .place = place};
+    if (bytes == 0)
+        return "nothing to load";
+    if (slot == SLOT_AUDIO || slot == SLOT_INPUT)
+        return reserve_buffer(slot, place, bytes);
+    *blob_of(slot) = (struct blob){.data = NULL};
+    network.output_valid = front_end.features_valid = false;
+    if (place == PLACE_FLASH)
+        return reserve_store(slot, bytes);
+    return reserve_ram(blob_of(slot == SLOT_PLAN ? SLOT_FRONT_END : SLOT_PLAN), bytes);
+}
+
+bool slot_erase(size_t offset)
+{
+    if (upload.blob.place != PLACE_FLASH)
+        return true;
+    const size_t left = upload.blob.bytes - offset;
+    return hal_store_erase((size_t)(upload.blob.data - hal_memory()->store) + offset,
+                           left < HAL_STORE_UNIT ? left : HAL_STORE_UNIT);
+}
+
+bool slot_write(size_t offset, const void *data, size_t bytes)
+{
+    if (upload.blob.place == PLACE_FLASH)
+        return hal_store_write((size_t)(upload.blob.data - hal_memory()->store) + offset, data, bytes);
+    memcpy((uint8_t *)(uintptr_t)upload.blob.data + offset, data, bytes);
+    return true;
+}
+
+static struct engine_fault accept_blob(void)
+{
+    *blob_of(upload.slot) = upload.blob;
+    if (upload.slot == SLOT_FRONT_END) {
+        const int status = mfcc_check(upload.blob.data, upload.blob.bytes);
+        if (status != MFCC_GOOD)
+            return (struct engine_fault){mfcc_error(status), -1};
+        if (mfcc_samples(upload.blob.data) > AUDIO_BYTES / sizeof(int16_t))
+            return (struct engine_fault){"a front end for more than one second of audio", -1};
+    }
+    const struct engine_fault fault = place_work_memory();
+    if (fault.reason == NULL && upload.slot == SLOT_PLAN && network.model.input_bytes > MAX_INPUT_BYTES)
+        return (struct engine_fault){"a network with an input above 27648 bytes", -1};
+    return fault;
+}
+
+struct engine_fault slot_accept(void)
+{
+    struct engine_fault fault = {NULL, -1};
+    if (upload.slot == SLOT_AUDIO)
+        audio_set(upload.blob.bytes);
+    else if (upload.slot == SLOT_INPUT)
+        input_set(upload.blob.bytes);
+    else
+        fault = accept_blob();
+    if (fault.reason != NULL)
+        slot_drop();
+    return fault;
+}
+
+void slot_drop(void)
+{
+    if (upload.slot == SLOT_AUDIO || upload.slot == SLOT_INPUT)
+        return; /* marked empty when it was reserved */
+    *blob_of(upload.slot) = (struct blob){.data = NULL};
+    (void)place_work_memory(); /* what stays has fitted before */
+}
+
+const uint8_t *slot_data(void)
+{
+    return upload.blob.data;
+}

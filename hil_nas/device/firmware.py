@@ -1,0 +1,313 @@
+"""The firmware's build: one source for every board, compiled only where something changed.
+
+Objects and images lie in `build_dir/firmware`, their names hold a hash of all that goes into them, and each
+appears whole or not at all, so that processes may build at the same time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from hil_nas.device.boards import Board, load_board
+from hil_nas.errors import BuildError, InputError, MissingToolError
+
+CMSIS_DSP_FOLDER = "cmsisdsp-1.10.3"
+# What a measurement depends on. These come first in the image, and `Firmware.kernels_id` is theirs.
+MEASURED = ("engine_cmsis_nn.c", "kernels.c", "mfcc.c", "measure.c", "clock.c", "cycles.c")
+_NN_FOLDERS = ("ConvolutionFunctions", "FullyConnectedFunctions", "NNSupportFunctions", "PoolingFunctions")
+_COMMON = (
+    "-std=gnu11", "-ffp-contract=off", "-fno-math-errno", "-fno-common", "-ffunction-sections", "-fdata-sections",
+)  # fmt: skip
+_WARNINGS = ("-Wall", "-Wextra", "-Werror", "-Wundef", "-Wshadow", "-Wdouble-promotion", "-Wconversion")
+_PORTABLE = ("-D__GNUC_PYTHON__", "-D__RESTRICT=__restrict")  # CMSIS without intrinsics: any compiler, the same bits
+
+
+@dataclass(frozen=True)
+class ThirdParty:
+    """Where CMSIS stands: CMSIS-NN and CMSIS-DSP with Include/ and Source/, CMSIS-Core with Include/."""
+
+    cmsis_nn: Path
+    cmsis_dsp: Path
+    cmsis_core: Path
+
+
+@dataclass(frozen=True)
+class Firmware:
+    """A linked image.
+
+    Attributes:
+        elf: an executable for the board; for `native` a program of this machine.
+        build_id: 16 hex digits over everything in the image; the device answers it to `hil id`.
+        kernels_id: the same over what is measured only.
+        text_bytes, data_bytes, bss_bytes: code and constants, initialised and zeroed data; no stack, no pool.
+        pool_bytes: RAM for what is uploaded and for the arena.
+        flags: what every source was compiled with.
+        compiler: its first line about itself.
+    """
+
+    elf: Path
+    build_id: str
+    kernels_id: str
+    text_bytes: int
+    data_bytes: int
+    bss_bytes: int
+    pool_bytes: int
+    flags: str
+    compiler: str
+
+
+@dataclass(frozen=True)
+class Unit:
+    """One source with the flags it is compiled with."""
+
+    source: Path
+    flags: tuple[str, ...]
+    measured: bool
+
+
+def find_third_party(build_dir: Path) -> ThirdParty:
+    """CMSIS-NN as bakenn's wheel carries it, CMSIS-DSP as the set-up unpacked it; CMSIS_NN_ROOT and CMSIS_DSP_ROOT
+    name a user's own, CMSIS_CORE_ROOT the folder with CMSIS-Core's Include.
+
+    Raises:
+        MissingToolError: where one is not there.
+    """
+    spec = importlib.util.find_spec("bakenn")
+    wheel = Path(next(iter(spec.submodule_search_locations or ["."]))) if spec else Path("bakenn")
+    vendor = wheel / "backend" / "cmsis_nn" / "vendor"
+    found = ThirdParty(
+        cmsis_nn=Path(os.environ.get("CMSIS_NN_ROOT") or vendor / "cmsis_nn"),
+        cmsis_dsp=Path(os.environ.get("CMSIS_DSP_ROOT") or build_dir / "third_party" / CMSIS_DSP_FOLDER),
+        cmsis_core=Path(os.environ.get("CMSIS_CORE_ROOT") or vendor / "cmsis_core"),
+    )
+    for name, path in asdict(found).items():
+        if not (path / "Include").is_dir():
+            raise MissingToolError(
+                f"{name.upper().replace('_', '-')} was not found in {path}",
+                hint=f"run `make setup`, or name a checkout in {name.upper()}_ROOT",
+            )
+    return found
+
+
+def build_firmware(
+    board_name: str, boards_dir: Path, build_dir: Path, third_party: ThirdParty, extra_flags: Sequence[str] = ()
+) -> Firmware:
+    """Compile and link the firmware of a board, unless the same image is there already.
+
+    Args:
+        extra_flags: for every compilation and the link, such as sanitizers.
+
+    Raises:
+        MissingToolError: where the board's compiler is not installed.
+        BuildError: where a source does not compile or the image does not link; with the first error.
+        InputError: for an unknown board or a missing source.
+    """
+    board = load_board(board_name, boards_dir)
+    return _Build(board, boards_dir, build_dir / "firmware", third_party, tuple(extra_flags)).run()
+
+
+class _Build:
+    """One image: what goes into it, its ids, its objects, the link."""
+
+    def __init__(
+        self, board: Board, boards_dir: Path, out: Path, third_party: ThirdParty, extra_flags: tuple[str, ...]
+    ) -> None:
+        self.board, self.boards_dir, self.out, self.third_party = board, boards_dir, out, third_party
+        self.native = board.core == "host"
+        self.compiler = _find_tool(board.build.compiler)
+        self.version = _run([self.compiler, "--version"]).stdout.splitlines()[0]
+        self.flags = (*board.build.flags, *_COMMON, *extra_flags)
+        self.units = self._units()
+        self.scripts = [] if self.native else [*sorted((boards_dir / "cortex_m").glob("*.ld")), self._linker_script()]
+        self.folders = ("include", "src", "cortex_m", board.name)
+        self.build_id = self._id(self.units, self.folders)
+        self.kernels_id = self._id([x for x in self.units if x.measured], ("include",))
+
+    def run(self) -> Firmware:
+        self.out.mkdir(parents=True, exist_ok=True)
+        record = self.out / f"{self.board.name}-{self.build_id}.json"
+        elf = record.with_suffix(".elf")
+        if not (record.is_file() and elf.is_file()):
+            with ThreadPoolExecutor(os.cpu_count()) as pool:
+                objects = list(pool.map(self._compile, [*self.units, self._identity()]))
+            self._link(objects, elf)
+            with _whole_file(record) as partial:
+                partial.write_text(json.dumps(self._sizes(elf)))
+        sizes = json.loads(record.read_text(encoding="utf-8"))
+        flags = shlex.join(self.flags)
+        return Firmware(elf, self.build_id, self.kernels_id, **sizes, flags=flags, compiler=self.version)
+
+    def _units(self) -> list[Unit]:
+        """Every source but identity.c, what is measured first: the linker keeps this order."""
+        source, folder = self.boards_dir / "src", self.boards_dir / self.board.name
+        own = [x for x in sorted(source.glob("*.c")) if x.name != "identity.c"]
+        own += [(folder / x).resolve() for x in self.board.build.sources]
+        measured = [x for x in own if x.name in MEASURED]
+        others = [x for x in own if x.name not in MEASURED]
+        nn, dsp = self._third_party_sources()
+        quiet = ("-w", *self._aligned())
+        units = [Unit(x, (*_WARNINGS, *self._aligned(), *self._own_flags(x)), True) for x in measured]
+        units += [Unit(x, (*quiet, *self._nn_flags()), True) for x in nn]
+        units += [Unit(x, (*quiet, *self._dsp_flags()), True) for x in dsp]
+        units += [Unit(x, (*_WARNINGS, *self._own_flags(x)), False) for x in others]
+        missing = [x.source for x in units if not x.source.is_file()]
+        if missing:
+            raise InputError(f"{missing[0]} is missing", hint="run `make setup`, or check board.toml's sources")
+        return units
+
+    def _third_party_sources(self) -> tuple[list[Path], list[Path]]:
+        nn = [x for y in _NN_FOLDERS for x in sorted((self.third_party.cmsis_nn / "Source" / y).glob("*.c"))]
+        lines = (self.boards_dir / "src" / "cmsis_dsp.txt").read_text(encoding="utf-8").splitlines()
+        listed = [x.split("#")[0].strip() for x in lines]
+        return nn, [self.third_party.cmsis_dsp / x for x in listed if x]
+
+    def _identity(self) -> Unit:
+        texts = {"BUILD_ID": self.build_id, "KERNELS_ID": self.kernels_id, "VERSIONS": self._versions()}
+        flags = [f'-DHIL_{name}="{text}"' for name, text in texts.items()]
+        return Unit(self.boards_dir / "src" / "identity.c", (*_WARNINGS, *flags), False)
+
+    def _aligned(self) -> tuple[str, ...]:
+        """Measured functions begin at lines of the flash cache, so that one's size does not move the next's lines."""
+        return () if self.native else ("-falign-functions=32",)
+
+    def _nn_flags(self) -> tuple[str, ...]:
+        include = f"-isystem{self.third_party.cmsis_nn / 'Include'}"
+        if self.native:
+            return (include, *_PORTABLE)
+        return (include, f"-isystem{self.third_party.cmsis_core / 'Include'}")
+
+    def _dsp_flags(self) -> tuple[str, ...]:
+        folder = self.third_party.cmsis_dsp
+        return (f"-isystem{folder / 'Include'}", f"-isystem{folder / 'PrivateInclude'}", *_PORTABLE)
+
+    def _own_flags(self, source: Path) -> tuple[str, ...]:
+        board, memory = self.board, self.board.memory
+        common = (
+            f"-I{self.boards_dir / 'include'}", f'-DBOARD_NAME="{board.name}"', f"-DBOARD_CPU_HZ={board.cpu_hz}u",
+            f"-DBOARD_BAUD={board.uart.baud}u", f"-DBOARD_RAM_BYTES={memory.ram_bytes}u",
+            f"-DBOARD_FLASH_BYTES={memory.flash_bytes}u",
+        )  # fmt: skip
+        return (*common, *(self._dsp_flags() if source.name == "mfcc.c" else self._nn_flags()))
+
+    def _headers(self, folders: Sequence[str]) -> list[Path]:
+        own = [self.boards_dir / x for x in folders]
+        return [x for y in (*own, *asdict(self.third_party).values()) for x in sorted(y.rglob("*.h"))]
+
+    def _linker_script(self) -> Path:
+        if self.board.build.linker_script is None:
+            raise InputError(f"board.toml of {self.board.name} names no linker_script")
+        return self.boards_dir / self.board.name / self.board.build.linker_script
+
+    def _id(self, units: Iterable[Unit], header_folders: Sequence[str]) -> str:
+        """The same on every machine: where the folders are does not count, only what stands in them."""
+        digest = hashlib.sha256(f"{self.version}\n{self.flags}\n{self.board.timing}\n".encode())
+        for unit in units:
+            plain = [x for x in unit.flags if not x.startswith(("-I", "-isystem"))]
+            digest.update(f"{unit.source.name} {plain}\n".encode())
+            digest.update(unit.source.read_bytes())
+        for path in (*self._headers(header_folders), *self.scripts):
+            digest.update(path.read_bytes())
+        return digest.hexdigest()[:16]
+
+    def _versions(self) -> str:
+        found = re.search(r"\d+\.\d+\.\d+", self.version)
+        nn = _version(self.third_party.cmsis_nn, "BAKENN_PROVENANCE.md", r"Release version: (\S+)")
+        dsp = _version(self.third_party.cmsis_dsp, "PKG-INFO", r"(?m)^Version: (\S+)")
+        return f"cmsis-nn {nn};cmsis-dsp {dsp};gcc {found.group() if found else 'unknown'}"
+
+    def _compile(self, unit: Unit) -> Path:
+        """The object of a unit; the linker script knows the measured ones by their first letters."""
+        key = self._id([unit], () if "-w" in unit.flags else self.folders)
+        prefix = "k" if unit.measured else "o"
+        path = self.out / "objects" / f"{prefix}_{unit.source.stem}-{self.board.name}-{key}.o"
+        if not path.is_file():
+            path.parent.mkdir(exist_ok=True)
+            with _whole_file(path) as partial:
+                command = [self.compiler, *self.flags, *unit.flags, "-c", str(unit.source), "-o", str(partial)]
+                _check(_run(command), f"{unit.source} does not compile")
+        return path
+
+    def _link(self, objects: list[Path], elf: Path) -> None:
+        script: list[str] = []
+        if not self.native:
+            memory = self.board.memory
+            script = [
+                "-nostartfiles", f"-T{self._linker_script().resolve()}",
+                f"-L{(self.boards_dir / 'cortex_m').resolve()}",
+                f"-Wl,--defsym=BOARD_RAM_BYTES={memory.ram_bytes}",
+                f"-Wl,--defsym=BOARD_FLASH_BYTES={memory.flash_bytes}", "-Wl,--no-warn-rwx-segments",
+            ]  # fmt: skip
+        with _whole_file(elf) as partial:
+            # By relative names: a folder named like libc's memcpy object would match the linker script's patterns.
+            names = [str(x.relative_to(self.out)) for x in objects]
+            options = [*self.flags, *script, "-Wl,--gc-sections", "-Wl,--build-id=none", "-Wl,--fatal-warnings"]
+            command = [self.compiler, *options, *names, "-o", str(partial.resolve())]
+            _check(_run(command, self.out), f"the firmware of {self.board.name} does not link")
+            partial.chmod(0o755)
+
+    def _sizes(self, elf: Path) -> dict[str, int]:
+        """Sizes and addresses of the sections, as the compiler's own `size` says them."""
+        tool = _find_tool(re.sub(r"gcc$|clang$", "size", self.board.build.compiler))
+        rows = [x.split() for x in _run([tool, "-A", "-d", str(elf)]).stdout.splitlines()]
+        size = {x[0]: int(x[1]) for x in rows if len(x) == 3 and x[1].isdigit()}
+        address = {x[0]: int(x[2]) for x in rows if len(x) == 3 and x[2].isdigit()}
+        text = sum(size.get(x, 0) for x in (".text", ".rodata", ".ARM.exidx", ".eh_frame"))
+        pool = self.board.memory.ram_bytes
+        if not self.native:  # the stack is the first thing in RAM, the pool all that is left behind .bss
+            pool -= -(-(address[".bss"] + size[".bss"] - address[".stack"]) // 16) * 16
+        return {"text_bytes": text, "data_bytes": size[".data"], "bss_bytes": size[".bss"], "pool_bytes": pool}
+
+
+def _find_tool(name: str) -> str:
+    found = shutil.which(name)
+    if found is None:
+        package = "gcc-arm-none-eabi libnewlib-arm-none-eabi" if name.startswith("arm-none-eabi-") else name
+        raise MissingToolError(f"'{name}' was not found", hint=f"run `make setup`, or: apt install {package}")
+    return found
+
+
+def _run(command: list[str], folder: Path | None = None) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder)
+
+
+def _check(done: subprocess.CompletedProcess[str], what: str) -> None:
+    if done.returncode != 0:
+        lines = [x for x in done.stderr.splitlines() if not x.startswith("collect2:")] or ["no message"]
+        first = next((x for x in lines if "error:" in x or "undefined" in x), lines[0])
+        raise BuildError(f"{what}: {first.strip()}", hint=f"the whole command: {shlex.join(done.args)}")
+
+
+def _version(folder: Path, file: str, pattern: str) -> str:
+    """A release's version, for a user's own checkout a hash of its headers."""
+    path = folder / file
+    found = re.search(pattern, path.read_text(encoding="utf-8", errors="replace")) if path.is_file() else None
+    if found:
+        return found.group(1)
+    headers = b"".join(x.read_bytes() for x in sorted((folder / "Include").rglob("*.h")))
+    return f"of headers {hashlib.sha256(headers).hexdigest()[:8]}"
+
+
+@contextmanager
+def _whole_file(path: Path) -> Iterator[Path]:
+    """A file to write that takes its name only once it is complete."""
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f"{path.stem}.", suffix=".tmp")
+    os.close(handle)
+    partial = Path(name)
+    try:
+        yield partial
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
