@@ -93,7 +93,7 @@ def test_published_lists_decide(tmp_path: Path) -> None:
     assert data.classes == ("go", "stop", "silence", "unknown")
     assert np.bincount(data.validation.labels).tolist() == [2, 2, 2, 2]
     assert np.bincount(data.test.labels).tolist() == [1, 1, 1, 1]
-    assert np.bincount(data.train.labels).tolist() == [27, 27, 27, 27]
+    assert np.bincount(data.train.labels).tolist() == [27, 27, 27, 54]
     held = read_clips([tmp_path / "go" / names["go"][2]])
     assert np.array_equal(data.test.samples[data.test.labels == 0], held)
 
@@ -139,19 +139,31 @@ def test_short_clips_are_padded_and_of_long_ones_the_loudest_second_is_kept(tmp_
     assert np.array_equal(long, loud)
 
 
+def test_rare_other_words_weigh_more_than_their_number_of_clips(tmp_path: Path) -> None:
+    write_words(tmp_path, {"wow": 12, "go": 100, "cat": 100})
+    data = load_speech_commands(tmp_path, words=["go"])
+    unknown = data.train.samples[data.train.labels == 2]
+    pitch_hz = np.abs(np.fft.rfft(unknown.astype(float))).argmax(1)  # wow is 200 to 211 Hz, cat from 300 Hz
+    rare = {speaker for speaker in range(12) if which_set(f"{speaker * 2654435761 % 2**32:08x}_nohash_0") == "train"}
+    repeated = np.bincount(pitch_hz)[[200 + speaker for speaker in rare]]
+    assert repeated.min() >= 2
+    assert len(unknown) == 2 * (len(rare) + (np.bincount(data.train.labels)[0]))
+
+
 def test_noise_recordings_give_background_and_silence(tmp_path: Path) -> None:
     write_words(tmp_path, {"go": 40, "stop": 40})
     (tmp_path / "_background_noise_").mkdir()
-    noise = np.full(16000 * 20, 1000, np.int16)
-    noise[16000 * 16 : 16000 * 18] = 2000  # validation's part
-    noise[16000 * 18 :] = 3000  # test's part
+    noise = np.concatenate([tone(500, 16), tone(1000, 2), tone(2000, 2)])  # train's, validation's and test's part
     soundfile.write(tmp_path / "_background_noise_" / "fan.wav", noise, 16000)
     data = load_speech_commands(tmp_path)
-    assert set(np.unique(data.background)) == {1000} and len(data.background) == 16 * 16000
-    for clips, highest in ((data.train, 1000), (data.validation, 2000), (data.test, 3000)):
-        silent = clips.samples[clips.labels == 2]
-        assert len(silent) and silent.max() <= highest
-    assert data.validation.samples[data.validation.labels == 2].max() > 0
+    assert np.array_equal(data.background, tone(500, 16))
+    for clips, hz in ((data.train, 500), (data.validation, 1000), (data.test, 2000)):
+        silent = clips.samples[clips.labels == 2].astype(float)
+        assert len(silent) == round((clips.labels < 2).sum() / 2)
+        assert set(np.abs(np.fft.rfft(silent)).argmax(1)) == {hz}
+        levels_db = 20 * np.log10(silent.std(1) / 32767)
+        assert levels_db.min() > -72 and levels_db.max() < -9
+    assert np.ptp(levels_db) > 10
 
 
 def test_the_same_seed_gives_the_same_data(tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ _BACKGROUND_FOLDER = "_background_noise_"
 _TEST_FOLDER = "test_set"
 _CLASS_FOLDERS = {"_silence_": SILENCE, "_unknown_": UNKNOWN}
 _FEWEST_CLIPS = 10  # of one word: fewer leave nothing to validate and test with
-_UNKNOWN_POOL = 4  # training keeps this many times a word's clips of other words, and draws from these
+_UNKNOWN_POOL = 4  # training has so many times a word's clips of other words, and draws from these
 _NOISE_PARTS = {"train": (0.0, 0.8), "validation": (0.8, 0.9), "test": (0.9, 1.0)}
 
 Files = dict[Split, list[Path]]
@@ -147,7 +147,7 @@ class _Builder:
         paths = [(index, path) for index, x in enumerate(words) for path in self.files[x][split]]
         if UNKNOWN in self.files:
             limit = size * (_UNKNOWN_POOL if split == "train" else 1)
-            drawn = _draw(self.files[UNKNOWN][split], limit, self.rng)
+            drawn = _draw(self.files[UNKNOWN][split], limit, self.rng, repeat=split == "train")
             paths += [(self.classes.index(UNKNOWN), path) for path in drawn]
         silent = silence_clips(self.rng, _noise_part(self.recordings, split), max(1, size))
         labels = [index for index, _ in paths] + [self.classes.index(SILENCE)] * len(silent)
@@ -204,11 +204,28 @@ def _joined(parts: list[Files]) -> Files:
     return {split: [path for part in parts for path in part[split]] for split in SPLITS}
 
 
-def _draw(paths: list[Path], limit: int, rng: np.random.Generator) -> list[Path]:
-    if len(paths) <= limit:
-        return paths
-    kept = np.sort(rng.choice(len(paths), limit, replace=False))
-    return [paths[i] for i in kept]
+def _draw(paths: list[Path], limit: int, rng: np.random.Generator, *, repeat: bool) -> list[Path]:
+    """Up to `limit` clips, of every word in proportion to the square root of its number of clips.
+
+    Unknown stands for any other word, but a folder may hold a hundred times more clips of one than of another.
+
+    Args:
+        repeat: whether a rare word's clips may be taken again, so that up to twice as many come out as went in.
+    """
+    by_word: dict[str, list[Path]] = {}
+    for path in paths:
+        by_word.setdefault(path.parent.name, []).append(path)
+    limit = min(limit, len(paths) * (2 if repeat else 1))
+    roots = np.sqrt([len(files) for files in by_word.values()])
+    quotas = np.diff(np.rint(np.cumsum(roots) / np.sum(roots) * limit).astype(int), prepend=0)
+    drawn, rest = [], []
+    for files, quota in zip(by_word.values(), quotas, strict=True):
+        rounds = -(-int(quota) // len(files)) if repeat else 1
+        order = [files[i] for _ in range(max(1, rounds)) for i in rng.permutation(len(files))]
+        drawn += order[:quota]
+        rest += order[quota:]
+    drawn += [rest[i] for i in rng.permutation(len(rest))[: limit - len(drawn)]]
+    return sorted(drawn)
 
 
 def _recordings(folder: Path, seed: int) -> list[Samples]:
@@ -227,9 +244,7 @@ def _noise_part(recordings: list[Samples], split: Split) -> list[Samples]:
     return parts
 
 
-def _check_splits(
-    folder: Path, words: Sequence[str], files: dict[str, Files], needed: Sequence[Split]
-) -> None:
+def _check_splits(folder: Path, words: Sequence[str], files: dict[str, Files], needed: Sequence[Split]) -> None:
     for word in words:
         for split in needed:
             if not files[word][split]:

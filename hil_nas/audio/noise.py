@@ -13,6 +13,7 @@ Float = npt.NDArray[np.float64]
 _COLOURS = {"white": 0.0, "pink": 0.5, "brown": 1.0}  # the amplitude falls with frequency to this power
 _RMS = 0.05  # of full scale
 _FULL_SCALE = 32767
+_SILENCE_DB = (-70.0, -10.0)  # RMS against full scale
 
 
 def coloured(rng: np.random.Generator, samples: int, exponent: float) -> Float:
@@ -27,8 +28,7 @@ def hum(rng: np.random.Generator, samples: int) -> Float:
     time_s = np.arange(samples) / SAMPLE_RATE_HZ
     base_hz = rng.choice([50.0, 60.0])
     tones = [
-        rng.uniform(0.3, 1.0) / k * np.sin(2 * np.pi * (base_hz * k * time_s + rng.uniform()))
-        for k in range(1, 9)
+        rng.uniform(0.3, 1.0) / k * np.sin(2 * np.pi * (base_hz * k * time_s + rng.uniform())) for k in range(1, 9)
     ]
     return unit_rms(np.sum(tones, axis=0) + 0.1 * rng.normal(size=samples))
 
@@ -49,13 +49,14 @@ def generated_noise(rng: np.random.Generator, seconds: int = 30) -> list[Samples
 
 
 def silence_clips(rng: np.random.Generator, recordings: list[Samples], count: int) -> Samples:
-    """Cuts of noise recordings at many volumes, 1 % to 100 %: int16 (count, 16000)."""
+    """Cuts of noise recordings, int16 (count, 16000), at every level from a quiet room to a machine beside the
+    microphone: how loud a recording came out says little about how loud the noise will be."""
     out = np.empty((count, CLIP_SAMPLES), np.int16)
     for row in out:
         recording = recordings[int(rng.integers(len(recordings)))]
         start = int(rng.integers(len(recording) - CLIP_SAMPLES + 1))
-        volume = 10 ** rng.uniform(-2, 0)
-        row[:] = np.rint(recording[start : start + CLIP_SAMPLES] * volume)
+        cut = unit_rms(recording[start : start + CLIP_SAMPLES].astype(np.float64))
+        row[:] = to_int16(cut * 10 ** (rng.uniform(*_SILENCE_DB) / 20))
     return out
 
 
