@@ -46,6 +46,9 @@ class Table:
     data: bytes
     position: int
 
+    def __post_init__(self) -> None:
+        read(self.data, self.position, "i")  # raises where the table lies outside
+
     def field(self, number: int) -> int | None:
         """Where a field lies, None where it is absent."""
         vtable = self.position - read(self.data, self.position, "i")

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from hil_nas.deploy import schema
 from hil_nas.deploy.graph import QuantGraph, QuantTensor
+from hil_nas.deploy.metadata import attach_mfcc, read_mfcc
 from hil_nas.deploy.model_file import ModelFile
 from hil_nas.deploy.tflite_operators import read_operator
+
+__all__ = ["attach_mfcc", "read_mfcc", "read_tflite"]
 
 
 def read_tflite(data: bytes) -> QuantGraph:
