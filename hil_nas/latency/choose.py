@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hil_nas.latency.features import is_executed, kernel_work
 from hil_nas.latency.regressor import Floats
@@ -32,33 +33,37 @@ def farthest_networks(
         weights: per kernel path, such as the model's spread, so that distance counts where it is least sure;
             1 where a path is not named.
     """
-    places = [_places(list(x.operators())) for x in candidates]
-    weight = dict(weights or {})
-    nearest = [{path: np.full(len(x), NEW_PATH_DISTANCE) for path, x in place.items()} for place in places]
-    for path, covered in _places(measured).items():
+    places, owners = _places([list(x.operators()) for x in candidates])
+    nearest = {path: np.full(len(x), NEW_PATH_DISTANCE) for path, x in places.items()}
+    for path, covered in _places([list(measured)])[0].items():
         _cover(nearest, places, path, covered)
     chosen: list[int] = []
     while len(chosen) < min(count, len(candidates)):
-        gains = np.array([sum(weight.get(p, 1.0) * d.sum() for p, d in x.items()) for x in nearest])
+        gains = np.zeros(len(candidates))
+        for path, distances in nearest.items():
+            weight = (weights or {}).get(path, 1.0)
+            gains += weight * np.bincount(owners[path], distances, len(candidates))
         gains[chosen] = -np.inf
-        best = int(gains.argmax())
-        chosen.append(best)
-        for path, covered in places[best].items():
-            _cover(nearest, places, path, covered)
+        chosen.append(int(gains.argmax()))
+        for path, owner in owners.items():
+            _cover(nearest, places, path, places[path][owner == chosen[-1]])
     return chosen
 
 
-def _cover(nearest: list[dict[str, Floats]], places: list[dict[str, Floats]], path: str, covered: Floats) -> None:
-    for distances, place in zip(nearest, places, strict=True):
-        if path in place:
-            apart = np.linalg.norm(place[path][:, None, :] - covered[None, :, :], axis=2)  # (own, covered)
-            distances[path] = np.minimum(distances[path], apart.min(axis=1))
+def _cover(nearest: dict[str, Floats], places: dict[str, Floats], path: str, covered: Floats) -> None:
+    for place in covered if path in places else ():
+        apart = np.sqrt(np.square(places[path] - place).sum(axis=1))  # (operators,)
+        nearest[path] = np.minimum(nearest[path], apart)
 
 
-def _places(operators: Sequence[Operator]) -> dict[str, Floats]:
-    rows: dict[str, list[list[float]]] = defaultdict(list)
-    for operator in operators:
-        if is_executed(operator):
-            work = kernel_work(operator)
-            rows[work.path].append(list(work.counts.values()))
-    return {path: np.log1p(np.array(x)) for path, x in rows.items()}  # (operators, features) each
+def _places(networks: Sequence[Sequence[Operator]]) -> tuple[dict[str, Floats], dict[str, NDArray[np.int64]]]:
+    """Per kernel path the operators of all networks as points (operators, features), and whose each is."""
+    points: dict[str, list[list[float]]] = defaultdict(list)
+    owners: dict[str, list[int]] = defaultdict(list)
+    for index, operators in enumerate(networks):
+        for operator in operators:
+            if is_executed(operator):
+                work = kernel_work(operator)
+                points[work.path].append(list(work.counts.values()))
+                owners[work.path].append(index)
+    return {p: np.log1p(np.array(x)) for p, x in points.items()}, {p: np.array(x) for p, x in owners.items()}

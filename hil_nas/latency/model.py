@@ -24,6 +24,7 @@ FRONT_END = "front_end"
 MEASURE = "measure it: `hil_nas profile` adds rows to the latency model"
 FOLDS = 5
 SPREAD_QUANTILE = 0.9
+SLACK = 1.25  # cycles are straight lines in loop counts: a quarter beyond what was measured is no extrapolation
 _Group = tuple[list[Counts], list[float], list[Hashable]]  # rows of a path, and what to hold out together
 
 
@@ -46,14 +47,20 @@ class PathModel:
         return dict(zip(self.names, self.regressor.coef_.tolist(), strict=True))
 
     def outside(self, counts: Counts) -> str | None:
-        """The first feature that lies outside what was measured, in words; None where all lie inside."""
-        low, high = self.regressor.x_min_, self.regressor.x_max_
-        beyond = np.flatnonzero(self.regressor.outside(_matrix([counts]))[0])
-        if not len(beyond):
-            return None
-        first = beyond[np.argmin(high[beyond] > 0)]  # a loop that never ran says most
-        name = self.names[first]
-        return f"{name} is {counts[name]:.0f}, measured were {low[first]:.0f} to {high[first]:.0f}"
+        """Why counts lie outside what was measured, in words; None where they lie inside.
+
+        A loop must not turn more often than measured, and the whole not take fewer cycles than measured.
+        """
+        fitted, values = self.regressor, _matrix([counts])
+        beyond = np.flatnonzero(values[0] > SLACK * fitted.x_max_)
+        if len(beyond):
+            first = beyond[np.argmin(fitted.x_max_[beyond] > 0)]  # a loop that never ran says most
+            name, low, high = self.names[first], fitted.x_min_[first], fitted.x_max_[first]
+            return f"{name} is {counts[name]:.0f}, measured were {low:.0f} to {high:.0f}"
+        cycles = float(fitted.predict(values)[0])
+        if cycles * SLACK < fitted.y_min_:
+            return f"it takes about {cycles:.0f} cycles, measured were {fitted.y_min_:.0f} and more"
+        return None
 
 
 class LatencyModel:
@@ -65,11 +72,11 @@ class LatencyModel:
     def __init__(
         self,
         paths: dict[str, PathModel],
-        overhead_cycles: tuple[float, float],
+        overhead_cycles: float,
         provenance: Provenance | None = None,
     ) -> None:
         self.paths = paths
-        self.overhead_cycles = overhead_cycles  # per network, per operator
+        self.overhead_cycles = overhead_cycles  # of every network, beside its operators
         self.provenance = provenance
 
     @classmethod
@@ -155,9 +162,8 @@ class LatencyModel:
         return self.whole_cycles(self.operator_cycles(operators))
 
     def whole_cycles(self, operator_cycles: Floats) -> float:
-        """Cycles of a network from those of its executed operators, (operators,)."""
-        per_network, per_operator = self.overhead_cycles
-        return float(operator_cycles.sum()) + per_network + per_operator * len(operator_cycles)
+        """Cycles of a network from those of its operators, (operators,)."""
+        return float(operator_cycles.sum()) + self.overhead_cycles
 
     def network_spread(self, network: Network) -> float:
         """The relative error to expect of `network_cycles`, if the operators' errors all fell on one side.
@@ -176,10 +182,17 @@ class LatencyModel:
         Raises:
             OutOfRangeError: where the configuration lies outside what was measured.
         """
-        model, counts = self._path(FRONT_END), front_end_work(config)
-        if (reason := model.outside(counts)) is not None:
+        if (reason := self._path(FRONT_END).outside(front_end_work(config))) is not None:
             raise OutOfRangeError(f"front end {config}: {reason}", hint=MEASURE)
-        return float(model.regressor.predict(_matrix([counts]))[0])
+        return self.extrapolated_front_end_cycles(config)
+
+    def extrapolated_front_end_cycles(self, config: MfccConfig) -> float:
+        """As `front_end_cycles`, outside the measured range too.
+
+        Raises:
+            OutOfRangeError: where no front end was measured.
+        """
+        return float(self._path(FRONT_END).regressor.predict(_matrix([front_end_work(config)]))[0])
 
     def _path(self, path: str) -> PathModel:
         if path not in self.paths:
@@ -217,20 +230,13 @@ def _held_out_spread(features: Floats, target: Floats, names: list[Hashable]) ->
     return float(np.quantile(np.abs(errors), SPREAD_QUANTILE))
 
 
-def _fit_overhead(rows: Measurements) -> tuple[float, float]:
-    """What a network's total has beyond its operators' counts; negative where the probes cost more."""
-    sums: dict[str, list[float]] = defaultdict(list)
+def _fit_overhead(rows: Measurements) -> float:
+    """What a network's total has beyond its operators' counts; below 0 where the counters cost more than that."""
+    sums: dict[str, float] = defaultdict(float)
     for row in rows.operators:
-        sums[row.network].append(row.median_cycles)
-    known = [x for x in rows.networks if x.network in sums]
-    if not known:
-        return (0.0, 0.0)
-    rest = np.array([x.median_cycles - sum(sums[x.network]) for x in known])
-    design = np.array([[1.0, len(sums[x.network])] for x in known])  # (networks, 2)
-    if len(set(design[:, 1].tolist())) < 2:
-        return (float(rest.mean()), 0.0)
-    solution = np.linalg.lstsq(design, rest, rcond=None)[0]
-    return (float(solution[0]), float(solution[1]))
+        sums[row.network] += row.median_cycles
+    rest = [x.median_cycles - sums[x.network] for x in rows.networks]
+    return float(np.median(rest)) if rest else 0.0
 
 
 def _matrix(counts: Sequence[Counts]) -> NDArray[np.float64]:

@@ -31,6 +31,8 @@ class CyclesRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         Cycles per unit of each feature, in `[0, inf)`.
     x_min_, x_max_ : ndarray of shape (n_features,)
         The range of each feature in `fit`.
+    y_min_ : float
+        The fewest cycles in `fit`.
     n_features_in_ : int
         Number of features seen in `fit`.
     """
@@ -60,6 +62,7 @@ class CyclesRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         linear = LinearRegression(positive=True, fit_intercept=False).fit(design, target)
         self.coef_ = linear.coef_ / scale
         self.x_min_, self.x_max_ = counts.min(axis=0), counts.max(axis=0)
+        self.y_min_ = float(cycles.min())
         return self
 
     def predict(self, X: ArrayLike) -> Floats:
@@ -77,13 +80,6 @@ class CyclesRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         check_is_fitted(self)
         cycles: Floats = self._counts(X) @ self.coef_
         return cycles
-
-    def outside(self, X: ArrayLike) -> NDArray[np.bool_]:
-        """Which values lie outside the range of `fit`, of shape (n_samples, n_features)."""
-        check_is_fitted(self)
-        counts = self._counts(X)
-        beyond: NDArray[np.bool_] = (counts < self.x_min_) | (counts > self.x_max_)
-        return beyond
 
     def _counts(self, X: ArrayLike) -> Floats:
         counts: Floats = validate_data(self, X, dtype=np.float64, reset=False, ensure_non_negative=True)

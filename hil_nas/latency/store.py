@@ -15,7 +15,7 @@ import os
 import re
 import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from statistics import median
 from typing import Any, Literal, cast, get_args
@@ -134,7 +134,7 @@ def network_id(network: Network) -> str:
     return hashlib.sha256(str(network).encode()).hexdigest()[:12]
 
 
-@dataclass
+@dataclass(frozen=True)
 class Store:
     """The folder `latency_models/<BOARD@HOST>/`.
 
@@ -143,11 +143,14 @@ class Store:
     """
 
     folder: Path
-    _rows: list[dict[str, str]] = field(default_factory=list, init=False, repr=False)
 
     @property
     def name(self) -> str:
         return self.folder.name
+
+    def has_rows(self) -> bool:
+        """Whether anything was measured yet."""
+        return (self.folder / ROWS).is_file()
 
     def provenance(self) -> Provenance:
         """What the rows were measured with."""

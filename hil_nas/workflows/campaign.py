@@ -1,0 +1,139 @@
+"""What a campaign measures: networks that between them cover the kernels, and MFCC configurations."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from itertools import islice, product
+
+import numpy as np
+
+from hil_nas.baselines import ds_cnn, micronet_kws_s
+from hil_nas.latency.choose import farthest_networks
+from hil_nas.mfcc import MfccConfig, paper_grid
+from hil_nas.nas.genotype import Step, TinyGenotype
+from hil_nas.nas.space import TinySpace
+from hil_nas.network import INPUT, Layer, Network, Pair, Shape
+
+WIDTHS = (8, 12, 16, 20, 24, 32, 40, 48, 56, 64, 72, 80, 84, 96, 112, 128, 160, 196)
+COEFFICIENTS = (10, 13, 20, 40)
+CLASSES = (3, 12, 35)
+CANDIDATES = 600  # drawn before any is chosen: the most that a campaign can measure
+
+
+def front_end_configs() -> tuple[MfccConfig, ...]:
+    """The paper's grid, and around it every FFT size, odd and even frame counts, few and many coefficients."""
+    around = [
+        MfccConfig(window, hop, mel, coefficients)
+        for (window, hop), (mel, coefficients) in product(
+            ((128, 128), (240, 80), (256, 160), (320, 200), (480, 320), (512, 256), (800, 400), (1024, 500)),
+            ((20, 13), (40, 10), (64, 64)),
+        )
+    ]
+    longer = [MfccConfig(w, h, m, c) for w, h in ((1200, 400), (2048, 1000)) for m, c in ((40, 20), (80, 80))]
+    few = [replace(x, coefficients=10) for x in paper_grid()] + [replace(x, coefficients=13) for x in paper_grid()]
+    most = [replace(x, coefficients=x.mel_bins) for x in paper_grid() if x.mel_bins == 80]
+    return tuple(dict.fromkeys([*paper_grid(), *few, *most, *around, *longer]))
+
+
+def networks(count: int, seed: int, fits: Callable[[Network], bool]) -> list[Network]:
+    """Networks to measure: published ones, then those that add most to what is covered by then.
+
+    The list depends on the seed and the board's memory alone and a shorter one is the beginning of a longer
+    one, so that a campaign can be interrupted and prolonged.
+
+    Args:
+        count: how many, at most `CANDIDATES`.
+        fits: whether the board has the memory for a network.
+    """
+    first = [x for x in published() if fits(x)]
+    drawn = (x for x in draw(np.random.default_rng(seed)) if fits(x))
+    pool = [x for x in corners() if fits(x)] + list(islice(drawn, CANDIDATES))
+    candidates = [x for x in dict.fromkeys(pool) if x not in first]
+    measured = [operator for network in first for operator in network.operators()]
+    order = farthest_networks(candidates, count - len(first), measured)
+    return [*first, *(candidates[i] for i in order)][:count]
+
+
+def published() -> list[Network]:
+    """Networks that everybody compares with."""
+    return [ds_cnn(), micronet_kws_s(), ds_cnn((98, 40, 1))]
+
+
+def corners() -> list[Network]:
+    """Chains of the spaces' own operations at their narrowest and widest on the shortest and longest maps."""
+    found = []
+    for arrangement in ("channels", "plane"):
+        for space in (TinySpace(arrangement=arrangement), TinySpace(arrangement=arrangement, align="pad")):
+            longest = max(space.configs, key=lambda x: x.frames)
+            shortest = min(space.configs, key=lambda x: x.frames)
+            for config, width in product((longest, shortest), (space.widths[0], space.widths[-1])):
+                found += [_corner(space, stem, width).build(config) for stem in range(len(space.stems))]
+    return list(dict.fromkeys(found))
+
+
+def _corner(space: TinySpace, stem: int, width: int) -> TinyGenotype:
+    """Every operation that fits, one after the other, strides last."""
+    steps, scale = [], space.stems[stem].stride
+    operations = [x for x in space.operations if x.kind != "skip"]
+    for operation in sorted(operations, key=lambda x: (x.stride, x.kind)):
+        if space.allowed(scale, operation):
+            steps.append(Step(operation, width))
+            scale = space.scale_after(scale, operation)
+    return space.genotype(space.configs[0], Step(space.stems[stem], width), steps)
+
+
+def draw(rng: np.random.Generator) -> Iterator[Network]:
+    """Networks without end, two of three from the search space and one with what that space lacks."""
+    while True:
+        coefficients = int(rng.choice(COEFFICIENTS))
+        config = paper_grid(coefficients)[rng.integers(8)]
+        if rng.integers(3) == 0:
+            yield mixed_network(rng, (config.frames, coefficients, 1))
+            continue
+        first = int(rng.integers(len(WIDTHS) - 7))
+        space = TinySpace(
+            configs=paper_grid(coefficients),
+            classes=int(rng.choice(CLASSES)),
+            arrangement=("channels", "plane")[rng.integers(2)],
+            align=("conv", "pad")[rng.integers(2)],
+            widths=WIDTHS[first : first + 8],
+        )
+        yield space.sample(rng, config)
+
+
+def mixed_network(rng: np.random.Generator, shape: Shape) -> Network:
+    """A stem and some cells with additions, concatenations, dilations and pools, on a map of `shape`."""
+    width = 4 * int(rng.integers(2, 17)) if rng.integers(4) else int(rng.integers(6, 40))
+    stem: Pair = (3, 3) if rng.integers(2) else (10, 4)
+    layers = [Layer("conv", (INPUT,), width, stem, (2, 2), relu=True)]
+    for _ in range(int(rng.integers(1, 4))):
+        layers += _cell(rng, len(layers) - 1, width)
+        width = Network(shape, tuple(layers)).output_shape[2]
+    height, breadth, _ = Network(shape, tuple(layers)).output_shape
+    last = len(layers) - 1
+    pool = Layer("avg_pool", (last,), kernel=(height, breadth), stride=(height, breadth), padding="valid")
+    head = [pool, Layer("dense", (last + 1,), int(rng.choice(CLASSES)))]
+    return Network(shape, (*layers, *head, *([Layer("softmax", (last + 2,))] if rng.integers(2) else [])))
+
+
+def _cell(rng: np.random.Generator, source: int, width: int) -> list[Layer]:
+    """Two branches from one map, joined; what the paper's cells are made of."""
+    stride: Pair = ((1, 1), (1, 1), (2, 2))[rng.integers(3)]
+    first = _branch(rng, source, source + 1, width, stride)
+    second = _branch(rng, source, source + 1 + len(first), width, stride)
+    ends = (source + len(first), source + len(first) + len(second))
+    return [*first, *second, Layer("add" if rng.integers(2) else "concat", ends)]
+
+
+def _branch(rng: np.random.Generator, source: int, start: int, width: int, stride: Pair) -> list[Layer]:
+    """Layers numbered from `start` that keep the width and apply the stride once."""
+    size = int(rng.choice((3, 5)))
+    choice = int(rng.integers(6))
+    if choice < 2:  # separable, plain or dilated as in the paper's cells
+        depthwise = Layer("depthwise", (source,), kernel=(size, size), stride=stride, dilation=((1, 1), (2, 2))[choice])
+        return [depthwise, Layer("conv", (start,), width, relu=bool(rng.integers(2)))]
+    if choice < 4:
+        return [Layer("max_pool" if choice == 2 else "avg_pool", (source,), kernel=(3, 3), stride=stride)]
+    kernel: Pair = ((1, 1), (3, 3))[choice - 4]
+    return [Layer("conv", (source,), width, kernel, stride, relu=True)]

@@ -1,0 +1,195 @@
+"""A campaign against a device that makes up its counts: what is kept, resumed, refused and reported."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from hil_nas.cost.arena import arena_bytes
+from hil_nas.deploy.plan import Plan, PlanOperator
+from hil_nas.device.replies import Identity, OperatorCycles, PlanInfo, RunCounts
+from hil_nas.errors import InputError, LinkError
+from hil_nas.latency.features import is_executed, kernel_path
+from hil_nas.latency.model import LatencyModel
+from hil_nas.mfcc import MfccConfig
+from hil_nas.network import Network
+from hil_nas.progress import Progress
+from hil_nas.workflows import campaign, profile
+
+IDENTITY = Identity(
+    board="nucleo_l4r5", clock_hz=120_000_000, clock_kind="modelled", engine="cmsis-nn", build="a" * 16,
+    kernels="b" * 16, wire=1, versions="cmsis-nn 4.0.0", host="virtual", pool_bytes=600_000, store_bytes=900_000,
+)  # fmt: skip
+CONFIGS = tuple(MfccConfig(400, hop, mel, c) for hop in (160, 200, 320) for mel in (20, 40) for c in (8, 16))
+
+
+def made_up_cycles(operator: PlanOperator) -> int:
+    taps = math.prod(operator.kernel) * (operator.in_shape[2] if operator.kind == "conv" else 1)
+    return 800 + 3 * math.prod(operator.out_shape) * max(taps, 1)
+
+
+class FakeDevice:
+    """Answers like a device; `fails_after` networks it goes silent."""
+
+    def __init__(self, identity: Identity = IDENTITY, fails_after: int = 10**9) -> None:
+        self.identity, self.fails_after, self.loaded = identity, fails_after, 0
+        self.plan: Plan | None = None
+        self.front_end_bytes = 0
+
+    def __enter__(self) -> FakeDevice:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.plan = None
+
+    def identify(self) -> Identity:
+        return self.identity
+
+    def load_plan(self, data: bytes, where: str) -> PlanInfo:
+        assert where == "flash"
+        if self.loaded == self.fails_after:
+            raise LinkError("no answer within 2 s")
+        self.loaded += 1
+        self.plan = Plan.from_bytes(data)
+        return PlanInfo(len(self.plan.operators), self.plan.arena_bytes, self.plan.input_bytes, self.plan.output_bytes)
+
+    def load_front_end(self, data: bytes, where: str) -> None:
+        assert where == "flash"
+        self.front_end_bytes = len(data)
+
+    def set_input(self, values: np.ndarray) -> None:
+        assert self.plan is not None and values.size == self.plan.input_bytes and values.dtype == np.int8
+
+    def set_audio(self, samples: np.ndarray) -> None:
+        assert samples.shape == (16000,) and samples.dtype == np.int16
+
+    def run(self, what: str, warmups: int, runs: int) -> RunCounts:
+        if what == "frontend":
+            return RunCounts((90 * self.front_end_bytes,) * runs, (), ())
+        assert self.plan is not None
+        operators = tuple(OperatorCycles(x.kind, made_up_cycles(x)) for x in self.plan.operators)
+        return RunCounts((), (sum(x.cycles for x in operators) + 120,) * runs, operators)
+
+
+@pytest.fixture
+def use(monkeypatch: pytest.MonkeyPatch) -> Callable[[FakeDevice], None]:
+    monkeypatch.setattr(campaign, "front_end_configs", lambda: CONFIGS)
+    monkeypatch.setattr(campaign, "CANDIDATES", 60)
+
+    def install(device: FakeDevice) -> None:
+        monkeypatch.setattr(profile, "open_device", lambda target, **folders: device)
+
+    return install
+
+
+def run(tmp_path: Path, **values: Any) -> profile.Profile:
+    folders = {"boards_dir": tmp_path, "build_dir": tmp_path, "models_dir": tmp_path / "latency_models"}
+    return profile.profile("nucleo-l4r5@virtual", **{**folders, "networks": 12, **values})
+
+
+def test_a_campaign_leaves_a_model_that_answers(tmp_path: Path, use: Callable[[FakeDevice], None]) -> None:
+    use(FakeDevice())
+    steps: list[Progress] = []
+    found = run(tmp_path, progress=steps.append)
+    assert found.folder == tmp_path / "latency_models" / "nucleo-l4r5@virtual"
+    assert (found.networks, found.measured_networks, found.front_ends) == (12, 12, len(CONFIGS))
+    assert [x.done for x in steps if x.task == "networks"] == list(range(1, 13))
+    model = LatencyModel.load(found.folder, expected=profile.provenance_of(IDENTITY))
+    network = campaign.networks(12, 0, lambda x: profile.fits(x, IDENTITY))[3]
+    assert model.network_cycles(network) > 0 and model.overhead_cycles == 120
+    prefixes = ("", "macs_linear_", "look_up_")
+    names = (
+        "network_mean_error_percent", "network_worst_error_percent",
+        "operator_mean_error_percent", "front_end_mean_error_percent",
+    )  # fmt: skip
+    assert set(found.report) == {p + n for p in prefixes for n in names}
+    assert all(math.isfinite(x) for x in found.report.values())
+
+
+def test_an_interrupted_campaign_measures_only_what_is_missing(
+    tmp_path: Path, use: Callable[[FakeDevice], None]
+) -> None:
+    whole = tmp_path / "whole"
+    use(FakeDevice())
+    run(whole)
+    use(FakeDevice(fails_after=5))
+    with pytest.raises(LinkError):
+        run(tmp_path)
+    second = FakeDevice()
+    use(second)
+    assert run(tmp_path).measured_networks == second.loaded == 7
+    rows = "latency_models/nucleo-l4r5@virtual/measurements.csv"
+    assert (tmp_path / rows).read_bytes() == (whole / rows).read_bytes()
+
+
+def test_a_longer_campaign_keeps_what_a_shorter_one_measured(tmp_path: Path, use: Callable[[FakeDevice], None]) -> None:
+    use(FakeDevice())
+    run(tmp_path, networks=6)
+    assert run(tmp_path, networks=9).measured_networks == 3
+
+
+def test_other_kernels_are_not_mixed_in(tmp_path: Path, use: Callable[[FakeDevice], None]) -> None:
+    use(FakeDevice())
+    run(tmp_path, networks=3)
+    use(FakeDevice(replace(IDENTITY, build="c" * 16)))
+    run(tmp_path, networks=4)  # another image around the same kernels goes on
+    use(FakeDevice(replace(IDENTITY, kernels="d" * 16)))
+    with pytest.raises(InputError, match="kernels") as caught:
+        run(tmp_path, networks=5)
+    assert "b" * 16 in str(caught.value) and "d" * 16 in str(caught.value)
+
+
+def test_silicon_is_timed_several_times(use: Callable[[FakeDevice], None]) -> None:
+    identity = replace(IDENTITY, clock_kind="silicon", host="serial")
+    network = campaign.published()[0]
+    total, operators = profile.measure_network(FakeDevice(identity), identity, network)  # type: ignore[arg-type]
+    assert len(total.cycles) == 5 and total.arena_bytes == arena_bytes(network)
+    assert [x.operator for x in operators] == [x for x in network.operators() if is_executed(x)]
+
+
+def test_fresh_networks_are_measured_and_not_kept(tmp_path: Path, use: Callable[[FakeDevice], None]) -> None:
+    use(FakeDevice())
+    found = run(tmp_path, networks=40)
+    before = (found.folder / "measurements.csv").read_bytes()
+    folders = {"boards_dir": tmp_path, "build_dir": tmp_path, "models_dir": tmp_path / "latency_models"}
+    report = profile.evaluate("nucleo-l4r5@virtual", networks=5, **folders)
+    assert (found.folder / "measurements.csv").read_bytes() == before
+    assert 0 <= report["networks_outside_range"] <= 5
+    assert report["network_mean_error_percent"] <= report["network_worst_error_percent"]
+
+
+def test_evaluating_without_a_model_says_what_to_do(tmp_path: Path, use: Callable[[FakeDevice], None]) -> None:
+    use(FakeDevice())
+    with pytest.raises(InputError, match="hil_nas profile"):
+        profile.evaluate("nucleo-l4r5@virtual", boards_dir=tmp_path, build_dir=tmp_path, models_dir=tmp_path)
+
+
+@pytest.fixture(scope="module")
+def planned() -> list[Network]:
+    return campaign.networks(120, 0, lambda x: profile.fits(x, IDENTITY))
+
+
+def test_the_list_of_networks_is_the_same_every_time(planned: list[Network]) -> None:
+    assert campaign.networks(120, 0, lambda x: profile.fits(x, IDENTITY)) == planned
+    assert len(set(planned)) == 120
+    assert campaign.networks(120, 1, lambda x: profile.fits(x, IDENTITY)) != planned
+
+
+def test_the_list_covers_every_kernel_path(planned: list[Network]) -> None:
+    from hil_nas.latency.features import PATHS
+
+    found = [kernel_path(y) for x in planned for y in x.operators() if is_executed(y)]
+    assert {path: found.count(path) >= 5 for path in PATHS} == dict.fromkeys(PATHS, True)
+
+
+def test_every_network_fits_the_board(planned: list[Network]) -> None:
+    tight = replace(IDENTITY, pool_bytes=100_000)
+    assert all(profile.fits(x, IDENTITY) for x in planned)
+    small = campaign.networks(20, 0, lambda x: profile.fits(x, tight))
+    assert len(small) == 20 and max(arena_bytes(x) for x in small) <= 100_000 - 32_000
