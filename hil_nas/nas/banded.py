@@ -1,0 +1,136 @@
+"""Depthwise convolutions as products with banded matrices along time.
+
+A filter of k taps along T frames is a (T, T') matrix with k bands. Built from the taps by one product with a
+constant basis, it makes forward and backward plain matrix products, which are faster on a CPU than torch's
+grouped convolutions; TFLite's padding, strides and dilations are only other bases; and a weighted sum of filters
+of any size and dilation costs what one filter costs.
+
+Maps are (channels, batch, frequency, time) throughout `nas`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from hil_nas.network import Pair, same_padding
+
+
+@lru_cache(maxsize=256)
+def basis(frames: int, taps: int, stride: int, device: torch.device) -> Tensor:
+    """(taps, frames * frames out): tap u moves frame `out * stride + u - padding` to frame `out`."""
+    return _bands(frames, taps, stride, 1, same_padding(frames, taps, stride)[0], device)
+
+
+@lru_cache(maxsize=64)
+def dilated_basis(frames: int, taps: int, dilations: tuple[int, ...], device: torch.device) -> Tensor:
+    """(dilations * taps, frames * frames): centred taps at stride 1, every dilation behind the other."""
+    before = (taps - 1) // 2
+    return torch.cat([_bands(frames, taps, 1, d, before * d, device) for d in dilations])
+
+
+@lru_cache(maxsize=64)
+def averaging(frames: int, taps: int, stride: int, device: torch.device) -> Tensor:
+    """(frames, frames out): TFLite's average pool, which counts only what lies inside."""
+    bands = basis(frames, taps, stride, device).sum(0).reshape(frames, -1)
+    return bands / bands.sum(0)
+
+
+@lru_cache(maxsize=64)
+def dilated_averaging(frames: int, taps: int, dilation: int, device: torch.device) -> Tensor:
+    """(frames, frames): the mean of a frame and those that follow at the dilation's distance."""
+    bands = _bands(frames, taps, 1, dilation, 0, device).sum(0).reshape(frames, frames)
+    return bands / bands.sum(0)
+
+
+def _bands(frames: int, taps: int, stride: int, dilation: int, before: int, device: torch.device) -> Tensor:
+    out = torch.arange(-(-frames // stride)) * stride - before
+    sources = torch.arange(taps)[:, None] * dilation + out[None, :]  # (taps, out): which frame is read
+    bands = sources[:, None, :] == torch.arange(frames)[None, :, None]  # (taps, frames, out)
+    return bands.reshape(taps, -1).to(device, torch.float32)
+
+
+def depthwise(x: Tensor, kernel: Tensor, stride: Pair) -> Tensor:
+    """A depthwise convolution with TFLite's SAME padding.
+
+    Args:
+        x: (C, B, F, T).
+        kernel: (C, taps in time, taps in frequency).
+        stride: (time, frequency).
+
+    Returns:
+        (C, B, F', T').
+    """
+    channels, _, bands, frames = x.shape
+    taps_time, taps_frequency = kernel.shape[1:]
+    step = basis(frames, taps_time, stride[0], x.device)
+    before, after = same_padding(bands, taps_frequency, stride[1])
+    padded = F.pad(x, (0, 0, before, after)) if before or after else x
+    out_bands = -(-bands // stride[1])
+    total: Tensor | None = None
+    for tap in range(taps_frequency):
+        matrix = (kernel[:, :, tap] @ step).reshape(channels, frames, -1)
+        part = _times(padded[:, :, tap : tap + stride[1] * (out_bands - 1) + 1 : stride[1]], matrix)
+        total = part if total is None else total + part
+    assert total is not None
+    return total
+
+
+def dilated_depthwise(x: Tensor, kernel: Tensor, scales: Sequence[Pair], weights: Tensor) -> Tensor:
+    """The weighted sum, over scales, of depthwise convolutions whose taps lie a scale apart.
+
+    A convolution behind strides of `scale` in all, computed at full rate, reads exactly so: the strided network's
+    values are every scale-th of these.
+
+    Args:
+        x: (C, B, F, T).
+        kernel: (C, taps in time, taps in frequency).
+        scales: (time, frequency) distances of the taps.
+        weights: (scales,).
+    """
+    channels, _, bands, frames = x.shape
+    taps_time, taps_frequency = kernel.shape[1:]
+    distances = tuple(sorted({s[0] for s in scales}))
+    step = dilated_basis(frames, taps_time, distances, x.device)
+    total: Tensor | None = None
+    for shift, terms in _by_shift(scales, taps_frequency).items():
+        if abs(shift) >= bands:
+            continue
+        parts = [torch.zeros_like(kernel[:, :, 0]) for _ in distances]
+        for index, tap in terms:
+            place = distances.index(scales[index][0])
+            parts[place] = parts[place] + weights[index] * kernel[:, :, tap]
+        matrix = (torch.cat(parts, 1) @ step).reshape(channels, frames, frames)
+        part = _times(_shifted(x, shift), matrix)
+        total = part if total is None else total + part
+    assert total is not None
+    return total
+
+
+def _by_shift(scales: Sequence[Pair], taps: int) -> dict[int, list[tuple[int, int]]]:
+    """By how far a tap reaches along frequency: the (scale, tap) that reach so far."""
+    found: dict[int, list[tuple[int, int]]] = {}
+    for index, scale in enumerate(scales):
+        for tap in range(taps):
+            found.setdefault((tap - (taps - 1) // 2) * scale[1], []).append((index, tap))
+    return found
+
+
+def _shifted(x: Tensor, shift: int) -> Tensor:
+    """Frequency band `f` of the result is band `f + shift` of x, zero outside."""
+    if shift == 0:
+        return x
+    if shift > 0:
+        return F.pad(x[:, :, shift:], (0, 0, 0, shift))
+    return F.pad(x[:, :, :shift], (0, 0, -shift, 0))
+
+
+def _times(x: Tensor, matrix: Tensor) -> Tensor:
+    """(C, B, F, T) times (C, T, T') as (C, B, F, T')."""
+    channels, batch, bands, frames = x.shape
+    out = torch.bmm(x.reshape(channels, batch * bands, frames), matrix)
+    return out.reshape(channels, batch, bands, -1)

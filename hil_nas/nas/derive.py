@@ -1,0 +1,199 @@
+"""From probabilities to one network: the most preferred that holds every limit, found exactly. No torch.
+
+Arcs of the space's graph carry log-probabilities and prices. RAM is a maximum along a path, so arcs above the
+limit are left out; cycles and flash add up, so that the rest is a shortest path with two resources. A Lagrangian
+relaxation removes the arcs that no best path can use, and HiGHS solves the small integer programme that is left.
+What it gives is re-priced exactly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import isfinite
+
+import numpy as np
+from scipy.optimize import Bounds, LinearConstraint, milp
+from scipy.sparse import coo_array
+
+from hil_nas.errors import InfeasibleError
+from hil_nas.nas.graph import Arcs, Floats, Indices, Preference, arcs_of, distances, shortest
+from hil_nas.nas.prices import Cost, Limits, PriceTable
+from hil_nas.nas.space import Choice
+from hil_nas.units import format_bytes
+
+_RESOURCES = ("cycles", "RAM", "flash")
+_TOLERANCE = 1e-6  # of the solver, on rows scaled to 1
+_STEPS = 80  # of the relaxation
+_DAMPING = 0.97
+
+
+def derive(table: PriceTable, preference: Preference, limits: Limits) -> Choice:
+    """The network of the highest log-probability among all that hold every limit.
+
+    Raises:
+        InfeasibleError: where no network of the space does; the message names the nearest.
+    """
+    best: Choice | None = None
+    highest = -np.inf
+    most = preference.stem.max() + preference.widths.max(1).sum() + preference.operations.max(1).sum()
+    for config in np.argsort(-preference.configs, kind="stable"):
+        if preference.configs[config] + most <= highest or not isfinite(preference.configs[config]):
+            break
+        found = _best_of(table, preference, limits, int(config))
+        if found is not None and preference.of(found, table) > highest:
+            best, highest = found, preference.of(found, table)
+    if best is None:
+        raise infeasible(table, limits)
+    return best
+
+
+def cheapest(table: PriceTable, resource: int, config: int) -> Choice:
+    """The network that needs least of one resource, by its place in `Cost`, on a configuration."""
+    arcs = arcs_of(table, Preference.none(table), config)
+    path = shortest(arcs, arcs.resource(resource), int(arcs.head.max()) + 1, largest=resource == 1)
+    assert path is not None
+    return arcs.choice(config, path)
+
+
+def feasible_configs(table: PriceTable, limits: Limits) -> tuple[int, ...]:
+    """The configurations on which a network holds every limit.
+
+    Raises:
+        InfeasibleError: where there is none.
+    """
+    preference = Preference.none(table)
+    configs = range(len(table.space.configs))
+    found = tuple(g for g in configs if _best_of(table, preference, limits, g) is not None)
+    if not found:
+        raise infeasible(table, limits)
+    return found
+
+
+def nearest(table: PriceTable, limits: Limits) -> list[tuple[str, Choice, Cost]]:
+    """For every limit that no network holds: its name, and the network that comes nearest to it.
+
+    Empty where every limit can be held, if not all together.
+    """
+    found = []
+    for resource, name in enumerate(_RESOURCES):
+        choices = [cheapest(table, resource, g) for g in range(len(table.space.configs))]
+        choice = min(choices, key=lambda x: table.cost(x).values()[resource])
+        if table.cost(choice).values()[resource] > limits.values()[resource]:
+            found.append((name, choice, table.cost(choice)))
+    return found
+
+
+def infeasible(table: PriceTable, limits: Limits) -> InfeasibleError:
+    """The error that names the nearest reachable point."""
+    broken = nearest(table, limits)
+    parts = []
+    for name, choice, cost in broken:
+        resource = _RESOURCES.index(name)
+        found, limit = (_amount(resource, x.values()[resource]) for x in (cost, limits))
+        parts.append(f"{name} {found} at least ({table.space.configs[choice.config]}), the limit is {limit}")
+    if parts:
+        return InfeasibleError("no network holds the limits: " + "; ".join(parts), hint="raise the limit")
+    amounts = zip(_RESOURCES, limits.values(), strict=True)
+    wanted = ", ".join(f"{n} {_amount(i, x)}" for i, (n, x) in enumerate(amounts) if isfinite(x))
+    return InfeasibleError(
+        f"every limit can be held alone, but not all together: {wanted}", hint="raise one of the limits"
+    )
+
+
+def _amount(resource: int, value: float) -> str:
+    return f"{value:,.0f} cycles" if resource == 0 else format_bytes(int(value))
+
+
+def _best_of(table: PriceTable, preference: Preference, limits: Limits, config: int) -> Choice | None:
+    """The most preferred network of one configuration that holds the limits; None where none does."""
+    front_end = (table.cycles.front_end, table.ram.front_end, table.flash.front_end)
+    left = [limit - float(x[config]) for limit, x in zip(limits.values(), front_end, strict=True)]
+    if min(left) <= 0:
+        return None
+    arcs = arcs_of(table, preference, config)
+    nodes = int(arcs.head.max()) + 1
+    arcs = arcs.kept(arcs.ram_bytes <= left[1])
+    sums = (left[0], left[2])
+    while True:
+        path = _most_valuable(arcs, nodes, sums)
+        if path is None:
+            return None
+        choice = arcs.choice(config, path)
+        if limits.held_by(table.cost(choice)):
+            return choice
+        sums = (sums[0] * (1 - _TOLERANCE), sums[1] * (1 - _TOLERANCE))  # the solver's tolerance let it pass
+
+
+def _most_valuable(arcs: Arcs, nodes: int, limits: tuple[float, float]) -> Indices | None:
+    """The path of the highest value whose cycles and flash hold their limits; None where there is none."""
+    free = shortest(arcs, -arcs.value, nodes) if len(arcs.layer) else None
+    if free is None or _holds(arcs, free, limits):
+        return free
+    prices = np.stack([arcs.cycles / limits[0], arcs.flash_bytes / limits[1]])
+    least = [shortest(arcs, x, nodes) for x in prices]
+    if any(path is None or prices[i, path].sum() > 1 for i, path in enumerate(least)):
+        return None
+    holding = [path for path in least if path is not None and _holds(arcs, path, limits)]
+    multipliers, bound, found = _relaxed(arcs, nodes, prices, holding)
+    lowest = -np.inf if found is None else float(arcs.value[found].sum())
+    if bound <= lowest + _TOLERANCE**2:
+        return found
+    # An arc through which no path's relaxed value reaches the best value found is on no better path.
+    weight = multipliers @ prices - arcs.value
+    ends = distances(arcs, weight, nodes), distances(arcs, weight, nodes, backward=True)
+    reach = multipliers.sum() - (ends[0][arcs.tail] + weight + ends[1][arcs.head])
+    keep = np.flatnonzero(reach >= lowest - _TOLERANCE)
+    solved = _solve(arcs.kept(keep), nodes, prices[:, keep])
+    if solved is None:
+        return found
+    better = keep[solved]
+    return better if found is None or arcs.value[better].sum() > lowest else found
+
+
+def _holds(arcs: Arcs, path: Indices, limits: tuple[float, float]) -> bool:
+    return all(found <= limit for found, limit in zip(arcs.sums(path), limits, strict=True))
+
+
+def _relaxed(
+    arcs: Arcs, nodes: int, prices: Floats, holding: Sequence[Indices]
+) -> tuple[Floats, float, Indices | None]:
+    """Multipliers of a low upper bound by Polyak's subgradient steps, the bound, and the best path that holds.
+
+    Args:
+        prices: (2, arcs) as shares of their limits.
+        holding: paths known to hold both limits.
+    """
+    multipliers, best, lowest = np.zeros(2), np.zeros(2), np.inf
+    found = max(holding, key=lambda x: arcs.value[x].sum(), default=None)
+    value = -np.inf if found is None else float(arcs.value[found].sum())
+    for step in range(_STEPS):
+        path = shortest(arcs, multipliers @ prices - arcs.value, nodes)
+        assert path is not None
+        slope = prices[:, path].sum(1) - 1
+        bound = float(arcs.value[path].sum() - multipliers @ slope)
+        if bound < lowest:
+            lowest, best = bound, multipliers
+        if (slope <= 0).all() and arcs.value[path].sum() > value:
+            found, value = path, float(arcs.value[path].sum())
+        if lowest <= value:
+            break
+        size = (bound - (lowest - 1.0 if found is None else value)) / max(float(slope @ slope), 1e-9)
+        multipliers = np.maximum(0.0, multipliers + size * slope * _DAMPING**step)
+    return best, lowest, found
+
+
+def _solve(arcs: Arcs, nodes: int, prices: Floats) -> Indices | None:
+    """The integer programme: one unit of flow from source to sink, prices summing to at most 1."""
+    count = len(arcs.value)
+    columns = np.arange(count)
+    ends = np.concatenate([arcs.head, arcs.tail]), np.concatenate([columns, columns])
+    flow = coo_array((np.repeat([1.0, -1.0], count), ends), shape=(nodes, count)).tocsr()
+    balance = np.zeros(nodes)
+    balance[0], balance[-1] = -1.0, 1.0
+    rows = [LinearConstraint(flow, balance, balance), LinearConstraint(prices, -np.inf, 1.0)]
+    ones = np.ones(count)
+    done = milp(-arcs.value, constraints=rows, integrality=ones, bounds=Bounds(0, 1), options={"mip_rel_gap": 0})
+    if done.x is None:
+        return None
+    taken = np.flatnonzero(done.x > 0.5)
+    return taken[np.argsort(arcs.layer[taken])]

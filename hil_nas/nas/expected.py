@@ -1,0 +1,139 @@
+"""Expected cost of a distribution over networks, and the multipliers that hold it inside the limits.
+
+The choices of a chain are independent but for two things that they hand on: the scale and the width at which the
+next position reads. Following the joint distribution of these two along the chain makes the expectation exact:
+it is the mean cost of networks drawn from the probabilities, multilinear in them, with exact gradients.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import isfinite, log
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from hil_nas.nas.architecture import Probabilities
+from hil_nas.nas.prices import Limits, PriceTable
+
+_LEAST = 1e-9  # keeps logs finite
+_SHARPNESS = 20.0  # of the smooth maximum over positions: the worst position weighs e^20 times one of size 0
+
+
+@dataclass(frozen=True)
+class Expectation:
+    """Expected cycles, RAM and flash, front end included, as scalars with gradients.
+
+    Attributes:
+        network_cycles: cycles with the configurations' probabilities held constant: no gradient for gamma.
+    """
+
+    cycles: Tensor
+    ram_bytes: Tensor
+    flash_bytes: Tensor
+    network_cycles: Tensor
+
+    def values(self) -> tuple[Tensor, Tensor, Tensor]:
+        return (self.cycles, self.ram_bytes, self.flash_bytes)
+
+
+class ExpectedCost(nn.Module):
+    """The price table as tensors.
+
+    Args:
+        table: of the space that the probabilities are about.
+    """
+
+    def __init__(self, table: PriceTable, dtype: torch.dtype = torch.float32) -> None:
+        super().__init__()
+        space = table.space
+        for name, tables in (("cycles", table.cycles), ("ram", table.ram), ("flash", table.flash)):
+            for part in ("front_end", "align", "stem", "chain", "head"):
+                values = torch.from_numpy(np.asarray(getattr(tables, part))).to(dtype)
+                self.register_buffer(f"{name}_{part}", values, persistent=False)
+        scales = space.scales
+        moves = torch.zeros(len(space.operations), len(scales), len(scales), dtype=dtype)
+        for o, operation in enumerate(space.operations):
+            for s, scale in enumerate(scales):
+                moves[o, s, scales.index(space.scale_after(scale, operation))] = 1.0
+        self.register_buffer("moves", moves, persistent=False)
+        starts = torch.tensor([[float(x.stride == s) for s in scales] for x in space.stems], dtype=dtype)
+        self.register_buffer("starts", starts, persistent=False)
+        keeps = torch.tensor([float(x.keeps_width) for x in space.operations], dtype=dtype)
+        self.register_buffer("keeps", keeps, persistent=False)
+
+    def forward(self, chosen: Probabilities) -> Expectation:
+        states = self._states(chosen)
+        cycles, flash = (self._added(x, chosen, states) for x in ("cycles", "flash"))
+        ram = self._largest(chosen, states)
+        configs = chosen.configs
+        return Expectation(configs @ cycles, configs @ ram, configs @ flash, configs.detach() @ cycles)
+
+    def _states(self, chosen: Probabilities) -> list[Tensor]:
+        """Before every position and behind the last: (scales, widths), the probability of reading there."""
+        moves, keeps = self.get_buffer("moves"), self.get_buffer("keeps")
+        found = [torch.einsum("ps,p,w->sw", self.get_buffer("starts"), chosen.stem, chosen.widths[0])]
+        for operations, widths in zip(chosen.operations, chosen.widths[1:], strict=True):
+            kept = torch.einsum("o,osz,sw->zw", operations * keeps, moves, found[-1])
+            scales = found[-1].sum(1)
+            new = torch.einsum("o,osz,s->z", operations * (1 - keeps), moves, scales)
+            found.append(kept + torch.outer(new, widths))
+        return found
+
+    def _parts(self, name: str, chosen: Probabilities, states: list[Tensor]) -> list[Tensor]:
+        """Expected cost by configuration, (configs,), of alignment, stem, every position and head."""
+        get = self.get_buffer
+        parts = [get(f"{name}_align"), torch.einsum("gpw,p,w->g", get(f"{name}_stem"), chosen.stem, chosen.widths[0])]
+        for state, operations, widths in zip(states, chosen.operations, chosen.widths[1:], strict=False):
+            parts.append(torch.einsum("gsovw,sv,o,w->g", get(f"{name}_chain"), state, operations, widths))
+        return [*parts, torch.einsum("gsw,sw->g", get(f"{name}_head"), states[-1])]
+
+    def _added(self, name: str, chosen: Probabilities, states: list[Tensor]) -> Tensor:
+        return torch.stack(self._parts(name, chosen, states)).sum(0) + self.get_buffer(f"{name}_front_end")
+
+    def _largest(self, chosen: Probabilities, states: list[Tensor]) -> Tensor:
+        """A smooth maximum of the positions' expected RAM; the exact one is found at derivation."""
+        parts = torch.stack(self._parts("ram", chosen, states))  # (parts, configs)
+        top = parts.detach().max(0).values
+        weights = torch.softmax(_SHARPNESS * parts / top, 0)
+        return (weights * parts).sum(0) + self.get_buffer("ram_front_end")
+
+
+class Multipliers:
+    """One multiplier for each limit, and one for the floor below the cycles, raised by dual ascent.
+
+    A violation is the log of expected cost over limit, so that all limits are of one size; a multiplier grows by
+    `rate` times it while a limit is broken and shrinks while it is held. The band's floor is for the network
+    alone: what must not collapse into skips is the chain, and the front end must not grow to fill a budget.
+
+    Args:
+        limits: the ceilings.
+        floor: of the cycles, as a share of their limit.
+        average_cycles: of the space before anything is learned; the floor is never above them, so that a loose
+            limit does not buy cycles that nothing needs.
+        rate: of ascent, per step.
+    """
+
+    def __init__(self, limits: Limits, floor: float, average_cycles: float, rate: float) -> None:
+        self._limits = limits.values()
+        self._floor = min(floor * self._limits[0], average_cycles)
+        self._rate = rate
+        self.state = [0.0] * (len(self._limits) + 1)  # cycles, RAM, flash, floor of the cycles
+
+    def penalty(self, expected: Expectation) -> Tensor:
+        """What is added to the loss."""
+        total = -self.state[-1] * expected.network_cycles.log()
+        for value, limit, multiplier in zip(expected.values(), self._limits, self.state, strict=False):
+            if isfinite(limit):
+                total = total + multiplier * (value / limit).log()
+        return total
+
+    def ascend(self, expected: Expectation) -> None:
+        """Raises the multipliers of broken limits and lowers the others, never below 0."""
+        values = [max(float(x), _LEAST) for x in expected.values()]
+        violations = [
+            log(v / limit) if isfinite(limit) else -1.0 for v, limit in zip(values, self._limits, strict=True)
+        ]
+        violations.append(log(max(self._floor, _LEAST) / values[0]))
+        self.state = [max(0.0, m + self._rate * v) for m, v in zip(self.state, violations, strict=True)]

@@ -1,0 +1,167 @@
+"""The `tiny` space as a graph: a network is a path from the source through (scale, width) states to the sink."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hil_nas.nas.prices import PriceTable
+from hil_nas.nas.space import Choice
+
+Floats = NDArray[np.float64]
+Indices = NDArray[np.int64]
+_FIELDS = 5  # of a row that are whole numbers
+
+
+@dataclass(frozen=True)
+class Preference:
+    """Log-probabilities of every choice.
+
+    Attributes:
+        configs: (configs,).
+        stem: (stems,).
+        widths: (1 + positions, widths).
+        operations: (positions, operations).
+    """
+
+    configs: Floats
+    stem: Floats
+    widths: Floats
+    operations: Floats
+
+    @classmethod
+    def none(cls, table: PriceTable) -> Preference:
+        """Every choice alike."""
+        space = table.space
+        return cls(
+            np.zeros(len(space.configs)),
+            np.zeros(len(space.stems)),
+            np.zeros((1 + space.positions, len(space.widths))),
+            np.zeros((space.positions, len(space.operations))),
+        )
+
+    def of(self, choice: Choice, table: PriceTable) -> float:
+        """The log-probability of a network; a width that nothing takes is free."""
+        total = self.configs[choice.config] + self.stem[choice.stem[0]] + self.widths[0, choice.stem[1]]
+        for position, (operation, width) in enumerate(choice.chain):
+            total += self.operations[position, operation]
+            if not table.space.operations[operation].keeps_width:
+                total += self.widths[position + 1, width]
+        return float(total)
+
+
+@dataclass(frozen=True)
+class Arcs:
+    """Every arc of one configuration's graph, all fields (arcs,), in the order of their layers.
+
+    Attributes:
+        layer: 0 for the stem's, 1 to positions for the chain's, then the head's.
+        tail, head: nodes; 0 is the source, the last one the sink.
+        operation: into the space's stems in layer 0, into its operations in the chain.
+        width: the width given.
+        value: log-probability.
+        cycles, ram_bytes, flash_bytes: the price, of the network alone.
+    """
+
+    layer: Indices
+    tail: Indices
+    head: Indices
+    operation: Indices
+    width: Indices
+    value: Floats
+    cycles: Floats
+    ram_bytes: Floats
+    flash_bytes: Floats
+
+    def kept(self, keep: NDArray[np.bool_] | Indices) -> Arcs:
+        """Only some of the arcs, by a mask or by indices."""
+        return Arcs(*(getattr(self, f.name)[keep] for f in fields(self)))
+
+    def sums(self, path: Indices) -> tuple[float, float]:
+        """Cycles and flash of a path."""
+        return (float(self.cycles[path].sum()), float(self.flash_bytes[path].sum()))
+
+    def resource(self, index: int) -> Floats:
+        """In the order of `Cost`'s fields."""
+        return (self.cycles, self.ram_bytes, self.flash_bytes)[index]
+
+    def choice(self, config: int, path: Indices) -> Choice:
+        """The network of a path, given as its arcs in order."""
+        steps = [(int(self.operation[i]), int(self.width[i])) for i in path]
+        return Choice(config, steps[0], tuple(steps[1:-1]))
+
+
+def arcs_of(table: PriceTable, preference: Preference, config: int) -> Arcs:
+    """The graph of a configuration; operations whose stride a scale cannot take any more are left out."""
+    space = table.space
+    scales, widths = space.scales, range(len(space.widths))
+    count = len(widths)
+    prices = (table.cycles, table.ram, table.flash)
+    rows: list[tuple[float, ...]] = []
+
+    def node(layer: int, scale: int, width: int) -> int:
+        return 1 + (layer * len(scales) + scale) * count + width
+
+    for p, stem in enumerate(space.stems):
+        for w in widths:
+            costs = [x.stem[config, p, w] for x in prices]
+            aligned = [x.align[config] for x in prices]
+            paid = (costs[0] + aligned[0], max(costs[1], aligned[1]), costs[2] + aligned[2])
+            value = preference.stem[p] + preference.widths[0, w]
+            rows.append((0, 0, node(0, scales.index(stem.stride), w), p, w, value, *paid))
+    for layer in range(1, space.positions + 1):
+        for s, scale in enumerate(scales):
+            for o, operation in enumerate(space.operations):
+                if not space.allowed(scale, operation):
+                    continue
+                after = scales.index(space.scale_after(scale, operation))
+                liked = preference.operations[layer - 1, o]
+                for v in widths:
+                    for w in (v,) if operation.keeps_width else widths:
+                        value = liked + (0.0 if operation.keeps_width else preference.widths[layer, w])
+                        paid = tuple(x.chain[config, s, o, v, w] for x in prices)
+                        ends = (node(layer - 1, s, v), node(layer, after, w))
+                        rows.append((layer, *ends, o, w, value, *paid))
+    sink = node(space.positions + 1, 0, 0)
+    for s in range(len(scales)):
+        for v in widths:
+            paid = tuple(x.head[config, s, v] for x in prices)
+            rows.append((space.positions + 1, node(space.positions, s, v), sink, 0, v, 0.0, *paid))
+    columns = np.array(rows, dtype=np.float64).T
+    whole = (x.astype(np.int64) for x in columns[:_FIELDS])
+    return Arcs(*whole, *columns[_FIELDS:])
+
+
+def distances(arcs: Arcs, weight: Floats, nodes: int, *, backward: bool = False) -> Floats:
+    """(nodes,): the least sum of weights from the source to a node, or from a node to the sink."""
+    start, end = (arcs.head, arcs.tail) if backward else (arcs.tail, arcs.head)
+    best = np.full(nodes, np.inf)
+    best[-1 if backward else 0] = 0.0
+    layers = range(int(arcs.layer.max()) + 1)
+    for layer in reversed(layers) if backward else layers:
+        here = np.flatnonzero(arcs.layer == layer)
+        np.minimum.at(best, end[here], best[start[here]] + weight[here])
+    return best
+
+
+def shortest(arcs: Arcs, weight: Floats, nodes: int, *, largest: bool = False) -> Indices | None:
+    """The path of the least weight, summed or its largest, as its arcs in order; None where there is no path."""
+    best = np.full(nodes, np.inf)
+    best[0] = 0.0
+    came = np.full(nodes, -1, dtype=np.int64)
+    for layer in range(int(arcs.layer.max()) + 1):
+        here = np.flatnonzero(arcs.layer == layer)
+        before = best[arcs.tail[here]]
+        total = np.maximum(before, weight[here]) if largest else before + weight[here]
+        order = np.argsort(-total, kind="stable")  # the last write to a node is the least
+        order = order[np.isfinite(total[order])]
+        best[arcs.head[here][order]] = total[order]
+        came[arcs.head[here][order]] = here[order]
+    if came[-1] < 0:
+        return None
+    path = [int(came[-1])]
+    while arcs.tail[path[-1]] != 0:
+        path.append(int(came[arcs.tail[path[-1]]]))
+    return np.array(path[::-1])

@@ -1,0 +1,115 @@
+"""The supernet's layers on maps (channels, batch, frequency, time): shared weights, sliced or masked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import gcd, prod
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from hil_nas.network import Pair, same_padding
+
+BATCH_NORM_EPSILON = 1e-3  # as in the final training
+
+
+class SharedConvolution(nn.Module):
+    """Weights of the largest convolution of a place, and the batch norm and ReLU behind it.
+
+    Args:
+        shape: of the weights; the first axis is the channels given.
+        reads: values that one output reads.
+        generator: where the first weights come from.
+    """
+
+    def __init__(self, shape: Sequence[int], reads: int, generator: torch.Generator) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(*shape, generator=generator) * (2.0 / reads) ** 0.5)
+        self.scale = nn.Parameter(torch.ones(shape[0]))
+        self.shift = nn.Parameter(torch.zeros(shape[0]))
+
+    def finish(self, x: Tensor) -> Tensor:
+        """Batch norm by the batch's own statistics, then ReLU; (C, B, F, T) with any number of first channels."""
+        channels = x.shape[0]
+        flat = x.reshape(1, channels, -1)
+        scale, shift = self.scale[:channels], self.shift[:channels]
+        normal = F.batch_norm(flat, None, None, scale, shift, training=True, eps=BATCH_NORM_EPSILON)
+        return F.relu(normal).reshape(x.shape)
+
+
+def largest(kernels: Sequence[Pair]) -> Pair:
+    """The window that holds every kernel."""
+    return (max(x[0] for x in kernels), max(x[1] for x in kernels))
+
+
+def common(strides: Sequence[Pair]) -> Pair:
+    """The stride that is a part of all."""
+    return (gcd(*(x[0] for x in strides)), gcd(*(x[1] for x in strides)))
+
+
+def window_start(size: Pair, kernel: Pair) -> Pair:
+    """Where a kernel begins in a window: both have their middle in one place."""
+    return ((size[0] - 1) // 2 - (kernel[0] - 1) // 2, (size[1] - 1) // 2 - (kernel[1] - 1) // 2)
+
+
+def window(weight: Tensor, kernel: Pair) -> Tensor:
+    """The middle of (..., time, frequency) in which a kernel stands."""
+    size = (weight.shape[-2], weight.shape[-1])
+    time, frequency = window_start(size, kernel)
+    return weight[..., time : time + kernel[0], frequency : frequency + kernel[1]]
+
+
+def window_masks(kernels: Sequence[Pair], size: Pair) -> Tensor:
+    """(kernels, *size): 1 where a kernel stands in the window."""
+    masks = torch.zeros(len(kernels), *size)
+    for mask, kernel in zip(masks, kernels, strict=True):
+        window(mask, kernel).fill_(1.0)
+    return masks
+
+
+def pointwise(x: Tensor, weight: Tensor) -> Tensor:
+    """A 1x1 convolution: (C, B, F, T) by (C', C) to (C', B, F, T)."""
+    return (weight @ x.reshape(len(x), prod(x.shape[1:]))).reshape(len(weight), *x.shape[1:])
+
+
+def convolution(x: Tensor, kernel: Tensor, stride: Pair) -> Tensor:
+    """A convolution with TFLite's SAME padding.
+
+    Args:
+        x: (C, B, F, T).
+        kernel: (C', C, time, frequency).
+        stride: (time, frequency).
+    """
+    before = tuple(same_padding(x.shape[3 - i], kernel.shape[2 + i], stride[i])[0] for i in (0, 1))
+    return _convolve(x, kernel, stride, (before[0], before[1]))
+
+
+def mixed_convolution(x: Tensor, weight: Tensor, kernels: Sequence[Pair], stride: Pair, weights: Tensor) -> Tensor:
+    """The weighted sum of `convolution`s with several windows of one kernel, at the cost of one.
+
+    Args:
+        weight: (C', C, time, frequency) of the largest window.
+        kernels: the windows.
+        weights: (kernels,).
+    """
+    places = [[same_padding(x.shape[3 - i], k[i], stride[i])[0] for i in (0, 1)] for k in kernels]
+    before = [max(p[i] for p in places) for i in (0, 1)]
+    after = [max(k[i] - 1 - p[i] for k, p in zip(kernels, places, strict=True)) for i in (0, 1)]
+    total = torch.zeros((), device=x.device)
+    for share, kernel, place in zip(weights, kernels, places, strict=True):
+        pads = [(before[i] - place[i], after[i] - (kernel[i] - 1 - place[i])) for i in (0, 1)]
+        total = total + share * F.pad(window(weight, kernel), (*pads[1], *pads[0]))
+    return _convolve(x, total, stride, (before[0], before[1]))
+
+
+def _convolve(x: Tensor, kernel: Tensor, stride: Pair, before: Pair) -> Tensor:
+    """With so many zeros before, and as many behind as SAME's number of outputs asks for."""
+    after = []
+    for i in (0, 1):
+        size = x.shape[3 - i]
+        reach = (-(-size // stride[i]) - 1) * stride[i] + kernel.shape[2 + i]
+        after.append(reach - size - before[i])
+    # (C, B, F, T) -> (B, C, T, F)
+    padded = F.pad(x.permute(1, 0, 3, 2), (before[1], after[1], before[0], after[0]))
+    return F.conv2d(padded, kernel, stride=stride).permute(1, 0, 3, 2).contiguous()
