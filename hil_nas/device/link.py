@@ -62,7 +62,7 @@ class Link:
         self._lines: deque[str] = deque()
         self._in_step = False
         self._closed = False
-        self._failure: LinkError | None = None
+        self._failure: DeviceError | None = None
 
     def command(self, text: str, *, silence_s: float = SILENCE_S, total_s: float = 60.0) -> list[str]:
         """Send a `hil` command and return its verified records.
@@ -242,14 +242,20 @@ class Link:
             return bytes(data)
         except (OSError, SerialException) as error:
             raise self._gone(error) from error
+        except DeviceError as error:  # the virtual board's firmware faulted
+            self._failure = error
+            raise
 
     def _write(self, data: bytes) -> None:
         try:
             self._port.write(data)
         except (OSError, SerialException) as error:
             raise self._gone(error) from error
+        except DeviceError as error:
+            self._failure = error
+            raise
 
-    def _gone(self, error: Exception) -> LinkError:
+    def _gone(self, error: Exception) -> DeviceError:
         hint = "is the board still attached and powered?"
         self._failure = LinkError(f"the port to the board failed: {error}", hint=hint)
         return self._failure

@@ -1,0 +1,75 @@
+"""Hosts that are programs of their own: QEMU and Renode, their UART on a loopback socket.
+
+Both count instructions, not cycles.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from hil_nas.device.boards import Board
+from hil_nas.device.hosts.process import Child, connect, find_program, free_port
+from hil_nas.device.hosts.running import Running
+from hil_nas.errors import InputError
+
+QEMU_HINT = "install it: apt-get install qemu-system-arm"
+RENODE_HINT = "install Renode 1.16 or later from https://github.com/renode/renode/releases and put it on PATH"
+
+
+def start_qemu(board: Board, elf: Path, build_dir: Path) -> Running:
+    """Run the firmware in QEMU, whose -icount makes its clocks count instructions.
+
+    Raises:
+        MissingToolError: where qemu-system-arm is not installed.
+        LinkError: where it ends or does not listen.
+    """
+    port = free_port()
+    return _start(qemu_command(board, elf, port), port, build_dir / "hosts" / f"{board.name}-qemu-{port}.log")
+
+
+def qemu_command(board: Board, elf: Path, port: int) -> list[str]:
+    """The command line of QEMU for a board."""
+    if board.qemu is None:
+        raise InputError(f"board '{board.name}' has no [qemu] table")
+    return [
+        find_program("qemu-system-arm", QEMU_HINT),
+        *("-M", board.qemu.machine, "-icount", f"shift={board.qemu.icount_shift}"),
+        *("-display", "none", "-monitor", "none", "-nodefaults"),
+        *("-serial", f"tcp:127.0.0.1:{port},server=on,wait=off,nodelay=on"),
+        *("-kernel", str(elf)),
+    ]
+
+
+def start_renode(board: Board, elf: Path, boards_dir: Path, build_dir: Path) -> Running:
+    """Run the firmware in Renode on the board's own platform file, `boards/<name>/<name>.resc`.
+
+    Raises:
+        MissingToolError: where renode is not installed.
+        LinkError: where it ends or does not listen.
+    """
+    port = free_port()
+    script = boards_dir / board.name / f"{board.name}.resc"
+    if not script.is_file():
+        raise InputError(f"board '{board.name}' has no platform for Renode at {script}")
+    log = build_dir / "hosts" / f"{board.name}-renode-{port}.log"
+    return _start(renode_command(script, elf, port), port, log)
+
+
+def renode_command(script: Path, elf: Path, port: int) -> list[str]:
+    """The command line of Renode; with `--console` and no terminal it would quit before it has begun."""
+    setup = f"$bin=@{_path(elf)}; $port={port}; include @{_path(script)}"
+    return [find_program("renode", RENODE_HINT), "--disable-gui", "--plain", "-e", setup]
+
+
+def _path(path: Path) -> str:
+    return str(path.resolve()).replace(" ", r"\ ")
+
+
+def _start(command: Sequence[str], port: int, log: Path) -> Running:
+    child = Child(command, log)
+    try:
+        return Running(connect(port, child), child.end, child.alive)
+    except BaseException:  # Ctrl-C as well: nothing is left running
+        child.end()
+        raise

@@ -1,0 +1,116 @@
+"""Programs that a host starts, and the loopback sockets to their UARTs."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import subprocess
+import time
+import weakref
+from collections.abc import Sequence
+from pathlib import Path
+
+import serial
+from serial.urlhandler import protocol_socket
+
+from hil_nas.device.protocol import shown
+from hil_nas.errors import LinkError, MissingToolError
+
+CONNECT_S = 30.0
+_END_S = 3.0
+
+
+def find_program(name: str, hint: str) -> str:
+    """The path of a program.
+
+    Raises:
+        MissingToolError: where it is not on PATH.
+    """
+    path = shutil.which(name)
+    if path is None:
+        raise MissingToolError(f"'{name}' is not on PATH", hint=hint)
+    return path
+
+
+def free_port() -> int:
+    """A TCP port of the loopback that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class Child:
+    """A started program, ended at the latest when this process ends.
+
+    Args:
+        command: program and arguments.
+        log: takes all that it prints; the end of it stands in error messages.
+    """
+
+    def __init__(self, command: Sequence[str], log: Path) -> None:
+        self._name = Path(command[0]).name
+        self._log = log
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with log.open("wb") as out:
+            # A session of its own: Ctrl-C is for this process, which then ends the child in order.
+            process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT, start_new_session=True
+            )
+        self._process = process
+        self._finalizer = weakref.finalize(self, _end, process)
+
+    def alive(self) -> None:
+        """Nothing, where the program runs.
+
+        Raises:
+            LinkError: where it has ended, with its last words.
+        """
+        status = self._process.poll()
+        if status is not None:
+            words = self._log.read_text(encoding="utf-8", errors="replace").strip()
+            last = shown(words.splitlines()[-1]) if words else "it said nothing"
+            raise LinkError(f"{self._name} ended with status {status}: {last}", hint=f"its output is in {self._log}")
+
+    def end(self) -> None:
+        """End the program and wait for it; more than once is allowed."""
+        self._finalizer()
+
+
+class SocketPort(protocol_socket.Serial):  # type: ignore[misc]
+    """pyserial's socket port; its own close() leaves the socket open where the other end has gone."""
+
+    _socket = None
+
+    def close(self) -> None:
+        opened = self._socket
+        super().close()
+        if opened is not None:
+            opened.close()
+
+
+def connect(port: int, child: Child, limit_s: float = CONNECT_S) -> serial.SerialBase:
+    """A pyserial port on a loopback socket that `child` is about to open.
+
+    Raises:
+        LinkError: where the program ends, or does not listen within the limit.
+    """
+    end = time.monotonic() + limit_s
+    while True:
+        try:
+            return SocketPort(f"socket://127.0.0.1:{port}")
+        except serial.SerialException as error:
+            child.alive()
+            if time.monotonic() >= end:
+                raise LinkError(f"nothing listened on port {port} within {limit_s:g} s: {error}") from error
+            time.sleep(0.05)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    if process.poll() is not None:
+        return
+    process.terminate()
+    try:
+        process.wait(_END_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
