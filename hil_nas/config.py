@@ -19,7 +19,8 @@ class SearchConfig:
     Attributes:
         board: `BOARD@HOST`.
         budget: the limits.
-        words: the keywords; silence and unknown are added.
+        words: the keywords; silence and unknown are added. Empty: the ten usual ones, or all words of a folder that
+            has not those ten.
         data: a folder of recorded words, or None for words spoken by espeak-ng.
         grid: the MFCC configurations to choose from.
         align: how the configurations share one supernet.
@@ -30,7 +31,7 @@ class SearchConfig:
 
     board: str = "nucleo-l4r5@virtual"
     budget: Budget = field(default_factory=Budget)
-    words: tuple[str, ...] = TEN_WORDS
+    words: tuple[str, ...] = ()
     data: str | None = None
     grid: tuple[MfccConfig, ...] = field(default_factory=paper_grid)
     align: Literal["pad", "conv"] = "conv"
@@ -44,8 +45,8 @@ class SearchConfig:
         if not self.grid or len(set(self.grid)) != len(self.grid):
             found = [str(x) for x in self.grid]
             raise InputError(f"the grid needs different MFCC configurations, found {found}")
-        if len(self.words) < 1 or len(set(self.words)) != len(self.words):
-            raise InputError(f"the keywords must be one or more different words, found {list(self.words)}")
+        if len(set(self.words)) != len(self.words):
+            raise InputError(f"the keywords must be different words, found {list(self.words)}")
         for name, least in (("search_epochs", 4), ("train_epochs", 1), ("clips", 50), ("measure_every", 0)):
             if getattr(self, name) < least:
                 raise InputError(f"{name} is {getattr(self, name)}, expected at least {least}")

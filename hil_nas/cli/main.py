@@ -15,7 +15,7 @@ from pathlib import Path
 from hil_nas import units
 from hil_nas.cli import commands
 from hil_nas.cli.console import Console
-from hil_nas.config import TEN_WORDS, SearchConfig
+from hil_nas.config import SearchConfig
 from hil_nas.errors import HilNasError, InfeasibleError, LimitsMissedError
 from hil_nas.mfcc import MfccConfig
 
@@ -69,7 +69,7 @@ def _search(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     what.add_argument(
         "--words",
         type=_words,
-        default=TEN_WORDS,
+        default=(),
         metavar="A,B,...",
         help="keywords (default: the ten of Speech Commands)",
     )
@@ -119,7 +119,7 @@ def _verify(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     add.add_argument(
         "--data", metavar="FOLDER", help="run its test clips through front end and network (default: seeded noise)"
     )
-    add.add_argument("--words", type=_words, default=TEN_WORDS, metavar="A,B,...", help="keywords in --data")
+    add.add_argument("--words", type=_words, default=(), metavar="A,B,...", help="keywords in --data")
     add.add_argument("--clips", type=int, default=100, metavar="N", help="how many inputs (default: %(default)s)")
     add.add_argument("--seed", type=int, default=0, metavar="N", help="default: %(default)s")
 

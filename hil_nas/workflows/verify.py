@@ -12,15 +12,17 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from hil_nas.deploy.lower import lower
-from hil_nas.deploy.reference import Tflm
-from hil_nas.deploy.tflite import read_mfcc, read_tflite
 
-from hil_nas.audio.front_end import HostFrontEnd
+from hil_nas.audio.datasets import load_speech_commands
+from hil_nas.audio.front_end import HostFrontEnd, build_host_library
 from hil_nas.audio.tables import front_end_blob
 from hil_nas.budget import Budget
+from hil_nas.deploy.lower import lower
 from hil_nas.deploy.plan import Plan
+from hil_nas.deploy.reference import Tflm
+from hil_nas.deploy.tflite import read_mfcc, read_tflite
 from hil_nas.device.device import Device
+from hil_nas.device.firmware import find_third_party
 from hil_nas.device.replies import Identity, MemoryUse, RunCounts
 from hil_nas.errors import InputError
 from hil_nas.mfcc import MfccConfig
@@ -190,6 +192,14 @@ def verify(
     return _verification(bench, counts, budget, differing, count if clips is None else len(clips), accuracy)
 
 
+def labelled_clips(folder: Path, words: tuple[str, ...], count: int, seed: int) -> tuple[Int16, npt.NDArray[np.int64]]:
+    """Up to `count` clips of a folder's test split, drawn by the seed, and their labels."""
+    test = load_speech_commands(folder, words or None).test
+    drawn = np.sort(np.random.default_rng(seed).choice(len(test), min(count, len(test)), replace=False))
+    chosen = test.take(drawn.astype(np.int64))
+    return chosen.samples, chosen.labels
+
+
 def noise(count: int, seed: int) -> Int16:
     """Seeded clips (count, 16000) of noise at many levels, for bits and not for accuracy."""
     rng = np.random.default_rng(seed)
@@ -288,10 +298,6 @@ def _uploaded(memory: MemoryUse, where: str) -> dict[str, int]:
 
 def host_library(boards_dir: Path, build_dir: Path) -> HostFrontEnd:
     """The host's build of the front end, made where it is out of date."""
-    from hil_nas.device.firmware import find_third_party
-
-    from hil_nas.audio.front_end import build_host_library
-
     return HostFrontEnd(build_host_library(boards_dir, find_third_party(build_dir).cmsis_dsp, build_dir))
 
 

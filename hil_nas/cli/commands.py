@@ -1,0 +1,166 @@
+"""What each command does with its arguments: builds the configuration, calls one workflow, shows the result."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+from hil_nas.budget import Budget
+from hil_nas.cli.console import Console
+from hil_nas.config import SearchConfig
+from hil_nas.device.hosts import open_device
+from hil_nas.errors import InputError, LimitsMissedError
+from hil_nas.units import format_bytes
+
+
+def search(arguments: argparse.Namespace, console: Console) -> int:
+    """`hil_nas search`."""
+    from hil_nas.report.page import search_page
+    from hil_nas.workflows.search import Folders, run_search
+
+    config = SearchConfig(
+        board=arguments.board,
+        budget=_budget(arguments),
+        words=arguments.words,
+        data=arguments.data,
+        grid=arguments.mfcc,
+        align=arguments.align,
+        search_epochs=arguments.search_epochs,
+        train_epochs=arguments.train_epochs,
+        measure_every=arguments.measure_every,
+        seed=arguments.seed,
+    )
+    folders = Folders(arguments.boards, arguments.build, arguments.models, arguments.runs)
+    result, folder = run_search(
+        config, folders, name=arguments.name, resume=arguments.resume, page=search_page, report=console.step
+    )
+    console.result({**result, "run": str(folder)}, _search_table(result, folder))
+    return 0
+
+
+def profile(arguments: argparse.Namespace, console: Console) -> int:
+    """`hil_nas profile`."""
+    from hil_nas.workflows import profile as workflow
+
+    where = {
+        "boards_dir": arguments.boards,
+        "build_dir": arguments.build,
+        "models_dir": arguments.models,
+        "progress": console.step,
+    }
+    if arguments.networks is not None:
+        where["networks"] = arguments.networks
+    if arguments.evaluate:
+        report = workflow.evaluate(arguments.board, **where)
+        console.result(dict(report), _error_table(f"{arguments.board}: fresh networks", report))
+        return 0
+    done = workflow.profile(arguments.board, seed=arguments.seed, **where)
+    data = {
+        "folder": str(done.folder),
+        "networks": done.networks,
+        "operators": done.operators,
+        "front_ends": done.front_ends,
+        "measured_networks": done.measured_networks,
+        **done.report,
+    }
+    title = f"{done.folder}: {done.networks} networks, {done.operators} operators, {done.front_ends} front ends"
+    console.result(data, _error_table(title, done.report))
+    return 0
+
+
+def verify(arguments: argparse.Namespace, console: Console) -> int:
+    """`hil_nas verify`."""
+    from hil_nas.workflows.verify import host_library, labelled_clips
+    from hil_nas.workflows.verify import verify as check
+
+    model = _read(arguments.model)
+    clips = labels = None
+    if arguments.data is not None:
+        clips, labels = labelled_clips(Path(arguments.data), arguments.words, arguments.clips, arguments.seed)
+    host = host_library(arguments.boards, arguments.build)
+    with open_device(arguments.board, boards_dir=arguments.boards, build_dir=arguments.build) as device:
+        found = check(
+            device, model, host, budget=_budget(arguments), clips=clips, labels=labels,
+            count=arguments.clips, seed=arguments.seed, report=console.step,
+        )  # fmt: skip
+    data = found.to_json()
+    console.result(data, _verify_table(data))
+    if not found.ok:
+        reasons = list(found.missed) + ([] if found.bits_equal else [f"{found.differing_bytes} int8 values differ"])
+        raise LimitsMissedError("; ".join(reasons))
+    return 0
+
+
+def _budget(arguments: argparse.Namespace) -> Budget:
+    return Budget(arguments.max_ram, arguments.max_flash, arguments.max_latency)
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}") from None
+
+
+def _search_table(result: dict[str, Any], folder: Path) -> Table:
+    measured, predicted, limits = result["measured"], result["predicted"], result["limits"]
+    table = Table(
+        title=f"{result['board']}, MFCC {result['mfcc']} ({result['clock']['kind']} clock)", title_justify="left"
+    )
+    for name in ("", "measured", "predicted", "limit"):
+        table.add_column(name, justify="left" if not name else "right")
+    for name, key, show in (
+        ("latency", "latency_ms", lambda x: f"{x:.2f} ms"),
+        ("  front end", "front_end_ms", lambda x: f"{x:.2f} ms"),
+        ("  network", "network_ms", lambda x: f"{x:.2f} ms"),
+        ("RAM", "ram_bytes", format_bytes),
+        ("flash", "flash_bytes", format_bytes),
+    ):
+        cells = (measured[key], predicted[key], limits.get(f"max_{key}"))
+        table.add_row(name, *("–" if x is None else show(x) for x in cells))
+    table.add_section()
+    bits = "equal" if result["bits_equal"] else "NOT equal"
+    table.add_row("bits", bits, "", f"{result['clips_compared']} clips")
+    table.add_row("accuracy int8", f"{result['accuracy_int8']:.2%}", "", f"{result['test_clips']} clips")
+    table.add_row("accuracy float", f"{result['accuracy_float']:.2%}", "", "")
+    table.caption = f"{folder}/report.html"
+    return table
+
+
+def _verify_table(data: dict[str, Any]) -> Table:
+    kind = data["clock"]["kind"]
+    unit = "instructions" if kind == "instructions" else "cycles"
+    table = Table(title=f"{data['board']} ({kind} clock, {data['engine']})", title_justify="left")
+    table.add_column("")
+    table.add_column("", justify="right")
+    for name, count in data["operators"]:
+        table.add_row(name, f"{count:,} {unit}")
+    table.add_section()
+    table.add_row("network", f"{data['network_cycles']:,} {unit}")
+    if data["front_end_cycles"] is not None:
+        table.add_row(f"front end {data['mfcc']}", f"{data['front_end_cycles']:,} {unit}")
+    if data["latency_ms"] is not None:
+        table.add_row("latency", f"{data['latency_ms']:.2f} ms")
+    table.add_section()
+    for name, size in data["ram"].items():
+        table.add_row(f"RAM: {name}", f"{size:,} bytes")
+    for name, size in data["flash"].items():
+        table.add_row(f"flash: {name}", f"{size:,} bytes")
+    table.add_section()
+    bits = "equal" if data["bits_equal"] else f"{data['differing_bytes']} values differ"
+    table.add_row(f"{data['compared']}, against the host", f"{bits} over {data['clips_compared']}")
+    if data["accuracy"] is not None:
+        table.add_row("accuracy of the board's answers", f"{data['accuracy']:.2%}")
+    return table
+
+
+def _error_table(title: str, report: dict[str, float]) -> Table:
+    table = Table(title=title, title_justify="left")
+    table.add_column("")
+    table.add_column("", justify="right")
+    for name, value in report.items():
+        table.add_row(name.replace("_", " ").replace("percent", "%"), f"{value:,.2f}")
+    return table
