@@ -1,44 +1,24 @@
-"""`hil_nas`: arguments in, exit status out.
-
-0: done and every limit held. 1: a person can act on it (one line on standard error). 2: wrong usage.
-3: the model broke a limit or a bit on the board, or no network holds the limits. 130: Ctrl-C.
-Anything else that is raised is a bug of ours and keeps its traceback.
-"""
+"""The commands and their options."""
 
 from __future__ import annotations
 
 import argparse
-import sys
-from collections.abc import Sequence
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
 
 from hil_nas import units
 from hil_nas.cli import commands
 from hil_nas.cli.console import Console
 from hil_nas.config import SearchConfig
-from hil_nas.errors import HilNasError, InfeasibleError, LimitsMissedError
+from hil_nas.errors import HilNasError
 from hil_nas.mfcc import MfccConfig
 
+if TYPE_CHECKING:
+    Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
+
 DEFAULTS = SearchConfig()
-OK, FAILED, MISSED, INTERRUPTED = 0, 1, 3, 130
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Runs one command and returns the exit status."""
-    arguments = parser().parse_args(argv)
-    console = Console(as_json=arguments.json)
-    try:
-        with console:
-            return int(arguments.command(arguments, console))
-    except (InfeasibleError, LimitsMissedError) as error:
-        console.error(error)
-        return MISSED
-    except HilNasError as error:
-        console.error(error)
-        return FAILED
-    except KeyboardInterrupt:
-        console.interrupted(getattr(arguments, "resume", None) is not None)
-        return INTERRUPTED
+Value = TypeVar("Value")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -56,7 +36,7 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
-def _search(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def _search(subparsers: Subparsers) -> None:
     add = _command(subparsers, "search", commands.search, "search, train, quantise and verify a network")
     _board(add)
     _limits(add)
@@ -101,7 +81,7 @@ def _search(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     add.add_argument("--runs", type=Path, default=Path("runs"), metavar="FOLDER", help="default: %(default)s")
 
 
-def _profile(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def _profile(subparsers: Subparsers) -> None:
     add = _command(subparsers, "profile", commands.profile, "measure operators and front ends, fit the latency model")
     _board(add)
     add.add_argument("--networks", type=int, default=None, metavar="N", help="how many networks to measure")
@@ -111,7 +91,7 @@ def _profile(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     add.add_argument("--seed", type=int, default=0, metavar="N", help="default: %(default)s")
 
 
-def _verify(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def _verify(subparsers: Subparsers) -> None:
     add = _command(subparsers, "verify", commands.verify, "run a .tflite on a board: bits, cycles, RAM, flash, limits")
     add.add_argument("model", type=Path, metavar="MODEL.tflite")
     _board(add)
@@ -124,7 +104,9 @@ def _verify(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     add.add_argument("--seed", type=int, default=0, metavar="N", help="default: %(default)s")
 
 
-def _command(subparsers, name, function, summary):  # type: ignore[no-untyped-def]
+def _command(
+    subparsers: Subparsers, name: str, function: Callable[[argparse.Namespace, Console], int], summary: str
+) -> argparse.ArgumentParser:
     add = subparsers.add_parser(name, help=summary, description=summary[0].upper() + summary[1:] + ".")
     add.set_defaults(command=function)
     add.add_argument(
@@ -172,12 +154,8 @@ def _grid(text: str) -> tuple[MfccConfig, ...]:
     return tuple(_checked(MfccConfig.parse, x) for x in text.split(","))
 
 
-def _checked(parse, text):  # type: ignore[no-untyped-def]
+def _checked(parse: Callable[[str], Value], text: str) -> Value:
     try:
         return parse(text)
     except HilNasError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
-
-
-if __name__ == "__main__":
-    sys.exit(main())
