@@ -22,5 +22,6 @@ bool cortex_m_cycles_init(void);
 _Noreturn void cortex_m_trap(const char *reason);
 
 _Noreturn void cortex_m_reset(void);
+void reset_handler(void); /* where the core begins */
 
 #endif

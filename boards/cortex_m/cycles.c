@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * Cycle counter and interrupt mask of the Cortex-M3, M4 and M7.
+ * The cycle counter of the Cortex-M3, M4 and M7.
  */
 #include "cortex_m.h"
 #include "hal.h"
@@ -39,16 +39,4 @@ uint32_t hal_cycles(void)
 {
     __asm volatile("isb" ::: "memory"); /* what stands before it has finished; emulators count by blocks */
     return DWT_CYCCNT;
-}
-
-uint32_t hal_irq_off(void)
-{
-    uint32_t state;
-    __asm volatile("mrs %0, primask\n\tcpsid i" : "=r"(state)::"memory");
-    return state;
-}
-
-void hal_irq_restore(uint32_t state)
-{
-    __asm volatile("msr primask, %0" ::"r"(state) : "memory");
 }

@@ -14,7 +14,6 @@
 #define FPU_FULL_ACCESS (0xFu << 20)
 
 int main(void);
-void reset_handler(void);
 void fault_handler(void);
 
 static bool running; /* the UART can speak */
