@@ -7,36 +7,24 @@ enum { DIVIDE_CYCLES = 8, FP_DIVIDE_CYCLES = 14, FP_MULTIPLY_ADD_CYCLES = 3, PC 
 
 static struct thumb plain(void) { return (struct thumb){.cycles = 1}; }
 
-static struct thumb branch(void) { return (struct thumb){.cycles = 1, .branches = true}; }
-
 static struct thumb store(void) { return (struct thumb){.cycles = 1, .single = true}; }
 
-static struct thumb load(bool behind, bool to_pc)
-{
-    return (struct thumb){.cycles = behind ? 1 : 2, .single = true, .branches = to_pc};
-}
+static struct thumb load(bool behind) { return (struct thumb){.cycles = behind ? 1 : 2, .single = true}; }
 
 static struct thumb twice(bool behind) /* LDRD, STRD */
 {
     return (struct thumb){.cycles = behind ? 2 : 3, .single = true};
 }
 
-static struct thumb multiple(uint32_t registers, bool to_pc)
-{
-    return (struct thumb){.cycles = (uint8_t)(1 + registers), .branches = to_pc};
-}
+static struct thumb multiple(uint32_t words) { return (struct thumb){.cycles = (uint8_t)(1 + words)}; }
 
 static uint32_t ones(uint32_t value) { return (uint32_t)__builtin_popcount(value); }
 
-/* A5.2.5: CBZ, PUSH, POP, IT, CPS and hints, 1011 xxxx. */
+/* A5.2.5: PUSH, POP, IT; CBZ, CPS, extensions and hints, 1011 xxxx. */
 static struct thumb miscellaneous16(uint32_t h)
 {
-    if ((h & 0xF500) == 0xB100)
-        return branch(); /* CBZ, CBNZ */
-    if ((h & 0xFE00) == 0xB400)
-        return multiple(ones(h & 0x1FF), false); /* PUSH */
-    if ((h & 0xFE00) == 0xBC00)
-        return multiple(ones(h & 0x1FF), (h & 0x100) != 0); /* POP */
+    if ((h & 0xFE00) == 0xB400 || (h & 0xFE00) == 0xBC00)
+        return multiple(ones(h & 0x1FF)); /* PUSH, POP */
     if ((h & 0xFF00) == 0xBF00 && (h & 0xF) != 0) {
         struct thumb it = plain();
         it.it_count = (uint8_t)(4 - __builtin_ctz(h & 0xF));
@@ -49,34 +37,22 @@ static struct thumb miscellaneous16(uint32_t h)
 static struct thumb register_offset16(uint32_t h, bool behind)
 {
     uint32_t operation = (h >> 9) & 7;
-    return operation < 3 ? store() : load(behind, false);
-}
-
-static struct thumb special_data16(uint32_t h) /* A5.2.3: 0100 01xx */
-{
-    if ((h & 0xFF00) == 0x4700)
-        return branch(); /* BX, BLX */
-    bool writes_pc = ((h & 7) | ((h >> 4) & 8)) == PC && (h & 0x0300) != 0x0100;
-    return writes_pc ? branch() : plain();
+    return operation < 3 ? store() : load(behind);
 }
 
 static struct thumb decode16(uint32_t h, bool behind)
 {
     switch (h >> 12) {
     case 0x4:
-        if (h & 0x0800)
-            return load(behind, false); /* LDR literal */
-        return (h & 0x0400) ? special_data16(h) : plain();
+        return (h & 0x0800) ? load(behind) : plain(); /* LDR literal */
     case 0x5:
         return register_offset16(h, behind);
     case 0x6: case 0x7: case 0x8: case 0x9:
-        return (h & 0x0800) ? load(behind, false) : store();
+        return (h & 0x0800) ? load(behind) : store();
     case 0xB:
         return miscellaneous16(h);
     case 0xC: /* STM, LDM */
-        return multiple(ones(h & 0xFF), false);
-    case 0xD: case 0xE: /* Bcc, UDF, SVC; B */
-        return branch();
+        return multiple(ones(h & 0xFF));
     default:
         return plain();
     }
@@ -88,10 +64,10 @@ static struct thumb double_or_exclusive(uint32_t h, uint32_t l, bool behind)
     bool writes_back_or_indexed = (h & 0x0120) != 0;
     if (writes_back_or_indexed)
         return twice(behind);
-    bool table = (h & 0x00F0) == 0x00D0 && (l & 0x00E0) == 0;
+    bool table = (h & 0x00F0) == 0x00D0 && (l & 0x00E0) == 0; /* TBB, TBH: counted as branches in the fit */
     if (table)
-        return branch();
-    return (h & 0x10) ? load(behind, false) : store();
+        return plain();
+    return (h & 0x10) ? load(behind) : store();
 }
 
 /* A6.6: 1110 110x xxxx ... 101x, loads, stores and moves of two registers. */
@@ -100,7 +76,7 @@ static struct thumb fp_memory(uint32_t h, uint32_t l)
     if ((h & 0xFFE0) == 0xEC40)
         return plain(); /* VMOV between two core registers and a double */
     bool one = (h & 0x0120) == 0x0100;
-    return one ? (struct thumb){.cycles = 2} : multiple(l & 0xFF, false); /* the immediate counts words */
+    return one ? (struct thumb){.cycles = 2} : multiple(l & 0xFF); /* the immediate counts words */
 }
 
 /* A6.4: floating-point data processing, 1110 1110 ... xxx0. */
@@ -126,13 +102,6 @@ static struct thumb coprocessor(uint32_t h, uint32_t l)
     return (h & 0xFF00) == 0xEE00 && (l & 0x10) == 0 ? fp_data(h, l) : plain();
 }
 
-static struct thumb branch_or_control(uint32_t h, uint32_t l) /* A5.3.4 */
-{
-    bool conditional_space = (l & 0x5000) == 0;
-    bool control = conditional_space && (h & 0x0380) == 0x0380; /* MSR, MRS, barriers, hints */
-    return control ? plain() : branch();
-}
-
 static struct thumb single32(uint32_t h, uint32_t l, bool behind) /* A5.3.7 to A5.3.10 */
 {
     if ((h & 0x10) == 0)
@@ -141,19 +110,17 @@ static struct thumb single32(uint32_t h, uint32_t l, bool behind) /* A5.3.7 to A
     bool word = (h & 0x60) == 0x40;
     if (to_pc && !word)
         return plain(); /* PLD, PLI and unallocated hints */
-    return load(behind, to_pc);
+    return load(behind);
 }
 
 static struct thumb decode32(uint32_t h, uint32_t l, bool behind)
 {
     if ((h & 0xFE40) == 0xE800)
-        return multiple(ones(l), (h & 0x10) && (l & 0x8000)); /* LDM, STM, PUSH.W, POP.W */
+        return multiple(ones(l)); /* LDM, STM, PUSH.W, POP.W */
     if ((h & 0xFE40) == 0xE840)
         return double_or_exclusive(h, l, behind);
     if ((h & 0xEC00) == 0xEC00)
         return coprocessor(h, l);
-    if ((h & 0xF800) == 0xF000)
-        return (l & 0x8000) ? branch_or_control(h, l) : plain();
     if ((h & 0xFE00) == 0xF800)
         return single32(h, l, behind);
     bool divide = ((h & 0xFFF0) == 0xFB90 || (h & 0xFFF0) == 0xFBB0) && (l & 0xF0) == 0xF0;

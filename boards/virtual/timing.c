@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * Unicorn calls timing_on_block() before each basic block and timing_on_read() before each read of flash.
+ * The machine is only ever stopped there, between two blocks: elsewhere Unicorn leaves a block right behind a
+ * memory access and executes that instruction again later, which would send a byte twice.
  * A block is decoded once; entering it adds its instructions and cycles and touches the instruction cache.
  * Both caches are fully associative with LRU, and each line has sectors of 8 bytes (one flash read) that
  * are filled one by one. Reading the counter in the middle of a block decodes that block's beginning.
@@ -39,10 +41,10 @@ struct timing {
     uint32_t *block_of;          /* by halfword of flash: index into blocks, NO_BLOCK where not yet decoded */
     struct block *blocks;
     uint32_t blocks_used, blocks_room;
-    struct block current;        /* being executed; bytes 0 when nothing is counted */
+    bool counting;
+    struct block current;        /* being executed */
     uint32_t current_pc;
-    uint32_t next_pc;            /* where the current block ends */
-    uint32_t open_pc;            /* counting started behind this store in the current block; 0: at its start */
+    uint32_t next_pc;            /* where the block before ended */
     uint32_t misses_noted;       /* instruction misses of the current block, by address */
     uint32_t missed[MAX_NOTED_MISSES];
     bool missed_line[MAX_NOTED_MISSES];
@@ -139,7 +141,7 @@ static const uint8_t *code_at(const struct timing *timing, uint32_t address, uin
 
 struct walk {
     uint32_t offset, instructions, cycles, in_it;
-    bool behind, branched;
+    bool behind;
 };
 
 static uint32_t step(struct walk *walk, const uint8_t *code)
@@ -151,7 +153,6 @@ static uint32_t step(struct walk *walk, const uint8_t *code)
     walk->instructions += 1;
     walk->cycles += cycles;
     walk->behind = thumb.single;
-    walk->branched = thumb.branches;
     return thumb.cycles - cycles;
 }
 
@@ -210,9 +211,10 @@ void timing_on_block(void *engine, uint64_t address64, uint32_t size, void *user
         timing->config.emu_stop(engine); /* this block is not executed now: it is counted when it comes back */
         return;
     }
+    if (!timing->counting)
+        return;
     timing->current = block_at(timing, address, size);
     timing->current_pc = address;
-    timing->open_pc = 0;
     timing->counts.instructions += timing->current.instructions;
     timing->counts.base_cycles += timing->current.cycles;
     timing->counts.taken_branches += address != timing->next_pc;
@@ -226,7 +228,7 @@ void timing_on_read(void *engine, int type, uint64_t address, int size, int64_t 
     uint32_t sector = timing->config.sector_bytes;
     uint32_t first = (uint32_t)address - timing->config.flash_base;
     (void)engine, (void)type, (void)value;
-    if (timing->current.bytes == 0)
+    if (!timing->counting)
         return;
     for (uint32_t at = first & ~(sector - 1); at < first + (uint32_t)size; at += sector) {
         int missed = touch(timing, &timing->dcache, at);
@@ -239,7 +241,7 @@ void timing_on_site(void *engine, uint64_t address, uint32_t size, void *user)
 {
     struct timing_site *site = user;
     (void)engine, (void)address, (void)size;
-    if (site->timing->current.bytes != 0)
+    if (site->timing->counting)
         site->timing->counts.base_cycles += site->extra_cycles;
 }
 
@@ -271,72 +273,19 @@ uint32_t timing_find_sites(struct timing *timing, uint32_t bytes, struct timing_
 
 /* ---- the counter in the middle of a block ---- */
 
-/* From `from` up to `to`, or to the first branch; returns where the walk ended. */
-static uint32_t walk_to(const struct timing *timing, uint32_t from, uint32_t to, struct walk *walk)
-{
-    uint32_t room;
-    const uint8_t *code = code_at(timing, from, &room);
-    while (code != NULL && from + walk->offset < to && walk->offset + 4 <= room) {
-        step(walk, code);
-        if (walk->branched && !walk->in_it)
-            break;
-    }
-    return from + walk->offset;
-}
-
-/* Instructions and cycles after the first instruction at `from`, before `to`. */
-static struct walk behind_first(const struct timing *timing, uint32_t from, uint32_t to, uint32_t *end)
-{
-    struct walk walk = {0};
-    uint32_t room;
-    const uint8_t *code = code_at(timing, from, &room);
-    if (code == NULL || room < 4)
-        return walk;
-    step(&walk, code);
-    walk.instructions = walk.cycles = 0;
-    *end = walk_to(timing, from, to, &walk);
-    return walk;
-}
-
-void timing_open(struct timing *timing, uint32_t pc)
-{
-    memset(&timing->current, 0, sizeof timing->current);
-    timing->current.bytes = 1; /* counting, with nothing added for this block yet */
-    timing->current_pc = pc;
-    timing->open_pc = pc;
-    timing->misses_noted = 0;
-}
-
-void timing_settle(struct timing *timing, uint32_t pc)
-{
-    uint32_t end = 0;
-    if (timing->open_pc == 0)
-        return;
-    uint32_t limit = pc > timing->open_pc ? pc : UINT32_MAX;
-    struct walk walk = behind_first(timing, timing->open_pc, limit, &end);
-    timing->counts.instructions += walk.instructions;
-    timing->counts.base_cycles += walk.cycles;
-    timing->next_pc = end;
-    if (end > timing->open_pc)
-        fetch(timing, timing->open_pc, end - timing->open_pc);
-    timing->open_pc = 0;
-}
+void timing_start(struct timing *timing) { timing->counting = true; }
 
 void timing_at(const struct timing *timing, uint32_t pc, struct timing_counts *out)
 {
-    uint32_t end = 0;
-    struct walk walk = {0};
     *out = timing->counts;
-    if (timing->current.bytes == 0 || pc == TIMING_BETWEEN_BLOCKS)
+    if (!timing->counting || pc == TIMING_BETWEEN_BLOCKS)
         return;
-    if (timing->open_pc != 0)
-        walk = behind_first(timing, timing->open_pc, pc, &end);
-    else if (pc > timing->current_pc)
-        walk_to(timing, timing->current_pc, pc, &walk);
+    uint32_t bytes = pc - timing->current_pc;
+    struct block before = decode(timing, timing->current_pc, bytes < timing->current.bytes ? bytes : 0);
     out->instructions -= timing->current.instructions; /* added as a whole on entry */
-    out->instructions += walk.instructions;
+    out->instructions += before.instructions;
     out->base_cycles -= timing->current.cycles;
-    out->base_cycles += walk.cycles;
+    out->base_cycles += before.cycles;
     for (uint32_t i = 0; i < timing->misses_noted; ++i) {
         bool later = timing->missed[i] > pc;
         out->icache_sector_misses -= later;
@@ -344,13 +293,12 @@ void timing_at(const struct timing *timing, uint32_t pc, struct timing_counts *o
     }
 }
 
-void timing_close(struct timing *timing, uint32_t pc)
+void timing_end(struct timing *timing, uint32_t pc)
 {
     struct timing_counts counts;
     timing_at(timing, pc, &counts);
     timing->counts = counts;
-    memset(&timing->current, 0, sizeof timing->current);
-    timing->open_pc = 0;
+    timing->counting = false;
     timing->misses_noted = 0;
 }
 

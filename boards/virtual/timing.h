@@ -42,10 +42,8 @@ uint32_t timing_config_bytes(void);
 void timing_decode(const uint8_t *code, uint32_t bytes, uint32_t *instructions, uint32_t *cycles);
 uint32_t timing_find_sites(struct timing *timing, uint32_t bytes, struct timing_site *sites, uint32_t room);
 
-/* Counting starts and stops in the middle of a block: at a store to DWT_CTRL. */
-void timing_open(struct timing *timing, uint32_t pc);   /* pc: the store that enabled the counter */
-void timing_settle(struct timing *timing, uint32_t pc); /* pc: where that block was left */
-void timing_close(struct timing *timing, uint32_t pc);  /* pc: the store that disabled it */
+void timing_start(struct timing *timing);            /* count from the next block on */
+void timing_end(struct timing *timing, uint32_t pc); /* count no further than the instruction at pc */
 #define TIMING_BETWEEN_BLOCKS UINT32_MAX
 void timing_at(const struct timing *timing, uint32_t pc, struct timing_counts *out); /* as `pc` executes */
 

@@ -14,9 +14,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from unicorn import UC_ARCH_ARM, UC_MODE_MCLASS, UC_MODE_THUMB, Uc, UcError, arm_const
+from unicorn import UC_ARCH_ARM, UC_MODE_MCLASS, UC_MODE_THUMB, arm_const
 from unicorn import unicorn_const as uc
-from unicorn.unicorn_py3.unicorn import uclib
+from unicorn.unicorn_py3.unicorn import Uc, UcError, uclib
 
 from hil_nas.device.virtual.chip import PAGE_BYTES, PERIPHERAL_PAGES, Chip
 from hil_nas.device.virtual.elf import Image
@@ -69,14 +69,13 @@ class Machine:
         self._hooks: list[ctypes.c_size_t] = []
         self._fault: DeviceError | None = None
         self._flags: set[str] = set()
-        self._lock = threading.Lock()
         self._running = False
         self._off_s = 0.0
         self._since_s: float | None = None
         self._pc = 0
         self.chip = Chip(self)
         self._map(flash, ram)
-        self._install_guards()
+        self._install_callbacks()
         self.reset()
 
     # -- what the chip asks of its machine
@@ -101,15 +100,20 @@ class Machine:
         return self.cycles() / self.chip.rcc.hclk_hz + self._off_s + wall_s
 
     def set_counting(self, on: bool) -> None:
-        """DWT_CTRL.CYCCNTENA changes, by the instruction that is executing."""
-        if on:
-            self._tick()
-            self._timing.open(self.pc())
-        else:
-            self._timing.close_at(self.pc())
-            self._since_s = time.perf_counter()
+        """DWT_CTRL.CYCCNTENA changes, by the instruction that is executing.
+
+        Outside an IT block, Unicorn leaves a block right behind a memory access where it is told to stop, and
+        executes that access again when it goes on: the store that enables the counter is the first one counted.
+        """
+        self._tick()
         self._counting = on
-        self.stop("counting")
+        if on:
+            self._flags.add("counting")
+            self._uc.emu_stop()
+        else:
+            self._timing.end(self.pc())
+            self._since_s = time.perf_counter()
+            self.stop("counting")
 
     def set_caches(self, icache_on: bool, dcache_on: bool) -> None:
         """FLASH_ACR changes."""
@@ -118,7 +122,7 @@ class Machine:
     def stop(self, why: str) -> None:
         """End the emulation soon, between two blocks."""
         self._flags.add(why)
-        self._interrupt()
+        self._timing.stop_soon()
 
     def load(self, offset: int, size: int) -> bytes:
         """Bytes of flash."""
@@ -133,8 +137,7 @@ class Machine:
 
     def reset(self) -> None:
         """A system reset: the core starts at the reset vector, memories keep their contents."""
-        if self._counting:
-            self._timing.close_at(BETWEEN_BLOCKS)
+        self._timing.end(BETWEEN_BLOCKS)
         self._counting = False
         self.chip.reset()
         for register in [*_GENERAL, arm_const.UC_ARM_REG_CONTROL, arm_const.UC_ARM_REG_PRIMASK]:
@@ -175,6 +178,10 @@ class Machine:
         """Let time pass for a firmware that waits."""
         self._off_s += seconds
 
+    def word(self, address: int) -> int:
+        """The 32 bits at an address of flash or RAM."""
+        return int.from_bytes(self._uc.mem_read(address, 4), "little")
+
     def close(self) -> None:
         """Free what lies outside Python."""
         self._install_counters(False)
@@ -187,8 +194,7 @@ class Machine:
         watch = threading.Thread(target=self._watch, args=(done, limit_s), daemon=True)
         self._timing.resume()
         self._since_s = time.perf_counter()
-        with self._lock:
-            self._running = True
+        self._running = True
         watch.start()
         try:
             self._uc.emu_start(self._pc | 1, _NEVER)
@@ -197,20 +203,14 @@ class Machine:
         except DeviceError as error:
             self._fault = DeviceError(f"{error.message}, at {self.image.where(self.pc())}", hint=error.hint)
         finally:
-            with self._lock:
-                self._running = False
-            done.set()
+            self._running = False
             self._pc = self.pc()
-            self._settle()
+            self._tick()
+            self._since_s = None
+            done.set()
             watch.join()
         if self._fault is not None:
             raise self._fault
-
-    def _settle(self) -> None:
-        self._tick()
-        self._since_s = None
-        if self._counting:
-            self._timing.settle(self._pc)
 
     def _tick(self) -> None:
         """Book the wall-clock time up to now, where time is not counted in cycles."""
@@ -220,18 +220,8 @@ class Machine:
             self._since_s = now_s
 
     def _watch(self, done: threading.Event, limit_s: float) -> None:
-        if done.wait(limit_s):
-            return
-        while not done.wait(0.005):
-            with self._lock:
-                if self._running:
-                    self._interrupt()
-
-    def _interrupt(self) -> None:
-        if self._counted:
+        if not done.wait(limit_s):
             self._timing.stop_soon()
-        else:
-            uclib.uc_emu_stop(self._uc._uch)
 
     def _install_counters(self, on: bool) -> None:
         """Have Unicorn call the C code, or not: blocks are translated anew with or without the calls."""
@@ -243,10 +233,10 @@ class Machine:
         if on:
             handle = self._timing.handle or 0
             end = FLASH_BASE + FLASH_BYTES - 1
-            self._hook(uc.UC_HOOK_BLOCK, "timing_on_block", handle, 1, 0)
             self._hook(uc.UC_HOOK_MEM_READ, "timing_on_read", handle, FLASH_BASE, end)
             for address, site in self._timing.find_sites(self._image_end):
                 self._hook(uc.UC_HOOK_CODE, "timing_on_site", site, address, address)
+            self._timing.start()
         self._uc.ctl_flush_tb()
         self._counted = on
 
@@ -278,7 +268,7 @@ class Machine:
         for page in PERIPHERAL_PAGES:
             self._uc.mmio_map(page, PAGE_BYTES, self._read_register, page, self._write_register, page)
 
-    def _install_guards(self) -> None:
+    def _install_callbacks(self) -> None:
         # A peripheral's page allows nothing, and the callback lets everything pass: Unicorn works out the PC
         # before a callback on protected memory, and for a peripheral it does not.
         protected = uc.UC_HOOK_MEM_READ_PROT | uc.UC_HOOK_MEM_WRITE_PROT
@@ -288,6 +278,7 @@ class Machine:
         self._uc.hook_add(uc.UC_HOOK_MEM_WRITE_PROT, self._program, None, FLASH_BASE, FLASH_BASE + FLASH_BYTES - 1)
         self._uc.hook_add(uc.UC_HOOK_MEM_UNMAPPED | uc.UC_HOOK_MEM_PROT, self._bad_access)
         self._uc.hook_add(uc.UC_HOOK_INTR, self._exception)
+        self._add_hook(uc.UC_HOOK_BLOCK, "timing_on_block", self._timing.handle or 0, 1, 0)
 
     def _read_register(self, _: Uc, offset: int, size: int, page: int) -> int:
         return self.chip.read(page + offset, size)

@@ -3,7 +3,7 @@
     cycles = base + taken_branch * taken branches + icache_sector * its misses
            + dcache_sector * its misses + dcache_line * its misses
 
-The penalties come from `board.toml`, fitted to published silicon (`boards/nucleo_l4r5/silicon.md`).
+The penalties come from `board.toml`, fitted to published silicon (`boards/nucleo_l4r5/timing.md`).
 """
 
 from __future__ import annotations
@@ -173,17 +173,13 @@ class Timing:
         step = ctypes.sizeof(Site)
         return [(sites[i].address, ctypes.addressof(sites) + i * step) for i in range(found)]
 
-    def open(self, pc: int) -> None:
-        """Count from behind the store at `pc`, which enabled the counter."""
-        self._library.timing_open(self.handle, pc)
+    def start(self) -> None:
+        """Count from the next block on."""
+        self._library.timing_start(self.handle)
 
-    def settle(self, pc: int) -> None:
-        """Say where the block was left in which `open` came; `open` must have come."""
-        self._library.timing_settle(self.handle, pc)
-
-    def close_at(self, pc: int) -> None:
-        """Count no further than the store at `pc`, which disabled the counter."""
-        self._library.timing_close(self.handle, pc)
+    def end(self, pc: int) -> None:
+        """Count no further than the instruction at `pc`."""
+        self._library.timing_end(self.handle, pc)
 
     def counts(self, pc: int) -> Counts:
         """The counts as the instruction at `pc` executes, inside the current block."""
@@ -212,8 +208,8 @@ def _load(path: Path) -> ctypes.CDLL:
     library = ctypes.CDLL(str(path))
     pointer = ctypes.c_void_p
     for name, *arguments in (
-        ("timing_free", pointer), ("timing_open", pointer, ctypes.c_uint32), ("timing_stop_soon", pointer),
-        ("timing_settle", pointer, ctypes.c_uint32), ("timing_close", pointer, ctypes.c_uint32),
+        ("timing_free", pointer), ("timing_start", pointer), ("timing_end", pointer, ctypes.c_uint32),
+        ("timing_stop_soon", pointer),
         ("timing_at", pointer, ctypes.c_uint32, pointer), ("timing_resume", pointer), ("timing_forget", pointer),
         ("timing_caches", pointer, ctypes.c_uint32, ctypes.c_uint32),
     ):  # fmt: skip
