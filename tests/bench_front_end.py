@@ -35,7 +35,8 @@ from hil_nas.mfcc import MfccConfig, paper_grid
 ROOT = Path(__file__).resolve().parent.parent
 CMSIS_DSP = ROOT / "build" / "third_party" / "cmsisdsp-1.10.3"
 M4_FLAGS = ("-mcpu=cortex-m4", "-mthumb", "-mfloat-abi=hard", "-mfpu=fpv4-sp-d16", "-O3", "-ffp-contract=off",
-            "-ffunction-sections", "-fdata-sections", "-falign-functions=32", "-D__GNUC_PYTHON__")  # fmt: skip
+            "-ffunction-sections", "-fdata-sections", "-falign-functions=32", "-D__GNUC_PYTHON__",
+            "-DARM_DSP_TABLE_ATTRIBUTE=__attribute__((aligned(32)))")  # fmt: skip
 FLASH, BLOB, RAM, AUDIO, STACK_TOP, RETURN = (
     0x08000000, 0x08180000, 0x20000000, 0x20020000, 0x2007FF00, 0x08170000,
 )  # fmt: skip

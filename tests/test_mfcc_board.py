@@ -76,5 +76,5 @@ def test_the_cost_of_two_frames_stays_low(tmp_path: Path) -> None:
     from bench_front_end import link as link_bare
 
     instructions, cycles = measure(Machine(link_bare(tmp_path)), MfccConfig(400, 200, 40, 40))
-    assert instructions < 56_000
-    assert cycles < 90_000
+    assert instructions < 54_000
+    assert cycles < 85_000

@@ -61,16 +61,15 @@ static bool table_good(const struct mfcc_header *h, uint32_t offset, uint64_t co
     return offset % 4 == 0 && offset >= sizeof *h && (uint64_t)offset + count * entry_bytes <= h->total_bytes;
 }
 
-/* Entries of the folded DCT: as many rows as coefficients, each as long as the fold it belongs to. */
+/* Entries of the DCT's tables: the factors of each fold, then a matrix as long as the odd rest. */
 static uint32_t dct_entries(const struct mfcc_header *h)
 {
-    uint32_t entries = 0, length = h->mel_bins, step = 1;
-    for (; length % 2 == 0; step *= 2) {
+    uint32_t entries = 0, length = h->mel_bins, blocks = 1;
+    for (; length % 2 == 0; blocks *= 2) {
         length /= 2;
-        if (h->coefficients > step)
-            entries += (h->coefficients - step + 2 * step - 1) / (2 * step) * length;
+        entries += length;
     }
-    return entries + (h->coefficients + step - 1) / step * length;
+    return entries + (h->coefficients + blocks - 1) / blocks * length;
 }
 
 static bool filters_good(const struct mfcc_header *h)
@@ -274,65 +273,105 @@ static float natural_log(float x)
     return (float)exponent * 0.693147182f + (f + f * f * q);
 }
 
-/* int8 of x * inverse_scale + zero_point; halves away from zero, decided exactly: x - trunc(x) has no rounding. */
+/* int8 of x * inverse_scale + zero_point; halves away from zero, decided exactly: x - trunc(x) has no rounding,
+ * and twice that reaches 1 from a half on. NaN becomes 512 steps. */
 static int8_t quantise(float x, float inverse_scale, int32_t zero_point)
 {
     float steps = x * inverse_scale;
-    if (!(steps > -512.0f))
-        steps = -512.0f; /* NaN too */
-    if (steps > 512.0f)
-        steps = 512.0f;
-    int32_t whole = (int32_t)steps;
-    const float rest = steps - (float)whole;
-    if (rest >= 0.5f)
-        whole++;
-    if (rest <= -0.5f)
-        whole--;
-    whole += zero_point;
-    return (int8_t)(whole < -128 ? -128 : whole > 127 ? 127 : whole);
+    steps = steps < 512.0f ? steps : 512.0f;
+    steps = steps > -512.0f ? steps : -512.0f;
+    const int32_t whole = (int32_t)steps;
+    const int32_t value = whole + (int32_t)((steps - (float)whole) * 2.0f) + zero_point;
+    return (int8_t)(value < -128 ? -128 : value > 127 ? 127 : value);
 }
 
-/* The first half of x becomes sums, the second half differences of what lies mirrored about the middle. */
-static void fold(float *x, uint32_t length)
+/* One step of the DCT on x (2 half, 2 frames): sums of what lies mirrored about the middle into the first half,
+ * differences times `cosine` into the second, both in order. Ends are taken together so that it works in place. */
+static void fold(float *x, uint32_t half, const float *cosine)
 {
-    float *y = x + 2 * length - 2;
-    for (; x < y; x += 2, y -= 2) {
-        const float xa = x[0], xb = x[1], ya = y[0], yb = y[1];
-        x[0] = xa + ya;
-        x[1] = xb + yb;
-        y[0] = xa - ya;
-        y[1] = xb - yb;
+    float *y = x + 2 * half;
+    for (uint32_t i = 0, j = half - 1; i <= j && j < half; i++, j--) {
+        const float ia = x[2 * i], ib = x[2 * i + 1], ja = x[2 * j], jb = x[2 * j + 1];
+        const float mia = y[2 * j], mib = y[2 * j + 1], mja = y[2 * i], mjb = y[2 * i + 1];
+        x[2 * i] = ia + mia;
+        x[2 * i + 1] = ib + mib;
+        x[2 * j] = ja + mja;
+        x[2 * j + 1] = jb + mjb;
+        y[2 * i] = (ia - mia) * cosine[i];
+        y[2 * i + 1] = (ib - mib) * cosine[i];
+        y[2 * j] = (ja - mja) * cosine[j];
+        y[2 * j + 1] = (jb - mjb) * cosine[j];
     }
 }
 
-/* Coefficients first, first + step, ... of both frames; returns the row behind those used. */
-static const float *rows(const struct mfcc_header *h, const float *row, const float *x, uint32_t length,
-                         uint32_t first, uint32_t step, int8_t *out_a, int8_t *out_b)
+/* The matrix (count, length) times x (length, 2 frames). */
+static void multiply(const float *x, uint32_t length, const float *matrix, uint32_t count, float *to)
 {
-    for (uint32_t k = first; k < h->coefficients; k += step) {
-        float sum_a = 0.0f, sum_b = 0.0f;
+    for (uint32_t k = 0; k < count; k++) {
+        float a = 0.0f, b = 0.0f;
         for (uint32_t i = 0; i < length; i++) {
-            const float c = *row++;
-            sum_a += c * x[2 * i];
-            sum_b += c * x[2 * i + 1];
+            const float c = *matrix++;
+            a += c * x[2 * i];
+            b += c * x[2 * i + 1];
         }
-        out_a[k] = quantise(sum_a, h->inverse_scale, h->zero_point);
-        out_b[k] = quantise(sum_b, h->inverse_scale, h->zero_point);
+        to[2 * k] = a;
+        to[2 * k + 1] = b;
     }
-    return row;
 }
 
-/* DCT-II with even and odd rows apart: see folded_dct() in hil_nas/audio/tables.py. Overwrites x (mel_bins, 2). */
-static void cepstrum(const struct mfcc_header *h, float *x, int8_t *out_a, int8_t *out_b)
+/* Even rows are those of the sums, odd ones follow from the DCT g of the differences: X[1] = g[0] / 2,
+ * X[2k+1] = g[k] - X[2k-1]. From x (sums, then g, each `half` long) the first 2 pairs rows in order into `to`. */
+static void unfold(const float *x, uint32_t half, uint32_t pairs, float *to)
 {
-    const float *row = table_of(h, h->dct_data);
-    uint32_t length = h->mel_bins, step = 1;
-    for (; length % 2 == 0; step *= 2) {
-        fold(x, length);
-        length /= 2;
-        row = rows(h, row, x + 2 * length, length, step, 2 * step, out_a, out_b);
+    const float *g = x + 2 * half;
+    float a = g[0] * 0.5f, b = g[1] * 0.5f;
+    to[0] = x[0];
+    to[1] = x[1];
+    to[2] = a;
+    to[3] = b;
+    for (uint32_t k = 1; k < pairs; k++) {
+        a = g[2 * k] - a;
+        b = g[2 * k + 1] - b;
+        to[4 * k] = x[2 * k];
+        to[4 * k + 1] = x[2 * k + 1];
+        to[4 * k + 2] = a;
+        to[4 * k + 3] = b;
     }
-    rows(h, row, x, length, 0, step, out_a, out_b);
+}
+
+/* The DCT-II of x (mel_bins, 2 frames), see dct_tables() in hil_nas/audio/tables.py. Overwrites x and `other`, and
+ * returns the one in which the coefficients stand. */
+static const float *cosine_transform(const struct mfcc_header *h, float *x, float *other)
+{
+    const float *table = table_of(h, h->dct_data);
+    const uint32_t size = 2 * h->mel_bins;
+    uint32_t length = h->mel_bins, blocks = 1;
+    for (; length % 2 == 0; table += length, blocks *= 2) {
+        length /= 2;
+        for (uint32_t at = 0; at < size; at += 4 * length)
+            fold(x + at, length, table);
+    }
+    for (uint32_t at = 0; at < size; at += 2 * length)
+        multiply(x + at, length, table, (h->coefficients + blocks - 1) / blocks, other + at);
+    for (; blocks > 1; blocks /= 2, length *= 2) {
+        for (uint32_t at = 0; at < size; at += 4 * length)
+            unfold(other + at, length, (h->coefficients + blocks - 1) / blocks, x + at);
+        float *swap = x;
+        x = other;
+        other = swap;
+    }
+    return other;
+}
+
+static void write_out(const struct mfcc_header *h, const float *x, int8_t *out_a, int8_t *out_b)
+{
+    const float first = 0.707106781f; /* row 0 of the orthonormal DCT is smaller by sqrt(2) */
+    out_a[0] = quantise(x[0] * first, h->inverse_scale, h->zero_point);
+    out_b[0] = quantise(x[1] * first, h->inverse_scale, h->zero_point);
+    for (uint32_t k = 1; k < h->coefficients; k++) {
+        out_a[k] = quantise(x[2 * k], h->inverse_scale, h->zero_point);
+        out_b[k] = quantise(x[2 * k + 1], h->inverse_scale, h->zero_point);
+    }
 }
 
 void mfcc_pair(const void *blob, const int16_t *a, const int16_t *b, void *scratch, int8_t *out_a, int8_t *out_b)
@@ -344,7 +383,7 @@ void mfcc_pair(const void *blob, const int16_t *a, const int16_t *b, void *scrat
     mel_energies(h, z, mel);
     for (uint32_t i = 0; i < 2 * h->mel_bins; i++)
         mel[i] = natural_log(mel[i] + h->log_floor);
-    cepstrum(h, mel, out_a, out_b);
+    write_out(h, cosine_transform(h, mel, z), out_a, out_b);
 }
 
 void mfcc_run(const void *blob, const int16_t *samples, void *scratch, int8_t *out)

@@ -90,21 +90,23 @@ def dct_matrix(coefficients: int, mel_bins: int) -> NDArray[np.float64]:
     return matrix
 
 
-def folded_dct(coefficients: int, mel_bins: int) -> NDArray[np.float64]:
-    """The DCT's multipliers in the order in which mfcc.c takes them, (count,).
+def dct_tables(coefficients: int, mel_bins: int) -> NDArray[np.float64]:
+    """What mfcc.c needs for `coefficients` rows of the DCT-II of `mel_bins` inputs, (count,).
 
-    Row k of a DCT-II over n inputs is even about the middle for even k and odd for odd k. So while n is even the
-    inputs are folded into n/2 differences, which serve the odd rows, and n/2 sums, whose DCT the even rows are.
-    The differences lie backwards behind the sums, hence the reversed rows.
+    With t = pi (2 i + 1) / (2 n), the rows X[k] = sum x[i] cos(k t) of an even length n come from two DCT of half the
+    length: X[2k] from the sums x[i] + x[n-1-i], and by cos((2k+1) t) + cos((2k-1) t) = 2 cos(t) cos(2k t),
+    X[2k+1] + X[2k-1] from the differences times 2 cos(t) (Hou, IEEE Trans. ASSP 35, 1987). The factors 2 cos(t) of
+    each halving come first, then the matrix of the odd length that is left, with the factor sqrt(2 / mel_bins) of the
+    orthonormal DCT.
     """
-    matrix = dct_matrix(coefficients, mel_bins)
-    parts, length, step = [], mel_bins, 1
+    tables, length = [], mel_bins
     while length % 2 == 0:
+        tables.append(2.0 * np.cos(np.pi * (2 * np.arange(length // 2) + 1) / (2 * length)))
         length //= 2
-        parts.append(matrix[step :: 2 * step, :length][:, ::-1].ravel())
-        step *= 2
-    parts.append(matrix[::step, :length].ravel())
-    return np.concatenate(parts)
+    rows = -(-coefficients * length // mel_bins)
+    k, i = np.arange(rows)[:, None], np.arange(length)[None, :]
+    tables.append(np.cos(np.pi * k * (2 * i + 1) / (2 * length)).ravel() * math.sqrt(2.0 / mel_bins))
+    return np.concatenate(tables)
 
 
 def feature_range(features: NDArray[np.floating], share: float = 1.0) -> tuple[float, float]:
@@ -186,7 +188,7 @@ def front_end_blob(config: MfccConfig, scale: float, zero_point: int) -> bytes:
         starts.astype("<u2").tobytes(),
         weights.astype("<f4").tobytes(),
         fft_order(config.fft_size)[starts[0] - 1 : starts[-1]].astype("<u2").tobytes(),
-        folded_dct(config.coefficients, config.mel_bins).astype("<f4").tobytes(),
+        dct_tables(config.coefficients, config.mel_bins).astype("<f4").tobytes(),
     ]
     offsets, body = _lay_out(tables)
     shape = (
