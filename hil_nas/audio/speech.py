@@ -219,7 +219,7 @@ def _amplitude(decibels: Float | float) -> Float:
 def _read(path: Path) -> dict[str, np.ndarray] | None:
     """What an earlier call wrote; None where there is nothing or it is damaged, as it can be made again."""
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
             return {name: file[name] for name in file.files}
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
         return None

@@ -1,0 +1,136 @@
+"""Augmentation and features: what they change, by how much, and that a generator repeats them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from hil_nas.audio.augment import Augmentation, augment_waveforms, mask_features
+from hil_nas.audio.clips import Clips
+from hil_nas.audio.features import DeviceFeatures, TorchFeatures, features_of, to_grid, training_scale
+from hil_nas.audio.front_end import HostFrontEnd, build_host_library
+from hil_nas.audio.scale import FeatureScale, measure_scale
+from hil_nas.errors import InputError
+from hil_nas.mfcc import MfccConfig
+
+OFF = Augmentation(0.0, 0.0, 0.0, (0.0, 0.0), 0.0, 0, 0.0, 0, 0.0)
+NOISE = torch.randn(50_000, generator=torch.Generator().manual_seed(5)) * 0.1
+
+
+def clips(count: int = 8) -> torch.Tensor:
+    return torch.randn(count, 16000, generator=torch.Generator().manual_seed(1)) * 0.1
+
+
+def augmented(settings: Augmentation, waveforms: torch.Tensor, seed: int = 0) -> torch.Tensor:
+    return augment_waveforms(waveforms, NOISE, settings, torch.Generator().manual_seed(seed))
+
+
+def test_switched_off_it_changes_nothing() -> None:
+    assert torch.equal(augmented(OFF, clips()), clips())
+    features = torch.randn(4, 49, 10)
+    assert torch.equal(mask_features(features, OFF, torch.Generator()), features)
+
+
+def test_the_generator_decides_everything() -> None:
+    full = Augmentation(speed=0.1, noise_probability=0.5, time_masks=2, coefficient_masks=1)
+    assert torch.equal(augmented(full, clips(), 7), augmented(full, clips(), 7))
+    assert not torch.equal(augmented(full, clips(), 7), augmented(full, clips(), 8))
+
+
+def test_a_shift_moves_the_clip_and_fills_with_silence() -> None:
+    shifted = augmented(replace(OFF, shift_ms=100.0), clips())
+    moves = []
+    for before, after in zip(clips(), shifted, strict=True):
+        correlation = torch.fft.irfft(torch.fft.rfft(after, 32768) * torch.fft.rfft(before, 32768).conj())
+        move = int(correlation.argmax())
+        move = move - 32768 if move > 16384 else move
+        expected = torch.zeros(16000)
+        if move >= 0:
+            expected[move:] = before[: 16000 - move]
+        else:
+            expected[:move] = before[-move:]
+        assert torch.equal(after, expected)
+        moves.append(move)
+    assert max(map(abs, moves)) <= 1600 and len(set(moves)) > 4 and min(moves) < 0 < max(moves)
+
+
+def test_speed_changes_pitch_by_so_much() -> None:
+    time_s = torch.arange(16000) / 16000
+    tone = torch.sin(2 * np.pi * 1000 * time_s).repeat(32, 1) * 0.3
+    pitch_hz = torch.fft.rfft(augmented(replace(OFF, speed=0.1), tone)).abs().argmax(1)
+    assert 890 <= pitch_hz.min() < 950 and 1050 < pitch_hz.max() <= 1110
+
+
+@pytest.mark.parametrize("snr_db", [0.0, 10.0])
+def test_noise_has_the_ratio_asked_for(snr_db: float) -> None:
+    settings = replace(OFF, noise_probability=1.0, snr_db=(snr_db, snr_db))
+    noise = augmented(settings, clips()) - clips()
+    found = 10 * torch.log10(clips().square().mean(1) / noise.square().mean(1))
+    assert torch.allclose(found, torch.full_like(found, snr_db), atol=0.1)
+
+
+def test_noise_is_mixed_into_the_share_asked_for() -> None:
+    settings = replace(OFF, noise_probability=0.25, snr_db=(10.0, 10.0))
+    changed = (augmented(settings, clips(400)) != clips(400)).any(1).float().mean()
+    assert 0.17 < changed < 0.33
+
+
+def test_volume_stays_within_full_scale() -> None:
+    loud = augmented(replace(OFF, volume_db=12.0), clips() * 8)
+    assert loud.abs().max() == 1.0
+    ratio_db = 20 * torch.log10(augmented(replace(OFF, volume_db=6.0), clips(50) * 0.1).std(1) / clips(50).std(1) / 0.1)
+    assert -6 <= ratio_db.min() < -4 and 4 < ratio_db.max() <= 6.01
+
+
+def test_masks_wipe_one_stretch_to_the_mean() -> None:
+    features = torch.randn(200, 50, 10, generator=torch.Generator().manual_seed(2))
+    settings = replace(OFF, time_masks=1, time_mask_share=0.2)
+    masked = mask_features(features, settings, torch.Generator().manual_seed(0))
+    wiped = (masked != features).all(2)  # (clips, frames)
+    lengths = wiped.sum(1)
+    assert lengths.min() == 0 and lengths.max() == 10
+    edges = (wiped[:, 1:] != wiped[:, :-1]).sum(1)
+    assert edges.max() <= 2
+    clip = int(lengths.argmax())
+    assert torch.equal(masked[clip][wiped[clip]], features[clip].mean(0).expand(10, 10))
+    assert wiped.any(0).all(), "every frame is reached"
+
+
+def test_the_grid_is_the_device_s() -> None:
+    scale = FeatureScale(0.5, -20)
+    values = torch.tensor([0.0, 0.25, -0.25, 0.24, 0.75, -0.75, 1000.0, -1000.0])
+    expected = scale.real(scale.quantise(values.numpy()))
+    assert to_grid(values, scale).tolist() == expected.tolist()
+    assert expected.tolist() == [0.0, 0.5, -0.5, 0.0, 1.0, -1.0, 73.5, -54.0]
+
+
+def test_the_scale_spans_nearly_all_values_and_holds_zero() -> None:
+    values = np.random.default_rng(0).normal(-20, 5, 100_000)
+    values[:20] = -1000  # digital silence
+    scale = measure_scale(values.astype(np.float32))
+    numbers = scale.quantise(values.astype(np.float32))
+    assert 0.0005 < np.isin(numbers, (-128, 127)).mean() < 0.005
+    assert scale.real(np.array([scale.zero_point], np.int8))[0] == 0.0
+    with pytest.raises(InputError):
+        measure_scale(np.zeros(10, np.float32))
+
+
+@pytest.mark.parametrize("config", [MfccConfig(640, 320, 40, 10), MfccConfig(400, 200, 80, 40)], ids=str)
+def test_torch_and_the_c_source_give_the_same_features(
+    config: MfccConfig, boards_dir: Path, cmsis_dsp_dir: Path, build_dir: Path
+) -> None:
+    rng = np.random.default_rng(3)
+    samples = (rng.normal(size=(9, 16000)) * rng.uniform(1, 8000, (9, 1))).clip(-32768, 32767).astype(np.int16)
+    data = Clips(samples, np.zeros(9, np.int64))
+    scale = training_scale(config, data)
+    front_end = HostFrontEnd(build_host_library(boards_dir, cmsis_dsp_dir, build_dir / "host"))
+    device = features_of(data, DeviceFeatures(config, scale, front_end))
+    torch_s = features_of(data, TorchFeatures(config, scale))
+    assert device.shape == (9, config.frames, config.coefficients, 1) and device.dtype == torch.float32
+    steps = (device - torch_s).abs() / scale.scale
+    assert steps.max() <= 1.01 and (steps > 0.5).float().mean() < 0.005
+    assert device.std() > 10 * scale.scale
