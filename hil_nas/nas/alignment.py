@@ -6,90 +6,14 @@ Source: arXiv 2507.15545 (data-aware NAS), which aligns by zero padding or by a 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from hil_nas.errors import InputError
 from hil_nas.nas.banded import depthwise
 from hil_nas.nas.space import TinySpace
-
-
-@dataclass(frozen=True)
-class FeatureSet:
-    """The same clips under every configuration of a space.
-
-    Attributes:
-        features: per configuration (clips, frames, coefficients), float.
-        labels: (clips,), int64.
-
-    Raises:
-        InputError: where the numbers of clips differ.
-    """
-
-    features: tuple[Tensor, ...]
-    labels: Tensor
-
-    def __post_init__(self) -> None:
-        found = {len(x) for x in (*self.features, self.labels)}
-        if len(found) != 1 or 0 in found:
-            raise InputError(f"features and labels must be of the same clips, found {sorted(found)} of them")
-
-    def check(self, space: TinySpace) -> None:
-        """Raises InputError where the features are not those of the space's configurations."""
-        if len(self.features) != len(space.configs):
-            raise InputError(f"{len(self.features)} sets of features for {len(space.configs)} configurations")
-        for config, x in zip(space.configs, self.features, strict=True):
-            if tuple(x.shape[1:]) != (config.frames, config.coefficients):
-                expected = (config.frames, config.coefficients)
-                raise InputError(f"features of {config} are {tuple(x.shape[1:])} a clip, expected {expected}")
-        low, high = int(self.labels.min()), int(self.labels.max())
-        if low < 0 or high >= space.classes:
-            raise InputError(f"labels run from {low} to {high}, expected 0 to {space.classes - 1}")
-
-
-class FeatureStore:
-    """Features as the supernet reads them: standardised, and in memory so that a batch is gathered fast.
-
-    Args:
-        data: the clips.
-        like: the store whose mean and spread are used; None: those of `data` itself.
-    """
-
-    def __init__(self, data: FeatureSet, device: torch.device, like: FeatureStore | None = None) -> None:
-        self.labels = data.labels.to(device)
-        self._moments: list[tuple[Tensor, Tensor]] = (
-            [_moments(x) for x in data.features] if like is None else like._moments
-        )
-        self._features: list[Tensor | None] = []
-        for x, (mean, spread) in zip(data.features, self._moments, strict=True):
-            standard = (x.float() - mean) / spread
-            self._features.append(standard.permute(2, 0, 1).contiguous().to(device))  # (coefficients, clips, frames)
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def drop_all_but(self, config: int) -> None:
-        """Frees the features of the other configurations."""
-        self._features = [x if i == config else None for i, x in enumerate(self._features)]
-
-    def batch(self, clips: Tensor, configs: Sequence[int]) -> tuple[list[Tensor], Tensor]:
-        """Per configuration (coefficients, batch, frames), and the labels (batch,)."""
-        found = []
-        for config in configs:
-            features = self._features[config]
-            assert features is not None, f"the features of configuration {config} were dropped"
-            found.append(features.index_select(1, clips))
-        return found, self.labels[clips]
-
-
-def _moments(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and spread of every coefficient; one that never changes is left as large as it is."""
-    spread, mean = torch.std_mean(x.float(), dim=(0, 1), correction=0)
-    return mean, torch.where(spread > 1e-6, spread, torch.ones_like(spread))
 
 
 class Alignment(nn.Module):
