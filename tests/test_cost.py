@@ -2,67 +2,101 @@
 
 from __future__ import annotations
 
+import ctypes
 import random
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
+from deploy_harness import PORTABLE, cell_network, ds_cnn, random_network
 
-from hil_nas.cost import arena, arena_bytes, network_macs, operator_macs, parameters, plan_buffers, plan_bytes
+from hil_nas.cost import (
+    arena,
+    arena_bytes,
+    network_macs,
+    operator_macs,
+    operator_scratch_bytes,
+    parameters,
+    plan_buffers,
+    plan_bytes,
+    without_duplicates,
+)
 from hil_nas.cost.arena import Buffer
 from hil_nas.deploy.lower import lower
 from hil_nas.deploy.synthetic import random_graph
+from hil_nas.device.firmware import find_third_party
 from hil_nas.network import INPUT, Layer, Network
 
-
-def ds_cnn(frames: int = 49, coefficients: int = 10, channels: int = 64, blocks: int = 4) -> Network:
-    """MLPerf Tiny's DS-CNN, from its published description."""
-    layers = [Layer("conv", (INPUT,), channels, (10, 4), (2, 2), relu=True)]
-    for _ in range(blocks):
-        layers.append(Layer("depthwise", (len(layers) - 1,), kernel=(3, 3), relu=True))
-        layers.append(Layer("conv", (len(layers) - 1,), channels, relu=True))
-    height, width = -(-frames // 2), -(-coefficients // 2)
-    window = (height, width)
-    layers.append(Layer("avg_pool", (len(layers) - 1,), kernel=window, stride=window, padding="valid"))
-    layers.append(Layer("dense", (len(layers) - 1,), 12))
-    return Network((frames, coefficients, 1), tuple(layers))
-
-
-def random_network(seed: int) -> Network:
-    """A branched network of all kinds; adds and concatenations join whatever shapes fit."""
-    rng = random.Random(seed)
-    shape = (rng.randint(5, 30), rng.randint(3, 12), rng.choice([1, 3, 4]))
-    layers: list[Layer] = []
-    while len(layers) < rng.randint(3, 14):
-        network = Network(shape, tuple(layers)) if layers else None
-        shapes = {INPUT: shape, **dict(enumerate(network.shapes if network else ()))}
-        source = rng.choice([INPUT, *range(len(layers))][-4:])
-        height, width, channels = shapes[source]
-        kernel = (rng.randint(1, 5), rng.randint(1, 3))
-        stride = (rng.randint(1, 2), rng.randint(1, 2))
-        dilation = (rng.randint(1, 2), 1) if stride == (1, 1) else (1, 1)
-        kind = rng.choice(["conv", "conv", "depthwise", "avg_pool", "max_pool", "add", "concat", "reshape"])
-        relu = rng.random() < 0.5
-        mates = [i for i, x in shapes.items() if x[:2] == (height, width) and i != source]
-        if kind == "conv":
-            layers.append(Layer("conv", (source,), rng.randint(1, 20), kernel, stride, dilation, relu=relu))
-        elif kind == "depthwise":
-            layers.append(Layer("depthwise", (source,), 0, kernel, stride, dilation, relu=relu))
-        elif kind in ("avg_pool", "max_pool"):
-            layers.append(Layer(kind, (source,), 0, kernel, stride))  # type: ignore[arg-type]
-        elif kind == "reshape":
-            layers.append(Layer("reshape", (source,), shape=(height * width, 1, channels)))
-        elif kind == "concat" and mates:
-            layers.append(Layer("concat", (source, rng.choice(mates))))
-        elif kind == "add" and any(shapes[i] == shapes[source] for i in mates):
-            layers.append(Layer("add", (source, next(i for i in mates if shapes[i] == shapes[source])), relu=relu))
-    layers.append(Layer("dense", (len(layers) - 1,), 12))
-    if rng.random() < 0.3:
-        layers.append(Layer("softmax", (len(layers) - 1,)))
-    return Network(shape, tuple(layers))
+BUFFER_SIZES = """
+#include "arm_nnfunctions.h"
+int conv(int kh, int kw, int sh, int sw, int dh, int dw, int ph, int pw, int ih, int iw, int ic, int oh, int ow, int oc)
+{
+    const cmsis_nn_conv_params p = {
+        .stride = {.h = sh, .w = sw}, .dilation = {.h = dh, .w = dw}, .padding = {.h = ph, .w = pw}};
+    const cmsis_nn_dims in = {1, ih, iw, ic}, filter = {oc, kh, kw, ic}, out = {1, oh, ow, oc};
+    return arm_convolve_wrapper_s8_get_buffer_size(&p, &in, &filter, &out);
+}
+int depthwise(int kh, int kw, int sh, int sw, int dh, int dw, int ph, int pw, int ih, int iw, int ic, int oh, int ow,
+              int oc)
+{
+    const cmsis_nn_dw_conv_params p = {
+        .stride = {.h = sh, .w = sw}, .dilation = {.h = dh, .w = dw}, .padding = {.h = ph, .w = pw}};
+    const cmsis_nn_dims in = {1, ih, iw, ic}, filter = {1, kh, kw, oc}, out = {1, oh, ow, oc};
+    return arm_depthwise_conv_wrapper_s8_get_buffer_size(&p, &in, &filter, &out);
+}
+int avg_pool(int width, int channels) { return arm_avgpool_s8_get_buffer_size(width, channels); }
+"""
 
 
+@pytest.fixture(scope="module")
+def buffer_sizes(tmp_path_factory: pytest.TempPathFactory, build_dir: Path) -> ctypes.CDLL:
+    """CMSIS-NN's get_buffer_size functions as they compile for a core with DSP instructions.
+
+    Nothing else of the sources is kept, so that the missing instructions do not matter.
+    """
+    folder, nn = tmp_path_factory.mktemp("sizes"), find_third_party(build_dir).cmsis_nn
+    (folder / "sizes.c").write_text(BUFFER_SIZES)
+    (folder / "names").write_text("{ global: conv; depthwise; avg_pool; local: *; };")
+    sources = sorted((nn / "Source" / "ConvolutionFunctions").glob("*.c")) + [
+        nn / "Source" / "PoolingFunctions" / "arm_avgpool_s8.c"
+    ]
+    command = [
+        "gcc", "-O2", "-shared", "-fPIC", "-ffunction-sections", "-DARM_MATH_DSP", *PORTABLE, f"-I{nn / 'Include'}",
+        "-Wl,--gc-sections", f"-Wl,--version-script={folder / 'names'}", str(folder / "sizes.c"), *map(str, sources),
+        "-o", str(folder / "sizes.so"),
+    ]  # fmt: skip
+    subprocess.run(command, check=True)
+    return ctypes.CDLL(str(folder / "sizes.so"))
+
+
+def test_scratch_is_what_cmsis_nn_asks_for(buffer_sizes: ctypes.CDLL) -> None:
+    seen: dict[str, set[bool]] = {}
+    for seed in range(150):
+        for index, operator in enumerate(random_network(seed).operators()):
+            layer, output = operator.layer, operator.output
+            if layer.kind == "avg_pool":
+                asked = buffer_sizes.avg_pool(output[1], operator.inputs[0][2])
+            elif layer.kind in ("conv", "depthwise"):
+                plan = lower(random_graph(Network(operator.inputs[0], (_alone(layer),)), index)).operators[0]
+                shapes = (*plan.padding, *operator.inputs[0], *output)
+                ask = getattr(buffer_sizes, layer.kind)
+                asked = ask(*layer.kernel, *layer.stride, *layer.dilation, *shapes)
+            else:
+                asked = 0
+            assert operator_scratch_bytes(operator) == asked, operator
+            seen.setdefault(layer.kind, set()).add(asked > 0)
+    assert seen["conv"] == seen["depthwise"] == {True, False}
+
+
+def _alone(layer: Layer) -> Layer:
+    return Layer(**{**vars(layer), "inputs": (INPUT,)})
+
+
+@pytest.mark.parametrize("make", [random_network, cell_network])
 @pytest.mark.parametrize("seed", range(60))
-def test_a_networks_arena_and_blob_are_those_of_its_plan(seed: int) -> None:
-    network = random_network(seed)
+def test_a_networks_arena_and_blob_are_those_of_its_plan(make: Callable[[int], Network], seed: int) -> None:
+    network = make(seed)
     plan = lower(random_graph(network, seed))
     assert arena_bytes(network) == plan.arena_bytes
     assert plan_bytes(network) == len(plan.to_bytes())
@@ -107,5 +141,21 @@ def test_a_chain_takes_no_more_than_its_largest_step(seed: int) -> None:
     scratch = [rng.choice([0, 100, 1000]) for _ in sizes[1:]]
     steps = [arena.Step((i,), i + 1, x) for i, x in enumerate(scratch)]
     plan = arena.plan_steps(dict(enumerate(sizes)), steps, 0, len(sizes) - 1)
-    needed = (sum(map(arena.aligned, (a, b, s))) for a, b, s in zip(sizes[:-1], sizes[1:], scratch, strict=True))
+    needed = (sum(map(arena.aligned, x)) for x in zip(sizes[:-1], sizes[1:], scratch, strict=True))
     assert plan.arena_bytes == max(needed)
+
+
+def test_two_pools_of_one_map_are_one() -> None:
+    pools = (Layer("max_pool", (0,), kernel=(3, 3)),) * 2
+    layers = (Layer("conv", (INPUT,), 4), *pools, Layer("add", (1, 2)), Layer("dense", (3,), 12))
+    merged, kept = without_duplicates(Network((8, 8, 1), layers))
+    assert kept == (0, 1, 3, 4)
+    assert merged.layers[2].inputs == (1, 1)
+    assert merged.output_shape == (1, 1, 12)
+    assert without_duplicates(merged) == (merged, (0, 1, 2, 3))
+
+
+def test_equal_convolutions_have_weights_of_their_own_and_stay() -> None:
+    layers = (Layer("conv", (INPUT,), 4), Layer("conv", (INPUT,), 4), Layer("add", (0, 1)))
+    network = Network((8, 8, 1), layers)
+    assert without_duplicates(network) == (network, (0, 1, 2))

@@ -27,7 +27,8 @@ _FUSING = ("conv", "depthwise", "dense", "add")
 def to_tflite(network: Network, weights: Sequence[LayerWeights | None], representative: NDArray[np.float32]) -> bytes:
     """Converts to int8 with static batch 1, int8 input and output, and the network's order of operators.
 
-    The same arguments give the same bytes.
+    The same arguments give the same bytes. Layers that compute the same twice are merged first, as
+    `cost.without_duplicates` does: price that network.
 
     Args:
         network: its layers must all lead to the output.
@@ -42,6 +43,8 @@ def to_tflite(network: Network, weights: Sequence[LayerWeights | None], represen
         MissingToolError: where TensorFlow is not installed.
     """
     _check(network, weights, representative)
+    network, kept = without_duplicates(network)
+    weights = [weights[i] for i in kept]
     with quiet():
         try:
             import tensorflow as tf
@@ -151,13 +154,6 @@ def _check(network: Network, weights: Sequence[LayerWeights | None], representat
         raise InputError(f"representative data of {representative.shape}, expected (n, {network.input_shape})")
     if not np.all(np.isfinite(representative)):
         raise InputError("the representative data holds values that are not finite")
-    kept = without_duplicates(network)[1]
-    if len(kept) < len(network.layers):
-        again = next(i for i in range(len(network.layers)) if i not in kept)
-        raise InputError(
-            f"layer {again} ({network.layers[again].kind}) computes what an earlier layer computes",
-            hint="the converter would merge them: convert cost.without_duplicates(network)",
-        )
     used = {len(network.layers) - 1, *(i for x in network.layers for i in x.inputs)}
     for index, (operator, own) in enumerate(zip(network.operators(), weights, strict=True)):
         where = f"layer {index} ({operator.layer.kind})"

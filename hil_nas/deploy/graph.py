@@ -25,6 +25,7 @@ GraphKind = Literal[
     "pad",
     "softmax",
     "reshape",
+    "requantize",
 ]
 Activation = Literal["none", "relu", "relu6", "relu_n1_to_1"]
 

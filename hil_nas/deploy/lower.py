@@ -30,7 +30,7 @@ def lower(graph: QuantGraph) -> Plan:
     Raises:
         UnsupportedError: for an extent above 65535, more than 256 operators or none at all.
     """
-    operators = [_as_convolution(graph, x) for x in graph.operators if x.kind != "reshape"]
+    operators = [_as_kernel(graph, x) for x in graph.operators if x.kind != "reshape"]
     if not 1 <= len(operators) <= MAX_OPERATORS:
         raise UnsupportedError(f"a plan has 1 to {MAX_OPERATORS} operators, the model has {len(operators)}")
     names = _shared_names(graph)
@@ -74,8 +74,17 @@ def _scratch_bytes(graph: QuantGraph, x: QuantOperator) -> int:
     return scratch_bytes(x.kind, source, target, x.kernel, x.stride, x.dilation, x.padding)
 
 
-def _as_convolution(graph: QuantGraph, x: QuantOperator) -> QuantOperator:
-    """A fully connected layer with a scale per channel, or over several rows, is a 1x1 convolution."""
+def _as_kernel(graph: QuantGraph, x: QuantOperator) -> QuantOperator:
+    """What has no kernel of its own, as one that computes the same bits.
+
+    A requantisation is a 1x1 depthwise convolution with weights of 1. A fully connected layer with a scale per
+    channel, or over several rows, is a 1x1 convolution.
+    """
+    if x.kind == "requantize":
+        channels = graph.tensors[x.inputs[0]].map[2]
+        ones = np.ones((1, 1, channels), np.int8)
+        weights = Weights(ones, np.ones(1, np.float32), np.zeros(channels, np.int32))
+        return QuantOperator("depthwise", x.inputs, x.output, weights)
     if x.kind != "fully_connected" or x.weights is None:
         return x
     out, depth = x.weights.values.shape

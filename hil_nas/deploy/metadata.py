@@ -12,7 +12,8 @@ import struct
 from dataclasses import asdict, fields
 
 from hil_nas.deploy import schema
-from hil_nas.deploy.flatbuffer import Table, read, root_table
+from hil_nas.deploy.flatbuffer import Table, read
+from hil_nas.deploy.model_file import model_root
 from hil_nas.errors import HilNasError, InputError
 from hil_nas.mfcc import MfccConfig
 
@@ -43,7 +44,7 @@ def read_mfcc(model: bytes) -> MfccConfig | None:
     Raises:
         InputError: for bytes that are no .tflite and for an entry that is no MFCC configuration.
     """
-    root = root_table(model, schema.IDENTIFIER)
+    root = model_root(model)
     entries = [x for x in root.tables(schema.MODEL_METADATA) if x.text(schema.METADATA_NAME) == NAME]
     if not entries:
         return None
@@ -71,7 +72,7 @@ def _parse(text: bytes) -> MfccConfig:
 
 def _front(model: bytes, text: bytes, shift: int) -> bytes:
     """A new beginning for a file whose old content starts at `shift`."""
-    root = root_table(model, schema.IDENTIFIER)
+    root = model_root(model)
     buffers = [x.position + shift for x in root.tables(schema.MODEL_BUFFERS)]
     entries = root.tables(schema.MODEL_METADATA)
     others = [x.position + shift for x in entries if x.text(schema.METADATA_NAME) != NAME]
@@ -109,7 +110,9 @@ def _target(root: Table, number: int) -> int:
     """What a reference field of the old root points at."""
     place = root.field(number)
     assert place is not None
-    return place + int(read(root.data, place, "I"))
+    target = place + int(read(root.data, place, "I"))
+    read(root.data, target, "I")  # raises where it lies outside
+    return target
 
 
 def _point(data: bytearray, place: int, target: int) -> None:

@@ -19,6 +19,19 @@ _NUMPY_TYPES = {schema.INT8: "<i1", schema.INT32: "<i4", schema.INT64: "<i8"}
 _HINT_INT8 = "convert with int8 inputs, outputs and TFLITE_BUILTINS_INT8"
 
 
+def model_root(data: bytes) -> Table:
+    """The root table of a .tflite.
+
+    Raises:
+        InputError: where the bytes are none, or of another version.
+    """
+    root = root_table(data, schema.IDENTIFIER)
+    version = root.number(schema.MODEL_VERSION, "I")
+    if version != schema.VERSION:
+        raise InputError(f"a .tflite of schema version {version}, expected {schema.VERSION}")
+    return root
+
+
 @dataclass(frozen=True)
 class Quantization:
     """Scales and zero points: one each, or one per slice along `dimension`."""
@@ -44,10 +57,7 @@ class ModelFile:
         Raises:
             InputError: where there are none.
         """
-        root = root_table(bytes(data), schema.IDENTIFIER)
-        version = root.number(schema.MODEL_VERSION, "I")
-        if version != schema.VERSION:
-            raise InputError(f"a .tflite of schema version {version}, expected {schema.VERSION}")
+        root = model_root(bytes(data))
         subgraphs = root.tables(schema.MODEL_SUBGRAPHS)
         if len(subgraphs) != 1:
             raise UnsupportedError(f"the model has {len(subgraphs)} subgraphs, only one is lowered")
@@ -87,7 +97,9 @@ class ModelFile:
         return shape
 
     def name(self, number: int) -> str:
-        return self.tensors[number].text(schema.TENSOR_NAME)[:60]
+        """The tensor's name as it may stand in a message."""
+        name = self.tensors[number].text(schema.TENSOR_NAME)[:60]
+        return "".join(x if x.isprintable() else "?" for x in name)
 
     def quantization(self, number: int) -> Quantization | None:
         """None for a tensor without scales."""
@@ -100,7 +112,10 @@ class ModelFile:
             return None
         good = bool(np.all(np.isfinite(scales)) and np.all(scales > 0))
         if not good or len(zeros) not in (0, len(scales)):
-            raise InputError(f"tensor {number} ({self.name(number)}) has scales {scales} and zero points {zeros}")
+            raise InputError(
+                f"tensor {number} ({self.name(number)}) has {len(scales)} scales and {len(zeros)} zero points,"
+                f" the least scale {scales.min()}: expected as many of each, positive and finite"
+            )
         zeros = zeros if len(zeros) else np.zeros(len(scales), np.int64)
         return Quantization(scales, zeros, int(table.number(schema.QUANTIZATION_DIMENSION, "i")))
 

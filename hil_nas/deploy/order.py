@@ -59,7 +59,7 @@ def _layers_of(network: Network, graph: QuantGraph) -> dict[int, int]:
         if kind == _KINDS[described.kind]:
             rank[index] = min(layer, rank.get(index, layer))
             pending += zip(graph.operators[index].inputs, described.inputs, strict=True)
-        elif kind == "reshape":  # flattening before a dense layer
+        elif kind in ("reshape", "requantize"):  # flattening before a dense layer, one scale for a concatenation
             rank[index] = min(layer, rank.get(index, layer))
             pending.append((graph.operators[index].inputs[0], layer))
         elif described.kind == "reshape":  # folded by the converter

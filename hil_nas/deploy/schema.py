@@ -21,7 +21,7 @@ METADATA_NAME, METADATA_BUFFER = 0, 1
 
 # operators that are lowered: (code, member of the BuiltinOptions union, 0 for none that matters)
 ADD, AVERAGE_POOL_2D, CONCATENATION, CONV_2D, DEPTHWISE_CONV_2D, FULLY_CONNECTED = 0, 1, 2, 3, 4, 9
-MAX_POOL_2D, RESHAPE, SOFTMAX, PAD, PADV2 = 17, 22, 25, 34, 60
+MAX_POOL_2D, RESHAPE, SOFTMAX, PAD, PADV2, QUANTIZE = 17, 22, 25, 34, 60, 114
 OPTIONS = {
     ADD: 11,
     AVERAGE_POOL_2D: 5,
@@ -34,6 +34,7 @@ OPTIONS = {
     SOFTMAX: 9,
     PAD: 0,
     PADV2: 0,
+    QUANTIZE: 0,
 }
 
 ACTIVATIONS = {0: "none", 1: "relu", 2: "relu_n1_to_1", 3: "relu6"}

@@ -20,9 +20,10 @@ _KINDS: dict[str, GraphKind] = {
     "reshape": "reshape",
     "softmax": "softmax",
 }
-_INPUT_SCALE, _INPUT_ZERO_POINT = 0.04, 3
+_INPUT = (0.04, 3)  # scale and zero point
+_UNIFORM_INT8 = 74.0  # root mean square of uniformly distributed int8 values
 _WEIGHT_SPREAD = 40.0  # standard deviation of the int8 weights
-_RANGE = 3.0  # standard deviations of an activation that int8 covers
+_RANGE = 4.0  # standard deviations of an activation that int8 covers
 
 
 def random_graph(network: Network, seed: int) -> QuantGraph:
@@ -31,13 +32,16 @@ def random_graph(network: Network, seed: int) -> QuantGraph:
     The operators stand in the network's order, reshapes included.
     """
     random = np.random.default_rng(seed)
-    tensors = [QuantTensor((1, *network.input_shape), _INPUT_SCALE, _INPUT_ZERO_POINT)]
+    tensors = [QuantTensor((1, *network.input_shape), *_INPUT)]
+    levels = [_INPUT[0] * _UNIFORM_INT8]  # root mean square of every tensor, as it should come out
     operators = []
     for operator in network.operators():
-        sources = [tensors[_number(i)] for i in operator.layer.inputs]
-        scales = random.uniform(0.7, 1.4, operator.output[2]) * _weight_scale(operator)
-        tensors.append(_output(operator, sources))
-        operators.append(_operator(operator, len(tensors) - 1, scales, sources, random))
+        numbers = [_number(i) for i in operator.layer.inputs]
+        spread = _spread(operator, [levels[i] for i in numbers])
+        levels.append(spread / sqrt(2.0) if operator.layer.relu else spread)
+        tensors.append(_output(operator, tensors[numbers[0]], spread))
+        weights = _weights(operator, tensors[numbers[0]].scale, spread, random)
+        operators.append(_operator(operator, len(tensors) - 1, weights))
     return QuantGraph(tuple(tensors), tuple(operators), 0, len(tensors) - 1)
 
 
@@ -53,34 +57,34 @@ def _fan_in(operator: Operator) -> int:
     return prod(operator.layer.kernel) * (source[2] if kind == "conv" else 1)
 
 
-def _weight_scale(operator: Operator) -> float:
-    """Keeps the variance of what flows through (He et al. 2015)."""
-    return sqrt(2.0 / _fan_in(operator)) / _WEIGHT_SPREAD
+def _spread(operator: Operator, levels: list[float]) -> float:
+    """Standard deviation before the activation; weights are drawn with variance 2 / fan-in (He et al. 2015)."""
+    if operator.layer.kind in ("conv", "depthwise", "dense"):
+        return levels[0] * sqrt(2.0)
+    if operator.layer.kind == "add":
+        return sqrt(sum(x * x for x in levels))
+    return max(levels)
 
 
-def _output(operator: Operator, sources: list[QuantTensor]) -> QuantTensor:
+def _output(operator: Operator, source: QuantTensor, spread: float) -> QuantTensor:
     """The output's scale and zero point, in the form a converter gives them."""
-    shape, layer, first = (1, *operator.output), operator.layer, sources[0]
+    shape, layer = (1, *operator.output), operator.layer
     if layer.kind == "softmax":
         return QuantTensor(shape, 1 / 256, -128)
     if layer.kind in ("conv", "depthwise", "dense", "add"):
-        spread = max(x.scale for x in sources) * 64
-        span = _RANGE * spread * (sqrt(2.0) if layer.kind == "add" else 1.0)
-        scale, zero = (span / 255, -128) if layer.relu else (2 * span / 255, 5)
-        return QuantTensor(shape, float(np.float32(scale)), zero)
-    return QuantTensor(shape, first.scale, first.zero_point)
+        low, zero_point = (0.0, -128) if layer.relu else (-_RANGE * spread, 5)
+        return QuantTensor(shape, float(np.float32((_RANGE * spread - low) / 255)), zero_point)
+    return QuantTensor(shape, source.scale, source.zero_point)
 
 
-def _operator(
-    operator: Operator, output: int, scales: np.ndarray, sources: list[QuantTensor], random: np.random.Generator
-) -> QuantOperator:
+def _operator(operator: Operator, output: int, weights: Weights | None) -> QuantOperator:
     layer = operator.layer
     activation: Activation = "relu" if layer.relu else "none"
     return QuantOperator(
         _KINDS[layer.kind],
         tuple(_number(i) for i in layer.inputs),
         output,
-        _weights(operator, scales, sources[0].scale, random),
+        weights,
         layer.kernel,
         layer.stride,
         layer.dilation,
@@ -89,7 +93,7 @@ def _operator(
     )
 
 
-def _weights(operator: Operator, scales: np.ndarray, input_scale: float, random: np.random.Generator) -> Weights | None:
+def _weights(operator: Operator, input_scale: float, spread: float, random: np.random.Generator) -> Weights | None:
     kind, channels = operator.layer.kind, operator.output[2]
     kernel, source = operator.layer.kernel, operator.inputs[0]
     shapes = {
@@ -100,8 +104,10 @@ def _weights(operator: Operator, scales: np.ndarray, input_scale: float, random:
     if kind not in shapes:
         return None
     values = np.clip(np.rint(random.normal(0, _WEIGHT_SPREAD, shapes[kind])), -127, 127)
-    scales = scales[:1] if kind == "dense" else scales
-    bias = random.normal(0, 0.1, channels) / (input_scale * scales)
+    scales = (
+        random.uniform(0.7, 1.2, 1 if kind == "dense" else channels) * sqrt(2.0 / _fan_in(operator)) / _WEIGHT_SPREAD
+    )
+    bias = random.normal(0, 0.1 * spread, channels) / (input_scale * scales)
     return Weights(array_of(values, np.int8), array_of(scales, np.float32), array_of(np.rint(bias), np.int32))
 
 

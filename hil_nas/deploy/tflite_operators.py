@@ -243,6 +243,14 @@ def _read_softmax(node: _Node) -> QuantOperator:
     return QuantOperator("softmax", node.inputs, node.output, beta=beta)
 
 
+def _read_quantize(node: _Node) -> QuantOperator:
+    """From int8 to int8 of another scale; the input's type has been checked by reading it."""
+    node.arity(1, 1)
+    node.expect(node.source().shape)
+    node.target()
+    return QuantOperator("requantize", node.inputs, node.output)
+
+
 _READERS: dict[int, Callable[[_Node], QuantOperator]] = {
     schema.CONV_2D: _read_conv,
     schema.DEPTHWISE_CONV_2D: _read_depthwise,
@@ -255,6 +263,7 @@ _READERS: dict[int, Callable[[_Node], QuantOperator]] = {
     schema.PAD: _read_pad,
     schema.PADV2: _read_pad,
     schema.SOFTMAX: _read_softmax,
+    schema.QUANTIZE: _read_quantize,
 }
 
 

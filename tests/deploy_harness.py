@@ -1,0 +1,211 @@
+"""The engine's C sources called from Python, and random networks, for the tests of cost and deploy."""
+
+from __future__ import annotations
+
+import ctypes
+import random
+import subprocess
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from hil_nas.device.firmware import find_third_party
+from hil_nas.network import INPUT, Layer, Network
+
+ENGINE_SOURCES = ("engine_cmsis_nn.c", "kernels.c", "plan_check.c", "crc32.c")
+PORTABLE = ("-D__GNUC_PYTHON__", "-D__RESTRICT=__restrict", "-w")
+
+
+class Fault(ctypes.Structure):
+    _fields_ = [("reason", ctypes.c_char_p), ("op", ctypes.c_int32)]
+
+
+class Model(ctypes.Structure):
+    _fields_ = [
+        ("blob", ctypes.c_void_p),
+        ("arena", ctypes.c_void_p),
+        ("op_count", ctypes.c_uint32),
+        ("arena_bytes", ctypes.c_uint32),
+        ("input", ctypes.c_void_p),
+        ("input_bytes", ctypes.c_uint32),
+        ("input_scale", ctypes.c_float),
+        ("input_zero_point", ctypes.c_int32),
+        ("output", ctypes.c_void_p),
+        ("output_bytes", ctypes.c_uint32),
+        ("output_scale", ctypes.c_float),
+        ("output_zero_point", ctypes.c_int32),
+    ]
+
+
+class Refused(Exception):
+    """The engine did not load a plan."""
+
+
+class Engine:
+    """boards/src's engine as a shared library of this machine."""
+
+    def __init__(self, library: Path) -> None:
+        self._lib = ctypes.CDLL(str(library))
+        size, pointer = ctypes.c_size_t, ctypes.c_void_p
+        self._lib.engine_load.restype = Fault
+        self._lib.engine_load.argtypes = [ctypes.POINTER(Model), pointer, size, pointer, size]
+        self._lib.engine_run.restype = ctypes.c_bool
+        self._lib.engine_run.argtypes = [ctypes.POINTER(Model), pointer, pointer]
+
+    def run(self, blob: bytes, inputs: np.ndarray, arena_bytes: int) -> np.ndarray:
+        """int8 (n, ...) -> int8 (n, outputs), the arena full of rubbish before the first."""
+        plan, arena, model = aligned(len(blob)), aligned(arena_bytes), Model()
+        plan[:] = np.frombuffer(blob, np.uint8)
+        arena[:] = 0xA5
+        fault = self._lib.engine_load(ctypes.byref(model), plan.ctypes.data, len(blob), arena.ctypes.data, arena_bytes)
+        if fault.reason is not None:
+            raise Refused(f"operator {fault.op}: {fault.reason.decode()}")
+        outputs = []
+        for one in inputs:
+            assert one.size == model.input_bytes
+            ctypes.memmove(model.input, np.ascontiguousarray(one).ctypes.data, one.size)
+            assert self._lib.engine_run(ctypes.byref(model), None, None)
+            outputs.append(np.frombuffer(ctypes.string_at(model.output, model.output_bytes), np.int8))
+        return np.stack(outputs)
+
+
+def aligned(size: int) -> np.ndarray:
+    """Bytes at an address that is a multiple of 16."""
+    raw = np.zeros(size + 16, np.uint8)
+    start = -raw.ctypes.data % 16
+    return raw[start : start + size]
+
+
+def build_engine(folder: Path, boards_dir: Path, build_dir: Path) -> Engine:
+    third_party = find_third_party(build_dir)
+    library = folder / "engine.so"
+    sources = [boards_dir / "src" / x for x in ENGINE_SOURCES] + sorted(third_party.cmsis_nn.rglob("Source/**/*.c"))
+    includes = [f"-I{boards_dir / 'include'}", f"-I{third_party.cmsis_nn / 'Include'}"]
+    command = ["gcc", "-O1", "-shared", "-fPIC", *PORTABLE, *includes, *map(str, sources), "-o", str(library)]
+    subprocess.run(command, check=True)
+    return Engine(library)
+
+
+def random_inputs(rng: np.random.Generator, count: int, shape: Sequence[int]) -> np.ndarray:
+    return rng.integers(-128, 128, (count, *shape)).astype(np.int8)
+
+
+def random_weights(network: Network, rng: np.random.Generator) -> list[tuple[np.ndarray, np.ndarray] | None]:
+    """Kernels as `to_tflite` takes them, of a size that keeps activations alive."""
+    weights: list[tuple[np.ndarray, np.ndarray] | None] = []
+    for operator in network.operators():
+        layer, source = operator.layer, operator.inputs[0]
+        shape = {
+            "conv": (*layer.kernel, source[2], layer.out_channels),
+            "depthwise": (*layer.kernel, source[2], 1),
+            "dense": (int(np.prod(source)), layer.out_channels),
+        }.get(layer.kind)
+        if shape is None:
+            weights.append(None)
+            continue
+        fan_in = np.prod(shape[:2]) if layer.kind == "depthwise" else np.prod(shape[:-1])
+        weights.append((rng.normal(0, (2 / fan_in) ** 0.5, shape), rng.normal(0, 0.1, operator.output[2])))
+    return weights
+
+
+def random_network(seed: int) -> Network:
+    """A branched network of all kinds; adds and concatenations join whatever shapes fit."""
+    rng = random.Random(seed)
+    shape = (rng.randint(5, 30), rng.randint(3, 12), rng.choice([1, 3, 4]))
+    layers: list[Layer] = []
+    length = rng.randint(3, 14)
+    while len(layers) < length:
+        layer = _random_layer(rng, shape, layers)
+        layers += [layer] if layer else []
+    layers.append(Layer("dense", (len(layers) - 1,), 12))
+    if rng.random() < 0.3:
+        layers.append(Layer("softmax", (len(layers) - 1,)))
+    return alive(Network(shape, tuple(layers)))
+
+
+def _random_layer(rng: random.Random, shape: tuple[int, int, int], layers: list[Layer]) -> Layer | None:
+    known = Network(shape, tuple(layers)).shapes if layers else ()
+    shapes = {INPUT: shape, **dict(enumerate(known))}
+    source = rng.choice([INPUT, *range(len(layers))][-4:])
+    height, width, channels = shapes[source]
+    padding = rng.choice(["same", "same", "valid"])
+    kernel = (rng.randint(1, min(5, height)), rng.randint(1, min(3, width)))
+    stride = rng.choice([(1, 1), (1, 1), (2, 2), (3, 3)])
+    reach = min(height // kernel[0], width // kernel[1])
+    dilation = (rng.randint(1, min(2, reach)),) * 2 if stride == (1, 1) else (1, 1)
+    relu, out = rng.random() < 0.5, rng.randint(1, 20)
+    mates = [i for i, x in shapes.items() if x[:2] == (height, width) and i != source]
+    kind = rng.choice(["conv", "conv", "depthwise", "avg_pool", "max_pool", "add", "concat", "reshape"])
+    if kind == "conv":
+        strides = rng.choice([stride, (stride[0], 1)])
+        return Layer("conv", (source,), out, kernel, strides, dilation, padding, relu)  # type: ignore[arg-type]
+    if kind == "depthwise":
+        return Layer("depthwise", (source,), 0, kernel, stride, dilation, padding, relu)  # type: ignore[arg-type]
+    if kind in ("avg_pool", "max_pool"):
+        return Layer(kind, (source,), 0, kernel, stride, (1, 1), padding)  # type: ignore[arg-type]
+    if kind == "reshape":
+        return Layer("reshape", (source,), shape=(height * width, 1, channels))
+    if kind == "concat" and mates:
+        return Layer("concat", (source, rng.choice(mates)))
+    twins = [i for i in mates if shapes[i] == shapes[source]]
+    return Layer("add", (source, rng.choice(twins)), relu=relu) if kind == "add" and twins else None
+
+
+def alive(network: Network) -> Network:
+    """Without layers that do not lead to the output."""
+    needed = {len(network.layers) - 1}
+    for index in reversed(range(len(network.layers))):
+        needed |= {i for i in network.layers[index].inputs if index in needed}
+    place = {INPUT: INPUT}
+    layers: list[Layer] = []
+    for index in sorted(needed - {INPUT}):
+        place[index] = len(layers)
+        layers.append(replace(network.layers[index], inputs=tuple(place[i] for i in network.layers[index].inputs)))
+    return Network(network.input_shape, tuple(layers))
+
+
+def ds_cnn(frames: int = 49, coefficients: int = 10, channels: int = 64, blocks: int = 4) -> Network:
+    """MLPerf Tiny's DS-CNN, from its published description."""
+    layers = [Layer("conv", (INPUT,), channels, (10, 4), (2, 2), relu=True)]
+    for _ in range(blocks):
+        layers.append(Layer("depthwise", (len(layers) - 1,), kernel=(3, 3), relu=True))
+        layers.append(Layer("conv", (len(layers) - 1,), channels, relu=True))
+    window = (-(-frames // 2), -(-coefficients // 2))
+    layers.append(Layer("avg_pool", (len(layers) - 1,), kernel=window, stride=window, padding="valid"))
+    layers.append(Layer("dense", (len(layers) - 1,), 12))
+    return Network((frames, coefficients, 1), tuple(layers))
+
+
+def cell_network(seed: int) -> Network:
+    """DARTS-like cells: separable and dilated convolutions, pools and skips summed in nodes, joined at the end."""
+    rng = random.Random(seed)
+    layers: list[Layer] = []
+
+    def add(layer: Layer) -> int:
+        layers.append(layer)
+        return len(layers) - 1
+
+    def edge(source: int, channels: int) -> int:
+        kind, size = rng.choice(["separable", "dilated", "max_pool", "avg_pool", "skip"]), rng.choice([3, 5])
+        if kind == "skip":
+            return source
+        if kind in ("max_pool", "avg_pool"):
+            return add(Layer(kind, (source,), kernel=(3, 3)))  # type: ignore[arg-type]
+        dilation = (2, 2) if kind == "dilated" else (1, 1)
+        depthwise = add(Layer("depthwise", (source,), kernel=(size, size), dilation=dilation))
+        return add(Layer("conv", (depthwise,), channels, relu=True))
+
+    channels = rng.choice([8, 12])
+    before = last = add(Layer("conv", (INPUT,), channels, (3, 3), (2, 2), relu=True))
+    for _ in range(rng.randint(1, 2)):
+        nodes = [add(Layer("conv", (x,), channels, relu=True)) for x in (before, last)]
+        for _ in range(rng.randint(2, 3)):
+            one, other = rng.sample(nodes, 2)
+            nodes.append(add(Layer("add", (edge(one, channels), edge(other, channels)))))
+        before, last = last, add(Layer("concat", tuple(nodes[2:])))
+    height, width = Network((30, 10, 1), tuple(layers)).output_shape[:2]
+    pooled = add(Layer("avg_pool", (last,), kernel=(height, width), stride=(height, width), padding="valid"))
+    add(Layer("dense", (pooled,), 12))
+    return alive(Network((30, 10, 1), tuple(layers)))

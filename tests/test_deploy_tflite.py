@@ -1,0 +1,243 @@
+"""Reading .tflite files: what others made, what is not lowered, and what is damaged."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from typing import Any
+
+import flatbuffers
+import numpy as np
+import pytest
+from tflite_micro.tensorflow.lite.micro.python import schema_py_generated as schema
+
+from hil_nas.deploy.lower import lower
+from hil_nas.deploy.reference import Tflm
+from hil_nas.deploy.schema import OPERATOR_NAMES, OPTIONS, TYPE_NAMES, operator_name
+from hil_nas.deploy.tflite import attach_mfcc, read_mfcc, read_tflite
+from hil_nas.errors import InputError, UnsupportedError
+from hil_nas.mfcc import MfccConfig
+
+CONFIG = MfccConfig(400, 200, 40, 10)
+
+
+def changed(model: bytes, change: Callable[[Any], None]) -> bytes:
+    """The model after `change` of TFLM's own object form of it."""
+    tree = schema.ModelT.InitFromObj(schema.Model.GetRootAsModel(model, 0))
+    for table in (tree.subgraphs[0], *tree.subgraphs[0].tensors, *tree.subgraphs[0].operators):
+        for part in (table, getattr(table, "quantization", None)):
+            arrays = {k: v.copy() for k, v in vars(part).items() if isinstance(v, np.ndarray)} if part else {}
+            vars(part).update(arrays) if part else None
+    change(tree)
+    builder = flatbuffers.Builder(len(model))
+    builder.Finish(tree.Pack(builder), file_identifier=b"TFL3")
+    return bytes(builder.Output())
+
+
+def test_names_are_the_schemas_own() -> None:
+    for index, name in enumerate(OPERATOR_NAMES):
+        assert getattr(schema.BuiltinOperator, name) == index
+    for index, name in enumerate(TYPE_NAMES):
+        assert getattr(schema.TensorType, name) == index
+    unions = {k: v for k, v in vars(schema.BuiltinOptions).items() if isinstance(v, int)}
+    for code, option in OPTIONS.items():
+        name = operator_name(code).replace("_", "").lower().removesuffix("2d")
+        found = [v for k, v in unions.items() if k.lower().removesuffix("options").removesuffix("2d") == name]
+        assert option == 0 or option in found or "pool" in name
+
+
+def test_the_reference_models_graph_is_what_tflms_parser_sees(reference_model: bytes) -> None:
+    graph = read_tflite(reference_model)
+    tree = schema.ModelT.InitFromObj(schema.Model.GetRootAsModel(reference_model, 0))
+    operators = tree.subgraphs[0].operators
+    assert len(graph.operators) == len(operators)
+    for found, expected in zip(graph.operators, operators, strict=True):
+        assert found.inputs[0] == expected.inputs[0]
+        assert found.output == expected.outputs[0]
+        if found.weights is not None:
+            tensor = tree.subgraphs[0].tensors[expected.inputs[1]]
+            assert found.weights.values.tobytes() == bytes(tree.buffers[tensor.buffer].data)
+            assert np.array_equal(found.weights.scales, tensor.quantization.scale)
+
+
+def test_a_model_written_anew_reads_the_same(reference_model: bytes) -> None:
+    again = changed(reference_model, lambda tree: None)
+    assert lower(read_tflite(again)).to_bytes() == lower(read_tflite(reference_model)).to_bytes()
+
+
+def retype(tree: Any) -> None:
+    tree.subgraphs[0].tensors[22].type = schema.TensorType.INT16
+
+
+def add_output(tree: Any) -> None:
+    tree.subgraphs[0].outputs = [34, 33]
+
+
+def foreign_operator(tree: Any) -> None:
+    tree.operatorCodes[tree.subgraphs[0].operators[2].opcodeIndex].deprecatedBuiltinCode = 39
+
+
+def asymmetric_weights(tree: Any) -> None:
+    tree.subgraphs[0].tensors[17].quantization.zeroPoint[3] = 1
+
+
+def dynamic_shape(tree: Any) -> None:
+    tree.subgraphs[0].tensors[22].shapeSignature[1] = -1
+
+
+def large_batch(tree: Any) -> None:
+    tree.subgraphs[0].tensors[0].shape[0] = 2
+
+
+def two_subgraphs(tree: Any) -> None:
+    tree.subgraphs.append(tree.subgraphs[0])
+
+
+def strange_softmax(tree: Any) -> None:
+    tree.subgraphs[0].tensors[34].quantization.zeroPoint[0] = 0
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (retype, "operator 0 .*|tensor 22 .* is INT16"),
+        (add_output, "2 outputs, only one"),
+        (foreign_operator, r"operator \d \(TRANSPOSE\) is not lowered.*lowered are CONV_2D, DEPTHWISE_CONV_2D"),
+        (asymmetric_weights, r"operator 0 \(CONV_2D\) has weights without symmetric scales"),
+        (dynamic_shape, r"tensor 22 .* dynamic shape, \[-1, -1, 5, 64\]"),
+        (large_batch, "tensor 0 .* a batch of 1"),
+        (two_subgraphs, "2 subgraphs"),
+        (strange_softmax, r"operator 12 \(SOFTMAX\) has an output of scale"),
+    ],
+)
+def test_what_is_not_lowered_is_refused_by_name(
+    reference_model: bytes, change: Callable[[Any], None], words: str
+) -> None:
+    with pytest.raises(UnsupportedError, match=words):
+        read_tflite(changed(reference_model, change))
+
+
+def wrong_output_shape(tree: Any) -> None:
+    tree.subgraphs[0].tensors[22].shape[1] = 24
+
+
+def short_buffer(tree: Any) -> None:
+    tree.buffers[tree.subgraphs[0].tensors[18].buffer].data = tree.buffers[18].data[:100]
+
+
+def missing_tensor(tree: Any) -> None:
+    tree.subgraphs[0].operators[3].inputs[0] = 99
+
+
+def negative_scale(tree: Any) -> None:
+    tree.subgraphs[0].tensors[22].quantization.scale[0] = -1.0
+
+
+def loop(tree: Any) -> None:
+    tree.subgraphs[0].operators[0].inputs[0] = 27
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (wrong_output_shape, r"operator 0 \(CONV_2D\).*gives \(1, 25, 5, 64\)"),
+        (short_buffer, "100 bytes for the shape"),
+        (missing_tensor, "tensor 99 of 35"),
+        (negative_scale, "tensor 22 .* scales"),
+        (loop, "operator 0|groups"),
+    ],
+)
+def test_what_does_not_fit_together_is_refused(
+    reference_model: bytes, change: Callable[[Any], None], words: str
+) -> None:
+    with pytest.raises(InputError, match=words):
+        read_tflite(changed(reference_model, change))
+
+
+@pytest.mark.parametrize("data", [b"", b"TFL3", b"\0\0\0\0TFL3", b"\xff\xff\xff\xffTFL3" + bytes(99), bytes(4096)])
+def test_what_is_no_model_is_refused(data: bytes) -> None:
+    for function in (read_tflite, read_mfcc, lambda x: attach_mfcc(x, CONFIG)):
+        with pytest.raises(InputError):
+            function(data)
+
+
+def mutated(model: bytes, rng: random.Random) -> bytes:
+    """A damaged file: cut, bytes changed, words replaced by extreme ones, or a block copied elsewhere."""
+    data, way = bytearray(model), rng.randrange(4)
+    # the tables lie at the end of a file written by the converter, the weights before them
+    places = [
+        rng.randrange(len(data) // 2, len(data) - 8) if rng.random() < 0.8 else rng.randrange(64) for _ in range(8)
+    ]
+    if way == 0:
+        return bytes(data[: rng.randrange(len(data))])
+    for place in places[: rng.randint(1, 8)]:
+        if way == 1:
+            data[place] = rng.randrange(256)
+        elif way == 2:
+            word = rng.choice([0, 1, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF, 0xFFFFFFF0, len(data)])
+            data[place & ~3 : (place & ~3) + 4] = word.to_bytes(4, "little")
+        else:
+            source = rng.randrange(len(data) - 64)
+            data[place : place + 16] = model[source : source + 16]
+    return bytes(data[: len(model)])
+
+
+def test_damaged_files_are_read_or_refused_but_never_crash(reference_model: bytes) -> None:
+    rng, refused, read = random.Random(3), 0, 0
+    model = attach_mfcc(reference_model, CONFIG)
+    for _ in range(1500):
+        damaged = mutated(model, rng)
+        try:
+            lower(read_tflite(damaged)).to_bytes()
+            read += 1
+        except InputError as error:
+            assert error.message and "\n" not in error.message
+            refused += 1
+        for function in (read_mfcc, lambda x: attach_mfcc(x, MfccConfig(640, 320, 40, 13))):
+            try:
+                function(damaged)
+            except InputError:
+                pass
+    assert refused > 300
+    assert read > 100
+
+
+def test_mfcc_metadata_goes_round_and_nothing_else_changes(reference_model: bytes) -> None:
+    assert read_mfcc(reference_model) is None
+    model = attach_mfcc(reference_model, CONFIG)
+    assert read_mfcc(model) == CONFIG
+    assert attach_mfcc(model, CONFIG) == model
+    other = attach_mfcc(model, MfccConfig(640, 320, 80, 40))
+    assert read_mfcc(other) == MfccConfig(640, 320, 80, 40)
+    assert other.endswith(reference_model)
+    tree = schema.ModelT.InitFromObj(schema.Model.GetRootAsModel(other, 0))
+    assert [x.name for x in tree.metadata] == [b"min_runtime_version", b"hil_nas.mfcc"]
+    assert tree.description == b"MLIR Converted."
+    assert lower(read_tflite(other)).to_bytes() == lower(read_tflite(reference_model)).to_bytes()
+    inputs = np.random.default_rng(1).integers(-128, 128, (5, 49, 10, 1)).astype(np.int8)
+    assert np.array_equal(Tflm(other).run(inputs), Tflm(reference_model).run(inputs))
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (b"{", "no MFCC configuration"),
+        (b"[1]", "no MFCC configuration"),
+        (b'{"version": 9}', "version 9, expected 1"),
+        (b'{"version": 1, "window_samples": 400}', "whole numbers for"),
+        (b'{"version": 1, "window_samples": 4, "hop_samples": 1, "mel_bins": 1, "coefficients": 1}', "a window of 4"),
+        (b"[" * 100_000, "no MFCC configuration"),
+    ],
+)
+def test_metadata_that_is_no_configuration_is_refused(reference_model: bytes, text: bytes, words: str) -> None:
+    def replace(tree: Any) -> None:
+        tree.buffers[tree.metadata[1].buffer].data = np.frombuffer(text, np.uint8)
+
+    with pytest.raises(InputError, match=words):
+        read_mfcc(changed(attach_mfcc(reference_model, CONFIG), replace))
+
+
+def test_the_reference_refuses_other_shapes(reference_model: bytes) -> None:
+    with pytest.raises(InputError, match="expected int8 of shape"):
+        Tflm(reference_model).run(np.zeros((1, 49, 10), np.int8))
+    assert Tflm(reference_model).run(np.zeros((0, 49, 10, 1), np.int8)).shape == (0, 12)
