@@ -131,7 +131,7 @@ class Multipliers:
 
     def ascend(self, expected: Expectation) -> None:
         """Raises the multipliers of broken limits and lowers the others, never below 0."""
-        values = [max(float(x), _LEAST) for x in expected.values()]
+        values = [max(float(x.detach()), _LEAST) for x in expected.values()]
         violations = [
             log(v / limit) if isfinite(limit) else -1.0 for v, limit in zip(values, self._limits, strict=True)
         ]

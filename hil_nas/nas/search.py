@@ -20,7 +20,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hil_nas.errors import InfeasibleError, InputError
-from hil_nas.mfcc import MfccConfig
 from hil_nas.nas import checkpoint as checkpoints
 from hil_nas.nas.alignment import decided
 from hil_nas.nas.architecture import Probabilities
@@ -29,24 +28,25 @@ from hil_nas.nas.expected import ExpectedCost, Multipliers
 from hil_nas.nas.features import Batches, FeatureSet, FeatureStore, shifted
 from hil_nas.nas.graph import Preference
 from hil_nas.nas.prices import Cost, Limits, PriceTable
-from hil_nas.nas.settings import SearchResult, SearchSettings
-from hil_nas.nas.space import Choice
+from hil_nas.nas.settings import SearchResult, Settings
+from hil_nas.nas.space import Choice, TinySpace
 from hil_nas.nas.supernet import TinySupernet
 from hil_nas.network import Network
 
-__all__ = ["Measure", "SearchResult", "SearchSettings", "search"]
+__all__ = ["Measure", "SearchResult", "Settings", "search"]
 
-Measure = Callable[[Network, MfccConfig], float]
+Measure = Callable[[Network], float]
 _MULTIPLIERS = ("cycles", "ram_bytes", "flash_bytes", "floor")
 _FINAL_TRIES = 8  # networks that a board may find too slow before the search gives up
 
 
 def search(
+    space: TinySpace,
     train: FeatureSet,
     validation: FeatureSet,
     prices: PriceTable,
     limits: Limits,
-    settings: SearchSettings,
+    settings: Settings,
     *,
     seed: int,
     device: str = "cpu",
@@ -55,9 +55,10 @@ def search(
     resume: bool = False,
     measure: Measure | None = None,
 ) -> SearchResult:
-    """Finds the configuration and the network of `prices.space` that recognise best within the limits.
+    """Finds the configuration and the network that recognise best within the limits.
 
     Args:
+        prices: of the space.
         train, validation: disjoint sets of clips; the first trains weights, the second alpha and gamma.
         on_epoch: called after every epoch with its figures.
         checkpoint: written after every epoch.
@@ -67,11 +68,13 @@ def search(
     Raises:
         InfeasibleError: where no network holds the limits: before anything is trained, or at the end by the
             board's own measurements.
-        InputError: where the features do not fit the space.
+        InputError: where features or prices do not fit the space.
         RunError: where the checkpoint is of another search.
     """
+    if prices.space != space:
+        raise InputError("the prices are of another space than the one to search")
     for data in (train, validation):
-        data.check(prices.space)
+        data.check(space)
     allowed = feasible_configs(prices, limits)
     identity = _identity(train, validation, prices, limits, settings, seed)
     run = _Search(train, validation, prices, limits, settings, seed, torch.device(device), allowed)
@@ -95,7 +98,7 @@ class _Search:
         validation: FeatureSet,
         prices: PriceTable,
         limits: Limits,
-        settings: SearchSettings,
+        settings: Settings,
         seed: int,
         device: torch.device,
         allowed: tuple[int, ...],
@@ -216,8 +219,8 @@ class _Search:
 
     def _measure(self, measure: Measure, choice: Choice) -> float:
         """Measures a network and corrects the prices by it; measured over predicted cycles."""
-        config = self.space.configs[choice.config]
-        cycles = float(measure(self.space.genotype_of(choice).build(config), config))
+        genotype, config = self.space.at(choice)
+        cycles = float(measure(genotype.build(config)))
         if not cycles > 0:
             raise InputError(f"a network was measured at {cycles} cycles, expected more than 0")
         self.ratios.append(cycles / self.prices.network_cycles(choice))
@@ -229,12 +232,20 @@ class _Search:
         table, choice = self.table, self.derived()
         if measure is not None:
             table, choice = self._held_on_board(measure, choice)
-        config, genotype = self.space.configs[choice.config], self.space.genotype_of(choice)
+        genotype, config = self.space.at(choice)
         gammas = tuple(torch.softmax(self.net.alignment.gamma.detach(), 0).tolist())
         ratio = float(table.cycles.head.sum() / self.prices.cycles.head.sum())
-        history = tuple(self.history)
-        network = genotype.build(config)
-        return SearchResult(genotype, config, network, choice, table.cost(choice), gammas, ratio, history)
+        return SearchResult(
+            genotype=genotype,
+            config=config,
+            network=genotype.build(config),
+            choice=choice,
+            preference=self.preference(),
+            cost=table.cost(choice),
+            gammas=gammas,
+            price_ratio=ratio,
+            history=tuple(self.history),
+        )
 
     def _held_on_board(self, measure: Measure, choice: Choice) -> tuple[PriceTable, Choice]:
         """Measures, and derives again at higher prices, until a network holds the limits as measured."""
@@ -261,6 +272,7 @@ class _Search:
             now = self.probabilities()
             expected = self.expected(now)
         choice, skip = self.derived(), self.net.architecture.group("skip")
+        genotype, config = self.space.at(choice)
         named = {"gamma": now.configs[None], "stem": now.stem[None], "operations": now.operations, "widths": now.widths}
         return {
             "epoch": self.epoch,
@@ -269,8 +281,8 @@ class _Search:
             "validation_loss": validation_loss,
             "expected": dict(zip(asdict(self.table.cost(choice)), map(float, expected.values()), strict=True)),
             "derived": asdict(self.table.cost(choice)),
-            "derived_config": str(self.space.configs[choice.config]),
-            "derived_positions": len(self.space.genotype_of(choice).chain),
+            "derived_config": str(config),
+            "derived_positions": len(genotype.chain),
             "gammas": now.configs.tolist(),
             "skip_share": float(now.operations[:, skip].sum(1).mean()),
             "entropy": {name: _entropy(x) for name, x in named.items()},
@@ -340,7 +352,7 @@ def _identity(
     validation: FeatureSet,
     prices: PriceTable,
     limits: Limits,
-    settings: SearchSettings,
+    settings: Settings,
     seed: int,
 ) -> dict[str, Any]:
     """What decides a search's result: a checkpoint goes on only under the same."""

@@ -8,13 +8,14 @@ from typing import Any
 from hil_nas.errors import InputError
 from hil_nas.mfcc import MfccConfig
 from hil_nas.nas.genotype import TinyGenotype
+from hil_nas.nas.graph import Preference
 from hil_nas.nas.prices import Cost
 from hil_nas.nas.space import Choice
 from hil_nas.network import Network
 
 
 @dataclass(frozen=True)
-class SearchSettings:
+class Settings:
     """How a search runs.
 
     Attributes:
@@ -64,6 +65,7 @@ class SearchResult:
     """What a search found.
 
     Attributes:
+        preference: the log-probabilities that the network was derived from.
         cost: of the derived network by the corrected prices, front end included.
         gammas: per configuration; those of the data search where it was decided.
         price_ratio: measured over predicted cycles of the network; 1 where nothing was measured.
@@ -74,6 +76,7 @@ class SearchResult:
     config: MfccConfig
     network: Network
     choice: Choice
+    preference: Preference
     cost: Cost
     gammas: tuple[float, ...]
     price_ratio: float

@@ -172,8 +172,8 @@ class TinySpace:
         kept = tuple(x for x in chain if x.operation.kind != "skip")
         return TinyGenotype(self.arrangement, self.align_operation(config), stem, kept, self.classes)
 
-    def genotype_of(self, choice: Choice) -> TinyGenotype:
-        """The genotype at a point; a stride that would pass `max_scale` is left out."""
+    def at(self, choice: Choice) -> tuple[TinyGenotype, MfccConfig]:
+        """What stands at a point; a stride that would pass `max_scale` is not taken."""
         stem = Step(self.stems[choice.stem[0]], self.widths[choice.stem[1]])
         scale, width, chain = stem.operation.stride, stem.width, []
         for index, width_index in choice.chain:
@@ -183,7 +183,8 @@ class TinySpace:
             if operation.kind != "pool" or stride == operation.stride:
                 chain.append(Step(replace(operation, stride=stride), width))
             scale = self.scale_after(scale, operation)
-        return self.genotype(self.configs[choice.config], stem, chain)
+        config = self.configs[choice.config]
+        return self.genotype(config, stem, chain), config
 
     def contains(self, genotype: TinyGenotype, config: MfccConfig) -> bool:
         """Whether the search can end in this genotype on this configuration."""
