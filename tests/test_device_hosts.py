@@ -35,10 +35,11 @@ from device_fake import FakeBoard
 port = int(re.search(r"(?:\\$port=|127.0.0.1:)([0-9]+)", " ".join(sys.argv)).group(1))
 with socket.create_server(("127.0.0.1", port)) as server:
     client, board = server.accept()[0], FakeBoard()
+    client.sendall(bytes(board.out))
     while data := client.recv(4096):
+        board.out.clear()
         board.write(data)
         client.sendall(bytes(board.out))
-        board.out.clear()
 """
 
 
@@ -116,6 +117,17 @@ def test_an_emulator_that_fails_is_said_with_its_last_words(fake_bin: Path, boar
     assert time.monotonic() - start < 5
 
 
+def test_an_emulator_that_does_not_boot_is_given_up(
+    fake_bin: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = FAKE_PROGRAM.format(python=sys.executable, tests=str(Path(__file__).parent))
+    program(fake_bin, "qemu-system-arm", text.replace("m-ready", "").replace("bytes(board.out)", "b'm-lap'"))
+    monkeypatch.setattr("hil_nas.device.hosts.emulator.BOOT_S", 0.5)
+    with pytest.raises(LinkError, match="no 'm-ready' within 0.5 s"):
+        start_qemu(BOARD, tmp_path / "fw.elf", tmp_path)
+    assert not running_from(fake_bin)
+
+
 def test_ctrl_c_at_start_leaves_nothing_running(
     fake_bin: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -153,7 +165,7 @@ def test_missing_programs_are_named(
 def test_qemu_counts_instructions(fake_bin: Path, tmp_path: Path) -> None:
     program(fake_bin, "qemu-system-arm", "")
     command = " ".join(qemu_command(BOARD, tmp_path / "fw.elf", 4321))
-    assert "-M mps2-an386 -icount shift=8" in command and "tcp:127.0.0.1:4321,server=on,wait=off" in command
+    assert "-M mps2-an386 -icount shift=8" in command and "tcp:127.0.0.1:4321,server=on,wait=on" in command
 
 
 def test_a_board_is_found_by_its_usb_id() -> None:

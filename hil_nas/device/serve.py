@@ -10,7 +10,10 @@ import socket
 import tty
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
+from hil_nas.device.boards import BoardTarget
+from hil_nas.device.hosts import start
 from hil_nas.device.hosts.running import Running
 from hil_nas.errors import LinkError
 
@@ -25,6 +28,37 @@ class _Client:
     fileno: int
     receive: Callable[[int], bytes]
     send: Callable[[bytes], object]
+
+
+def serve(
+    target: str | BoardTarget,
+    *,
+    boards_dir: Path,
+    build_dir: Path,
+    tcp_port: int | None,
+    ready: Callable[[str], None],
+    port: str | None = None,
+    flash: bool = False,
+) -> None:
+    """Start a board's firmware and bridge it until Ctrl-C; what was started is ended then.
+
+    Args:
+        tcp_port: of the loopback, 0 for any free one; None bridges to a pty instead.
+        ready: told the pyserial URL or the path of the pty.
+        port, flash: as for `open_device`.
+
+    Raises:
+        HilNasError: as `open_device`, and where the board goes away.
+    """
+    started = start(target, boards_dir=boards_dir, build_dir=build_dir, port=port, flash=flash)
+    try:
+        if tcp_port is None:
+            serve_pty(started.running, ready)
+        else:
+            serve_tcp(started.running, tcp_port, ready)
+    finally:
+        started.running.port.close()
+        started.running.release()
 
 
 def serve_tcp(running: Running, port: int, ready: Callable[[str], None]) -> None:

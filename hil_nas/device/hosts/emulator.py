@@ -5,16 +5,22 @@ Both count instructions, not cycles.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from pathlib import Path
+
+from serial import SerialException
 
 from hil_nas.device.boards import Board
 from hil_nas.device.hosts.process import Child, connect, find_program, free_port
 from hil_nas.device.hosts.running import Running
-from hil_nas.errors import InputError
+from hil_nas.errors import InputError, LinkError
 
 QEMU_HINT = "install it: apt-get install qemu-system-arm"
 RENODE_HINT = "install Renode 1.16 or later from https://github.com/renode/renode/releases and put it on PATH"
+BOOT_S = 60.0
+_READY = b"m-ready\r\n"
+_MAX_BOOT_BYTES = 10_000
 
 
 def start_qemu(board: Board, elf: Path, build_dir: Path) -> Running:
@@ -36,7 +42,7 @@ def qemu_command(board: Board, elf: Path, port: int) -> list[str]:
         find_program("qemu-system-arm", QEMU_HINT),
         *("-M", board.qemu.machine, "-icount", f"shift={board.qemu.icount_shift}"),
         *("-display", "none", "-monitor", "none", "-nodefaults"),
-        *("-serial", f"tcp:127.0.0.1:{port},server=on,wait=off,nodelay=on"),
+        *("-serial", f"tcp:127.0.0.1:{port},server=on,wait=on,nodelay=on"),
         *("-kernel", str(elf)),
     ]
 
@@ -69,7 +75,28 @@ def _path(path: Path) -> str:
 def _start(command: Sequence[str], port: int, log: Path) -> Running:
     child = Child(command, log)
     try:
-        return Running(connect(port, child), child.end, child.alive)
+        running = Running(connect(port, child), child.end, child.alive)
+        _await_boot(running)
+        return running
     except BaseException:  # Ctrl-C as well: nothing is left running
         child.end()
         raise
+
+
+def _await_boot(running: Running) -> None:
+    """Wait for the boot text's end: bytes for a UART that is not on yet are lost in Renode, and in QEMU they
+    keep those behind them waiting for good.
+    """
+    end = time.monotonic() + BOOT_S
+    heard = bytearray()
+    running.port.timeout = 0.1
+    while _READY not in heard:
+        if time.monotonic() > end or len(heard) > _MAX_BOOT_BYTES:
+            running.port.close()
+            hint = "is this the firmware of this board?"
+            raise LinkError(f"no 'm-ready' within {BOOT_S:g} s of the start", hint=hint)
+        try:
+            heard += running.port.read(1)
+        except SerialException as error:
+            running.alive()
+            raise LinkError(f"the port to the board failed: {error}") from error

@@ -77,11 +77,15 @@ class Child:
 
 
 class SocketPort(protocol_socket.Serial):  # type: ignore[misc]
-    """pyserial's socket port; its own close() leaves the socket open where the other end has gone."""
+    """pyserial's socket port, which keeps what came first and closes its socket in any case."""
 
     _socket = None
 
+    def reset_input_buffer(self) -> None:
+        """Nothing: pyserial calls this when a port is opened, and the boot text may have come by then."""
+
     def close(self) -> None:
+        """Close the socket; pyserial's own close() leaves it open where the other end has gone."""
         opened = self._socket
         super().close()
         if opened is not None:

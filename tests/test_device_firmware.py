@@ -1,0 +1,231 @@
+"""The real firmware behind the whole device layer, on every host that needs no hardware."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hil_nas.audio.front_end import HostFrontEnd, build_host_library
+from hil_nas.audio.tables import front_end_blob
+from hil_nas.deploy.lower import lower
+from hil_nas.deploy.reference import Tflm
+from hil_nas.deploy.synthetic import random_graph
+from hil_nas.deploy.tflite import read_tflite
+from hil_nas.device.device import Device
+from hil_nas.device.hosts import open_device, start
+from hil_nas.device.link import Link
+from hil_nas.errors import InputError, LinkError, RefusedError
+from hil_nas.mfcc import MfccConfig
+from hil_nas.network import Layer, Network
+
+KINDS = {"native@native": "host", "nucleo-l4r5@virtual": "modelled", "mps2-an386@qemu": "instructions"}
+CONFIG = MfccConfig(640, 320, 40, 10)
+BLOB = front_end_blob(CONFIG, 0.6, 20)
+NETWORK = Network(
+    (CONFIG.frames, 10, 1),
+    (
+        Layer("conv", (-1,), 8, kernel=(5, 3), stride=(2, 1), relu=True),
+        Layer("depthwise", (0,), kernel=(3, 3), relu=True),
+        Layer("conv", (1,), 8, relu=True),
+        Layer("add", (0, 2)),
+        Layer("concat", (3, 1)),
+        Layer("max_pool", (4,), kernel=(2, 2), stride=(2, 2)),
+        Layer("avg_pool", (5,), kernel=(13, 5), stride=(13, 5), padding="valid"),
+        Layer("dense", (6,), 12),
+    ),
+)
+PLAN = lower(random_graph(NETWORK, seed=4))
+AUDIO = np.random.default_rng(2).normal(0, 3000, 16000).astype(np.int16)
+
+
+@pytest.fixture(scope="module", params=list(KINDS))
+def target(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture(scope="module")
+def device(target: str, boards_dir: Path, build_dir: Path) -> Iterator[Device]:
+    with open_device(target, boards_dir=boards_dir, build_dir=build_dir) as device:
+        yield device
+
+
+def test_the_board_says_who_it_is(device: Device, target: str) -> None:
+    identity = device.identify()
+    board, host = target.split("@")
+    assert (identity.board, identity.host) == (board.replace("-", "_"), host)
+    assert identity.clock_kind == KINDS[target] and identity.clock_hz > 0
+    assert "cmsis-nn" in identity.versions and len(identity.build) == len(identity.kernels) == 16
+
+
+@pytest.mark.parametrize("where", ["flash", "ram"])
+def test_the_mlperf_model_gives_the_bits_of_tflm(device: Device, reference_model: bytes, where: str) -> None:
+    plan = lower(read_tflite(reference_model))
+    info = device.load_plan(plan.to_bytes(), where=where)  # type: ignore[arg-type]
+    assert (info.op_count, info.arena_bytes) == (len(plan.operators), plan.arena_bytes)
+    inputs = np.random.default_rng(7).integers(60, 110, (4, info.input_bytes)).astype(np.int8)
+    expected = Tflm(reference_model).run(inputs.reshape(-1, 49, 10, 1)).reshape(4, -1)
+    for values, logits in zip(inputs, expected, strict=True):
+        device.set_input(values)
+        counts = device.run("network", warmups=0, runs=1)
+        assert np.array_equal(device.read("output"), logits)
+    assert len(set(map(tuple, expected))) > 1
+    assert len(counts.operators) == info.op_count and counts.front_end_cycles == ()
+    use = device.memory()
+    assert (use.plan_bytes, use.plan_where) == (len(plan.to_bytes()), where)
+    assert use.arena_bytes == plan.arena_bytes
+
+
+def test_audio_goes_through_front_end_and_network(
+    device: Device, boards_dir: Path, build_dir: Path, cmsis_dsp_dir: Path
+) -> None:
+    device.load_plan(PLAN.to_bytes())
+    info = device.load_front_end(BLOB)
+    device.set_audio(AUDIO)
+    together = device.run("all", warmups=1, runs=3)
+    output, features = device.read("output"), device.read("features")
+    host = HostFrontEnd(build_host_library(boards_dir, cmsis_dsp_dir, build_dir))
+    assert np.array_equal(features, host.features(BLOB, AUDIO[None]).reshape(-1))
+    assert (info.frames, info.coefficients) == (CONFIG.frames, CONFIG.coefficients)
+    assert len(together.front_end_cycles) == len(together.network_cycles) == 3
+    device.set_input(features)
+    device.run("network", warmups=0, runs=1)
+    assert np.array_equal(device.read("output"), output)
+    alone = device.run("frontend", warmups=0, runs=2)
+    assert alone.network_cycles == () and alone.operators == () and len(alone.front_end_cycles) == 2
+
+
+def test_all_hosts_give_the_same_bits(device: Device, boards_dir: Path, build_dir: Path) -> None:
+    """Portable C on this machine and the Cortex-M4's instructions: add and concatenation too."""
+    values = np.random.default_rng(3).integers(-128, 128, PLAN.input_bytes).astype(np.int8)
+    results = []
+    with open_device("native@native", boards_dir=boards_dir, build_dir=build_dir) as native:
+        for one in (device, native):
+            one.load_plan(PLAN.to_bytes(), where="ram")
+            one.set_input(values)
+            one.run("network", warmups=0, runs=1)
+            results.append(one.read("output"))
+    assert np.array_equal(*results) and len(set(results[0])) > 3
+
+
+def test_counts_of_a_board_repeat(device: Device, target: str) -> None:
+    if KINDS[target] == "host":
+        pytest.skip("this machine's clock is no counter")
+    device.load_plan(PLAN.to_bytes())
+    device.set_input(np.zeros(PLAN.input_bytes, np.int8))
+    counts = device.run("network", warmups=1, runs=5)
+    assert max(counts.network_cycles) - min(counts.network_cycles) <= 2
+    total = sum(x.cycles for x in counts.operators)
+    assert total == pytest.approx(counts.network_median_cycles, rel=0.05)
+
+
+def test_memory_grows_by_what_is_loaded(device: Device) -> None:
+    device.reset()
+    before = device.memory()
+    assert before.arena_bytes == before.plan_bytes == before.audio_bytes == 0
+    device.load_plan(PLAN.to_bytes(), where="flash")
+    flash, ram = device.memory().flash_bytes, device.memory().ram_bytes
+    assert flash - before.flash_bytes == len(PLAN.to_bytes())
+    device.load_plan(PLAN.to_bytes(), where="ram")
+    assert device.memory().ram_bytes - ram == len(PLAN.to_bytes())
+
+
+def test_what_is_missing_or_damaged_is_refused_and_the_next_works(device: Device) -> None:
+    device.reset()
+    with pytest.raises(RefusedError, match="no model loaded"):
+        device.run("network")
+    good = PLAN.to_bytes()
+    with pytest.raises(RefusedError):
+        device.load_plan(good[:-1] + bytes([good[-1] ^ 1]))
+    with pytest.raises(RefusedError):
+        device.load_plan(replace(PLAN, arena_bytes=1 << 30).to_bytes(), where="ram")
+    with pytest.raises(RefusedError, match="no model loaded"):
+        device.run("network")
+    device.load_plan(good)
+    with pytest.raises(RefusedError, match="no input"):
+        device.run("network")
+    with pytest.raises(RefusedError):
+        device.set_input(np.zeros(40_000, np.int8))
+    assert device.memory().plan_bytes == len(good)
+
+
+@pytest.fixture
+def link(target: str, boards_dir: Path, build_dir: Path) -> Iterator[Link]:
+    running = start(target, boards_dir=boards_dir, build_dir=build_dir).running
+    with Link(running.port, alive=running.alive) as link:
+        yield link
+    running.release()
+
+
+def test_mlperf_speaks_too(link: Link) -> None:
+    name = link.exchange("name")
+    assert len(name) == 1 and name[0].startswith("m-name-dut-[") and name[0].endswith("]")
+    assert link.exchange("profile")[1] == "m-model-[kws01]"
+    assert link.exchange("no such thing") == ["e-[Unknown command: no such thing]"]
+
+
+def test_ctrl_c_in_an_upload_leaves_the_board_usable(link: Link, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The board waits for bytes that never come, gives up after two seconds, and the link waits for that."""
+    link.command("hil id")
+    sent, write = [], link._write
+
+    def interrupt(data: bytes) -> None:
+        sent.append(data)
+        if len(sent) == 3:
+            raise KeyboardInterrupt
+        write(data)
+
+    monkeypatch.setattr(link, "_write", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        link.upload("hil load input ram", b"x" * 4000)
+    monkeypatch.undo()
+    assert link.upload("hil load input ram", b"y" * 490) == ["loaded-490"]
+
+
+@pytest.mark.parametrize("garbage", [b"\xff" * 300, b"hil run all 1", b"%%%%", b"hil load plan ram 5000 00000000%"])
+def test_garbage_on_the_line_leaves_the_board_usable(link: Link, garbage: bytes) -> None:
+    link.command("hil id")
+    link._port.write(garbage)
+    link.resynchronise()
+    assert link.command("hil id")
+
+
+def test_closing_ends_what_was_started(target: str, boards_dir: Path, build_dir: Path) -> None:
+    with open_device(target, boards_dir=boards_dir, build_dir=build_dir) as device:
+        device.identify()
+    with pytest.raises(LinkError, match="closed"):
+        device.identify()
+    children = Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text().split()
+    names = [Path(f"/proc/{x}/comm").read_text().strip() for x in children]
+    assert len([x for x in names if x.startswith(("qemu", "native"))]) <= 1  # the module's own device
+
+
+def test_a_board_does_not_run_on_every_host(boards_dir: Path, build_dir: Path) -> None:
+    with pytest.raises(InputError, match="does not run on 'qemu'.*nucleo-l4r5@virtual"):
+        open_device("nucleo-l4r5@qemu", boards_dir=boards_dir, build_dir=build_dir)
+    with pytest.raises(InputError, match="not flashed"):
+        open_device("nucleo-l4r5@virtual", boards_dir=boards_dir, build_dir=build_dir, flash=True)
+
+
+@pytest.mark.skipif(shutil.which("renode") is None, reason="needs Renode 1.16 or later on PATH: renode.io")
+def test_renode_runs_the_same_image(boards_dir: Path, build_dir: Path) -> None:
+    with open_device("nucleo-l4r5@renode", boards_dir=boards_dir, build_dir=build_dir) as device:
+        assert device.identify().clock_kind == "instructions"
+        device.load_plan(PLAN.to_bytes())
+        device.set_input(np.zeros(PLAN.input_bytes, np.int8))
+        assert len(device.run("network", warmups=0, runs=2).network_cycles) == 2
+        assert device.reset().board == "nucleo_l4r5"
+
+
+@pytest.mark.hardware
+def test_silicon_runs_the_same_image(boards_dir: Path, build_dir: Path) -> None:
+    with open_device("nucleo-l4r5", boards_dir=boards_dir, build_dir=build_dir, flash=True) as device:
+        assert device.identify().clock_kind == "silicon"
+        device.load_plan(PLAN.to_bytes())
+        device.set_input(np.zeros(PLAN.input_bytes, np.int8))
+        assert len(device.run("network").network_cycles) == 5
