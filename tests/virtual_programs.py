@@ -64,7 +64,7 @@ C_START = """
 #define FLASH(x) R(0x40022000 + (x))
 #define TIM2(x) R(0x40000000 + (x))
 #define ISR R(0x4000801C)
-void run(void);
+void run(void) __attribute__((noinline));
 void start(void);
 __attribute__((section(".vectors"), used)) static const uintptr_t vectors[] = {0x200A0000, (uintptr_t)start};
 volatile uint32_t result[64];

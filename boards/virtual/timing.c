@@ -15,6 +15,7 @@
 #include <string.h>
 
 enum { MAX_LINES = 64, MAX_NOTED_MISSES = 512, NO_BLOCK = 0, FIRST_BLOCKS = 1024 };
+enum { MAX_BLOCK_BYTES = 4096 }; /* Unicorn ends a block at the end of a page */
 
 struct block {
     uint32_t bytes;
@@ -363,10 +364,10 @@ void timing_caches(struct timing *timing, uint32_t icache_on, uint32_t dcache_on
     timing->dcache.on = dcache_on != 0;
 }
 
-void timing_forget(struct timing *timing)
+void timing_forget(struct timing *timing, uint32_t offset, uint32_t bytes)
 {
-    memset(timing->block_of, 0, timing->config.flash_bytes / 2 * sizeof *timing->block_of);
-    timing->blocks_used = NO_BLOCK + 1;
+    uint32_t first = offset < MAX_BLOCK_BYTES ? 0 : offset - MAX_BLOCK_BYTES;
+    memset(timing->block_of + first / 2, 0, (offset + bytes - first) / 2 * sizeof *timing->block_of);
     cache_clear(&timing->icache);
     cache_clear(&timing->dcache);
 }

@@ -50,7 +50,7 @@ void timing_at(const struct timing *timing, uint32_t pc, struct timing_counts *o
 void timing_stop_soon(struct timing *timing); /* from any thread: stop before the next block */
 void timing_resume(struct timing *timing);
 void timing_caches(struct timing *timing, uint32_t icache_on, uint32_t dcache_on);
-void timing_forget(struct timing *timing);    /* flash changed: drop decoded blocks and cached lines */
+void timing_forget(struct timing *timing, uint32_t offset, uint32_t bytes); /* this part of flash has changed */
 
 /* Unicorn callbacks: UC_HOOK_BLOCK, UC_HOOK_MEM_READ on flash, UC_HOOK_CODE on a site. */
 void timing_on_block(void *engine, uint64_t address, uint32_t size, void *timing);

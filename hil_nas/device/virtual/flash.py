@@ -71,6 +71,10 @@ class Flash(Peripheral):
 
     def program(self, offset: int, value: int, size: int) -> None:
         """A store to flash itself: half of a double word where programming is on, else an error in SR."""
+        if size == 8:  # the core stores a double word as two words
+            self.program(offset, value & 0xFFFFFFFF, 4)
+            self.program(offset + 4, value >> 32, 4)
+            return
         error = self._refusal(offset, size)
         if error:
             self._fail(error)

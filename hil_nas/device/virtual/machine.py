@@ -130,8 +130,10 @@ class Machine:
 
     def store(self, offset: int, data: bytes) -> None:
         """Change flash, as its controller does."""
-        self._uc.mem_write(FLASH_BASE + offset, data)
-        self._timing.forget()
+        self._flash[offset : offset + len(data)] = data
+        for base in (0, FLASH_BASE):
+            self._uc.ctl_remove_cache(base + offset, base + offset + len(data))
+        self._timing.forget(offset, len(data))
 
     # -- what a user of the machine asks
 
@@ -200,8 +202,6 @@ class Machine:
             self._uc.emu_start(self._pc | 1, _NEVER)
         except UcError as error:
             self._fault = self._fault or self._describe(error)
-        except DeviceError as error:
-            self._fault = DeviceError(f"{error.message}, at {self.image.where(self.pc())}", hint=error.hint)
         finally:
             self._running = False
             self._pc = self.pc()
@@ -260,6 +260,7 @@ class Machine:
         rom = uc.UC_PROT_READ | uc.UC_PROT_EXEC
         for base in (FLASH_BASE, 0):
             self._uc.mem_map_ptr(base, FLASH_BYTES, rom, flash.host)
+            self._uc.mem_protect(base, FLASH_BYTES, rom)  # only this makes Unicorn discard stores
         self._uc.mem_map_ptr(RAM_BASE, RAM_BYTES, uc.UC_PROT_ALL, ram.host)
         self._uc.mem_map_ptr(_SRAM2_ALIAS, _SRAM2_BYTES, uc.UC_PROT_ALL, ram.host + _SRAM2_OFFSET)
         self._uc.mem_map(_SYSTEM_ROM, PAGE_BYTES, uc.UC_PROT_READ)
@@ -281,16 +282,28 @@ class Machine:
         self._add_hook(uc.UC_HOOK_BLOCK, "timing_on_block", self._timing.handle or 0, 1, 0)
 
     def _read_register(self, _: Uc, offset: int, size: int, page: int) -> int:
-        return self.chip.read(page + offset, size)
+        try:
+            return self.chip.read(page + offset, size)
+        except DeviceError as error:
+            self._refuse(error)
+            return 0
 
     def _write_register(self, _: Uc, offset: int, size: int, value: int, page: int) -> None:
-        self.chip.write(page + offset, size, value)
+        try:
+            self.chip.write(page + offset, size, value)
+        except DeviceError as error:
+            self._refuse(error)
 
     def _program(self, _: Uc, __: int, address: int, size: int, value: int, ___: Any) -> bool:
         self.chip.flash.program(address - FLASH_BASE, value & (1 << 8 * size) - 1, size)
         return True  # the store itself is then discarded: flash is read-only to the core
 
     # -- faults
+
+    def _refuse(self, error: DeviceError) -> None:
+        if self._fault is None:
+            self._fault = DeviceError(f"{error.message}, at {self.image.where(self.pc())}", hint=error.hint)
+        self._uc.emu_stop()
 
     def _bad_access(self, _: Uc, kind: int, address: int, __: int, ___: int, ____: Any) -> bool:
         if self._fault is None:

@@ -199,9 +199,9 @@ class Timing:
         """What FLASH_ACR says; a cache that is off misses every time."""
         self._library.timing_caches(self.handle, icache_on, dcache_on)
 
-    def forget(self) -> None:
-        """Flash has changed: drop what was decoded, and what the caches hold."""
-        self._library.timing_forget(self.handle)
+    def forget(self, offset: int, size: int) -> None:
+        """A part of flash has changed: drop what was decoded there, and what the caches hold."""
+        self._library.timing_forget(self.handle, offset, size)
 
 
 def _load(path: Path) -> ctypes.CDLL:
@@ -210,7 +210,8 @@ def _load(path: Path) -> ctypes.CDLL:
     for name, *arguments in (
         ("timing_free", pointer), ("timing_start", pointer), ("timing_end", pointer, ctypes.c_uint32),
         ("timing_stop_soon", pointer),
-        ("timing_at", pointer, ctypes.c_uint32, pointer), ("timing_resume", pointer), ("timing_forget", pointer),
+        ("timing_at", pointer, ctypes.c_uint32, pointer), ("timing_resume", pointer),
+        ("timing_forget", pointer, ctypes.c_uint32, ctypes.c_uint32),
         ("timing_caches", pointer, ctypes.c_uint32, ctypes.c_uint32),
     ):  # fmt: skip
         function = getattr(library, str(name))
