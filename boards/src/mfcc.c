@@ -257,10 +257,10 @@ static void mel_energies(const struct mfcc_header *h, const float *z, float *mel
  * a minimax polynomial; the error of f + f^2 q(f) is below 3e-7. */
 static float natural_log(float x)
 {
-    int32_t bits;
+    uint32_t bits;
     memcpy(&bits, &x, sizeof bits);
-    const int32_t exponent = (bits - 0x3F3504F3) >> 23; /* 0x3F3504F3: sqrt(1/2) */
-    bits -= (int32_t)((uint32_t)exponent << 23);
+    const int32_t exponent = (int32_t)(bits - 0x3F3504F3u) >> 23; /* 0x3F3504F3: sqrt(1/2) */
+    bits -= (uint32_t)exponent << 23;
     float f;
     memcpy(&f, &bits, sizeof f);
     f -= 1.0f;
