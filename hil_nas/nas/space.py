@@ -110,8 +110,10 @@ class TinySpace:
     def _check_operations(self) -> None:
         if any(x.kind != "conv" for x in self.stems) or any(x.kind == "conv" for x in self.operations):
             raise InputError("a stem is a 'conv', and no other position is")
-        if not any(not x.keeps_width for x in self.operations):
+        if all(x.keeps_width for x in self.operations):
             raise InputError("the chain needs at least one operation that has weights")
+        if all(x.stride != (1, 1) for x in self.operations):
+            raise InputError("the chain needs at least one operation without a stride")
         for x in (*self.stems, *self.operations):
             if x.kind in ("skip", "pointwise") and (x.kernel, x.stride) != ((1, 1), (1, 1)):
                 raise InputError(f"'{x}' has neither kernel nor stride")
