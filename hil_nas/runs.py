@@ -1,11 +1,11 @@
 """The run folder: what one execution was asked, what it ran on, what it measured.
 
-    runs/<utc>-<command>-<name>/
-        config.json        the resolved configuration
-        environment.json   versions, seed, git revision, machine
-        metrics.jsonl      one JSON object per epoch or step
-        ...                what the command makes
-        result.json        schema, version, status: written last, atomically; a folder without it is incomplete
+runs/<utc>-<command>-<name>/
+    config.json        the resolved configuration
+    environment.json   versions, seed, git revision, machine
+    metrics.jsonl      one JSON object per epoch or step
+    ...                what the command makes
+    result.json        schema, version, status: written last, atomically; a folder without it is incomplete
 """
 
 from __future__ import annotations
@@ -63,6 +63,7 @@ class Run:
         incomplete = [x for x in _folders(runs_dir, command) if not (x / "result.json").exists()]
         for folder in incomplete:
             if _read(folder / "config.json") == _plain(config):
+                _cut_unfinished_line(folder / "metrics.jsonl")
                 return cls(folder)
         if not incomplete:
             raise RunError(f"no incomplete {command} run in {runs_dir}", hint="leave out --resume")
@@ -83,9 +84,13 @@ class Run:
             file.write(json.dumps(_plain(values)) + "\n")
 
     def metrics(self) -> list[dict[str, Any]]:
-        """The lines of metrics.jsonl; a last line cut short by a kill is left out."""
-        lines = self.path("metrics.jsonl").read_text().split("\n") if self.path("metrics.jsonl").exists() else []
-        return [json.loads(x) for x in lines[:-1]]
+        """The lines of metrics.jsonl, one for each phase and epoch.
+
+        An epoch that was run again after a kill counts once.
+        """
+        lines = self.path("metrics.jsonl").read_text().splitlines() if self.path("metrics.jsonl").exists() else []
+        found = [json.loads(x) for x in lines]
+        return list({(x.get("phase"), x.get("epoch")): x for x in found}.values())
 
     def write_json(self, name: str, data: Any) -> None:
         write_atomically(self.path(name), (json.dumps(_plain(data), indent=2) + "\n").encode())
@@ -171,6 +176,13 @@ def _read(path: Path) -> dict[str, Any]:
     if not isinstance(data, dict):
         raise RunError(f"{path} is damaged: expected an object", hint="remove that run folder")
     return data
+
+
+def _cut_unfinished_line(path: Path) -> None:
+    """Drops what a kill left of a last line, so that the next one begins on its own."""
+    if path.exists():
+        data = path.read_bytes()
+        write_atomically(path, data[: data.rfind(b"\n") + 1])
 
 
 def _plain(data: Any) -> Any:

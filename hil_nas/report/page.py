@@ -135,7 +135,7 @@ def _search_figures(history: Sequence[dict[str, Any]], result: dict[str, Any]) -
         limit = result["limits"]["max_latency_ms"]
         parts += ["<h2>Expected latency over the search</h2>", figures.lines(series, ylabel="ms", limit=limit)]
     if train:
-        series = {"validation accuracy": [x["validation_accuracy"] for x in train]}
+        series = {"validation accuracy": [x["accuracy"] for x in train]}
         parts += ["<h2>Training from scratch</h2>", figures.lines(series, ylabel="accuracy")]
     return parts
 

@@ -11,7 +11,7 @@ from hil_nas.audio.datasets import KeywordData, balanced_indices, word_count
 from hil_nas.audio.features import to_waveforms
 from hil_nas.audio.mfcc_torch import MfccBank
 from hil_nas.mfcc import MfccConfig
-from hil_nas.nas.alignment import FeatureSet
+from hil_nas.nas.features import FeatureSet
 from hil_nas.progress import Progress, Reporter
 
 _BATCH = 250

@@ -21,8 +21,9 @@ from hil_nas.network import Network
 from hil_nas.progress import Progress, Reporter
 from hil_nas.runs import Run
 from hil_nas.training.evaluate import Evaluation, count, evaluate
-from hil_nas.training.loop import TrainResult, train
+from hil_nas.training.loop import train
 from hil_nas.training.recipe import Recipe
+from hil_nas.training.result import TrainResult
 
 CALIBRATION_CLIPS = 500
 

@@ -24,7 +24,7 @@ from hil_nas.device.replies import Identity
 from hil_nas.errors import InfeasibleError, InputError, LimitsMissedError, RunError
 from hil_nas.latency.model import LatencyModel
 from hil_nas.mfcc import MfccConfig
-from hil_nas.nas.derive import derive, feasible_configs
+from hil_nas.nas.derive import feasible_configs
 from hil_nas.nas.prices import Cost, Limits, PriceTable, price
 from hil_nas.nas.search import SearchResult, Settings, search
 from hil_nas.nas.space import TinySpace
@@ -36,10 +36,9 @@ from hil_nas.units import format_bytes
 from hil_nas.workflows.features import search_features
 from hil_nas.workflows.overhead import Overhead, measure_overhead
 from hil_nas.workflows.product import Product, make_product
-from hil_nas.workflows.profile import folder_name, measure_front_end, measure_network, provenance_of
+from hil_nas.workflows.profile import folder_name, measure_front_ends, measure_network, provenance_of
 from hil_nas.workflows.verify import Verification, host_library, latency_ms, verify
 
-SETTLE_ATTEMPTS = 4
 PROBES = 3
 
 
@@ -83,9 +82,11 @@ def run_search(
     """
     host = host_library(folders.boards, folders.build)
     with open_device(config.board, boards_dir=folders.boards, build_dir=folders.build) as device:
-        job = _Search(config, folders, device, host, report)
-        job.check_feasible()
-        run = open_run(config, folders, name, resume)
+        earlier = Run.resume(folders.runs, "search", config.to_json()) if resume else None
+        job = _Search(config, folders, device, host, report, earlier)
+        feasible_configs(job.prices, job.limits)
+        run = earlier or Run.create(folders.runs, "search", name, config.to_json())
+        run.write_json("overhead.json", job.overhead.to_json())
         found = job.find(run)
         product = make_product(
             found.network, found.config, job.data, host, run,
@@ -104,13 +105,6 @@ def run_search(
     return whole, run.folder
 
 
-def open_run(config: SearchConfig, folders: Folders, name: str, resume: bool) -> Run:
-    """A new run folder, or the newest unfinished one of this configuration."""
-    if resume:
-        return Run.resume(folders.runs, "search", config.to_json())
-    return Run.create(folders.runs, "search", name, config.to_json())
-
-
 def load_data(folder: str | None, words: tuple[str, ...], cache: Path, report: Reporter) -> KeywordData:
     """Recorded words from a folder, or words spoken by espeak-ng; without words the usual ten, or all of a folder."""
     if folder is None:
@@ -122,7 +116,13 @@ class _Search:
     """One search on an open board."""
 
     def __init__(
-        self, config: SearchConfig, folders: Folders, device: Device, host: HostFrontEnd, report: Reporter
+        self,
+        config: SearchConfig,
+        folders: Folders,
+        device: Device,
+        host: HostFrontEnd,
+        report: Reporter,
+        earlier: Run | None,
     ) -> None:
         self.config, self.device, self.host, self.report = config, device, host, report
         self.identity: Identity = device.identify()
@@ -136,13 +136,13 @@ class _Search:
         self.folders = folders
         self._data: KeywordData | None = None
         self.space = TinySpace(configs=config.grid, classes=self._class_count(), align=config.align)
-        self.overhead: Overhead = measure_overhead(device, host, config.grid, self._probes())
+        self.overhead: Overhead = self._overhead(earlier)
         self.limits = self._limits(config.budget)
         self.prices: PriceTable = price(
             self.space,
             self.model.operator_cycles,
-            self.model.front_end_cycles,
-            overhead_cycles=self.model.overhead_cycles[0],
+            self.overhead.front_end_cycles.__getitem__,
+            overhead_cycles=self.model.overhead_cycles,
             front_end_ram_bytes=lambda x: self.overhead.ram_bytes + self.overhead.front_end_ram_bytes[x],
             front_end_flash_bytes=lambda x: self.overhead.flash_bytes + self.overhead.front_end_flash_bytes[x],
         )
@@ -153,10 +153,6 @@ class _Search:
         if self._data is None:
             self._data = load_data(self.config.data, self.config.words, self.folders.build / "speech", self.report)
         return self._data
-
-    def check_feasible(self) -> None:
-        """Refuses limits that no network of the space holds."""
-        feasible_configs(self.prices, self.limits)
 
     def find(self, run: Run) -> Found:
         """Searches, derives and tries on the board until the derived network holds the limits there."""
@@ -176,7 +172,7 @@ class _Search:
             checkpoint=run.path("search.pt"),
             resume=run.path("search.pt").exists(),
         )
-        found = self._settle(result)
+        found = self._tried(result)
         run.write_json("network.json", {
             "mfcc": str(found.config), "network": found.network.to_json(), "predicted": found.predicted,
         })  # fmt: skip
@@ -192,35 +188,30 @@ class _Search:
             budget=self.config.budget, clips=test.samples, labels=test.labels, report=self.report,
         )  # fmt: skip
 
-    def _settle(self, result: SearchResult) -> Found:
-        """Tries the derived network on the board; where a limit breaks, corrects the prices and derives again."""
-        prices, choice = self.prices, result.choice
-        for attempt in range(SETTLE_ATTEMPTS):
-            genotype, config = self.space.at(choice)
-            network = genotype.build(config)
-            self.report(Progress("trying the derived network on the board", attempt, SETTLE_ATTEMPTS))
-            measured = self._measured_cost(network, config)
-            if self.limits.held_by(measured):
-                return Found(network, config, self._predicted(network, config))
-            ratio = (measured.cycles - self._front_end_cycles(config)) / prices.network_cycles(choice)
-            prices = prices.corrected(max(ratio, 1.0 + 1e-3))
-            choice = derive(prices, result.preference, self.limits)
-        raise InfeasibleError(
-            f"{SETTLE_ATTEMPTS} derived networks broke a limit on the board, the last with {_told(measured)}",
-            hint="measure more networks with `hil_nas profile`, or raise the limit",
-        )
+    def _tried(self, result: SearchResult) -> Found:
+        """The derived network on the board with its own front end: nothing is trained that misses a limit."""
+        network, config = result.network, result.config
+        self.report(Progress("trying the derived network on the board", 0, 1))
+        measured = self._measured_cost(network, config)
+        self.report(Progress("trying the derived network on the board", 1, 1, _told(measured)))
+        if not self.limits.held_by(measured):
+            raise InfeasibleError(
+                f"the derived network misses a limit on the board: {_told(measured)}",
+                hint="measure more networks with `hil_nas profile`, or raise the limit",
+            )
+        return Found(network, config, self._predicted(network, config))
 
     def _measured_cycles(self, network: Network) -> float:
         total, _ = measure_network(self.device, self.identity, network)
         return float(total.median_cycles)
 
     def _measured_cost(self, network: Network, config: MfccConfig) -> Cost:
-        cycles = self._measured_cycles(network) + self._front_end_cycles(config)
+        cycles = (
+            self._measured_cycles(network)
+            + next(measure_front_ends(self.device, self.identity, [config])).median_cycles
+        )
         memory = self.device.memory()
         return Cost(cycles, memory.ram_bytes, memory.flash_bytes)
-
-    def _front_end_cycles(self, config: MfccConfig) -> float:
-        return float(measure_front_end(self.device, self.identity, config).median_cycles)
 
     def _predicted(self, network: Network, config: MfccConfig) -> dict[str, Any]:
         front_end, own = self.model.front_end_cycles(config), self.model.network_cycles(network)
@@ -238,10 +229,16 @@ class _Search:
     def _limits(self, budget: Budget) -> Limits:
         """The budget in the board's units; where it is silent, the board's own memories are the limit."""
         board = load_board(self.identity.board, self.folders.boards)
-        ram = min(budget.max_ram_bytes or board.ram_bytes, board.ram_bytes)
-        flash = min(budget.max_flash_bytes or board.flash_bytes, board.flash_bytes)
+        ram = min(budget.max_ram_bytes or board.memory.ram_bytes, board.memory.ram_bytes)
+        flash = min(budget.max_flash_bytes or board.memory.flash_bytes, board.memory.flash_bytes)
         cycles = None if budget.max_latency_s is None else budget.max_latency_s * self.identity.clock_hz
         return Limits(cycles, ram, flash)
+
+    def _overhead(self, earlier: Run | None) -> Overhead:
+        """Measured now, or as the interrupted run measured it: a resumed search sees the same prices."""
+        if earlier is not None and earlier.path("overhead.json").exists():
+            return Overhead.from_json(json.loads(earlier.path("overhead.json").read_text()))
+        return measure_overhead(self.device, self.host, self.config.grid, self._probes())
 
     def _probes(self) -> list[Network]:
         rng = np.random.default_rng(self.config.seed)
@@ -252,7 +249,14 @@ class _Search:
         return len(self.config.words or TEN_WORDS) + 2 if self.config.data is None else len(self.data.classes)
 
     def _logged(self, run: Run, epoch: dict[str, Any]) -> None:
-        run.log({"phase": "search", **epoch})
+        gammas = dict(zip(map(str, self.config.grid), epoch["gammas"], strict=True))
+        expected_ms = latency_ms(self.identity.clock_kind, self.identity.clock_hz, epoch["expected"]["cycles"])
+        run.log({**epoch, "phase": "search", "stage": epoch["phase"], "gammas": gammas,
+                 "expected_latency_ms": expected_ms})  # fmt: skip
+        leader = max(gammas, key=gammas.__getitem__)
+        loss = epoch["validation_loss"] or epoch["train_loss"]
+        note = f"{epoch['phase']}: loss {loss:.3f}, gamma {leader} {gammas[leader]:.2f}"
+        self.report(Progress("searching", epoch["epoch"], self.config.search_epochs, note))
 
 
 def _read_found(run: Run) -> Found:
