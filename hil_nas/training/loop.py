@@ -9,18 +9,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from torch import Tensor, nn
 
-from hil_nas.audio.augment import augment_waveforms, mask_features
-from hil_nas.audio.datasets import KeywordData, balanced_indices, word_count
+from hil_nas.audio.datasets import KeywordData
 from hil_nas.audio.features import (
-    DeviceFeatures,
-    Features,
-    TorchFeatures,
-    features_of,
-    to_waveforms,
     training_scale,
 )
 from hil_nas.audio.front_end import HostFrontEnd
@@ -31,41 +23,13 @@ from hil_nas.network import Network
 from hil_nas.progress import Progress, Reporter, silent
 from hil_nas.training.checkpoint import load_checkpoint, save_checkpoint
 from hil_nas.training.evaluate import evaluate
+from hil_nas.training.feed import Feed
 from hil_nas.training.module import NetworkModule
 from hil_nas.training.recipe import Recipe, learning_rate
+from hil_nas.training.result import Epoch, TrainResult
+from hil_nas.training.step import make_optimizer, run_epoch
 
-
-@dataclass(frozen=True)
-class Epoch:
-    """What one epoch gave.
-
-    Attributes:
-        loss: mean training loss, on augmented clips.
-        accuracy: on the validation split, 0 to 1.
-        device_features: whether it trained on the C source's features.
-    """
-
-    epoch: int
-    loss: float
-    accuracy: float
-    device_features: bool
-
-
-@dataclass(frozen=True, eq=False)
-class TrainResult:
-    """A trained network.
-
-    Attributes:
-        module: with the weights of the best epoch, in evaluation mode.
-        scale: of the int8 features it was trained on.
-        epochs: one after the other.
-        best: the epoch whose weights these are, the best on validation; with device features if any epoch had them.
-    """
-
-    module: NetworkModule
-    scale: FeatureScale
-    epochs: tuple[Epoch, ...]
-    best: Epoch
+__all__ = ["Epoch", "TrainResult", "train"]
 
 
 def train(
@@ -101,7 +65,7 @@ def train(
     what = _fingerprint(network, config, data, recipe, seed, scale, front_end is not None)
     if resume and checkpoint is not None and checkpoint.exists():
         state.restore(load_checkpoint(checkpoint, what))
-    feed = _Feed(config, data, recipe, scale, front_end)
+    feed = Feed(config, data, recipe, scale, front_end)
     while len(state.epochs) < recipe.epochs:
         epoch = _run_epoch(state, feed, recipe, seed)
         state.keep(epoch)
@@ -110,43 +74,6 @@ def train(
         note = f"loss {epoch.loss:.3f}, validation {epoch.accuracy:.1%}"
         progress(Progress("training", len(state.epochs), recipe.epochs, note))
     return state.result(scale)
-
-
-class _Feed:
-    """Batches of features, and those of validation, for the epochs of one training."""
-
-    def __init__(
-        self,
-        config: MfccConfig,
-        data: KeywordData,
-        recipe: Recipe,
-        scale: FeatureScale,
-        front_end: HostFrontEnd | None,
-    ) -> None:
-        self.data, self.recipe = data, recipe
-        self.torch: Features = TorchFeatures(config, scale)
-        self.device = None if front_end is None else DeviceFeatures(config, scale, front_end)
-        self.background = to_waveforms(data.background)
-        self.validation = features_of(data.validation, self.device or self.torch)
-        self.validation_labels = torch.from_numpy(data.validation.labels)
-
-    def on_device_features(self, epoch: int) -> bool:
-        return self.device is not None and epoch >= self.recipe.epochs - self.recipe.device_epochs
-
-    def steps_per_epoch(self) -> int:
-        return max(1, len(self.order(np.random.default_rng(0))) // self.recipe.batch)
-
-    def order(self, rng: np.random.Generator) -> np.ndarray[tuple[int, ...], np.dtype[np.int64]]:
-        return balanced_indices(self.data.train.labels, word_count(self.data.classes), rng)
-
-    def batch(self, indices: np.ndarray[Any, Any], epoch: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Augmented features (n, frames, coefficients, 1) and labels (n,) of these clips."""
-        settings = self.recipe.augmentation
-        clips = to_waveforms(self.data.train.samples[indices])
-        waveforms = augment_waveforms(clips, self.background, settings, generator)
-        extract = self.device if self.device is not None and self.on_device_features(epoch) else self.torch
-        features = mask_features(extract(waveforms).squeeze(-1), settings, generator).unsqueeze(-1)
-        return features, torch.from_numpy(self.data.train.labels[indices])
 
 
 @dataclass
@@ -191,36 +118,22 @@ class _State:
         return TrainResult(self.module.eval(), scale, tuple(self.epochs), self.best)
 
 
-def make_optimizer(module: nn.Module, recipe: Recipe) -> torch.optim.AdamW:
-    """AdamW that decays kernels and leaves biases and batch norms alone."""
-    kernels = [p for p in module.parameters() if p.ndim > 1]
-    others = [p for p in module.parameters() if p.ndim <= 1]
-    groups = [{"params": kernels, "weight_decay": recipe.weight_decay}, {"params": others, "weight_decay": 0.0}]
-    return torch.optim.AdamW(groups, lr=recipe.learning_rate)
-
-
-def _run_epoch(state: _State, feed: _Feed, recipe: Recipe, seed: int) -> Epoch:
-    number = len(state.epochs)
-    rng = np.random.default_rng([seed, number])
-    generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
-    order = feed.order(rng)
-    steps = feed.steps_per_epoch()
-    criterion = nn.CrossEntropyLoss(label_smoothing=recipe.label_smoothing)
-    total = 0.0
-    state.module.train()
-    for index, indices in enumerate(np.array_split(order, steps)):
-        step = number * steps + index
-        rate = learning_rate(step, recipe.epochs * steps, round(recipe.warmup_epochs * steps), recipe.learning_rate)
-        for group in state.optimizer.param_groups:
-            group["lr"] = rate
-        features, labels = feed.batch(indices, number, generator)
-        loss = criterion(state.module(features), labels)
-        state.optimizer.zero_grad()
-        loss.backward()
-        state.optimizer.step()
-        total += loss.item() * len(labels)
+def _run_epoch(state: _State, feed: Feed, recipe: Recipe, seed: int) -> Epoch:
+    number, steps = len(state.epochs), feed.steps_per_epoch()
+    device = feed.device is not None and number >= recipe.epochs - recipe.device_epochs
+    warmup = round(recipe.warmup_epochs * steps)
+    loss = run_epoch(
+        state.module,
+        state.optimizer,
+        feed,
+        recipe,
+        seed=seed,
+        number=number,
+        device_features=device,
+        rate=lambda step: learning_rate(step, recipe.epochs * steps, warmup, recipe.learning_rate),
+    )
     accuracy = evaluate(state.module, feed.validation, feed.validation_labels).accuracy
-    return Epoch(number + 1, total / len(order), accuracy, feed.on_device_features(number))
+    return Epoch(number + 1, loss, accuracy, device)
 
 
 def _rank(epoch: Epoch) -> tuple[bool, float]:

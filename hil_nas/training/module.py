@@ -60,15 +60,11 @@ class NetworkModule(nn.Module):
 
         Kernels lie as Keras wants them: conv (kh, kw, in, out), depthwise (kh, kw, channels, 1), dense (in, out).
         """
-        return [x.fold() if isinstance(x, _Weighted) else None for x in self.layers]
+        return [to_keras(x, *x.folded()) if isinstance(x, _Weighted) else None for x in self.layers]
 
 
 class _Weighted(nn.Module):
-    """A layer with weights; `folded` gives kernel and bias in torch's layout, `fold` in Keras'."""
-
-    def fold(self) -> Folded:
-        weight, bias = (x.detach().cpu().float() for x in self.folded())
-        return _numpy(self.keras_order(weight)), _numpy(bias)
+    """A layer with weights; `folded` gives kernel and bias in torch's layout, `keras_order` turns a kernel."""
 
     def folded(self) -> tuple[Tensor, Tensor]:
         raise NotImplementedError
@@ -198,6 +194,11 @@ class Softmax(nn.Module):
         return torch.softmax(x, 1)
 
 
+def to_keras(layer: _Weighted, weight: Tensor, bias: Tensor) -> Folded:
+    """A layer's folded kernel and bias, in torch's layout, as Keras wants them."""
+    return _numpy(layer.keras_order(weight.detach())), _numpy(bias.detach())
+
+
 def nhwc(x: Tensor) -> Tensor:
     """(N, C, H, W) as (N, H, W, C), contiguous."""
     return x.permute(0, 2, 3, 1).contiguous()
@@ -234,4 +235,4 @@ def _module(operator: Operator, generator: torch.Generator | None) -> nn.Module:
 
 
 def _numpy(x: Tensor) -> Float:
-    return np.ascontiguousarray(x.numpy())
+    return np.ascontiguousarray(x.cpu().float().numpy())

@@ -1,0 +1,55 @@
+"""What a network is shown: batches of augmented features, and the features of the validation split."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hil_nas.audio.augment import augment_waveforms, mask_features
+from hil_nas.audio.clips import Labels
+from hil_nas.audio.datasets import KeywordData, balanced_indices, word_count
+from hil_nas.audio.features import DeviceFeatures, Features, TorchFeatures, features_of, to_waveforms
+from hil_nas.audio.front_end import HostFrontEnd
+from hil_nas.audio.scale import FeatureScale
+from hil_nas.mfcc import MfccConfig
+from hil_nas.training.recipe import Recipe
+
+
+class Feed:
+    """The data of one training.
+
+    Attributes:
+        validation: features (n, frames, coefficients, 1), by the C source where there is one.
+        validation_labels: int64 (n,).
+    """
+
+    def __init__(
+        self,
+        config: MfccConfig,
+        data: KeywordData,
+        recipe: Recipe,
+        scale: FeatureScale,
+        front_end: HostFrontEnd | None,
+    ) -> None:
+        self.data, self.recipe = data, recipe
+        self.torch: Features = TorchFeatures(config, scale)
+        self.device: Features | None = None if front_end is None else DeviceFeatures(config, scale, front_end)
+        self.background = to_waveforms(data.background)
+        self.validation = features_of(data.validation, self.device or self.torch)
+        self.validation_labels = torch.from_numpy(data.validation.labels)
+
+    def steps_per_epoch(self) -> int:
+        return max(1, len(self.order(np.random.default_rng(0))) // self.recipe.batch)
+
+    def order(self, rng: np.random.Generator) -> Labels:
+        return balanced_indices(self.data.train.labels, word_count(self.data.classes), rng)
+
+    def batch(self, indices: Labels, generator: torch.Generator, device_features: bool) -> tuple[Tensor, Tensor]:
+        """Augmented features (n, frames, coefficients, 1) and labels (n,) of these clips."""
+        settings = self.recipe.augmentation
+        clips = to_waveforms(self.data.train.samples[indices])
+        waveforms = augment_waveforms(clips, self.background, settings, generator)
+        extract = self.device if device_features and self.device is not None else self.torch
+        features = mask_features(extract(waveforms).squeeze(-1), settings, generator).unsqueeze(-1)
+        return features, torch.from_numpy(self.data.train.labels[indices])

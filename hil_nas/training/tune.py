@@ -1,0 +1,70 @@
+"""Quantisation-aware tuning: for networks that lose too much when they are converted to int8."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import replace
+
+from torch import Tensor
+
+from hil_nas.audio.datasets import KeywordData
+from hil_nas.audio.front_end import HostFrontEnd
+from hil_nas.mfcc import MfccConfig
+from hil_nas.progress import Progress, Reporter, silent
+from hil_nas.training.evaluate import evaluate
+from hil_nas.training.feed import Feed
+from hil_nas.training.module import NetworkModule
+from hil_nas.training.quantised import QuantisedNetwork
+from hil_nas.training.recipe import Recipe, learning_rate
+from hil_nas.training.result import TrainResult
+from hil_nas.training.step import make_optimizer, run_epoch
+
+
+def tune_for_int8(
+    trained: TrainResult,
+    config: MfccConfig,
+    data: KeywordData,
+    representative: Tensor,
+    recipe: Recipe,
+    *,
+    epochs: int = 5,
+    highest_rate: float = 3e-4,
+    seed: int = 0,
+    front_end: HostFrontEnd | None = None,
+    progress: Reporter = silent,
+) -> TrainResult:
+    """A few epochs of the recipe with rounding; what comes out folds, converts and evaluates as what went in.
+
+    Args:
+        trained: what `train` gave; stays as it is.
+        representative: float (n, frames, coefficients, 1), the features the converter will calibrate on.
+        recipe: the one it was trained with; its rates and number of epochs are not used.
+
+    Returns:
+        The weights best on validation with rounding; those that went in, if tuning did not help.
+
+    Raises:
+        InputError: for a network that is tuned already.
+    """
+    module = (
+        QuantisedNetwork(trained.module, representative)
+        if isinstance(trained.module, NetworkModule)
+        else copy.deepcopy(trained.module)
+    )
+    feed = Feed(config, data, recipe, trained.scale, front_end)
+    optimizer, steps = make_optimizer(module, replace(recipe, weight_decay=0.0)), feed.steps_per_epoch()
+    best = evaluate(module, feed.validation, feed.validation_labels).accuracy
+    kept = copy.deepcopy(module.state_dict())
+    for number in range(epochs):
+        run_epoch(
+            module, optimizer, feed, recipe,
+            seed=seed + 1, number=number, device_features=True,
+            rate=lambda step: learning_rate(step, epochs * steps, steps // 2, highest_rate),
+        )  # fmt: skip
+        module.calibrate(representative)
+        accuracy = evaluate(module, feed.validation, feed.validation_labels).accuracy
+        if accuracy > best:
+            best, kept = accuracy, copy.deepcopy(module.state_dict())
+        progress(Progress("tuning to int8", number + 1, epochs, f"validation {accuracy:.1%}"))
+    module.load_state_dict(kept)
+    return replace(trained, module=module.eval(), best=replace(trained.best, accuracy=best))
