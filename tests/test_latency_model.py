@@ -143,7 +143,7 @@ def test_a_larger_operator_than_measured_is_refused_and_flagged(model: LatencyMo
 
 
 def test_front_ends_inside_and_outside_the_range(model: LatencyModel) -> None:
-    between = MfccConfig(400, 160, 64, 24)
+    between = MfccConfig(400, 160, 80, 24)
     expected = cycles_of("front_end", front_end_work(between))
     assert model.front_end_cycles(between) == pytest.approx(expected, rel=0.01)
     with pytest.raises(OutOfRangeError, match="fft_256"):

@@ -1,14 +1,14 @@
 """From an MFCC configuration to how often each loop of `boards/src/mfcc.c` turns for one clip.
 
 Two frames go through one complex FFT: per pair a windowed copy, the FFT, the power of every bin between the
-lowest and the highest mel corner, sums and a logarithm per mel bin, the folded DCT and the quantisation.
+lowest and the highest mel corner, sums and a logarithm per mel bin, a recursive DCT and the quantisation.
 """
 
 from __future__ import annotations
 
 from functools import lru_cache
 
-from hil_nas.audio.tables import folded_dct, mel_slopes
+from hil_nas.audio.tables import mel_slopes
 from hil_nas.latency.features import Counts
 from hil_nas.mfcc import MfccConfig
 
@@ -20,22 +20,36 @@ def front_end_work(config: MfccConfig) -> Counts:
     """Loop counts of one clip; each FFT size is a feature of its own, as it takes its own radix steps."""
     pairs = (config.frames + 1) // 2
     _, weights = mel_slopes(config)
-    return {
-        "calls": 1.0,
-        "windowed_samples": pairs * config.window_samples,
-        "cleared_samples": pairs * (config.fft_size - config.window_samples),
-        **{f"fft_{size}": pairs * (config.fft_size == size) for size in FFT_SIZES},
-        "spectrum_bins": pairs * len(weights),
-        "mel_bins": pairs * config.mel_bins,
-        "folded_values": pairs * _folded_values(config.mel_bins),
-        "dct_products": pairs * folded_dct(config.coefficients, config.mel_bins).size,
-        "coefficients": pairs * config.coefficients,
+    per_pair = {
+        "windowed_samples": config.window_samples,
+        "cleared_samples": config.fft_size - config.window_samples,
+        **{f"fft_{size}": int(config.fft_size == size) for size in FFT_SIZES},
+        "spectrum_bins": len(weights),
+        "mel_bins": config.mel_bins,
+        **_cosine_transform(config.mel_bins, config.coefficients),
+        "coefficients": config.coefficients,
     }
+    return {"calls": 1.0, **{name: float(pairs * count) for name, count in per_pair.items()}}
 
 
-def _folded_values(length: int) -> int:
-    total = 0
+def _cosine_transform(length: int, coefficients: int) -> Counts:
+    """Halved while even, each half folded; a matrix on what is left; then the rows joined again, step by step."""
+    folded = joined = 0
+    blocks, values = 1, length
     while length % 2 == 0:
-        length //= 2
-        total += length
-    return total
+        folded += values
+        blocks, length = 2 * blocks, length // 2
+    rows = -(-coefficients // blocks)
+    products = blocks * rows * length
+    multiplied_rows = blocks * rows
+    folds = blocks - 1  # 1 + 2 + ... + blocks / 2
+    while blocks > 1:
+        joined += blocks // 2 * -(-coefficients // blocks)
+        blocks //= 2
+    return {
+        "folds": folds,
+        "folded_values": folded,
+        "dct_products": products,
+        "dct_rows": multiplied_rows,
+        "joined_rows": joined,
+    }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -162,17 +163,21 @@ def measure_network(
     return NetworkRow(name, arena_bytes(network), counts.network_cycles), operators
 
 
-def measure_front_end(device: Device, identity: Identity, config: MfccConfig, seed: int = 0) -> FrontEndRow:
-    """Raw counts of a front end over one clip of noise.
+def measure_front_ends(
+    device: Device, identity: Identity, configs: Sequence[MfccConfig], seed: int = 0
+) -> Iterator[FrontEndRow]:
+    """Raw counts of front ends over one clip of noise, one after the other.
 
     Raises:
-        DeviceError: where the board does not take or run it.
+        DeviceError: where the board does not take or run one.
     """
-    device.load_front_end(front_end_blob(config, FEATURE_SCALE, FEATURE_ZERO_POINT), WEIGHTS)
     noise = np.random.default_rng(seed).normal(0, 3000, CLIP_SAMPLES)
-    device.set_audio(np.clip(noise, -32768, 32767).astype(np.int16))
-    counts = device.run("frontend", WARMUPS, RUNS.get(identity.clock_kind, 1))
-    return FrontEndRow(config, counts.front_end_cycles)
+    if configs:
+        device.set_audio(np.clip(noise, -32768, 32767).astype(np.int16))
+    for config in configs:
+        device.load_front_end(front_end_blob(config, FEATURE_SCALE, FEATURE_ZERO_POINT), WEIGHTS)
+        counts = device.run("frontend", WARMUPS, RUNS.get(identity.clock_kind, 1))
+        yield FrontEndRow(config, counts.front_end_cycles)
 
 
 def provenance_of(identity: Identity) -> Provenance:
@@ -207,9 +212,9 @@ def _measure_front_ends(
 ) -> None:
     done = {x.config for x in known.front_ends}
     missing = [x for x in campaign.front_end_configs() if x not in done]
-    for number, config in enumerate(missing):
-        store.append_front_end(measure_front_end(device, identity, config))
-        progress(Progress("front ends", number + 1, len(missing), str(config)))
+    for number, row in enumerate(measure_front_ends(device, identity, missing)):
+        store.append_front_end(row)
+        progress(Progress("front ends", number + 1, len(missing), str(row.config)))
 
 
 def _fresh_networks(count: int, seed: int, identity: Identity, known: Measurements) -> list[Network]:
@@ -232,7 +237,7 @@ def _fresh_front_ends(device: Device, identity: Identity, known: Measurements, s
         config = MfccConfig(window, int(rng.integers(100, 401)), mel, int(rng.integers(8, mel + 1)))
         if config not in seen:
             configs.append(config)
-    return tuple(measure_front_end(device, identity, x) for x in configs)
+    return tuple(measure_front_ends(device, identity, configs))
 
 
 def _in_range(model: LatencyModel, network: Network) -> bool:
