@@ -1,0 +1,215 @@
+"""The virtual board's serial port as pyserial users see it."""
+
+from __future__ import annotations
+
+import dataclasses
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import serial
+from virtual_programs import C_START, compile_program, library, power_on
+
+from hil_nas.device.boards import Timing
+from hil_nas.device.virtual.port import VirtualSerial, open_virtual
+from hil_nas.errors import DeviceError, InputError
+
+ECHO = f"""{C_START}
+static void put_hex(uint32_t value) {{
+    for (int i = 28; i >= 0; i -= 4) send("0123456789abcdef"[value >> i & 15]);
+}}
+void run(void) {{
+    clock_120_mhz();
+    uart(115200);
+    R(0x40021058) |= 1; TIM2(0x28) = 119; TIM2(0x14) = 1; TIM2(0) = 1;
+    DEMCR |= 1u << 24;
+    say("hello\\n");
+    for (;;) {{
+        int c = receive();
+        if (c < 0) continue;
+        if (c == 0xF0) {{ say("last words"); R(0x30000000) = 1; }}
+        else if (c == 0xF1) R(0xE000ED0C) = 0x05FA0004;
+        else if (c == 0xF2) for (;;) {{}}
+        else if (c == 0xF3) {{
+            DWT_CTRL |= 1;
+            uint32_t before = CYCCNT;
+            for (volatile int i = 0; i < 1000000; ++i) {{}}
+            uint32_t after = CYCCNT;
+            DWT_CTRL = 0;
+            put_hex(after - before);
+        }}
+        else if (c == 0xF4) {{
+            uint32_t start = TIM2(0x24);
+            while (receive() < 0 && TIM2(0x24) - start < 100000) {{}}
+            say("late");
+        }}
+        else send(c);
+    }}
+}}"""
+
+
+@dataclasses.dataclass(frozen=True)
+class Nucleo:
+    """As much of a board as the port asks for."""
+
+    name: str = "nucleo_l4r5"
+    timing: Timing | None = Timing(0.0, 9.44, 7.5, 3.89)
+
+
+@pytest.fixture(scope="module")
+def echo_elf(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return compile_program(tmp_path_factory.mktemp("echo"), ECHO)
+
+
+@pytest.fixture
+def port(echo_elf: Path, boards_dir: Path, build_dir: Path) -> Iterator[VirtualSerial]:
+    with open_virtual(Nucleo(), echo_elf, boards_dir=boards_dir, build_dir=build_dir, timeout=2) as opened:
+        yield opened
+
+
+def test_it_boots_when_opened_and_echoes(port: VirtualSerial) -> None:
+    assert port.in_waiting == len(b"hello\n")
+    assert port.readline() == b"hello\n"
+    data = bytes(range(0xF0)) * 20
+    assert port.write(data) == len(data)
+    assert port.read(len(data)) == data
+    assert port.in_waiting == 0
+
+
+def test_a_read_gives_what_came_before_its_timeout(port: VirtualSerial) -> None:
+    port.reset_input_buffer()
+    port.timeout = 0.2
+    port.write(b"ab")
+    start = time.monotonic()
+    assert port.read(3) == b"ab"
+    assert 0.15 < time.monotonic() - start < 2
+    port.timeout = 0
+    assert port.read(3) == b""
+
+
+def test_without_a_timeout_a_read_waits_for_another_thread(port: VirtualSerial) -> None:
+    port.reset_input_buffer()
+    port.timeout = None
+    threading.Timer(0.1, port.write, args=(b"x",)).start()
+    assert port.read(1) == b"x"
+
+
+def test_buffers_can_be_dropped(port: VirtualSerial) -> None:
+    port.write(b"old")
+    port.flush()
+    port.reset_input_buffer()
+    port.write(b"new")
+    assert port.read(3) == b"new"
+
+
+def test_a_counted_loop_gives_the_same_cycles_each_time(port: VirtualSerial) -> None:
+    port.reset_input_buffer()
+    port.timeout = 20
+    counts = []
+    for _ in range(3):
+        port.write(b"\xf3")
+        counts.append(int(port.read(8), 16))
+    assert counts[1] > 5_000_000
+    assert abs(counts[1] - counts[2]) <= 1  # the counter rounds parts of a penalty down
+    assert 0 <= counts[0] - counts[1] < 1000  # cold caches
+
+
+def test_firmware_that_waits_sees_time_pass(port: VirtualSerial) -> None:
+    port.reset_input_buffer()
+    start = time.monotonic()
+    port.write(b"\xf4")
+    assert port.read(4) == b"late"
+    assert 0.05 < time.monotonic() - start < 2
+
+
+def test_a_reset_boots_again(port: VirtualSerial) -> None:
+    port.reset_input_buffer()
+    port.write(b"\xf1")
+    assert port.readline() == b"hello\n"
+    port.write(b"z")
+    assert port.read(1) == b"z"
+
+
+def test_a_fault_is_raised_once_its_last_words_are_read(port: VirtualSerial) -> None:
+    port.reset_input_buffer()
+    port.write(b"\xf0")
+    assert port.read(100) == b"last words"
+    with pytest.raises(DeviceError, match=r"writes 0x30000000.*run\+"):
+        port.read(1)
+    with pytest.raises(DeviceError, match="writes 0x30000000"):
+        _ = port.in_waiting
+
+
+def test_a_firmware_that_stopped_is_said(port: VirtualSerial) -> None:
+    port.reset_input_buffer()
+    port.write(b"\xf2")
+    with pytest.raises(DeviceError, match="endless loop at"):
+        port.read(1)
+
+
+def test_a_closed_port_is_closed(port: VirtualSerial) -> None:
+    port.close()
+    port.close()
+    assert not port.is_open
+    for use in (lambda: port.read(1), lambda: port.write(b"x"), lambda: port.in_waiting, port.flush):
+        with pytest.raises(serial.PortNotOpenError):
+            use()
+    port.open()
+    assert port.readline() == b"hello\n"
+
+
+def test_the_wrong_speed_is_said(echo_elf: Path, boards_dir: Path, build_dir: Path) -> None:
+    timing = library(boards_dir, build_dir)
+    with pytest.raises(DeviceError, match="runs at 115200 baud and the port at 9600"):
+        VirtualSerial("slow", power_on=lambda: power_on(echo_elf, timing), baudrate=9600)
+
+
+@pytest.mark.parametrize(
+    ("left_out", "says"),
+    [
+        ("R(0x40007004) |= 0x200;", "port G has no supply"),
+        ("R(0x48001820) |= 8u << 28;", "PG7 is not alternate function 8"),
+    ],
+)
+def test_a_port_without_its_pins_is_said(
+    left_out: str, says: str, tmp_path: Path, boards_dir: Path, build_dir: Path
+) -> None:
+    assert left_out in ECHO
+    elf = compile_program(tmp_path, ECHO.replace(left_out, ""))
+    timing = library(boards_dir, build_dir)
+    with pytest.raises(DeviceError, match=says):
+        VirtualSerial("unrouted", power_on=lambda: power_on(elf, timing))
+
+
+def test_pyserial_opens_the_url(echo_elf: Path, boards_dir: Path, build_dir: Path, monkeypatch: object) -> None:
+    if not (boards_dir / "nucleo_l4r5" / "board.toml").is_file():
+        pytest.skip("needs boards/nucleo_l4r5/board.toml")
+    assert isinstance(monkeypatch, pytest.MonkeyPatch)
+    packages = [*serial.protocol_handler_packages, "hil_nas.device.virtual"]
+    monkeypatch.setattr(serial, "protocol_handler_packages", packages)
+    url = f"virtual://nucleo-l4r5?elf={echo_elf}&boards={boards_dir}&build={build_dir}"
+    with serial.serial_for_url(url, timeout=2) as opened:
+        assert opened.readline() == b"hello\n"
+    waiting = serial.serial_for_url(url, do_not_open=True)
+    assert not waiting.is_open
+
+
+@pytest.mark.parametrize("query", ["", "?elf=", "?elf=x&speed=3", "?boards=x"])
+def test_a_wrong_url_is_refused(query: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    packages = [*serial.protocol_handler_packages, "hil_nas.device.virtual"]
+    monkeypatch.setattr(serial, "protocol_handler_packages", packages)
+    with pytest.raises(InputError, match="names no virtual board and firmware"):
+        serial.serial_for_url("virtual://nucleo_l4r5" + query)
+
+
+def test_a_board_that_is_not_modelled_is_refused(echo_elf: Path, boards_dir: Path, build_dir: Path) -> None:
+    for board in (Nucleo("mps2_an386"), Nucleo(timing=None)):
+        with pytest.raises(InputError, match="no virtual"):
+            open_virtual(board, echo_elf, boards_dir=boards_dir, build_dir=build_dir)
+
+
+def test_a_missing_firmware_is_said(tmp_path: Path, boards_dir: Path, build_dir: Path) -> None:
+    with pytest.raises(InputError, match="cannot read the firmware"):
+        open_virtual(Nucleo(), tmp_path / "none.elf", boards_dir=boards_dir, build_dir=build_dir)
