@@ -219,8 +219,8 @@ static void apply_window(const struct mfcc_header *h, const int16_t *a, const in
     memset(z + 2 * length, 0, (h->fft_size - length) * 2 * sizeof *z);
 }
 
-/* Each bin's power goes to the filter that rises at it with the weight w, to the one that falls with 1 - w.
- * mel: (mel_bins, 2 frames). */
+/* Each bin's power goes to the filter that rises at it with the weight w, and what is left to the one that falls:
+ * taken bin by bin, so that rounding makes no energy negative. mel: (mel_bins, 2 frames). */
 static void mel_energies(const struct mfcc_header *h, const float *z, float *mel)
 {
     const uint16_t *starts = table_of(h, h->starts_data);
@@ -229,22 +229,23 @@ static void mel_energies(const struct mfcc_header *h, const float *z, float *mel
     const float *last = z + 2 * (h->fft_size - 1);
     uint32_t mirrored = *order++; /* N - k has the complement of k - 1's place */
     for (uint32_t j = 0; j <= h->mel_bins; j++) {
-        float all_a = 0.0f, all_b = 0.0f, rising_a = 0.0f, rising_b = 0.0f;
+        float falling_a = 0.0f, falling_b = 0.0f, rising_a = 0.0f, rising_b = 0.0f;
         for (uint32_t count = starts[j + 1] - starts[j]; count > 0; count--) {
             const float *p = last - 2 * mirrored, *q = z + 2 * (mirrored = *order++);
             const float sum_re = q[0] + p[0], sum_im = q[1] + p[1];
             const float difference_re = q[0] - p[0], difference_im = q[1] - p[1];
             const float power_a = sum_re * sum_re + difference_im * difference_im;
             const float power_b = sum_im * sum_im + difference_re * difference_re;
-            const float w = *weight++;
-            all_a += power_a;
-            all_b += power_b;
-            rising_a += power_a * w;
-            rising_b += power_b * w;
+            const float up_a = power_a * *weight, up_b = power_b * *weight;
+            weight++;
+            rising_a += up_a;
+            rising_b += up_b;
+            falling_a += power_a - up_a;
+            falling_b += power_b - up_b;
         }
         if (j > 0) {
-            mel[2 * j - 2] += all_a - rising_a;
-            mel[2 * j - 1] += all_b - rising_b;
+            mel[2 * j - 2] += falling_a;
+            mel[2 * j - 1] += falling_b;
         }
         if (j < h->mel_bins) {
             mel[2 * j] = rising_a;
