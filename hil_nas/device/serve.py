@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hil_nas.device.boards import BoardTarget
-from hil_nas.device.hosts import start
+from hil_nas.device.hosts import check, start
 from hil_nas.device.hosts.running import Running
 from hil_nas.errors import LinkError
 
@@ -37,12 +37,14 @@ def serve(
     build_dir: Path,
     tcp_port: int | None,
     ready: Callable[[str], None],
+    plan: bytes | None = None,
     port: str | None = None,
     flash: bool = False,
 ) -> None:
     """Start a board's firmware and bridge it until Ctrl-C; what was started is ended then.
 
     Args:
+        plan: loaded first; MLPerf Tiny's protocol has no command for it.
         tcp_port: of the loopback, 0 for any free one; None bridges to a pty instead.
         ready: told the pyserial URL or the path of the pty.
         port, flash: as for `open_device`.
@@ -51,14 +53,13 @@ def serve(
         HilNasError: as `open_device`, and where the board goes away.
     """
     started = start(target, boards_dir=boards_dir, build_dir=build_dir, port=port, flash=flash)
-    try:
+    with check(started) as device:
+        if plan is not None:
+            device.load_plan(plan)
         if tcp_port is None:
             serve_pty(started.running, ready)
         else:
             serve_tcp(started.running, tcp_port, ready)
-    finally:
-        started.running.port.close()
-        started.running.release()
 
 
 def serve_tcp(running: Running, port: int, ready: Callable[[str], None]) -> None:

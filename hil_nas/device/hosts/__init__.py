@@ -50,7 +50,7 @@ def open_device(
     port: str | None = None,
     flash: bool = False,
 ) -> Device:
-    """Build the firmware where something changed, start it on its host and check that it is this one that answers.
+    """Build the firmware where something changed, start it on its host and check who answers.
 
     Args:
         target: BOARD or BOARD@HOST; BOARD alone is silicon over serial.
@@ -63,20 +63,9 @@ def open_device(
         MissingToolError, BuildError: where the firmware cannot be built or its host is not installed.
         LinkError: where nobody answers, or another board or build does.
     """
-    started = start(
-        target, boards_dir=boards_dir, build_dir=build_dir, third_party=third_party, port=port, flash=flash
+    return check(
+        start(target, boards_dir=boards_dir, build_dir=build_dir, third_party=third_party, port=port, flash=flash)
     )
-    host, running = started.target.host, started.running
-    device = Device(
-        Link(running.port, alive=running.alive), host, CLOCK_KINDS[host], release=running.release
-    )
-    try:
-        identity = device.identify(FIRST_ANSWER_S[host])
-        expect_identity(identity, started.board.name, started.firmware.build_id)
-    except BaseException:  # Ctrl-C as well: nothing is left running
-        device.close()
-        raise
-    return device
 
 
 def start(
@@ -96,7 +85,7 @@ def start(
     wanted = BoardTarget.parse(target) if isinstance(target, str) else target
     boards_dir, build_dir = boards_dir.resolve(), build_dir.resolve()  # programs are started elsewhere
     board = load_board(wanted.board, boards_dir)
-    _check(board, wanted, port, flash)
+    _check_target(board, wanted, port, flash)
     sources = third_party or find_third_party(build_dir)
     firmware = build_firmware(board.name, boards_dir, build_dir, sources)
     elf = firmware.elf
@@ -114,7 +103,26 @@ def start(
     return Started(wanted, board, firmware, running)
 
 
-def _check(board: Board, target: BoardTarget, port: str | None, flash: bool) -> None:
+def check(started: Started) -> Device:
+    """The second half of `open_device`: who answers is who was started. It is ended where it is another.
+
+    Raises:
+        LinkError: where nobody answers, or another board or build does.
+    """
+    host, running = started.target.host, started.running
+    device = Device(
+        Link(running.port, alive=running.alive), host, CLOCK_KINDS[host], release=running.release
+    )
+    try:
+        identity = device.identify(FIRST_ANSWER_S[host])
+        expect_identity(identity, started.board.name, started.firmware.build_id)
+    except BaseException:  # Ctrl-C as well: nothing is left running
+        device.close()
+        raise
+    return device
+
+
+def _check_target(board: Board, target: BoardTarget, port: str | None, flash: bool) -> None:
     if target.host not in board.hosts:
         possible = ", ".join(str(BoardTarget.parse(f"{board.name}@{x}")) for x in board.hosts)
         raise InputError(f"board '{board.name}' does not run on '{target.host}'", hint=f"it runs as {possible}")
