@@ -30,6 +30,7 @@ _SYSTEM_ROM = 0x1FFF7000
 _UID, _FLASH_SIZE = 0x590, 0x5E0
 _NEVER = 0xFFFFFFFE
 _RAM_AT_POWER_ON = b"\xa5"
+_IT_STATE = 0x0600FC00  # of XPSR: ITSTATE in bits 26:25 and 15:10
 _ENDLESS_LOOP = b"\xfe\xe7"  # b .
 _GENERAL = [getattr(arm_const, f"UC_ARM_REG_R{i}") for i in range(13)]
 _EXCEPTIONS = {2: "SVC", 3: "prefetch abort", 4: "data abort", 5: "IRQ", 7: "BKPT", 8: "exception return"}
@@ -281,7 +282,17 @@ class Machine:
         self._uc.hook_add(uc.UC_HOOK_INTR, self._exception)
         self._add_hook(uc.UC_HOOK_BLOCK, "timing_on_block", self._timing.handle or 0, 1, 0)
 
+    def _leave_it_block(self) -> None:
+        """Forgets the IT state that Unicorn restored before the access, which the running block clears no more.
+
+        The instructions behind it are translated already, with their conditions; the next block begins without.
+        """
+        state = self._uc.reg_read(arm_const.UC_ARM_REG_XPSR)
+        if state & _IT_STATE:
+            self._uc.reg_write(arm_const.UC_ARM_REG_XPSR, state & ~_IT_STATE)
+
     def _read_register(self, _: Uc, offset: int, size: int, page: int) -> int:
+        self._leave_it_block()
         try:
             return self.chip.read(page + offset, size)
         except DeviceError as error:
@@ -289,6 +300,7 @@ class Machine:
             return 0
 
     def _write_register(self, _: Uc, offset: int, size: int, value: int, page: int) -> None:
+        self._leave_it_block()
         try:
             self.chip.write(page + offset, size, value)
         except DeviceError as error:
