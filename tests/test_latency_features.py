@@ -108,15 +108,15 @@ def test_pointwise_counts_by_hand() -> None:
     # 5 pixels = 2 pairs and 1 left over; 7 channels = 3 pairs and 1 odd; depth 22 = 16 + 4 + 2
     counts = kernel_work(conv((5, 1, 22), 7, (1, 1))).counts
     assert counts["products"] == 1 and counts["channel_pairs"] == 3 and counts["weight_sums"] == 3 * 22
-    assert counts["tiles"] == 3 * 2 and counts["left_overs"] == 3
+    assert counts["tiles_16_4_1"] == 3 * 2 and counts["left_overs_16_4_1"] == 3 and counts["tiles_16"] == 0
     assert counts["tile_by_16"] == 6 and counts["tile_by_4"] == 6 and counts["tile_by_1"] == 12
     assert counts["odd_channel_outputs"] == 5 and counts["odd_channel_macs"] == 5 * 22
 
 
 def test_strided_pointwise_is_one_product_per_row() -> None:
     counts = kernel_work(conv((8, 6, 16), 4, (1, 1), stride=(2, 2))).counts
-    assert counts["products"] == 4 and counts["channel_pairs"] == 4 * 2 and counts["tiles"] == 4 * 2 * 1
-    assert counts["left_overs"] == 4 * 2 * 1
+    assert counts["products"] == 4 and counts["channel_pairs"] == 4 * 2 and counts["tiles_16"] == 4 * 2 * 1
+    assert counts["left_overs_16"] == 4 * 2 * 1
 
 
 def test_im2col_counts_by_hand() -> None:
@@ -125,9 +125,9 @@ def test_im2col_counts_by_hand() -> None:
     assert counts["copies"] == 4 * 4 + 4 * 6 + 9 and counts["clears"] == 81 - 49
     assert counts["copied_blocks"] == 49 and counts["copied_singles"] == 49
     assert counts["cleared_bytes"] == 32 * 5 * 2
-    assert counts["column_pairs"] == 4 and counts["tiles"] == 4 and counts["odd_channels"] == 4
+    assert counts["column_pairs"] == 4 and counts["tiles_4_1"] == 4 and counts["odd_channels_4_1"] == 4
     assert counts["tile_by_4"] == 4 * 11 and counts["tile_by_1"] == 4 * 1
-    assert counts["single_columns"] == 3
+    assert counts["single_columns_4_1"] == 3
 
 
 @settings(max_examples=60, deadline=None)

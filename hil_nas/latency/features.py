@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import combinations
 
 from hil_nas.errors import UnsupportedError
 from hil_nas.latency.flash_cache import LINES, Misses, Sweep, aligned, lines_of, sectors_of, sweep
@@ -343,14 +344,20 @@ def _softmax(operator: Operator) -> Counts:
 
 
 def _blocks(name: str, times: int, length: int, widest: int) -> Counts:
-    """A loop run `times`: its turns by 16 (where `widest` is), by 4, singly, and which of them run."""
-    counts: Counts = {f"{name}s": times}
-    rest = length
-    if widest == 16:
-        counts |= {f"{name}_by_16": times * (length // 16), f"{name}_has_16": times * (length >= 16)}
-        rest = length % 16
-    counts |= {f"{name}_by_4": times * (rest // 4), f"{name}_has_4": times * (rest >= 4)}
-    return counts | {f"{name}_by_1": times * (length % 4), f"{name}_has_1": times * (length % 4 > 0)}
+    """An inner product run `times`: the turns of its loops by 16 (where `widest` is), by 4 and singly.
+
+    Beside them each run counts under the loops it enters, as one name of several: the loops a kernel goes through
+    before it comes back decide whether its code stays in the 1 KiB instruction cache.
+    """
+    turns = {"16": length // 16 if widest == 16 else 0, "4": length % widest // 4 if widest == 16 else length // 4}
+    turns["1"] = length % 4
+    sizes = ["16", "4", "1"] if widest == 16 else ["4", "1"]
+    entered = [x for x in sizes if turns[x]]
+    ways = [x for count in range(1, len(sizes) + 1) for x in combinations(sizes, count)]
+    return {
+        **{f"{name}_by_{x}": times * turns[x] for x in sizes},
+        **{f"{name}s_{'_'.join(x)}": times * (list(x) == entered) for x in ways},
+    }
 
 
 def _copies(inside: int, outside: int, depth: int) -> Counts:
