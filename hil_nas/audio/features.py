@@ -6,6 +6,7 @@ its last epochs and for every accuracy that is reported.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
 
@@ -13,12 +14,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from hil_nas.audio.augment import Augmentation, augment_waveforms
 from hil_nas.audio.clips import Clips, Samples
 from hil_nas.audio.front_end import HostFrontEnd
-from hil_nas.audio.mfcc_torch import Mfcc
+from hil_nas.audio.mfcc_torch import Mfcc, MfccBank
 from hil_nas.audio.scale import FeatureScale, measure_scale
 from hil_nas.audio.tables import front_end_blob
 from hil_nas.mfcc import MfccConfig
+from hil_nas.progress import Progress, Reporter, silent
 
 _FULL_SCALE = 32768.0
 _BATCH = 200
@@ -78,6 +81,26 @@ def features_of(clips: Clips, extract: Features) -> Tensor:
     """The features of all clips, (n, frames, coefficients, 1)."""
     batches = np.array_split(clips.samples, max(1, -(-len(clips) // _BATCH)))
     return torch.cat([extract(to_waveforms(x)) for x in batches])
+
+
+def augmented_features(
+    clips: Clips, background: Samples, configs: Sequence[MfccConfig], seed: int, report: Reporter = silent
+) -> list[Tensor]:
+    """Every clip augmented once, under every configuration: (n, frames, coefficients) each."""
+    generator, bank, noise = torch.Generator().manual_seed(seed), MfccBank(configs), to_waveforms(background)
+    parts: list[list[Tensor]] = []
+    done = 0
+    for batch in np.array_split(clips.samples, max(1, -(-len(clips) // _BATCH))):
+        with torch.no_grad():
+            parts.append(bank(augment_waveforms(to_waveforms(batch), noise, Augmentation(), generator)))
+        done += len(batch)
+        report(Progress("features of all configurations", done, len(clips)))
+    return [torch.cat(x) for x in zip(*parts, strict=True)]
+
+
+def labels_of(clips: Clips) -> Tensor:
+    """int64 (n,)."""
+    return torch.from_numpy(clips.labels)
 
 
 def training_scale(config: MfccConfig, clips: Clips, *, most: int = 2000) -> FeatureScale:

@@ -6,11 +6,10 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from hil_nas.audio.clips import Clips
 from hil_nas.audio.datasets import KeywordData
-from hil_nas.audio.features import DeviceFeatures, features_of
+from hil_nas.audio.features import DeviceFeatures, features_of, labels_of
 from hil_nas.audio.front_end import HostFrontEnd
 from hil_nas.audio.tables import front_end_blob
 from hil_nas.deploy.convert import to_tflite
@@ -93,6 +92,6 @@ def _both(
 ) -> tuple[Evaluation, Evaluation]:
     """Float and int8 on the same clips."""
     features = features_of(clips, DeviceFeatures(config, trained.scale, host))
-    exact = evaluate(trained.module, features, torch.from_numpy(clips.labels))
+    exact = evaluate(trained.module, features, labels_of(clips))
     answers = int8_answers(model, config, host, clips.samples)
     return exact, count(clips.labels, answers.argmax(axis=1), answers.shape[1])

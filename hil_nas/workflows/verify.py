@@ -279,7 +279,7 @@ def ram_lines(memory: MemoryUse) -> dict[str, int]:
         "firmware data and bss": memory.static_bytes,
         "stack, deepest": memory.stack_bytes,
     }
-    return lines | _uploaded(memory, "ram")
+    return {name: size for name, size in (lines | _uploaded(memory, "ram")).items() if size}
 
 
 def flash_lines(memory: MemoryUse) -> dict[str, int]:

@@ -1,0 +1,62 @@
+"""The command line: one line for a person's mistake, JSON alone on standard output, the exit status."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from hil_nas import cli
+from hil_nas.cli import commands
+from hil_nas.errors import InfeasibleError
+
+
+def test_a_mistake_is_one_line_and_a_hint(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["verify", str(tmp_path / "none.tflite")]) == 1
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert shown.err.startswith("hil_nas: cannot read") and "Traceback" not in shown.err
+
+
+def test_json_is_alone_on_standard_output(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["verify", str(tmp_path / "none.tflite"), "--json"]) == 1
+    data = json.loads(capsys.readouterr().out)
+    assert data["status"] == "failed" and data["error"] == "InputError"
+
+
+@pytest.mark.parametrize("options", [["--max-ram", "lots"], ["--max-latency", "50"], ["--mfcc", "400/200"]])
+def test_wrong_usage_says_what_to_write(options: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        cli.main(["search", *options])
+    assert stopped.value.code == 2
+    assert "write" in capsys.readouterr().err
+
+
+def test_limits_that_cannot_be_met_have_a_status_of_their_own(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(arguments: object, console: object) -> int:
+        raise InfeasibleError("no network holds the limits", hint="raise the limit")
+
+    monkeypatch.setattr(commands, "search", refuse)
+    assert cli.main(["search", "--max-ram", "8k"]) == 3
+    assert "no network holds" in capsys.readouterr().err
+
+
+def test_a_bug_of_ours_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(arguments: object, console: object) -> int:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(commands, "search", fail)
+    with pytest.raises(ZeroDivisionError):
+        cli.main(["search"])
+
+
+def test_an_unknown_board_lists_the_known_ones(boards_dir: Path, build_dir: Path, tmp_path: Path,
+                                               capsys: pytest.CaptureFixture[str]) -> None:  # fmt: skip
+    model = tmp_path / "m.tflite"
+    model.write_bytes(b"TFL3")
+    where = ["--boards", str(boards_dir), "--build", str(build_dir)]
+    assert cli.main(["verify", str(model), "--board", "nucleo-l4r6@virtual", *where]) == 1
+    assert "nucleo_l4r5" in capsys.readouterr().err
