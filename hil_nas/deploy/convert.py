@@ -84,7 +84,7 @@ def _keras_model(tf: Any, network: Network, weights: Sequence[LayerWeights | Non
         if operator.layer.kind == "dense" and index in mapped:
             value = tf.keras.layers.Reshape(operator.output, name=f"{name}_map")(value)
         values[index] = value
-    return tf.keras.Model(source, values[len(network.layers) - 1])
+    return tf.keras.Model(source, values[len(network.layers) - 1], name="network")
 
 
 def _keras_layer(tf: Any, operator: Operator, inputs: list[Any], name: str, own: LayerWeights | None) -> Any:
@@ -102,8 +102,8 @@ def _keras_layer(tf: Any, operator: Operator, inputs: list[Any], name: str, own:
         pool = layers.AveragePooling2D if layer.kind == "avg_pool" else layers.MaxPooling2D
         return pool(layer.kernel, layer.stride, layer.padding, name=name)(inputs[0])
     values = [np.asarray(x, np.float32) for x in own or ()]
-    if layer.kind == "depthwise" and layer.dilation != (1, 1):
-        return _dilated_depthwise(tf, layer, inputs[0], name, values)
+    if layer.dilation != (1, 1) and layer.kind in ("conv", "depthwise"):
+        return _dilated(tf, layer, inputs[0], name, values)
     if layer.kind == "dense":
         inputs = [layers.Flatten(name=f"{name}_flatten")(inputs[0])]
     made = _weighted(layers, layer, name)
@@ -112,19 +112,14 @@ def _keras_layer(tf: Any, operator: Operator, inputs: list[Any], name: str, own:
     return result
 
 
-def _dilated_depthwise(tf: Any, layer: Layer, source: Any, name: str, values: list[NDArray[np.float32]]) -> Any:
+def _dilated(tf: Any, layer: Layer, source: Any, name: str, values: list[NDArray[np.float32]]) -> Any:
     """Keras would write SPACE_TO_BATCH_ND, which the converter removes only where one layer reads it."""
     kernel, bias = values
+    convolve = tf.raw_ops.Conv2D if layer.kind == "conv" else tf.raw_ops.DepthwiseConv2dNative
+    steps = {"strides": [1, *layer.stride, 1], "dilations": [1, *layer.dilation, 1]}
 
     def compute(x: Any) -> Any:
-        products = tf.raw_ops.DepthwiseConv2dNative(
-            input=x,
-            filter=kernel,
-            strides=[1, *layer.stride, 1],
-            padding=layer.padding.upper(),
-            dilations=[1, *layer.dilation, 1],
-        )
-        return tf.nn.bias_add(products, bias)
+        return tf.nn.bias_add(convolve(input=x, filter=kernel, padding=layer.padding.upper(), **steps), bias)
 
     result = tf.keras.layers.Lambda(compute, name=name)(source)
     return tf.keras.layers.ReLU(name=f"{name}_relu")(result) if layer.relu else result
@@ -143,7 +138,7 @@ def _weighted(layers: Any, layer: Layer, name: str) -> Any:
     }
     if layer.kind == "depthwise":
         return layers.DepthwiseConv2D(**common)
-    return layers.Conv2D(layer.out_channels, dilation_rate=layer.dilation, **common)
+    return layers.Conv2D(layer.out_channels, **common)
 
 
 def _check(network: Network, weights: Sequence[LayerWeights | None], representative: NDArray[np.float32]) -> None:

@@ -32,7 +32,7 @@ Activation = Literal["none", "relu", "relu6", "relu_n1_to_1"]
 
 @dataclass(frozen=True)
 class QuantTensor:
-    """One int8 activation; `shape` includes the batch, which is 1."""
+    """One int8 activation; `shape` includes the batch, which is 1, but for a bare vector."""
 
     shape: tuple[int, ...]
     scale: float
@@ -41,7 +41,7 @@ class QuantTensor:
     @property
     def map(self) -> Shape:
         """(height, width, channels); a vector is a map of 1 x 1."""
-        padded = (1, 1, 1, *self.shape[1:])[-3:]
+        padded = (1, 1, 1, *(self.shape[1:] or self.shape))[-3:]
         return padded[0], padded[1], padded[2]
 
 

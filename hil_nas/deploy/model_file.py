@@ -125,8 +125,8 @@ class ModelFile:
         kind = self.tensors[number].number(schema.TENSOR_TYPE, "b")
         if kind != schema.INT8:
             raise UnsupportedError(f"{where} is {schema.type_name(kind)}, only INT8 is lowered", hint=_HINT_INT8)
-        if not 2 <= len(shape) <= 4 or shape[0] != 1:
-            raise UnsupportedError(f"{where} has the shape {shape}: a batch of 1 and 2 to 4 axes are lowered")
+        if not 1 <= len(shape) <= 4 or (len(shape) > 1 and shape[0] != 1):
+            raise UnsupportedError(f"{where} has the shape {shape}: a batch of 1 and up to 4 axes are lowered")
         signature = self.tensors[number].numbers(schema.TENSOR_SIGNATURE, "<i4")
         if np.any(signature[1:] < 0):
             raise UnsupportedError(f"{where} has a dynamic shape, {signature.tolist()}")

@@ -51,21 +51,23 @@ def _layers_of(network: Network, graph: QuantGraph) -> dict[int, int]:
     pending, seen = [(graph.output, len(network.layers) - 1)], set()
     while pending:
         tensor, layer = pending.pop()
-        if (tensor, layer) in seen or layer == INPUT:
+        if (tensor, layer) in seen:
             continue
         seen.add((tensor, layer))
-        described, index = network.layers[layer], writer.get(tensor, -1)
+        index = writer.get(tensor, -1)
         kind = graph.operators[index].kind if index >= 0 else "input"
-        if kind == _KINDS[described.kind]:
+        described = network.layers[layer] if layer != INPUT else None
+        if described and kind == _KINDS[described.kind]:
             rank[index] = min(layer, rank.get(index, layer))
             pending += zip(graph.operators[index].inputs, described.inputs, strict=True)
         elif kind in ("reshape", "requantize"):  # flattening before a dense layer, one scale for a concatenation
             rank[index] = min(layer, rank.get(index, layer))
             pending.append((graph.operators[index].inputs[0], layer))
-        elif described.kind == "reshape":  # folded by the converter
+        elif described and described.kind == "reshape":  # folded by the converter
             pending.append((tensor, described.inputs[0]))
-        else:
-            raise UnsupportedError(f"the converter made layer {layer} ({described.kind}) a {kind}")
+        elif described or kind != "input":
+            what = f"layer {layer} ({described.kind})" if described else "the input"
+            raise UnsupportedError(f"the converter made {what} a {kind}")
     return rank
 
 

@@ -185,9 +185,15 @@ def _read_fully_connected(node: _Node) -> QuantOperator:
 def _read_add(node: _Node) -> QuantOperator:
     node.arity(2, 2)
     shapes = [node.source(0).shape, node.source(1).shape, node.target().shape]
-    if len(set(shapes)) != 1:
+    if len({_without_leading_ones(x) for x in shapes}) != 1:
         raise node.refuse(f"broadcasts {shapes[0]} and {shapes[1]}, which is not lowered")
     return QuantOperator("add", node.inputs, node.output, activation=node.activation(0))
+
+
+def _without_leading_ones(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The converter adds (4,) to (1, 1, 1, 4), which is no broadcast."""
+    first = next((i for i, x in enumerate(shape) if x != 1), len(shape))
+    return shape[first:]
 
 
 def _read_concatenation(node: _Node) -> QuantOperator:
