@@ -37,8 +37,8 @@ from hil_nas.workflows import campaign
 WEIGHTS: Where = "flash"  # where products keep them
 AUDIO_BYTES = 2 * CLIP_SAMPLES
 MOST_MACS = 120_000_000
-WARMUPS = 1
-RUNS = {"silicon": 5}  # a modelled or counted clock repeats itself exactly
+SILICON_RUNS = (1, 5)  # warm-ups and counted runs
+MODELLED_RUNS = (0, 1)  # a modelled or counted clock repeats itself
 FEATURE_SCALE, FEATURE_ZERO_POINT = 0.15, 40  # of a front end whose coefficients span int8
 FRESH_SEED = 0x0F4E5  # networks that no campaign fits to
 
@@ -154,7 +154,7 @@ def measure_network(
     device.load_plan(lower(random_graph(network, seed)).to_bytes(), WEIGHTS)
     elements = int(np.prod(network.input_shape))
     device.set_input(np.random.default_rng(seed).integers(-128, 128, elements, dtype=np.int8))
-    counts = device.run("network", WARMUPS, RUNS.get(identity.clock_kind, 1))
+    counts = device.run("network", *_runs(identity))
     name, executed = network_id(network), [x for x in network.operators() if is_executed(x)]
     operators = [
         OperatorRow(name, index, operator, (count.cycles,))
@@ -176,7 +176,7 @@ def measure_front_ends(
         device.set_audio(np.clip(noise, -32768, 32767).astype(np.int16))
     for config in configs:
         device.load_front_end(front_end_blob(config, FEATURE_SCALE, FEATURE_ZERO_POINT), WEIGHTS)
-        counts = device.run("frontend", WARMUPS, RUNS.get(identity.clock_kind, 1))
+        counts = device.run("frontend", *_runs(identity))
         yield FrontEndRow(config, counts.front_end_cycles)
 
 
@@ -205,6 +205,10 @@ def fits(network: Network, identity: Identity) -> bool:
         return False
     in_pool = arena_bytes(network) + AUDIO_BYTES <= identity.pool_bytes
     return in_pool and plan_bytes(network) <= identity.store_bytes
+
+
+def _runs(identity: Identity) -> tuple[int, int]:
+    return SILICON_RUNS if identity.clock_kind == "silicon" else MODELLED_RUNS
 
 
 def _measure_front_ends(

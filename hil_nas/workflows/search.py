@@ -31,11 +31,11 @@ from hil_nas.nas.space import TinySpace
 from hil_nas.network import Network
 from hil_nas.progress import Progress, Reporter
 from hil_nas.runs import Run
+from hil_nas.training.product import Product, make_product
 from hil_nas.training.recipe import Recipe
 from hil_nas.units import format_bytes
 from hil_nas.workflows.features import search_features
 from hil_nas.workflows.overhead import Overhead, measure_overhead
-from hil_nas.workflows.product import Product, make_product
 from hil_nas.workflows.profile import folder_name, measure_front_ends, measure_network, provenance_of
 from hil_nas.workflows.verify import Verification, host_library, latency_ms, verify
 

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 import numpy.typing as npt
+from torch import Tensor
 
 from hil_nas.audio.clips import Clips
 from hil_nas.audio.datasets import KeywordData
@@ -23,8 +24,10 @@ from hil_nas.training.evaluate import Evaluation, count, evaluate
 from hil_nas.training.loop import train
 from hil_nas.training.recipe import Recipe
 from hil_nas.training.result import TrainResult
+from hil_nas.training.tune import tune_for_int8
 
 CALIBRATION_CLIPS = 500
+MOST_LOST = 0.003  # of validation accuracy by converting to int8; beyond it the network is tuned with rounding
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,7 +35,8 @@ class Product:
     """A finished model with its accuracies, all on the device's own int8 features.
 
     Attributes:
-        model: the .tflite, its MFCC configuration in its metadata.
+        model: the .tflite, its MFCC configuration in its metadata; tuned with rounding where that was better.
+        trained: as training gave it, in float.
         float_test, int8_test: on the test split, the latter by TFLM's kernels.
         float_validation, int8_validation: on the validation split.
     """
@@ -65,17 +69,31 @@ def make_product(
     for epoch in trained.epochs:
         run.log({"phase": "train", **asdict(epoch)})
     report(Progress("quantising", 0, 1))
-    model = convert(network, config, data, host, trained)
-    report(Progress("quantising", 1, 1))
-    validation, test = (_both(model, config, host, trained, x) for x in (data.validation, data.test))
-    return Product(model, trained, validation[0], validation[1], test[0], test[1])
+    representative = calibration_features(data, config, host, trained)
+    model = convert(network, config, trained, representative)
+    exact, rounded = _both(model, config, host, trained, data.validation)
+    report(Progress("quantising", 1, 1, f"validation {exact.accuracy:.1%}, int8 {rounded.accuracy:.1%}"))
+    if exact.accuracy - rounded.accuracy > MOST_LOST:
+        tuned = tune_for_int8(
+            trained, config, data, representative, recipe, seed=seed, front_end=host, progress=report
+        )  # fmt: skip
+        tuned_model = convert(network, config, tuned, representative)
+        tuned_rounded = _both(tuned_model, config, host, trained, data.validation)[1]
+        if tuned_rounded.accuracy > rounded.accuracy:
+            model, rounded = tuned_model, tuned_rounded
+    float_test, int8_test = _both(model, config, host, trained, data.test)
+    return Product(model, trained, exact, rounded, float_test, int8_test)
 
 
-def convert(network: Network, config: MfccConfig, data: KeywordData, host: HostFrontEnd, trained: TrainResult) -> bytes:
-    """The int8 .tflite of a trained network, calibrated on training clips as the device hears them."""
+def calibration_features(data: KeywordData, config: MfccConfig, host: HostFrontEnd, trained: TrainResult) -> Tensor:
+    """Training clips as the device hears them, float (n, frames, coefficients, 1)."""
     chosen = np.linspace(0, len(data.train) - 1, min(CALIBRATION_CLIPS, len(data.train))).astype(np.int64)
-    features = features_of(data.train.take(chosen), DeviceFeatures(config, trained.scale, host))
-    return attach_mfcc(to_tflite(network, trained.module.fold(), features.numpy()), config)
+    return features_of(data.train.take(chosen), DeviceFeatures(config, trained.scale, host))
+
+
+def convert(network: Network, config: MfccConfig, trained: TrainResult, representative: Tensor) -> bytes:
+    """The int8 .tflite of a trained network, with its MFCC configuration in its metadata."""
+    return attach_mfcc(to_tflite(network, trained.module.fold(), representative.numpy()), config)
 
 
 def int8_answers(
