@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import queue
 import subprocess
 import sys
+import threading
 import time
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
+from device_fake import IDENTITY, FakeBoard
 
 from hil_nas.device.boards import Board, BoardMemory, Build, Debug, Qemu, Uart
+from hil_nas.device.firmware import Firmware
+from hil_nas.device.hosts import open_device
 from hil_nas.device.hosts.emulator import qemu_command, start_qemu, start_renode
 from hil_nas.device.hosts.process import Child
+from hil_nas.device.hosts.running import Running
 from hil_nas.device.hosts.silicon import find_port, flash_board, start_serial
 from hil_nas.device.link import Link
+from hil_nas.device.serve import serve_pty
 from hil_nas.errors import InputError, LinkError, MissingToolError
 
 BOARD = Board(
@@ -107,6 +115,7 @@ def test_an_emulator_is_started_and_ended(fake_bin: Path, boards: Path, tmp_path
             with pytest.raises(LinkError):
                 link.command("hil id")
         assert not running_from(fake_bin)
+    assert not list((tmp_path / "hosts").iterdir())  # no log of what went well
 
 
 def test_an_emulator_that_fails_is_said_with_its_last_words(fake_bin: Path, boards: Path, tmp_path: Path) -> None:
@@ -219,3 +228,57 @@ def test_flashing_without_pyocd_says_what_to_install(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
     with pytest.raises(MissingToolError, match=r"pip install 'hil_nas\[flash\]'"):
         flash_board(BOARD, tmp_path / "fw.elf", None)
+
+
+BUILD_ID = IDENTITY["build"]
+
+
+@pytest.fixture
+def attached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[FakeBoard, dict[str, Path]]]:
+    """A board on a pty, as if on USB, and what `open_device` needs to find it."""
+    fake, address = FakeBoard(), queue.Queue[str]()
+
+    def work() -> None:
+        with pytest.raises(LinkError):
+            serve_pty(Running(fake), address.put)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    board = replace(BOARD, name="nucleo_l4r5", hosts=("serial",))
+    image = Firmware(tmp_path / "fw.elf", BUILD_ID, "", 0, 0, 0, 0, "", "")
+    port = FakePort(address.get(timeout=5), 0x0483, 0x374B, "066DFF")
+    monkeypatch.setattr("hil_nas.device.hosts.load_board", lambda *_: board)
+    monkeypatch.setattr("hil_nas.device.hosts.build_firmware", lambda *_: image)
+    monkeypatch.setattr("hil_nas.device.hosts.find_third_party", lambda _: None)
+    monkeypatch.setattr("serial.tools.list_ports.comports", lambda: [MODEM, port])
+    yield fake, {"boards_dir": tmp_path, "build_dir": tmp_path}
+    fake.gone = True
+    thread.join(5)
+
+
+def test_a_board_on_a_port_is_opened_by_its_usb_id(attached: tuple[FakeBoard, dict[str, Path]]) -> None:
+    fake, folders = attached
+    with open_device("nucleo-l4r5", **folders) as device:
+        assert (device.identify().clock_kind, device.identify().host) == ("silicon", "serial")
+        assert device.load_plan(b"p" * 3000).op_count == 2
+    assert fake.slots["plan"] == b"p" * 3000
+
+
+def test_a_board_with_another_build_is_refused_unless_flashed(
+    attached: tuple[FakeBoard, dict[str, Path]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake, folders = attached
+    fake.identity["build"] = "ffffffffffffffff"
+    with pytest.raises(LinkError, match=f"build ffffffffffffffff runs on the board, expected {BUILD_ID}"):
+        open_device("nucleo-l4r5", **folders)
+    seen = pyocd_that(monkeypatch, 0, "")
+    fake.identity["build"] = BUILD_ID
+    open_device("nucleo-l4r5", **folders, flash=True).close()
+    assert "066DFF" in seen[0]
+
+
+def test_another_board_is_refused(attached: tuple[FakeBoard, dict[str, Path]]) -> None:
+    fake, folders = attached
+    fake.identity["board"] = "mps2_an386"
+    with pytest.raises(LinkError, match="'mps2_an386' answers, expected 'nucleo_l4r5'"):
+        open_device("nucleo-l4r5", **folders)

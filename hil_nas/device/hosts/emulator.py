@@ -75,15 +75,15 @@ def _path(path: Path) -> str:
 def _start(command: Sequence[str], port: int, log: Path) -> Running:
     child = Child(command, log)
     try:
-        running = Running(connect(port, child), child.end, child.alive)
-        _await_boot(running)
+        running = Running(connect(port, child), child.release, child.alive)
+        _await_boot(running, log)
         return running
     except BaseException:  # Ctrl-C as well: nothing is left running
         child.end()
         raise
 
 
-def _await_boot(running: Running) -> None:
+def _await_boot(running: Running, log: Path) -> None:
     """Wait for the boot text's end: bytes for a UART that is not on yet are lost in Renode, and in QEMU they
     keep those behind them waiting for good.
     """
@@ -93,8 +93,8 @@ def _await_boot(running: Running) -> None:
     while _READY not in heard:
         if time.monotonic() > end or len(heard) > _MAX_BOOT_BYTES:
             running.port.close()
-            hint = "is this the firmware of this board?"
-            raise LinkError(f"no 'm-ready' within {BOOT_S:g} s of the start", hint=hint)
+            message = f"no 'm-ready' within {BOOT_S:g} s of the start"
+            raise LinkError(message, hint=f"the emulator has written {log}")
         try:
             heard += running.port.read(1)
         except SerialException as error:

@@ -23,18 +23,18 @@ def start_native(board: Board, elf: Path, build_dir: Path) -> Running:
     log = build_dir / "hosts" / f"{board.name}-{time.time_ns()}.log"
     child = Child([str(elf), "0"], log)
     try:
-        return Running(connect(_chosen_port(child, log), child), child.end, child.alive)
+        return Running(connect(_chosen_port(child), child), child.release, child.alive)
     except BaseException:  # Ctrl-C as well: nothing is left running
         child.end()
         raise
 
 
-def _chosen_port(child: Child, log: Path) -> int:
+def _chosen_port(child: Child) -> int:
     end = time.monotonic() + START_S
     while time.monotonic() < end:
-        match = re.search(r"^port ([0-9]+)$", log.read_text(encoding="utf-8", errors="replace"), re.MULTILINE)
+        match = re.match(r"port ([0-9]+)\n", child.log.read_text(encoding="utf-8", errors="replace"))
         if match:
             return int(match.group(1))
         child.alive()
         time.sleep(0.01)
-    raise LinkError(f"the firmware did not say its port within {START_S:g} s", hint=f"see {log}")
+    raise LinkError(f"the firmware did not say its port within {START_S:g} s", hint=f"see {child.log}")

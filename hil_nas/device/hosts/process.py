@@ -44,12 +44,12 @@ class Child:
 
     Args:
         command: program and arguments.
-        log: takes all that it prints; the end of it stands in error messages.
+        log: takes all that it prints; its last line stands in error messages.
     """
 
     def __init__(self, command: Sequence[str], log: Path) -> None:
         self._name = Path(command[0]).name
-        self._log = log
+        self.log = log
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("wb") as out:
             # A session of its own: Ctrl-C is for this process, which then ends the child in order.
@@ -67,13 +67,20 @@ class Child:
         """
         status = self._process.poll()
         if status is not None:
-            words = self._log.read_text(encoding="utf-8", errors="replace").strip()
+            words = self.log.read_text(encoding="utf-8", errors="replace").strip()
             last = shown(words.splitlines()[-1]) if words else "it said nothing"
-            raise LinkError(f"{self._name} ended with status {status}: {last}", hint=f"its output is in {self._log}")
+            raise LinkError(f"{self._name} ended with status {status}: {last}", hint=f"its output is in {self.log}")
 
     def end(self) -> None:
         """End the program and wait for it; more than once is allowed."""
         self._finalizer()
+
+    def release(self) -> None:
+        """End the program after all went well: its log goes too, unless it had ended by itself in error."""
+        status = self._process.poll()
+        self.end()
+        if not status:
+            self.log.unlink(missing_ok=True)
 
 
 class SocketPort(protocol_socket.Serial):  # type: ignore[misc]
@@ -105,7 +112,8 @@ def connect(port: int, child: Child, limit_s: float = CONNECT_S) -> serial.Seria
         except serial.SerialException as error:
             child.alive()
             if time.monotonic() >= end:
-                raise LinkError(f"nothing listened on port {port} within {limit_s:g} s: {error}") from error
+                message = f"nothing listened on port {port} within {limit_s:g} s: {error}"
+                raise LinkError(message, hint=f"what was started has written {child.log}") from error
             time.sleep(0.05)
 
 
