@@ -7,20 +7,17 @@ one turn and cannot be negative. Files named in the comments stand under the ker
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import combinations
 
 from hil_nas.errors import UnsupportedError
-from hil_nas.latency.flash_cache import LINES, Misses, Sweep, aligned, lines_of, sectors_of, sweep
-from hil_nas.network import Operator, Pair, same_padding
-
-WORD_BYTES = 4
+from hil_nas.latency.flash_cache import Misses
+from hil_nas.latency.flash_traffic import Taps, depthwise_misses, pointwise_misses, rows_sweep
+from hil_nas.network import Operator, same_padding
 
 Counts = dict[str, float]
-Taps = tuple[Pair, ...]  # per output position along one axis: first tap inside, end of those inside
 
 
 @dataclass(frozen=True)
@@ -102,7 +99,7 @@ def _conv_1x1(operator: Operator) -> Counts:
     pairs = products * (outputs // 2)  # of output channels
     tiles, left_overs = pairs * (rows // 2), pairs * (rows % 2)  # 2 channels x 2 pixels, 2 channels x 1
     odd = products * rows * (outputs % 2)
-    misses = _conv_1x1_misses(depth, outputs, rows).times(products)
+    misses = pointwise_misses(depth, outputs, rows).times(products)
     return {
         "products": products,
         "channel_pairs": pairs,
@@ -113,26 +110,6 @@ def _conv_1x1(operator: Operator) -> Counts:
         "odd_channel_macs": odd * depth,
         **_missed(misses),
     }
-
-
-@lru_cache(maxsize=4096)
-def _conv_1x1_misses(depth: int, outputs: int, rows: int) -> Misses:
-    """Two weight rows and their requantisation are swept once per tile, after one pass for the sums."""
-    total = Misses(0.0, 0.0)
-    tiles = rows // 2 + rows % 2
-    for pair in range(outputs // 2):
-        address = pair * 2 * depth
-        sectors, lines = len(sectors_of(address, 2 * depth)), lines_of(address, 2 * depth)
-        resident = lines + 2 <= LINES  # two weight rows, a line of multipliers, a line of shifts
-        sweeps = 1 if resident else 1 + tiles
-        total += Misses(sectors, lines).times(sweeps) + Misses(3, 3)
-        if not resident:
-            total += Misses(2, 2).times(tiles - 1)
-    if outputs % 2:
-        address, size = (outputs - 1) * depth, depth
-        sweeps = 1 if lines_of(address, size) + 3 <= LINES else rows
-        total += Misses(len(sectors_of(address, size)), lines_of(address, size)).times(sweeps) + Misses(3, 3)
-    return total
 
 
 def _conv_im2col(operator: Operator) -> Counts:
@@ -151,26 +128,8 @@ def _conv_im2col(operator: Operator) -> Counts:
         **_blocks("tile", columns * (outputs // 2), column, 4),
         **_blocks("odd_channel", columns * (outputs % 2), column, 4),
         **_blocks("single_column", single * outputs, column, 4),
-        **_missed(_rows_sweep(column, outputs).times(columns + single)),
+        **_missed(rows_sweep(column, outputs).times(columns + single)),
     }
-
-
-@lru_cache(maxsize=4096)
-def _rows_sweep(column: int, outputs: int) -> Sweep:
-    return sweep(_rows_trace(column, outputs))
-
-
-def _rows_trace(column: int, outputs: int) -> Iterator[int]:
-    """Sectors read for one pair of columns: per two channels the biases, two weight rows, requantisation."""
-    bias, multiplier, shift = _tables(column * outputs, outputs)
-    for channel in range(0, outputs, 2):
-        count = min(2, outputs - channel)
-        yield from sectors_of(bias + WORD_BYTES * channel, WORD_BYTES * count)
-        rows = [sectors_of((channel + i) * column, column) for i in range(count)]
-        for step in range(max(len(x) for x in rows)):
-            yield from (x[step] for x in rows if step < len(x))
-        yield from sectors_of(multiplier + WORD_BYTES * channel, WORD_BYTES * count)
-        yield from sectors_of(shift + WORD_BYTES * channel, WORD_BYTES * count)
 
 
 # --- depthwise convolutions ------------------------------------------------------------------------------
@@ -191,7 +150,7 @@ def _depthwise_3x3(operator: Operator) -> Counts:
         "singles": height * width * singles,
         "single_rows": kernel_rows * singles,
         "single_taps": taps * singles,
-        **_missed(_depthwise_misses(rows, columns, (3, 3), channels, 4)),
+        **_missed(depthwise_misses(rows, columns, (3, 3), channels, 4)),
     }
 
 
@@ -207,7 +166,7 @@ def _depthwise_opt(operator: Operator) -> Counts:
     clears = width * sum((first > 0) + (end < kernel[0]) for first, end in rows)
     blocks, singles = positions * (channels // 4), positions * (channels % 4)
     whole: Taps = ((0, kernel[0]),)
-    misses = _depthwise_misses(whole * height, ((0, kernel[1]),) * width, kernel, channels, 4)
+    misses = depthwise_misses(whole * height, ((0, kernel[1]),) * width, kernel, channels, 4)
     return {
         "positions": positions,
         "map_rows": _extents(rows) * width,
@@ -235,37 +194,8 @@ def _depthwise_generic(operator: Operator) -> Counts:
         "divided_outputs": outputs * dilated,  # two divisions per dilated axis
         "rows": _extents(rows) * width * channels,
         "taps": _extents(rows) * _extents(columns) * channels,
-        **_missed(_depthwise_misses(rows, columns, operator.layer.kernel, channels, 1)),
+        **_missed(depthwise_misses(rows, columns, operator.layer.kernel, channels, 1)),
     }
-
-
-def _depthwise_misses(rows: Taps, columns: Taps, kernel: Pair, channels: int, block: int) -> Misses:
-    """Every output pixel sweeps over all constants; pixels with the same taps inside cost the same."""
-    total = Misses(0.0, 0.0)
-    for row, row_count in Counter(rows).items():
-        for column, column_count in Counter(columns).items():
-            total += _pixel_sweep(row, column, kernel, channels, block).times(row_count * column_count)
-    return total
-
-
-@lru_cache(maxsize=4096)
-def _pixel_sweep(row: Pair, column: Pair, kernel: Pair, channels: int, block: int) -> Sweep:
-    return sweep(_pixel_trace(row, column, kernel, channels, block))
-
-
-def _pixel_trace(row: Pair, column: Pair, kernel: Pair, channels: int, block: int) -> Iterator[int]:
-    """Sectors read for one pixel: per block of channels the biases, the taps inside, requantisation."""
-    bias, multiplier, shift = _tables(kernel[0] * kernel[1] * channels, channels)
-    taps = [y * kernel[1] + x for y in range(*row) for x in range(*column)]
-    channel = 0
-    while channel < channels:
-        count = block if channels - channel >= block else 1
-        yield from sectors_of(bias + WORD_BYTES * channel, WORD_BYTES * count)
-        for tap in taps:
-            yield from sectors_of(tap * channels + channel, count)
-        yield from sectors_of(multiplier + WORD_BYTES * channel, WORD_BYTES * count)
-        yield from sectors_of(shift + WORD_BYTES * channel, WORD_BYTES * count)
-        channel += count
 
 
 # --- everything else -------------------------------------------------------------------------------------
@@ -278,7 +208,7 @@ def _dense(operator: Operator) -> Counts:
     return {
         **_blocks("pair", outputs // 2, depth, 4),
         **_blocks("odd", outputs % 2, depth, 4),
-        **_missed(_rows_sweep(depth, outputs).cold),
+        **_missed(rows_sweep(depth, outputs).cold),
     }
 
 
@@ -373,13 +303,6 @@ def _copies(inside: int, outside: int, depth: int) -> Counts:
 
 def _missed(misses: Misses) -> Counts:
     return {"flash_sectors": misses.sectors, "flash_lines": misses.lines}
-
-
-def _tables(weights_bytes: int, channels: int) -> tuple[int, int, int]:
-    """Where biases, multipliers and shifts begin behind weights at address 0."""
-    step = aligned(WORD_BYTES * channels)
-    start = aligned(weights_bytes)
-    return start, start + step, start + 2 * step
 
 
 def _taps(operator: Operator, axis: int) -> Taps:
