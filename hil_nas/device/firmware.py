@@ -131,7 +131,7 @@ class _Build:
         self.board, self.boards_dir, self.out, self.third_party = board, boards_dir, out, third_party
         self.native = board.core == "host"
         self.compiler = _find_tool(board.build.compiler)
-        self.version = _run([self.compiler, "--version"]).stdout.splitlines()[0]
+        self.version = _run([self.compiler, "--version"]).stdout.partition("\n")[0]
         self.flags = (*board.build.flags, *_COMMON, *extra_flags)
         self.units = self._units()
         self.scripts = [] if self.native else [*sorted((boards_dir / "cortex_m").glob("*.ld")), self._linker_script()]
@@ -284,7 +284,8 @@ def _find_tool(name: str) -> str:
 
 
 def _run(command: list[str], folder: Path | None = None) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder)
+    english = os.environ | {"LC_ALL": "C"}  # errors are found by the word
+    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder, env=english)
 
 
 def _check(done: subprocess.CompletedProcess[str], what: str) -> None:

@@ -1,0 +1,210 @@
+"""No plan, however damaged, makes the engine touch a byte outside its blob and arena: under AddressSanitizer."""
+
+from __future__ import annotations
+
+import struct
+import subprocess
+import zlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from firmware_wire import SANITIZERS
+
+from hil_nas.deploy.lower import lower
+from hil_nas.deploy.synthetic import random_graph
+from hil_nas.device.firmware import find_third_party
+from hil_nas.network import Layer, Network
+
+HEADER, OP = 64, 128
+# struct plan_op: where each field stands, and its size.
+OP_FIELDS = {
+    "kind": (0, 2), "input_count": (2, 2), "input0": (4, 4), "input1": (8, 4), "output": (12, 4), "scratch": (16, 4),
+    "scratch_bytes": (20, 4), "in_h": (24, 2), "in_w": (26, 2), "in_c": (28, 2), "out_h": (30, 2), "out_w": (32, 2),
+    "out_c": (34, 2), "kernel_h": (36, 2), "kernel_w": (38, 2), "stride_h": (40, 2), "stride_w": (42, 2),
+    "dilation_h": (44, 2), "dilation_w": (46, 2), "pad_top": (48, 2), "pad_left": (50, 2), "offset0": (52, 4),
+    "offset1": (56, 4), "output_offset": (60, 4), "low": (64, 4), "high": (68, 4), "weights": (72, 4), "bias": (76, 4),
+    "multipliers": (80, 4), "shifts": (84, 4), "multiplier0": (88, 4), "multiplier1": (92, 4), "shift0": (96, 4),
+    "shift1": (100, 4), "out_multiplier": (104, 4), "out_shift": (108, 4), "left_shift": (112, 4), "reserved": (116, 4),
+}  # fmt: skip
+CONV, DEPTHWISE, DILATED, POOL, ADD, CONCAT, MAX, DENSE, SOFTMAX = range(9)
+NETWORK = Network(
+    (9, 7, 2),
+    (
+        Layer("conv", (-1,), 6, kernel=(3, 3), stride=(2, 1), relu=True),
+        Layer("depthwise", (0,), kernel=(3, 3), relu=True),
+        Layer("depthwise", (0,), kernel=(3, 3), dilation=(2, 2)),
+        Layer("avg_pool", (1,), kernel=(3, 3)),
+        Layer("add", (2, 3)),
+        Layer("concat", (4, 1)),
+        Layer("max_pool", (5,), kernel=(2, 2), stride=(2, 2)),
+        Layer("dense", (6,), 5),
+        Layer("softmax", (7,)),
+    ),
+)
+
+
+@pytest.fixture(scope="module")
+def jobs(tmp_path_factory: pytest.TempPathFactory, boards_dir: Path, build_dir: Path) -> Path:
+    """engine_jobs.c with the engine, built with sanitizers."""
+    nn, program = find_third_party(build_dir).cmsis_nn, tmp_path_factory.mktemp("jobs") / "jobs"
+    engine = ("engine_cmsis_nn.c", "kernels.c", "plan_check.c", "crc32.c")
+    sources = [Path(__file__).with_name("engine_jobs.c"), *(boards_dir / "src" / x for x in engine)]
+    folders = ("ConvolutionFunctions", "FullyConnectedFunctions", "NNSupportFunctions", "PoolingFunctions")
+    sources += [y for x in folders for y in sorted((nn / "Source" / x).glob("*.c"))]
+    flags = ["-std=gnu11", "-O1", "-g", "-w", "-D__GNUC_PYTHON__", "-D__RESTRICT=__restrict", *SANITIZERS]
+    includes = [f"-I{boards_dir / 'include'}", f"-isystem{nn / 'Include'}"]
+    subprocess.run(["gcc", *flags, *includes, *map(str, sources), "-o", str(program)], check=True)
+    return program
+
+
+@pytest.fixture(scope="module")
+def plan() -> bytes:
+    return lower(random_graph(NETWORK, 3)).to_bytes()
+
+
+@pytest.fixture(scope="module")
+def verdicts(jobs: Path) -> Callable[[Sequence[bytes]], list[str]]:
+    def run(plans: Sequence[bytes]) -> list[str]:
+        data = b"".join(struct.pack("<I", len(x)) + x for x in plans)
+        done = subprocess.run([str(jobs)], input=data, capture_output=True, check=False)
+        assert done.returncode == 0, done.stderr.decode()[-3000:]
+        return done.stdout.decode().splitlines()
+
+    return run
+
+
+def sealed(plan: bytes | bytearray) -> bytes:
+    """The plan with the CRC that its contents ask for, so that what is behind the CRC is reached."""
+    return bytes(plan[:12]) + struct.pack("<I", zlib.crc32(plan[HEADER:])) + bytes(plan[16:])
+
+
+def changed(plan: bytes, op: int, **values: int) -> bytes:
+    data = bytearray(plan)
+    for name, value in values.items():
+        offset, size = OP_FIELDS[name]
+        at = HEADER + OP * op + offset
+        data[at : at + size] = (value & ((1 << 8 * size) - 1)).to_bytes(size, "little")
+    return sealed(data)
+
+
+def field(plan: bytes, op: int, name: str) -> int:
+    offset, size = OP_FIELDS[name]
+    return int.from_bytes(plan[HEADER + OP * op + offset :][:size], "little")
+
+
+def test_the_plan_itself_runs(verdicts: Callable[[Sequence[bytes]], list[str]], plan: bytes) -> None:
+    assert verdicts([plan, sealed(plan)]) == ["ran", "ran"]
+
+
+@pytest.mark.parametrize(
+    ("op", "values", "reason"),
+    [
+        (CONV, {"kind": 0}, "unknown operator"),
+        (CONV, {"kind": 10}, "unknown operator"),
+        (CONV, {"input_count": 2}, "wrong number of inputs"),
+        (CONV, {"reserved": 1}, "reserved fields are not 0"),
+        (CONV, {"input0": 0xFFFFFFF0}, "an input outside the arena"),
+        (CONV, {"output": 0x7FFFFFFF}, "output outside the arena"),
+        (CONV, {"scratch": 0xFFFFFFFC}, "scratch memory outside the arena or unaligned"),
+        (CONV, {"scratch_bytes": 4}, "less scratch memory than the kernel asks for"),
+        (CONV, {"in_h": 200}, "an input outside the arena"),
+        (CONV, {"out_h": 20}, "output outside the arena"),
+        (CONV, {"stride_h": 3}, "kernel, stride, padding and shapes do not fit together"),
+        (CONV, {"stride_w": 0}, "kernel, stride, padding and shapes do not fit together"),
+        (CONV, {"kernel_w": 0}, "kernel, stride, padding and shapes do not fit together"),
+        (CONV, {"pad_left": 3}, "kernel, stride, padding and shapes do not fit together"),
+        (CONV, {"pad_top": 65535}, "kernel, stride, padding and shapes do not fit together"),
+        (CONV, {"dilation_h": 20000}, "kernel, stride, padding and shapes do not fit together"),
+        (CONV, {"kernel_h": 16384}, "kernel too large for the engine"),
+        (CONV, {"weights": 0xFFFFFFF0}, "weights outside the plan or unaligned"),
+        (CONV, {"weights": 64}, "weights outside the plan or unaligned"),
+        (CONV, {"bias": 8}, "bias outside the plan or unaligned"),
+        (CONV, {"shifts": 0xFFFFFFF0}, "multipliers or shifts outside the plan or unaligned"),
+        (CONV, {"low": 5, "high": 4}, "a zero point or an activation limit that is no int8"),
+        (CONV, {"offset0": 129}, "a zero point or an activation limit that is no int8"),
+        (CONV, {"output_offset": 128}, "a zero point or an activation limit that is no int8"),
+        (DEPTHWISE, {"in_c": 4}, "output channels are no multiple of the input's"),
+        (DEPTHWISE, {"pad_left": 0}, "3x3 kernel that begins in the last column"),
+        (POOL, {"out_c": 3}, "pooling that changes the channels"),
+        (POOL, {"kernel_h": 0}, "kernel, stride, padding and shapes do not fit together"),
+        (ADD, {"input_count": 1}, "wrong number of inputs"),
+        (ADD, {"in_c": 3}, "addition of unlike shapes"),
+        (ADD, {"left_shift": 21}, "a multiplier or shift out of range"),
+        (ADD, {"shift1": 1}, "a multiplier or shift out of range"),
+        (ADD, {"input1": 0xFFFFFFF0}, "an input outside the arena"),
+        (CONCAT, {"input_count": 65535}, "table of inputs outside the plan or unaligned"),
+        (CONCAT, {"input_count": 1}, "inputs that are not the size of the output"),
+        (CONCAT, {"in_h": 1}, "inputs that are not the size of the output"),
+        (DENSE, {"out_h": 2}, "fully connected with more than one row"),
+        (DENSE, {"out_c": 65}, "weights outside the plan or unaligned"),
+        (DENSE, {"out_shift": 31}, "a multiplier or shift out of range"),
+        (DENSE, {"out_multiplier": -1}, "a multiplier or shift out of range"),
+        (SOFTMAX, {"shift0": 31}, "a multiplier or shift out of range"),
+        (SOFTMAX, {"left_shift": -255, "shift0": 30}, "a multiplier or shift out of range"),
+        (SOFTMAX, {"left_shift": 1}, "a multiplier or shift out of range"),
+    ],
+)
+def test_a_damaged_operator_is_refused(
+    verdicts: Callable[[Sequence[bytes]], list[str]], plan: bytes, op: int, values: dict[str, int], reason: str
+) -> None:
+    assert verdicts([changed(plan, op, **values)]) == [f"{op} {reason}"]
+
+
+@pytest.mark.parametrize(
+    ("offset", "value", "reason"),
+    [
+        (0, 0, "not a plan"),
+        (4, 0x400002, "a plan of another version"),
+        (8, 64, "not the size that the plan says"),
+        (12, 0, "the plan's CRC is wrong"),
+        (16, 0, "no operators, or too many"),
+        (16, 257, "no operators, or too many"),
+        (16, 256, "operators behind the end"),
+        (20, 65552, "the arena does not fit in RAM"),
+        (20, 8, "an arena that is no multiple of 16 bytes"),
+        (24, 0xFFFFFFF0, "the input is outside the arena"),
+        (28, 0, "the input is outside the arena"),
+        (32, 0x7FFFFFF0, "the output is outside the arena"),
+        (36, 0xFFFFFFFF, "the output is outside the arena"),
+        (56, 1, "reserved fields are not 0"),
+    ],
+)
+def test_a_damaged_header_is_refused(
+    verdicts: Callable[[Sequence[bytes]], list[str]], plan: bytes, offset: int, value: int, reason: str
+) -> None:
+    damaged = plan[:offset] + struct.pack("<I", value) + plan[offset + 4 :]
+    assert verdicts([damaged]) == [f"-1 {reason}"]
+
+
+def test_every_truncation_is_refused(verdicts: Callable[[Sequence[bytes]], list[str]], plan: bytes) -> None:
+    lengths = [*range(1, 80), *range(80, len(plan), 97)]
+    answers = verdicts([plan[:x] for x in lengths])
+    assert len(answers) == len(lengths) and all(x.startswith("-1 ") for x in answers)
+
+
+def test_no_value_of_any_field_leads_outside(verdicts: Callable[[Sequence[bytes]], list[str]], plan: bytes) -> None:
+    """Each field of each operator at its edges and at random; whatever is not refused runs, and ASan watches."""
+    random = np.random.default_rng(6)
+    plans = []
+    for op in range(SOFTMAX + 1):
+        for name, (_, size) in OP_FIELDS.items():
+            top, now = (1 << 8 * size) - 1, field(plan, op, name)
+            near = [now + 1, now - 1, now + 16, now - 16, now * 2, now // 2, 0, 1, top, top // 2, top // 2 + 1]
+            plans += [changed(plan, op, **{name: x}) for x in (*near, *map(int, random.integers(0, 200, 4)))]
+    for _ in range(1500):  # several at once
+        damaged = plan
+        for _ in range(int(random.integers(2, 5))):
+            name = str(random.choice(list(OP_FIELDS)))
+            op = int(random.integers(0, SOFTMAX + 1))
+            damaged = changed(damaged, op, **{name: int(random.integers(0, 12))})
+        plans.append(damaged)
+    for _ in range(1500):  # bytes anywhere behind the header: operators and constants
+        data = bytearray(plan)
+        for at in random.integers(HEADER, len(plan), 2):
+            data[at] = int(random.integers(0, 256))
+        plans.append(sealed(data))
+    answers = verdicts(plans)
+    assert len(answers) == len(plans) and "a kernel refused" not in answers
+    assert 0.1 < answers.count("ran") / len(answers) < 0.9
