@@ -19,6 +19,8 @@ _SILENT_RMS = 1e-4  # of full scale: nothing quieter counts as a signal to hold 
 class Augmentation:
     """How far training clips stray from the recorded ones.
 
+    The defaults are mild: networks of some ten thousand weights, trained for some ten epochs, underfit stronger ones.
+
     Attributes:
         shift_ms: up to so much earlier or later.
         speed: up to so much faster or slower, and higher or lower with it; 0.1 is 10 %.
@@ -30,14 +32,14 @@ class Augmentation:
     """
 
     shift_ms: float = 100.0
-    speed: float = 0.1
-    noise_probability: float = 0.8
-    snr_db: tuple[float, float] = (0.0, 30.0)
-    volume_db: float = 6.0
-    time_masks: int = 2
-    time_mask_share: float = 0.12
-    coefficient_masks: int = 1
-    coefficient_mask_share: float = 0.12
+    speed: float = 0.0
+    noise_probability: float = 0.5
+    snr_db: tuple[float, float] = (5.0, 40.0)
+    volume_db: float = 3.0
+    time_masks: int = 0
+    time_mask_share: float = 0.1
+    coefficient_masks: int = 0
+    coefficient_mask_share: float = 0.1
 
 
 def augment_waveforms(clips: Tensor, background: Tensor, settings: Augmentation, generator: torch.Generator) -> Tensor:
@@ -78,6 +80,8 @@ def _shift_and_stretch(clips: Tensor, settings: Augmentation, generator: torch.G
     count, samples = clips.shape
     reach = settings.shift_ms * SAMPLE_RATE_HZ / 1000
     shift = _uniform(count, -reach, reach, generator).round()
+    if settings.speed == 0:
+        return _shifted(clips, [int(x) for x in shift.tolist()])
     speed = 1 + _uniform(count, -settings.speed, settings.speed, generator)
     middle = (samples - 1) / 2
     times = torch.arange(samples) - middle
@@ -88,6 +92,15 @@ def _shift_and_stretch(clips: Tensor, settings: Augmentation, generator: torch.G
     padded = torch.nn.functional.pad(clips, (2, 2))
     index = left.clamp_(-2, samples).long().add_(2)
     return torch.lerp(padded.gather(1, index), padded.gather(1, index + 1), part)
+
+
+def _shifted(clips: Tensor, shifts: list[int]) -> Tensor:
+    """Every clip read so many samples later, zero outside."""
+    moved = torch.zeros_like(clips)
+    for row, clip, shift in zip(moved, clips, shifts, strict=True):
+        kept = len(clip) - abs(shift)
+        row[max(0, -shift) : max(0, -shift) + kept] = clip[max(0, shift) : max(0, shift) + kept]
+    return moved
 
 
 def _noise(clips: Tensor, background: Tensor, settings: Augmentation, generator: torch.Generator) -> Tensor:

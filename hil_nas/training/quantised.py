@@ -12,10 +12,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from hil_nas.network import INPUT
+from hil_nas.network import INPUT, Network
 from hil_nas.training.module import Convolution, Dense, Folded, NetworkModule, nhwc, to_keras
 
-_REQUANTISED = ("conv", "depthwise", "dense", "add", "concat")  # other kinds keep the numbers they read
+_SCALING = ("conv", "depthwise", "dense", "add")  # have a scale of their own; other kinds keep that of what they read
+_ROUNDING = (*_SCALING, "avg_pool")
 
 
 class QuantisedNetwork(nn.Module):
@@ -39,6 +40,7 @@ class QuantisedNetwork(nn.Module):
                 self.weights[str(index)] = nn.Parameter(weight.detach().clone())
                 self.biases[str(index)] = nn.Parameter(bias.detach().clone())
                 layer.requires_grad_(False)
+        self.owners = scale_owners(self.network)
         self.register_buffer("ranges", torch.zeros(len(self.layers), 2))
         self.calibrate(representative)
 
@@ -46,10 +48,12 @@ class QuantisedNetwork(nn.Module):
     def calibrate(self, representative: Tensor) -> None:
         """Takes the ranges of all outputs over these features, without rounding, as the converter does."""
         batches = [self._outputs(x, rounded=False) for x in torch.split(representative, 500)]
-        for index in range(len(self.layers)):
-            values = [outputs[index] for outputs in batches]
-            self.ranges[index, 0] = min(0.0, *(float(x.min()) for x in values))
-            self.ranges[index, 1] = max(0.0, *(float(x.max()) for x in values))
+        self.ranges.zero_()
+        for outputs in batches:
+            for owner, output in zip(self.owners, outputs, strict=True):
+                if owner != INPUT:
+                    self.ranges[owner, 0] = torch.minimum(self.ranges[owner, 0], output.min())
+                    self.ranges[owner, 1] = torch.maximum(self.ranges[owner, 1], output.max())
 
     def forward(self, features: Tensor) -> Tensor:
         """Float features (N, H, W, C) on the int8 grid to logits (N, classes)."""
@@ -69,8 +73,9 @@ class QuantisedNetwork(nn.Module):
         outputs: list[Tensor] = []
         for index, layer in enumerate(self.network.layers):
             y = self._layer(index, [x if i == INPUT else outputs[i] for i in layer.inputs], rounded)
-            if rounded and layer.kind in _REQUANTISED:
-                y = _rounded_output(y, *self.ranges[index].tolist())
+            owner = self.owners[index]
+            if rounded and layer.kind in _ROUNDING and owner != INPUT:
+                y = _rounded_output(y, *self.ranges[owner].tolist())
             outputs.append(y)
         return outputs
 
@@ -85,6 +90,26 @@ class QuantisedNetwork(nn.Module):
         apply = layer.convolve if isinstance(layer, Convolution) else layer.multiply
         y = apply(sources[0], weight, bias)
         return F.relu(y) if layer.layer.relu else y
+
+
+def scale_owners(network: Network) -> list[int]:
+    """For every layer the layer whose range stands for its output's scale, or `INPUT`.
+
+    Pools and reshapes keep the scale of what they read. Concatenation copies bytes, so that TensorFlow Lite gives
+    all that it joins one scale.
+    """
+    owners: list[int] = []
+    for index, layer in enumerate(network.layers):
+        owners.append(index if layer.kind in _SCALING else _owner(owners, layer.inputs[0]))
+        if layer.kind == "concat":
+            joined = {_owner(owners, i) for i in layer.inputs}
+            shared = min(joined)
+            owners = [shared if x in joined else x for x in owners]
+    return owners
+
+
+def _owner(owners: list[int], source: int) -> int:
+    return INPUT if source == INPUT else owners[source]
 
 
 def _rounded_output(x: Tensor, low: float, high: float) -> Tensor:

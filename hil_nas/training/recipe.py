@@ -29,7 +29,7 @@ class Recipe:
     epochs: int = 40
     device_epochs: int = 3
     batch: int = 100
-    learning_rate: float = 4e-3
+    learning_rate: float = 1e-2
     warmup_epochs: float = 2.0
     weight_decay: float = 2e-2
     label_smoothing: float = 0.1

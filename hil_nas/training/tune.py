@@ -9,6 +9,7 @@ from torch import Tensor
 
 from hil_nas.audio.datasets import KeywordData
 from hil_nas.audio.front_end import HostFrontEnd
+from hil_nas.errors import InputError
 from hil_nas.mfcc import MfccConfig
 from hil_nas.progress import Progress, Reporter, silent
 from hil_nas.training.evaluate import evaluate
@@ -46,11 +47,9 @@ def tune_for_int8(
     Raises:
         InputError: for a network that is tuned already.
     """
-    module = (
-        QuantisedNetwork(trained.module, representative)
-        if isinstance(trained.module, NetworkModule)
-        else copy.deepcopy(trained.module)
-    )
+    if not isinstance(trained.module, NetworkModule):
+        raise InputError("this network is tuned to int8 already, expected one as training gives it")
+    module = QuantisedNetwork(trained.module, representative)
     feed = Feed(config, data, recipe, trained.scale, front_end)
     optimizer, steps = make_optimizer(module, replace(recipe, weight_decay=0.0)), feed.steps_per_epoch()
     best = evaluate(module, feed.validation, feed.validation_labels).accuracy

@@ -1,0 +1,133 @@
+"""Quantisation-aware tuning against TensorFlow Lite's converter and TFLM's kernels."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from hil_nas.audio.augment import Augmentation
+from hil_nas.audio.clips import Clips
+from hil_nas.audio.datasets import KeywordData
+from hil_nas.audio.scale import FeatureScale
+from hil_nas.deploy.convert import to_tflite
+from hil_nas.deploy.reference import Tflm
+from hil_nas.errors import InputError
+from hil_nas.mfcc import MfccConfig
+from hil_nas.network import INPUT, Layer, Network
+from hil_nas.training.module import NetworkModule
+from hil_nas.training.quantised import QuantisedNetwork
+from hil_nas.training.recipe import Recipe
+from hil_nas.training.result import Epoch, TrainResult
+from hil_nas.training.tune import tune_for_int8
+
+CONFIG = MfccConfig(640, 640, 20, 8)
+SCALE = FeatureScale(0.5, 0)
+SHAPE = (CONFIG.frames, CONFIG.coefficients, 1)
+
+
+def network(classes: int = 4) -> Network:
+    layers = (
+        Layer("conv", (INPUT,), 8, (5, 3), (2, 2), relu=True),
+        Layer("depthwise", (0,), kernel=(3, 3), relu=True),
+        Layer("conv", (1,), 8),
+        Layer("conv", (2,), 8, (3, 1), relu=True),
+        Layer("avg_pool", (3,), kernel=(3, 1), stride=(2, 2)),
+        Layer("max_pool", (4,), kernel=(2, 1)),
+        Layer("dense", (5,), classes),
+    )
+    return Network(SHAPE, layers)
+
+
+def module_with_statistics(seed: int, description: Network | None = None) -> NetworkModule:
+    generator = torch.Generator().manual_seed(seed)
+    module = NetworkModule(description or network(), generator)
+    module.train()
+    for _ in range(60):
+        module(features(32, int(torch.randint(2**31, (), generator=generator))))
+    return module.eval()
+
+
+def features(count: int, seed: int) -> torch.Tensor:
+    """Values on the int8 grid of `SCALE` that reach both of its ends."""
+    steps = np.clip(np.random.default_rng(seed).normal(0, 40, (count, *SHAPE)).round(), -128, 127)
+    steps[0, 0, :2, 0] = (-128, 127)
+    return torch.from_numpy(SCALE.real(steps.astype(np.int8)))
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_rounding_is_that_of_the_converted_network(seed: int) -> None:
+    module, representative = module_with_statistics(seed), features(64, 100)
+    quantised = QuantisedNetwork(module, representative).eval()
+    oracle = Tflm(to_tflite(network(), quantised.fold(), representative.numpy()))
+    assert (oracle.input_scale, oracle.input_zero_point) == (pytest.approx(SCALE.scale), SCALE.zero_point)
+    fresh = features(100, 101)
+    answers = oracle.run(SCALE.quantise(fresh.numpy())).astype(np.float32)
+    device = (answers - oracle.output_zero_point) * oracle.output_scale
+    with torch.no_grad():
+        found, exact = quantised(fresh).numpy(), module(fresh).numpy()
+    steps = np.abs(found - device) / oracle.output_scale
+    assert steps.max() <= 3.01  # TFLM rounds halves of averages away from zero, torch to even
+    assert np.abs(found - device).mean() < 0.6 * np.abs(exact - device).mean()
+
+
+def test_convolutions_round_as_the_device_does() -> None:
+    first = Network(SHAPE, network().layers[:3])
+    module, representative = module_with_statistics(0, first), features(64, 100)
+    quantised = QuantisedNetwork(module, representative).eval()
+    oracle = Tflm(to_tflite(first, quantised.fold(), representative.numpy()))
+    fresh = features(50, 101)
+    answers = oracle.run(SCALE.quantise(fresh.numpy())).astype(np.float32)
+    with torch.no_grad():
+        found = quantised(fresh).numpy() / oracle.output_scale + oracle.output_zero_point
+    wrong = np.abs(found - answers) > 0.5
+    assert wrong.mean() < 0.03 and np.abs(found - answers).max() < 1.1
+
+
+def test_without_rounding_it_is_the_network_it_was() -> None:
+    module = module_with_statistics(0)
+    quantised = QuantisedNetwork(module, features(8, 0))
+    for before, after in zip(module.fold(), quantised.fold(), strict=True):
+        assert (before is None) == (after is None)
+        if before is not None and after is not None:
+            assert all(np.array_equal(a, b) for a, b in zip(before, after, strict=True))
+
+
+def test_gradients_reach_every_weight() -> None:
+    quantised = QuantisedNetwork(module_with_statistics(0), features(8, 0))
+    quantised(features(16, 1)).square().mean().backward()
+    for parameter in (*quantised.weights.values(), *quantised.biases.values()):
+        assert parameter.grad is not None and parameter.grad.abs().sum() > 0
+
+
+@pytest.fixture
+def data() -> KeywordData:
+    rng = np.random.default_rng(0)
+
+    def clips(count: int) -> Clips:
+        labels = np.arange(count) % 4
+        tones = np.sin(2 * np.pi * (300 + 900 * labels)[:, None] * np.arange(16000) / 16000)
+        samples = 3000 * tones + rng.normal(0, 300, (count, 16000))
+        return Clips(samples.astype(np.int16), labels)
+
+    noise = rng.normal(0, 300, 20000).astype(np.int16)
+    return KeywordData("toy", ("a", "b", "c", "silence"), clips(96), clips(48), clips(4), noise)
+
+
+def test_tuning_mends_weights_that_rounding_spoils(data: KeywordData) -> None:
+    recipe = Recipe(batch=16, augmentation=Augmentation(shift_ms=10, time_masks=0, coefficient_masks=0))
+    module = NetworkModule(network(), torch.Generator().manual_seed(0))
+    trained = TrainResult(module.eval(), SCALE, (), Epoch(1, 1.0, 0.0, False))
+    before = copy.deepcopy(module.state_dict())
+    tuned, again = (
+        tune_for_int8(trained, CONFIG, data, features(32, 0), recipe, epochs=3, highest_rate=3e-3) for _ in range(2)
+    )
+    assert isinstance(tuned.module, QuantisedNetwork) and tuned.best.accuracy > 0.8
+    assert all(torch.equal(before[k], module.state_dict()[k]) for k in before), "what went in is untouched"
+    for first, second in zip(tuned.module.fold(), again.module.fold(), strict=True):
+        assert first is None or (second is not None and np.array_equal(first[0], second[0]))
+    with pytest.raises(InputError, match="tuned to int8 already"):
+        tune_for_int8(replace(trained, module=tuned.module), CONFIG, data, features(32, 0), recipe)
