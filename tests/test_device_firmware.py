@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import serial
 
 from hil_nas.audio.front_end import HostFrontEnd, build_host_library
 from hil_nas.audio.tables import front_end_blob
@@ -20,7 +21,7 @@ from hil_nas.deploy.tflite import read_tflite
 from hil_nas.device.device import Device
 from hil_nas.device.hosts import open_device, start
 from hil_nas.device.link import Link
-from hil_nas.errors import InputError, LinkError, RefusedError
+from hil_nas.errors import DeviceError, InputError, LinkError, RefusedError
 from hil_nas.mfcc import MfccConfig
 from hil_nas.network import Layer, Network
 
@@ -193,6 +194,64 @@ def test_garbage_on_the_line_leaves_the_board_usable(link: Link, garbage: bytes)
     link._port.write(garbage)
     link.resynchronise()
     assert link.command("hil id")
+
+
+class FaultyPort:
+    """One byte in one direction goes wrong, then the line is good again."""
+
+    def __init__(self, port: serial.SerialBase, random: np.random.Generator) -> None:
+        self._port, self._random, self._left = port, random, -1
+        self._sending = False
+
+    def spoil(self) -> None:
+        self._sending = bool(self._random.integers(4) == 0)
+        self._left = int(self._random.integers(18 if self._sending else 500))
+
+    @property
+    def timeout(self) -> float | None:
+        return self._port.timeout  # type: ignore[no-any-return]
+
+    @timeout.setter
+    def timeout(self, value: float | None) -> None:
+        self._port.timeout = value
+
+    def read(self, size: int = 1, /) -> bytes:
+        data = bytes(self._port.read(size))
+        return data if self._sending else self._change(data)
+
+    def write(self, data: bytes, /) -> None:
+        self._port.write(self._change(data) if self._sending else data)
+
+    def close(self) -> None:
+        self._port.close()
+
+    def _change(self, data: bytes) -> bytes:
+        at, self._left = self._left, max(-1, self._left - len(data))
+        if not 0 <= at < len(data):
+            return data
+        self._left = -1
+        bad = [b"", 2 * data[at : at + 1], bytes([data[at] ^ 1 << int(self._random.integers(8))])]
+        return data[:at] + bad[self._random.integers(3)] + data[at + 1 :]
+
+
+def test_a_line_that_loses_doubles_and_flips_bytes_never_gives_another_answer(
+    boards_dir: Path, build_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hil_nas.device.link._ATTEMPT_S", 0.3)  # nothing is uploaded here
+    running = start("native@native", boards_dir=boards_dir, build_dir=build_dir).running
+    port = FaultyPort(running.port, np.random.default_rng(11))
+    errors = 0
+    with Link(port) as link:
+        expected = link.command("hil memory")
+        for _ in range(40):
+            port.spoil()
+            try:
+                assert link.command("hil memory", silence_s=0.2) == expected
+            except DeviceError:
+                errors += 1
+        assert link.command("hil memory") == expected
+    running.release()
+    assert errors > 15
 
 
 def test_closing_ends_what_was_started(target: str, boards_dir: Path, build_dir: Path) -> None:

@@ -163,7 +163,7 @@ def expect_identity(found: Identity, board: str, build: str | None) -> None:
     if build is not None and found.build != build:
         raise LinkError(
             f"build {found.build} runs on the board, expected {build}",
-            hint="flash the board with the firmware built here",
+            hint="put the firmware that was built here on the board with --flash",
         )
 
 

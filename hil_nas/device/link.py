@@ -31,7 +31,8 @@ SILENCE_S = 5.0
 UPLOAD_SILENCE_S = 20.0  # a store in flash is erased before the first byte is asked for
 RESYNC_S = 20.0
 _ATTEMPT_S = 3.0  # an upload left open takes what is sent as data and gives up after 2 s of silence
-_QUIET_S = 0.05
+_QUIET_S, _LATE_S = 0.05, 0.5
+_NOTHING = "nothing"
 _MAX_REPLY_LINES = 10_000
 _READ_BYTES = 4096
 T = TypeVar("T")
@@ -106,7 +107,7 @@ class Link:
         """
         self._in_step = False
         end = time.monotonic() + limit_s
-        heard = "nothing"
+        heard = _NOTHING
         while True:
             try:
                 records = self._identify(min(_ATTEMPT_S, max(0.2, end - time.monotonic())))
@@ -116,13 +117,14 @@ class Link:
                 self._alive()
                 heard = error.message
             else:
-                self._drain(end)
+                # The answer may be to an earlier try; then the last one's is still to come.
+                self._drain(end, _QUIET_S if heard == _NOTHING else _LATE_S)
                 self._in_step = True
                 return records
             if time.monotonic() >= end:
                 raise LinkError(
                     f"no clean answer to 'hil id' within {limit_s:g} s, the last was: {heard}",
-                    hint="check cable and baud rate, reset the board; is hil_nas's firmware on it?",
+                    hint="check the cable, reset the board; a board without our firmware needs --flash",
                 )
 
     def close(self) -> None:
@@ -224,9 +226,9 @@ class Link:
                 self._alive()
         return self._lines.popleft()
 
-    def _drain(self, end: float) -> None:
-        """Read until nothing comes, and forget it."""
-        while self._receive(_QUIET_S) and time.monotonic() < end:
+    def _drain(self, end: float, quiet_s: float = _QUIET_S) -> None:
+        """Read until nothing comes for a while, and forget it."""
+        while self._receive(quiet_s) and time.monotonic() < end:
             pass
         self._splitter.clear()
         self._lines.clear()
