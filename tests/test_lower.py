@@ -143,3 +143,17 @@ def test_a_graph_that_reads_what_is_not_written_is_refused() -> None:
     tensors = (QuantTensor((1, 4), 0.1, 0),) * 3
     with pytest.raises(InputError, match="operator 0 .* reads tensor 2"):
         QuantGraph(tensors, (QuantOperator("softmax", (2,), 1),), 0, 1)
+
+
+@pytest.mark.parametrize(
+    ("shape", "layer", "words"),
+    [
+        ((1, 1, 600), Layer("softmax", (INPUT,)), "operator 0 .softmax. is over 600 classes"),
+        ((40_000, 1, 1), Layer("max_pool", (INPUT,)), "no extent may be above 32767"),
+        ((40_000, 2, 1), Layer("conv", (INPUT,), 1, padding="valid"), "no extent may be above 32767"),
+        ((300, 300, 1), Layer("conv", (INPUT,), 1, (260, 260)), "windows of 67600 values"),
+    ],
+)
+def test_what_the_engine_would_refuse_is_refused_by_name(shape: tuple[int, int, int], layer: Layer, words: str) -> None:
+    with pytest.raises(UnsupportedError, match=words):
+        lower(random_graph(Network(shape, (layer,)), 0))

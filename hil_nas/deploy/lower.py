@@ -19,7 +19,11 @@ from hil_nas.deploy.requantize import Multiplier
 from hil_nas.errors import UnsupportedError
 from hil_nas.network import Shape
 
-_LARGEST_EXTENT = 0xFFFF
+_LARGEST_EXTENT = 0xFFFF  # the plan's fields are 16 bits wide
+_LARGEST_MAP = 0x7FFF  # CMSIS-NN computes positions in int16_t
+_LARGEST_COLUMN = 0xFFFF  # and lengths of im2col columns in uint16_t
+_MOST_CLASSES = 511  # with more the reference softmax would shift by more than 31
+_WINDOWED = ("conv", "depthwise", "average_pool", "max_pool")
 
 
 def lower(graph: QuantGraph) -> Plan:
@@ -28,7 +32,7 @@ def lower(graph: QuantGraph) -> Plan:
     The input's memory is reused once its last reader has run: give the input anew before each inference.
 
     Raises:
-        UnsupportedError: for an extent above 65535, more than 256 operators or none at all.
+        UnsupportedError: for extents beyond the engine's, more than 256 operators or none at all.
     """
     operators = [_as_kernel(graph, x) for x in graph.operators if x.kind != "reshape"]
     if not 1 <= len(operators) <= MAX_OPERATORS:
@@ -125,8 +129,9 @@ class _Writer:
 
     def operator(self, index: int, x: QuantOperator) -> PlanOperator:
         source, target = self._maps(x)
-        if max(*source, *target) > _LARGEST_EXTENT:
-            raise UnsupportedError(f"operator {index} ({x.kind}) maps {source} to {target}: above {_LARGEST_EXTENT}")
+        fault = _beyond_limits(x, source, target)
+        if fault:
+            raise UnsupportedError(f"operator {index} ({x.kind}) {fault}")
         common = {
             "kind": x.kind,
             "input_count": len(x.inputs),
@@ -166,6 +171,19 @@ class _Writer:
     def _activation(self, x: QuantOperator) -> tuple[int, int]:
         target = self.tensor(x.output)
         return requantize.activation_range(x.activation, target.scale, target.zero_point)
+
+
+def _beyond_limits(x: QuantOperator, source: Shape, target: Shape) -> str | None:
+    """What the device would refuse to load (boards/src/plan_check.c), in words; None where it would not."""
+    most = _LARGEST_MAP if x.kind in _WINDOWED else _LARGEST_EXTENT
+    if max(*source, *target) > most:
+        return f"maps {source} to {target}: no extent may be above {most}"
+    column = x.kernel[0] * x.kernel[1] * (source[2] if x.kind == "conv" else 1)
+    if x.kind in _WINDOWED and column > _LARGEST_COLUMN:
+        return f"has windows of {column} values, at most {_LARGEST_COLUMN} are lowered"
+    if x.kind == "softmax" and source[2] > _MOST_CLASSES:
+        return f"is over {source[2]} classes, at most {_MOST_CLASSES} are lowered"
+    return None
 
 
 def _window(x: QuantOperator) -> dict[str, Any]:

@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: MIT
+ * An example: classifies one clip and prints the scores.
+ *
+ *   example CLIP     one second of 16 kHz mono audio, 16 bits: a WAV file or the bare samples
+ *   example          a second of noise, the same on every machine
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "keywords.h"
+
+static int16_t clip[KEYWORDS_SAMPLES]; /* what is missing at the end of a short file is silence */
+
+static void fill_with_noise(void)
+{
+    uint32_t state = 1;
+    for (int i = 0; i < KEYWORDS_SAMPLES; i++) {
+        state = state * 1664525u + 1013904223u; /* Numerical Recipes, 7.1 */
+        clip[i] = (int16_t)((int32_t)(state >> 18) - 8192);
+    }
+}
+
+static uint32_t little_endian(const uint8_t *at, int bytes)
+{
+    uint32_t value = 0;
+    for (int i = 0; i < bytes; i++)
+        value |= (uint32_t)at[i] << (8 * i);
+    return value;
+}
+
+/* Moves to the samples of a WAV file; false for a format that the front end was not made for. */
+static int find_samples(FILE *file)
+{
+    uint8_t head[8], format[16];
+    int good = 0;
+    fseek(file, 12, SEEK_SET);
+    while (fread(head, 1, sizeof head, file) == sizeof head && memcmp(head, "data", 4) != 0) {
+        const uint32_t bytes = little_endian(head + 4, 4);
+        long behind = (long)(bytes + (bytes & 1u));
+        if (memcmp(head, "fmt ", 4) == 0 && bytes >= sizeof format) {
+            if (fread(format, 1, sizeof format, file) != sizeof format)
+                return 0;
+            behind -= (long)sizeof format;
+            good = little_endian(format, 2) == 1 && little_endian(format + 2, 2) == 1 &&
+                   little_endian(format + 4, 4) == 16000 && little_endian(format + 14, 2) == 16;
+        }
+        if (fseek(file, behind, SEEK_CUR) != 0)
+            return 0;
+    }
+    return good && memcmp(head, "data", 4) == 0;
+}
+
+static const char *read_clip(const char *name)
+{
+    uint8_t head[12] = {0}, sample[2];
+    FILE *file = fopen(name, "rb");
+    if (file == NULL)
+        return "cannot be opened";
+    const int is_wav = fread(head, 1, sizeof head, file) == sizeof head && memcmp(head, "RIFF", 4) == 0 &&
+                       memcmp(head + 8, "WAVE", 4) == 0;
+    if (!is_wav)
+        rewind(file);
+    else if (!find_samples(file)) {
+        fclose(file);
+        return "is a WAV file, but not of 16 kHz, mono, 16 bits";
+    }
+    for (int i = 0; i < KEYWORDS_SAMPLES && fread(sample, 1, sizeof sample, file) == sizeof sample; i++)
+        clip[i] = (int16_t)(uint16_t)little_endian(sample, 2);
+    fclose(file);
+    return NULL;
+}
+
+int main(int argc, char **argv)
+{
+    int8_t scores[KEYWORDS_CLASSES];
+    const char *fault = keywords_start();
+    if (fault != NULL) {
+        printf("the model cannot be used: %s\n", fault);
+        return 1;
+    }
+    fault = argc > 1 ? read_clip(argv[1]) : (fill_with_noise(), NULL);
+    if (fault != NULL) {
+        printf("%s %s\n", argv[1], fault);
+        return 1;
+    }
+    const int best = keywords_classify(clip, scores);
+    for (int i = 0; i < KEYWORDS_CLASSES; i++)
+        printf("%4d  %s%s\n", scores[i], keywords_labels[i], i == best ? "  <-" : "");
+    return best < 0;
+}

@@ -1,0 +1,196 @@
+"""What a person takes home: a folder of C that builds with one command and knows nothing of this project."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Protocol
+
+from hil_nas.audio.tables import HEADER, HEADER_BYTES
+from hil_nas.cost.arena import aligned
+from hil_nas.deploy.plan import Plan
+from hil_nas.errors import InputError
+from hil_nas.mfcc import CLIP_SAMPLES, MfccConfig
+
+_SOURCES = ("engine_cmsis_nn.c", "kernels.c", "plan_check.c", "crc32.c", "mfcc.c")
+_HEADERS = ("engine.h", "kernels.h", "plan.h", "plan_check.h", "crc32.h", "mfcc.h")
+_NN_FOLDERS = ("ConvolutionFunctions", "FullyConnectedFunctions", "NNSupportFunctions", "PoolingFunctions")
+_INCLUDE = re.compile(r'^\s*#\s*include\s*[<"]([^>"]+)[>"]', re.MULTILINE)
+_BYTES_PER_LINE = 24
+
+
+class CmsisFolders(Protocol):
+    """Where CMSIS stands: CMSIS-NN and CMSIS-DSP with Include/ and Source/, CMSIS-Core with Include/."""
+
+    @property
+    def cmsis_nn(self) -> Path: ...
+    @property
+    def cmsis_dsp(self) -> Path: ...
+    @property
+    def cmsis_core(self) -> Path: ...
+
+
+def export_c(
+    folder: Path,
+    plan: Plan,
+    front_end_blob: bytes,
+    config: MfccConfig,
+    labels: Sequence[str],
+    boards_dir: Path,
+    third_party: CmsisFolders,
+    *,
+    scratch_bytes: int,
+) -> None:
+    """Writes the folder, whole or not at all: model, executor, front end, the CMSIS sources they need, an example.
+
+    Args:
+        folder: must not exist, or be empty.
+        front_end_blob: made for this plan's input scale and zero point.
+        labels: one per output of the plan, in their order.
+        scratch_bytes: what the front end needs, as `HostFrontEnd.scratch_bytes` says.
+
+    Raises:
+        InputError: where plan, front end and labels do not belong together, or the folder is taken.
+    """
+    _check(plan, front_end_blob, config, labels)
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise InputError(f"{folder} exists and is not empty", hint="name a folder that does not exist")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as parts:
+        whole = Path(parts) / "export"
+        _copy(boards_dir / "export", whole, sorted(x.name for x in (boards_dir / "export").iterdir()))
+        _copy(boards_dir / "src", whole / "src", _SOURCES)
+        _copy(boards_dir / "include", whole / "include", _HEADERS)
+        _copy_third_party(whole / "third_party", boards_dir, third_party)
+        (whole / "model.h").write_text(_model_header(plan, front_end_blob, config, labels, scratch_bytes))
+        (whole / "model.c").write_text(_model_source(plan, front_end_blob, labels))
+        os.replace(whole, folder)
+
+
+def _check(plan: Plan, blob: bytes, config: MfccConfig, labels: Sequence[str]) -> None:
+    if len(labels) != plan.output_bytes:
+        raise InputError(f"{len(labels)} labels for a network with {plan.output_bytes} outputs")
+    if len(blob) < HEADER_BYTES:
+        raise InputError(f"a front end's blob has a header of {HEADER_BYTES} bytes, this has {len(blob)} bytes")
+    samples, window, hop, _, mel, coefficients, inverse_scale, zero_point = HEADER.unpack_from(blob)[5:13]
+    found = (samples, window, hop, mel, coefficients)
+    if found != (CLIP_SAMPLES, config.window_samples, config.hop_samples, config.mel_bins, config.coefficients):
+        raise InputError(f"the front end's blob was made for {window}/{hop}/{mel}/{coefficients}, expected {config}")
+    if config.frames * config.coefficients != plan.input_bytes:
+        raise InputError(
+            f"{config} gives {config.frames * config.coefficients} values, the network reads {plan.input_bytes}"
+        )
+    if abs(inverse_scale * plan.input_scale - 1) > 1e-5 or zero_point != plan.input_zero_point:
+        raise InputError("the front end's blob was made for another input scale than the network's")
+
+
+def _copy(source: Path, target: Path, names: Iterable[str]) -> None:
+    target.mkdir(parents=True, exist_ok=True)
+    for name in names:
+        if not (source / name).is_file():
+            raise InputError(f"{source / name} is missing", hint="run `make setup`, or check the paths to CMSIS")
+        (target / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source / name, target / name)
+
+
+def _copy_third_party(target: Path, boards_dir: Path, third_party: CmsisFolders) -> None:
+    """CMSIS-NN's kernels, the FFT of CMSIS-DSP, the intrinsics of CMSIS-Core; of the headers only what they include."""
+    nn, dsp, core = third_party.cmsis_nn, third_party.cmsis_dsp, third_party.cmsis_core
+    kernels = [x for y in _NN_FOLDERS for x in sorted((nn / "Source" / y).glob("*.c"))]
+    lines = (boards_dir / "src" / "cmsis_dsp.txt").read_text(encoding="utf-8").splitlines()
+    transforms = [dsp / x for x in (y.split("#")[0].strip() for y in lines) if x]
+    own = [boards_dir / "src" / x for x in _SOURCES]
+    headers = {
+        nn: _headers([*kernels, *own], [nn / "Include"]),
+        dsp: _headers([*transforms, *own], [dsp / "Include", dsp / "PrivateInclude"]),
+        core: _headers([*kernels, *(nn / "Include").glob("*.h")], [core / "Include"]),
+    }
+    for name, root, sources in (("cmsis_nn", nn, kernels), ("cmsis_dsp", dsp, transforms), ("cmsis_core", core, [])):
+        licences = sorted(x for y in ("LICENSE*", "*PROVENANCE*") for x in root.glob(y) if x.is_file())
+        if not licences:
+            raise InputError(f"{root} holds no LICENSE, without which its sources cannot be passed on")
+        files = [*sources, *headers[root], *licences]
+        _copy(root, target / name, [str(x.relative_to(root)) for x in files])
+
+
+def _headers(sources: Iterable[Path], folders: Sequence[Path]) -> list[Path]:
+    """All headers in these folders that the sources include, and those that these include."""
+    found: dict[Path, None] = {}
+    pending = list(sources)
+    while pending:
+        path = pending.pop()
+        for name in _INCLUDE.findall(path.read_text(encoding="utf-8", errors="replace")):
+            for header in (x / name for x in (*folders, path.parent)):
+                inside = any(header.is_relative_to(x) for x in folders)
+                if inside and header.is_file() and header not in found:
+                    found[header] = None
+                    pending.append(header)
+    return sorted(found)
+
+
+def _model_header(plan: Plan, blob: bytes, config: MfccConfig, labels: Sequence[str], scratch_bytes: int) -> str:
+    offset, ram_bytes = _scratch_place(plan, scratch_bytes)
+    return f"""/* Made by hil_nas: a network of {len(plan.operators)} operators behind the MFCC front end {config}
+ * (window and hop in samples, mel bins, coefficients). */
+#ifndef KEYWORDS_MODEL_H
+#define KEYWORDS_MODEL_H
+
+#include <stdint.h>
+
+#define KEYWORDS_SAMPLES {CLIP_SAMPLES}
+#define KEYWORDS_CLASSES {len(labels)}
+#define KEYWORDS_FFT_SIZE {config.fft_size}
+#define KEYWORDS_PLAN_BYTES {plan.total_bytes}
+#define KEYWORDS_FRONT_END_BYTES {len(blob)}
+#define KEYWORDS_ARENA_BYTES {plan.arena_bytes}
+#define KEYWORDS_SCRATCH_BYTES {scratch_bytes}
+#define KEYWORDS_SCRATCH_OFFSET {offset}
+#define KEYWORDS_RAM_BYTES {ram_bytes}
+
+extern const uint8_t keywords_plan[KEYWORDS_PLAN_BYTES];
+extern const uint8_t keywords_front_end[KEYWORDS_FRONT_END_BYTES];
+extern const char *const keywords_labels[KEYWORDS_CLASSES];
+
+#endif
+"""
+
+
+def _scratch_place(plan: Plan, scratch_bytes: int) -> tuple[int, int]:
+    """(offset of the front end's scratch memory, size of the whole): in the arena, beside the network's input."""
+    if scratch_bytes <= plan.input_offset:
+        return 0, plan.arena_bytes
+    offset = aligned(plan.input_offset + plan.input_bytes)
+    return offset, max(plan.arena_bytes, aligned(offset + scratch_bytes))
+
+
+def _model_source(plan: Plan, blob: bytes, labels: Sequence[str]) -> str:
+    names = ",\n".join(f"    {_c_string(x)}" for x in labels)
+    return f"""#include "model.h"
+
+const char *const keywords_labels[KEYWORDS_CLASSES] = {{
+{names},
+}};
+
+_Alignas(16) const uint8_t keywords_plan[KEYWORDS_PLAN_BYTES] = {{
+{_c_bytes(plan.to_bytes())}
+}};
+
+_Alignas(16) const uint8_t keywords_front_end[KEYWORDS_FRONT_END_BYTES] = {{
+{_c_bytes(blob)}
+}};
+"""
+
+
+def _c_string(text: str) -> str:
+    """A C string; whatever is no plain letter stands as an octal escape, which ends after three digits."""
+    plain = (chr(x) if 32 <= x < 127 and chr(x) not in '"\\?' else f"\\{x:03o}" for x in text.encode())
+    return f'"{"".join(plain)}"'
+
+
+def _c_bytes(data: bytes) -> str:
+    rows = (data[i : i + _BYTES_PER_LINE] for i in range(0, len(data), _BYTES_PER_LINE))
+    return "\n".join("    " + "".join(f"{x}," for x in row) for row in rows)

@@ -1,0 +1,194 @@
+"""The folder that a person takes home: it builds with one command and gives the bits of engine and TFLM."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import wave
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from deploy_harness import build_engine, ds_cnn
+
+from hil_nas.audio.front_end import HostFrontEnd, build_host_library
+from hil_nas.audio.tables import front_end_blob
+from hil_nas.deploy.c_export import export_c
+from hil_nas.deploy.lower import lower
+from hil_nas.deploy.plan import Plan
+from hil_nas.deploy.reference import Tflm
+from hil_nas.deploy.synthetic import random_graph
+from hil_nas.deploy.tflite import read_tflite
+from hil_nas.device.firmware import ThirdParty, find_third_party
+from hil_nas.errors import InputError
+from hil_nas.mfcc import MfccConfig
+
+CONFIG = MfccConfig(640, 320, 40, 10)
+LABELS = ["down", "go", 'le"ft\\n', "no", "äöü", "on", "right", "stop??/", "up", "yes", "silence", "unknown"]
+
+
+@pytest.fixture(scope="module")
+def third_party(build_dir: Path) -> ThirdParty:
+    return find_third_party(build_dir)
+
+
+@pytest.fixture(scope="module")
+def host(boards_dir: Path, build_dir: Path, cmsis_dsp_dir: Path) -> HostFrontEnd:
+    return HostFrontEnd(build_host_library(boards_dir, cmsis_dsp_dir, build_dir))
+
+
+@pytest.fixture(scope="module")
+def plan() -> Plan:
+    """A network whose outputs are no probabilities, so that every bit of them depends on the input."""
+    return lower(random_graph(ds_cnn(channels=24, blocks=2), 5))
+
+
+def export(folder: Path, plan: Plan, host: HostFrontEnd, boards_dir: Path, third_party: ThirdParty) -> None:
+    blob = front_end_blob(CONFIG, plan.input_scale, plan.input_zero_point)
+    export_c(folder, plan, blob, CONFIG, LABELS, boards_dir, third_party, scratch_bytes=host.scratch_bytes(blob))
+
+
+@pytest.fixture(scope="module")
+def folder(
+    tmp_path_factory: pytest.TempPathFactory, plan: Plan, host: HostFrontEnd, boards_dir: Path, third_party: ThirdParty
+) -> Path:
+    """An export, built for this machine after it was moved away from where it was made."""
+    made, home = tmp_path_factory.mktemp("made") / "a" / "export", tmp_path_factory.mktemp("home") / "it is mine"
+    export(made, plan, host, boards_dir, third_party)
+    shutil.move(made, home)
+    make(home)
+    return home
+
+
+def make(folder: Path, *arguments: str) -> str:
+    environment = {"PATH": os.environ["PATH"], "LC_ALL": "C"}
+    command = ["make", "-j2", "CFLAGS=-Wall -Wextra -Werror -Wno-unused-parameter", *arguments]
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, timeout=300)
+    assert done.returncode == 0, done.stderr.decode(errors="replace")[-2000:]
+    return done.stdout.decode()
+
+
+def noise() -> np.ndarray:
+    """What main.c classifies without a file, int16 (16000,)."""
+    state, samples = 1, np.empty(16_000, np.int16)
+    for i in range(len(samples)):
+        state = (state * 1664525 + 1013904223) % 2**32
+        samples[i] = (state >> 18) - 8192
+    return samples
+
+
+def scores(output: str) -> list[int]:
+    lines = [x for x in output.splitlines() if x[:4].strip().lstrip("-").isdigit()]
+    assert len(lines) == len(LABELS)
+    values = [int(x[:4]) for x in lines]
+    assert lines[int(np.argmax(values))].endswith("<-")
+    return values
+
+
+def write_wav(path: Path, samples: np.ndarray, rate_hz: int = 16_000) -> None:
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(rate_hz)
+        file.writeframes(samples.tobytes())
+
+
+def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(["build/native/example", *arguments], cwd=folder, capture_output=True, text=True, timeout=30)
+
+
+@pytest.fixture(scope="module")
+def expected(
+    tmp_path_factory: pytest.TempPathFactory, plan: Plan, host: HostFrontEnd, boards_dir: Path, build_dir: Path
+) -> dict[str, list[int]]:
+    """The engine's answers to features of the host's front end: to the noise and to a clip of tones."""
+    engine = build_engine(tmp_path_factory.mktemp("engine"), boards_dir, build_dir)
+    features = host.features(
+        front_end_blob(CONFIG, plan.input_scale, plan.input_zero_point), np.stack([noise(), tones()])
+    )
+    answers = engine.run(plan.to_bytes(), features, plan.arena_bytes)
+    assert len(np.unique(answers)) > 6
+    return {"noise": answers[0].tolist(), "tones": answers[1].tolist()}
+
+
+def tones() -> np.ndarray:
+    time = np.arange(16_000) / 16_000
+    return (8000 * np.sin(2 * np.pi * (300 + 2000 * time) * time)).astype(np.int16)
+
+
+def test_the_example_gives_the_engines_bits(folder: Path, expected: dict[str, list[int]], tmp_path: Path) -> None:
+    assert scores(run(folder).stdout) == expected["noise"]
+    write_wav(tmp_path / "clip.wav", tones())
+    (tmp_path / "clip.raw").write_bytes(tones().tobytes())
+    for name in ("clip.wav", "clip.raw"):
+        assert scores(run(folder, str(tmp_path / name)).stdout) == expected["tones"]
+
+
+def test_the_example_names_labels_as_they_are_and_refuses_other_audio(folder: Path, tmp_path: Path) -> None:
+    output = run(folder).stdout
+    for label in LABELS:
+        assert f"  {label}" in output
+    write_wav(tmp_path / "slow.wav", tones(), 8_000)
+    for name, words in (("slow.wav", "not of 16 kHz"), ("none.wav", "cannot be opened")):
+        done = run(folder, str(tmp_path / name))
+        assert done.returncode == 1
+        assert words in done.stdout
+
+
+@pytest.mark.skipif(shutil.which("arm-none-eabi-gcc") is None, reason="needs gcc-arm-none-eabi")
+@pytest.mark.skipif(shutil.which("qemu-system-arm") is None, reason="needs qemu-system-arm")
+def test_a_cortex_m_gives_the_same_bits(folder: Path, expected: dict[str, list[int]]) -> None:
+    assert scores(make(folder, "CROSS=arm-none-eabi-", "run")) == expected["noise"]
+
+
+def test_the_reference_model_gives_tflms_bits(
+    reference_model: bytes, tmp_path: Path, host: HostFrontEnd, boards_dir: Path, third_party: ThirdParty, folder: Path
+) -> None:
+    """Only the model differs between two exports: the first one's objects serve the second."""
+    plan, oracle = lower(read_tflite(reference_model)), Tflm(reference_model)
+    export(tmp_path / "export", plan, host, boards_dir, third_party)
+    home = tmp_path / "built"
+    shutil.copytree(folder, home)
+    for name in ("model.c", "model.h"):
+        shutil.copy(tmp_path / "export" / name, home)
+    make(home)
+    blob = front_end_blob(CONFIG, plan.input_scale, plan.input_zero_point)
+    features = host.features(blob, noise()[np.newaxis])
+    assert scores(run(home).stdout) == oracle.run(features[..., np.newaxis])[0].tolist()
+
+
+def test_the_folder_holds_its_licences_and_nothing_of_this_machine(folder: Path, boards_dir: Path) -> None:
+    assert (folder / "LICENSE").read_text() == (boards_dir.parent / "LICENSE").read_text()
+    for name in ("cmsis_nn/LICENSE.txt", "cmsis_core/LICENSE.txt", "cmsis_dsp/LICENSE"):
+        assert "Apache License" in (folder / "third_party" / name).read_text()
+    for path in folder.rglob("*.[ch]"):
+        assert str(boards_dir.parent) not in path.read_text(errors="replace")
+
+
+def test_what_does_not_belong_together_is_refused_and_leaves_nothing(
+    tmp_path: Path, plan: Plan, boards_dir: Path, third_party: ThirdParty
+) -> None:
+    blob = front_end_blob(CONFIG, plan.input_scale, plan.input_zero_point)
+    other = front_end_blob(CONFIG, plan.input_scale * 2, plan.input_zero_point)
+    home = tmp_path / "export"
+    cases = [
+        ("3 labels for a network with 12", plan, blob, CONFIG, LABELS[:3]),
+        ("another input scale", plan, other, CONFIG, LABELS),
+        ("made for 640/320/40/10, expected 400", plan, blob, MfccConfig(400, 200, 40, 10), LABELS),
+        ("490 values, the network reads 100", replace(plan, input_bytes=100), blob, CONFIG, LABELS),
+        ("a header of 80 bytes", plan, blob[:40], CONFIG, LABELS),
+    ]
+    for words, *arguments in cases:
+        with pytest.raises(InputError, match=words):
+            export_c(home, *arguments, boards_dir, third_party, scratch_bytes=1)  # type: ignore[arg-type]
+        assert not list(tmp_path.iterdir())
+    home.mkdir()
+    (home / "mine.txt").write_text("")
+    with pytest.raises(InputError, match="not empty"):
+        export_c(home, plan, blob, CONFIG, LABELS, boards_dir, third_party, scratch_bytes=1)
+    bare = replace(third_party, cmsis_nn=tmp_path)
+    with pytest.raises(InputError, match="no LICENSE"):
+        export_c(tmp_path / "new", plan, blob, CONFIG, LABELS, boards_dir, bare, scratch_bytes=1)
+    assert sorted(x.name for x in tmp_path.iterdir()) == ["export"]
