@@ -7,6 +7,8 @@
 
 #include "plan.h"
 
+enum { ADD_LEFT_SHIFT = 20 }; /* of ADD's inputs: TFLite's, and the only one that is run */
+
 void kernel_add(const struct plan_op *op, const int8_t *first, const int8_t *second, int8_t *output);
 void kernel_pad(const struct plan_op *op, const int8_t *input, int8_t *output);
 void kernel_softmax(const struct plan_op *op, const int8_t *input, int8_t *output);

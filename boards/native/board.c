@@ -141,7 +141,7 @@ void hal_cycles_enable(bool on)
 
 uint32_t hal_cycles(void)
 {
-    return (uint32_t)now_ns();
+    return (uint32_t)(now_ns() / (1000000000u / BOARD_CPU_HZ));
 }
 
 uint32_t hal_cpu_hz(void)

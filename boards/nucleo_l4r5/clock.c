@@ -58,6 +58,7 @@ static const char *leave_pll(void)
 static const char *raise_voltage(void)
 {
     RCC_APB1ENR1 |= BIT(28);                       /* RCC: APB1 peripheral clock enable register 1, PWREN */
+    (void)RCC_APB1ENR1;                            /* RCC: a delay of two clocks after an enable bit */
     PWR_CR1 = (PWR_CR1 & ~(3u << 9)) | (1u << 9);  /* PWR: control register 1, VOS = range 1 */
     PWR_CR5 &= ~BIT(8);                            /* PWR: control register 5, R1MODE = 0 is boost, above 80 MHz */
     return wait_for(&PWR_SR2, BIT(10), 0) ? NULL : "the regulator does not reach range 1"; /* PWR: SR2, VOSF */

@@ -32,10 +32,13 @@ static bool idle(void)
     return wait_for(&FLASH_SR, SR_BSY, 0); /* a page takes 25 ms at most, a double word 0.1 ms */
 }
 
-static bool unlock(void)
+/* With both caches off, as ST's own driver has it: reading one bank while the other is written may spoil what the data
+ * cache holds (errata of this family), and afterwards both may hold what was in bank 2 before. */
+static bool begin(void)
 {
     if (!idle())
         return false;
+    FLASH_ACR &= ~(ACR_ICEN | ACR_DCEN); /* FLASH: access control register */
     if ((FLASH_CR & CR_LOCK) != 0) {
         FLASH_KEYR = 0x45670123u; /* FLASH: key register */
         FLASH_KEYR = 0xCDEF89ABu;
@@ -44,19 +47,12 @@ static bool unlock(void)
     return true;
 }
 
-static bool finish(bool good)
+static void end(void)
 {
-    FLASH_CR = CR_LOCK;
-    return good;
-}
-
-/* FLASH: access control register. Both caches may hold what was there before; they can only be reset while off. */
-static void flush_caches(void)
-{
-    const uint32_t acr = FLASH_ACR;
-    FLASH_ACR = acr & ~(ACR_ICEN | ACR_DCEN);
-    FLASH_ACR = (acr & ~(ACR_ICEN | ACR_DCEN)) | ACR_ICRST | ACR_DCRST;
-    FLASH_ACR = acr;
+    FLASH_CR = CR_LOCK; /* FLASH: control register */
+    FLASH_ACR |= ACR_ICRST | ACR_DCRST; /* caches can only be emptied while they are off */
+    FLASH_ACR &= ~(ACR_ICRST | ACR_DCRST);
+    FLASH_ACR |= ACR_ICEN | ACR_DCEN;
 }
 
 static bool in_store(size_t offset, size_t bytes)
@@ -75,13 +71,13 @@ bool hal_store_erase(size_t offset, size_t bytes)
 {
     const bool dual_bank = (FLASH_OPTR & OPTR_DBANK) != 0;
     const size_t page_bytes = dual_bank ? 4096u : 8192u;
-    if (!in_store(offset, bytes) || offset % HAL_STORE_UNIT != 0 || !unlock())
+    if (!in_store(offset, bytes) || offset % HAL_STORE_UNIT != 0 || !begin())
         return false;
     bool good = true;
     for (size_t at = offset; at < offset + bytes && good; at += page_bytes)
         good = erase_page(dual_bank ? CR_BKER | CR_PNB(at / page_bytes) : CR_PNB((STORE_OFFSET + at) / page_bytes));
-    flush_caches();
-    return finish(good);
+    end();
+    return good;
 }
 
 /* The double word that programming takes at once; behind the data it is left erased. */
@@ -107,7 +103,7 @@ bool hal_store_write(size_t offset, const void *data, size_t bytes)
 {
     const uint8_t *from = data;
     const uintptr_t to = FLASH_BEGIN + STORE_OFFSET + offset;
-    if (offset % 8 != 0 || !in_store(offset, bytes) || !unlock())
+    if (offset % 8 != 0 || !in_store(offset, bytes) || !begin())
         return false;
     bool good = true;
     FLASH_CR = CR_PG;
@@ -115,7 +111,6 @@ bool hal_store_write(size_t offset, const void *data, size_t bytes)
         program((volatile uint32_t *)(to + at), from + at, bytes - at);
         good = idle() && (FLASH_SR & SR_ERRORS) == 0;
     }
-    FLASH_CR = 0;
-    flush_caches();
-    return finish(good) && verified((const volatile uint8_t *)to, from, bytes);
+    end();
+    return good && verified((const volatile uint8_t *)to, from, bytes);
 }

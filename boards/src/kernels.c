@@ -10,17 +10,50 @@ static int32_t clamp(int32_t value, int32_t low, int32_t high)
     return value < low ? low : value > high ? high : value;
 }
 
-/* TFLite reference_integer_ops::Add: both inputs are scaled to a common fixed point, then the sum to the output. */
+/* What TFLite calls MultiplyByQuantizedMultiplierSmallerThanOneExp: a rounding product with a Q31 multiplier below 1,
+ * then a rounding division by a power of two, halves away from zero. */
+struct scaling {
+    int32_t multiplier, right_shift, half, sign_mask;
+};
+
+static struct scaling scaling_of(int32_t multiplier, int32_t shift)
+{
+    return (struct scaling){multiplier, -shift, shift < 0 ? 1 << (-shift - 1) : 0, shift < 0 ? -1 : 0};
+}
+
+/* (a * b + 2^31) >> 32; GCC does not find the instruction by itself. */
+static inline int32_t rounded_upper_product(int32_t a, int32_t b)
+{
+#if defined(__ARM_FEATURE_DSP)
+    int32_t product;
+    __asm("smmulr %0, %1, %2" : "=r"(product) : "r"(a), "r"(b));
+    return product;
+#else
+    return (int32_t)(((int64_t)a * b + (1ll << 31)) >> 32);
+#endif
+}
+
+/* Takes twice the value, below 2^30 in magnitude, so that the upper word is the doubled product. */
+static inline int32_t scaled(int32_t twice, struct scaling by)
+{
+    const int32_t product = rounded_upper_product(twice, by.multiplier);
+    return (product + by.half + ((product >> 31) & by.sign_mask)) >> by.right_shift;
+}
+
+/* TFLite reference_integer_ops::Add: both inputs are scaled to a common fixed point, then the sum to the output.
+ * Everything constant is copied first: for the compiler a store of int8 may change *op. */
 void kernel_add(const struct plan_op *op, const int8_t *first, const int8_t *second, int8_t *output)
 {
-    const size_t count = (size_t)op->out_h * op->out_w * op->out_c;
-    for (size_t i = 0; i < count; i++) {
-        const int32_t a = (first[i] + op->input_offset[0]) * (1 << op->left_shift);
-        const int32_t b = (second[i] + op->input_offset[1]) * (1 << op->left_shift);
-        const int32_t sum = arm_nn_requantize(a, op->input_multiplier[0], op->input_shift[0]) +
-                            arm_nn_requantize(b, op->input_multiplier[1], op->input_shift[1]);
-        const int32_t value = arm_nn_requantize(sum, op->output_multiplier, op->output_shift) + op->output_offset;
-        output[i] = (int8_t)clamp(value, op->activation_min, op->activation_max);
+    enum { TWICE = 2 << ADD_LEFT_SHIFT };
+    const struct scaling a = scaling_of(op->input_multiplier[0], op->input_shift[0]);
+    const struct scaling b = scaling_of(op->input_multiplier[1], op->input_shift[1]);
+    const struct scaling out = scaling_of(op->output_multiplier, op->output_shift);
+    const int32_t offset_a = op->input_offset[0] * TWICE, offset_b = op->input_offset[1] * TWICE;
+    const int32_t offset = op->output_offset, low = op->activation_min, high = op->activation_max;
+    const int8_t *const end = output + (size_t)op->out_h * op->out_w * op->out_c;
+    while (output < end) {
+        const int32_t sum = scaled(*first++ * TWICE + offset_a, a) + scaled(*second++ * TWICE + offset_b, b);
+        *output++ = (int8_t)clamp(scaled(2 * sum, out) + offset, low, high);
     }
 }
 

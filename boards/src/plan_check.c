@@ -2,6 +2,7 @@
 #include "plan_check.h"
 
 #include "crc32.h"
+#include "kernels.h"
 
 /* CMSIS-NN computes positions in int16_t and lengths of im2col columns in uint16_t. */
 enum { MAX_EXTENT = 32767, MAX_COLUMN = 65535 };
@@ -141,7 +142,7 @@ static const char *add_fault(const struct plan_header *plan, const struct plan_o
 {
     (void)plan;
     REQUIRE(op->in_h == op->out_h && op->in_w == op->out_w && op->in_c == op->out_c, "addition of unlike shapes");
-    REQUIRE(in_range(op->left_shift, 0, 20) && in_range(op->input_offset[1], -127, 128) &&
+    REQUIRE(op->left_shift == ADD_LEFT_SHIFT && in_range(op->input_offset[1], -127, 128) &&
                 scaling_good(op->input_multiplier[0], op->input_shift[0], 0) &&
                 scaling_good(op->input_multiplier[1], op->input_shift[1], 0) &&
                 scaling_good(op->output_multiplier, op->output_shift, 0),
