@@ -252,3 +252,40 @@ def test_a_damaged_elf_is_refused(cut: int, tmp_path: Path) -> None:
 def test_an_elf_of_this_computer_is_refused() -> None:
     with pytest.raises(InputError, match="not a 32-bit ARM executable"):
         read_elf(Path("/bin/sh"))
+
+
+IN_IT = (
+    C_START
+    + """
+/* Reads or writes *where inside an IT block that ends behind it, and returns at once. */
+__attribute__((naked, noinline)) static uint32_t conditional(uint32_t where, uint32_t value) {
+    __asm__ volatile("cmp r0, #0\\n ittee ne\\n ACCESS r2, [r0]\\n movne r0, r1\\n moveq r0, #1\\n moveq r0, #2\\n"
+                     "bx lr");
+}
+void run(void) {
+    clock_120_mhz();
+    FLASH(8) = 0x45670123; FLASH(8) = 0xCDEF89AB; FLASH(0x14) = 1;
+    SETUP
+    uint32_t sum = 0;
+    for (uint32_t i = 0; i < 50; ++i) sum = sum * 31 + conditional(WHERE, i) + 5;
+    result[0] = sum;
+}
+"""
+)
+
+
+@pytest.mark.parametrize("setup", ["", "DEMCR |= 1 << 24; DWT_CTRL |= 1;"])
+@pytest.mark.parametrize(
+    ("access", "where"), [("ldrne", "0x40021000"), ("strne", "0x48000014"), ("ldrne", "0x08000000"), ("strne", "0x08100000")]
+)  # fmt: skip
+def test_an_access_inside_an_it_block_does_not_make_what_follows_conditional(
+    access: str, where: str, setup: str, tmp_path: Path, boards_dir: Path, build_dir: Path
+) -> None:
+    setup += "R(0x4002104C) = 1;"
+    source = IN_IT.replace("ACCESS", access).replace("WHERE", where).replace("SETUP", setup)
+    machine = power_on(compile_program(tmp_path, source), library(boards_dir, build_dir))
+    run_to_breakpoint(machine)
+    expected = 0
+    for i in range(50):
+        expected = (expected * 31 + i + 5) & 0xFFFFFFFF
+    assert word(machine, "result") == expected

@@ -21,6 +21,7 @@ struct block {
     uint32_t bytes;
     uint32_t instructions;
     uint32_t cycles;
+    bool has_it;
 };
 
 struct cache {
@@ -157,23 +158,31 @@ static uint32_t step(struct walk *walk, const uint8_t *code)
     return thumb.cycles - cycles;
 }
 
-void timing_decode(const uint8_t *code, uint32_t bytes, uint32_t *instructions, uint32_t *cycles)
+static struct block decode_code(const uint8_t *code, uint32_t bytes)
 {
     struct walk walk = {0};
-    while (walk.offset < bytes)
+    struct block block = {.bytes = bytes};
+    while (walk.offset < bytes) {
         step(&walk, code);
-    *instructions = walk.instructions;
-    *cycles = walk.cycles;
+        block.has_it |= walk.in_it != 0;
+    }
+    block.instructions = walk.instructions;
+    block.cycles = walk.cycles;
+    return block;
+}
+
+void timing_decode(const uint8_t *code, uint32_t bytes, uint32_t *instructions, uint32_t *cycles)
+{
+    struct block block = decode_code(code, bytes);
+    *instructions = block.instructions;
+    *cycles = block.cycles;
 }
 
 static struct block decode(const struct timing *timing, uint32_t address, uint32_t bytes)
 {
     uint32_t room;
-    struct block block = {.bytes = bytes};
     const uint8_t *code = code_at(timing, address, &room);
-    if (code != NULL && bytes <= room)
-        timing_decode(code, bytes, &block.instructions, &block.cycles);
-    return block;
+    return code != NULL && bytes <= room ? decode_code(code, bytes) : (struct block){.bytes = bytes};
 }
 
 static uint32_t new_block(struct timing *timing, struct block block)
@@ -223,12 +232,27 @@ void timing_on_block(void *engine, uint64_t address64, uint32_t size, void *user
     fetch(timing, address, size);
 }
 
+/* Before a callback on memory, Unicorn restores PC and IT state of that instruction. The running block never
+ * clears the IT state again (its conditions are translated already), and the next one would begin with it. */
+static void leave_it_block(const struct timing *timing, void *engine)
+{
+    const uint32_t it_state = 0x0600FC00;
+    uint32_t epsr = 0;
+    timing->config.reg_read(engine, (int)timing->config.epsr, &epsr);
+    if ((epsr & it_state) == 0)
+        return;
+    epsr &= ~it_state;
+    timing->config.reg_write(engine, (int)timing->config.epsr, &epsr);
+}
+
 void timing_on_read(void *engine, int type, uint64_t address, int size, int64_t value, void *user)
 {
     struct timing *timing = user;
     uint32_t sector = timing->config.sector_bytes;
     uint32_t first = (uint32_t)address - timing->config.flash_base;
-    (void)engine, (void)type, (void)value;
+    (void)type, (void)value;
+    if (timing->current.has_it || !timing->counting)
+        leave_it_block(timing, engine);
     if (!timing->counting)
         return;
     for (uint32_t at = first & ~(sector - 1); at < first + (uint32_t)size; at += sector) {
@@ -246,10 +270,16 @@ void timing_on_site(void *engine, uint64_t address, uint32_t size, void *user)
         site->timing->counts.base_cycles += site->extra_cycles;
 }
 
-bool timing_on_peripheral(void *engine, int type, uint64_t address, int size, int64_t value, void *unused)
+bool timing_on_peripheral(void *engine, int type, uint64_t address, int size, int64_t value, void *user)
 {
-    (void)engine, (void)type, (void)address, (void)size, (void)value, (void)unused;
+    (void)type, (void)address, (void)size, (void)value;
+    leave_it_block(user, engine);
     return true;
+}
+
+bool timing_on_flash_write(void *engine, int type, uint64_t address, int size, int64_t value, void *user)
+{
+    return !timing_on_peripheral(engine, type, address, size, value, user);
 }
 
 uint32_t timing_find_sites(struct timing *timing, uint32_t bytes, struct timing_site *sites, uint32_t room)

@@ -18,12 +18,15 @@ struct timing_counts {
 };
 
 struct timing_config {
-    int (*emu_stop)(void *engine); /* uc_emu_stop */
+    int (*emu_stop)(void *engine); /* uc_emu_stop, uc_reg_read, uc_reg_write */
+    int (*reg_read)(void *engine, int id, void *value);
+    int (*reg_write)(void *engine, int id, const void *value);
     const uint8_t *flash;
     const uint8_t *ram;
     uint32_t flash_base, flash_bytes;
     uint32_t ram_base, ram_bytes;
     uint32_t icache_lines, dcache_lines, line_bytes, sector_bytes;
+    uint32_t epsr;                 /* UC_ARM_REG_EPSR */
 };
 
 /* An instruction inside an IT block that costs more than one cycle when it is not skipped. */
@@ -57,6 +60,8 @@ void timing_on_block(void *engine, uint64_t address, uint32_t size, void *timing
 void timing_on_read(void *engine, int type, uint64_t address, int size, int64_t value, void *timing);
 void timing_on_site(void *engine, uint64_t address, uint32_t size, void *site);
 /* UC_HOOK_MEM_*_PROT on the peripherals: lets the access pass; its side effect is an exact PC. */
-_Bool timing_on_peripheral(void *engine, int type, uint64_t address, int size, int64_t value, void *unused);
+_Bool timing_on_peripheral(void *engine, int type, uint64_t address, int size, int64_t value, void *timing);
+/* UC_HOOK_MEM_WRITE_PROT on flash: leaves the access to the next callback. */
+_Bool timing_on_flash_write(void *engine, int type, uint64_t address, int size, int64_t value, void *timing);
 
 #endif

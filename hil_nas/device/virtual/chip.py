@@ -94,11 +94,9 @@ class Chip:
         return gates | {port.name: (_AHB2ENR, i) for i, port in enumerate(self.ports.values())}
 
     def _find(self, address: int, size: int) -> tuple[Peripheral, int]:
-        slot = address & -_SLOT_BYTES
-        peripheral = self._slots.get(slot)
-        base = address & -PAGE_BYTES if peripheral is self.scs else slot
-        offset = address - base
-        if peripheral is None or not peripheral.has(offset & ~3) or (offset & 3) + size > 4:
+        peripheral = self._slots.get(address & -_SLOT_BYTES)
+        offset = address & (PAGE_BYTES - 1 if peripheral is self.scs else _SLOT_BYTES - 1)
+        if peripheral is None or offset & ~3 not in peripheral.registers or (offset & 3) + size > 4:
             hint = "the virtual board has only the registers in hil_nas/device/virtual"
             raise DeviceError(f"the firmware touches 0x{address:08x}, where no register is", hint=hint)
         gate = self._gates.get(peripheral.name)

@@ -30,7 +30,6 @@ _SYSTEM_ROM = 0x1FFF7000
 _UID, _FLASH_SIZE = 0x590, 0x5E0
 _NEVER = 0xFFFFFFFE
 _RAM_AT_POWER_ON = b"\xa5"
-_IT_STATE = 0x0600FC00  # of XPSR: ITSTATE in bits 26:25 and 15:10
 _ENDLESS_LOOP = b"\xfe\xe7"  # b .
 _GENERAL = [getattr(arm_const, f"UC_ARM_REG_R{i}") for i in range(13)]
 _EXCEPTIONS = {2: "SVC", 3: "prefetch abort", 4: "data abort", 5: "IRQ", 7: "BKPT", 8: "exception return"}
@@ -63,8 +62,8 @@ class Machine:
         self._uc.ctl_set_cpu_model(arm_const.UC_CPU_ARM_CORTEX_M4)
         flash = Memory(FLASH_BASE, FLASH_BYTES, _host_address(self._flash))
         ram = Memory(RAM_BASE, RAM_BYTES, _host_address(self._ram))
-        stop = ctypes.cast(uclib.uc_emu_stop, ctypes.c_void_p).value or 0
-        self._timing = Timing(library, model, flash, ram, stop)
+        self._timing = Timing(library, model, flash, ram, uclib)
+        self._cycles = 0
         self._counting = False
         self._counted = False  # whether the C callbacks are installed
         self._hooks: list[ctypes.c_size_t] = []
@@ -87,7 +86,9 @@ class Machine:
 
     def cycles(self) -> int:
         """Modelled cycles since power-on, as the executing instruction would read them."""
-        return self.counts().cycles(self._timing.model)
+        if self._counting:
+            self._cycles = self.counts().cycles(self._timing.model)
+        return self._cycles
 
     def counts(self) -> Counts:
         """The raw counts behind `cycles`."""
@@ -112,7 +113,7 @@ class Machine:
             self._flags.add("counting")
             self._uc.emu_stop()
         else:
-            self._timing.end(self.pc())
+            self._end_counting(self.pc())
             self._since_s = time.perf_counter()
             self.stop("counting")
 
@@ -140,7 +141,7 @@ class Machine:
 
     def reset(self) -> None:
         """A system reset: the core starts at the reset vector, memories keep their contents."""
-        self._timing.end(BETWEEN_BLOCKS)
+        self._end_counting(BETWEEN_BLOCKS)
         self._counting = False
         self.chip.reset()
         for register in [*_GENERAL, arm_const.UC_ARM_REG_CONTROL, arm_const.UC_ARM_REG_PRIMASK]:
@@ -220,6 +221,10 @@ class Machine:
             self._off_s += now_s - self._since_s
             self._since_s = now_s
 
+    def _end_counting(self, pc: int) -> None:
+        self._timing.end(pc)
+        self._cycles = self._timing.counts(pc).cycles(self._timing.model)
+
     def _watch(self, done: threading.Event, limit_s: float) -> None:
         if not done.wait(limit_s):
             self._timing.stop_soon()
@@ -274,25 +279,17 @@ class Machine:
         # A peripheral's page allows nothing, and the callback lets everything pass: Unicorn works out the PC
         # before a callback on protected memory, and for a peripheral it does not.
         protected = uc.UC_HOOK_MEM_READ_PROT | uc.UC_HOOK_MEM_WRITE_PROT
+        handle, flash_end = self._timing.handle or 0, FLASH_BASE + FLASH_BYTES - 1
         for page in PERIPHERAL_PAGES:
             self._uc.mem_protect(page, PAGE_BYTES, uc.UC_PROT_NONE)
-            self._add_hook(protected, "timing_on_peripheral", 0, page, page + PAGE_BYTES - 1)
-        self._uc.hook_add(uc.UC_HOOK_MEM_WRITE_PROT, self._program, None, FLASH_BASE, FLASH_BASE + FLASH_BYTES - 1)
+            self._add_hook(protected, "timing_on_peripheral", handle, page, page + PAGE_BYTES - 1)
+        self._add_hook(uc.UC_HOOK_MEM_WRITE_PROT, "timing_on_flash_write", handle, FLASH_BASE, flash_end)
+        self._add_hook(uc.UC_HOOK_BLOCK, "timing_on_block", handle, 1, 0)
+        self._uc.hook_add(uc.UC_HOOK_MEM_WRITE_PROT, self._program, None, FLASH_BASE, flash_end)
         self._uc.hook_add(uc.UC_HOOK_MEM_UNMAPPED | uc.UC_HOOK_MEM_PROT, self._bad_access)
         self._uc.hook_add(uc.UC_HOOK_INTR, self._exception)
-        self._add_hook(uc.UC_HOOK_BLOCK, "timing_on_block", self._timing.handle or 0, 1, 0)
-
-    def _leave_it_block(self) -> None:
-        """Forgets the IT state that Unicorn restored before the access, which the running block clears no more.
-
-        The instructions behind it are translated already, with their conditions; the next block begins without.
-        """
-        state = self._uc.reg_read(arm_const.UC_ARM_REG_XPSR)
-        if state & _IT_STATE:
-            self._uc.reg_write(arm_const.UC_ARM_REG_XPSR, state & ~_IT_STATE)
 
     def _read_register(self, _: Uc, offset: int, size: int, page: int) -> int:
-        self._leave_it_block()
         try:
             return self.chip.read(page + offset, size)
         except DeviceError as error:
@@ -300,7 +297,6 @@ class Machine:
             return 0
 
     def _write_register(self, _: Uc, offset: int, size: int, value: int, page: int) -> None:
-        self._leave_it_block()
         try:
             self.chip.write(page + offset, size, value)
         except DeviceError as error:

@@ -36,10 +36,6 @@ class Peripheral:
         """As after a system reset."""
         self.registers = dict(self._resets)
 
-    def has(self, offset: int) -> bool:
-        """Whether a register exists at this offset."""
-        return offset in self.registers
-
     def read(self, offset: int) -> int:
         """The register at a word-aligned offset."""
         return self.registers[offset]

@@ -16,6 +16,8 @@ import tempfile
 from dataclasses import dataclass, fields
 from pathlib import Path
 
+from unicorn.arm_const import UC_ARM_REG_EPSR
+
 from hil_nas.errors import BuildError, DeviceError, MissingToolError
 
 SOURCES = ("timing.c", "thumb.c")
@@ -71,11 +73,11 @@ class _Counts(ctypes.Structure):
 
 class _Config(ctypes.Structure):
     _fields_ = (
-        ("emu_stop", ctypes.c_void_p),
+        *((x, ctypes.c_void_p) for x in ("emu_stop", "reg_read", "reg_write")),
         ("flash", ctypes.c_void_p),
         ("ram", ctypes.c_void_p),
         *((x, ctypes.c_uint32) for x in ("flash_base", "flash_bytes", "ram_base", "ram_bytes")),
-        *((x, ctypes.c_uint32) for x in ("icache_lines", "dcache_lines", "line_bytes", "sector_bytes")),
+        *((x, ctypes.c_uint32) for x in ("icache_lines", "dcache_lines", "line_bytes", "sector_bytes", "epsr")),
     )
 
 
@@ -140,15 +142,17 @@ class Timing:
     Args:
         library: as `build_timing_library` gives it.
         model: penalties and cache geometry.
-        emu_stop: the address of `uc_emu_stop`.
+        unicorn: Unicorn's own library, which the C code calls.
     """
 
-    def __init__(self, library: Path, model: TimingModel, flash: Memory, ram: Memory, emu_stop: int) -> None:
+    def __init__(self, library: Path, model: TimingModel, flash: Memory, ram: Memory, unicorn: ctypes.CDLL) -> None:
         self.model = model
         self._library = _load(library)
+        calls = (unicorn.uc_emu_stop, unicorn.uc_reg_read, unicorn.uc_reg_write)
         config = _Config(
-            emu_stop, flash.host, ram.host, flash.base, flash.size_bytes, ram.base, ram.size_bytes,
-            model.icache_lines, model.dcache_lines, model.line_bytes, model.sector_bytes,
+            *(ctypes.cast(x, ctypes.c_void_p).value for x in calls),
+            flash.host, ram.host, flash.base, flash.size_bytes, ram.base, ram.size_bytes,
+            model.icache_lines, model.dcache_lines, model.line_bytes, model.sector_bytes, UC_ARM_REG_EPSR,
         )  # fmt: skip
         self.handle: int | None = self._library.timing_new(ctypes.byref(config))
         if not self.handle:
