@@ -107,7 +107,7 @@ def test_paths_are_those_that_the_wrappers_choose(wrappers: ctypes.CDLL) -> None
 def test_pointwise_counts_by_hand() -> None:
     # 5 pixels = 2 pairs and 1 left over; 7 channels = 3 pairs and 1 odd; depth 22 = 16 + 4 + 2
     counts = kernel_work(conv((5, 1, 22), 7, (1, 1))).counts
-    assert counts["products"] == 1 and counts["channel_pairs"] == 3 and counts["weight_sums"] == 3 * 22
+    assert counts["products"] == 1 and counts["pairs_16_4_1"] == 3 and counts["weight_sums"] == 3 * 22
     assert counts["tiles_16_4_1"] == 3 * 2 and counts["left_overs_16_4_1"] == 3 and counts["tiles_16"] == 0
     assert counts["tile_by_16"] == 6 and counts["tile_by_4"] == 6 and counts["tile_by_1"] == 12
     assert counts["odd_channel_outputs"] == 5 and counts["odd_channel_macs"] == 5 * 22
@@ -115,17 +115,17 @@ def test_pointwise_counts_by_hand() -> None:
 
 def test_strided_pointwise_is_one_product_per_row() -> None:
     counts = kernel_work(conv((8, 6, 16), 4, (1, 1), stride=(2, 2))).counts
-    assert counts["products"] == 4 and counts["channel_pairs"] == 4 * 2 and counts["tiles_16"] == 4 * 2 * 1
+    assert counts["products"] == 4 and counts["pairs_16"] == 4 * 2 and counts["tiles_16"] == 4 * 2 * 1
     assert counts["left_overs_16"] == 4 * 2 * 1
 
 
 def test_im2col_counts_by_hand() -> None:
     # a 3x3 kernel over 3x3 pixels: 4 corners with 4 taps, 4 edges with 6, the middle with 9
     counts = kernel_work(conv((3, 3, 5), 3, (3, 3))).counts
-    assert counts["copies"] == 4 * 4 + 4 * 6 + 9 and counts["clears"] == 81 - 49
-    assert counts["copied_blocks"] == 49 and counts["copied_singles"] == 49
+    assert counts["copys_4_1"] == 4 * 4 + 4 * 6 + 9 and counts["clears"] == 81 - 49
+    assert counts["copy_by_4"] == 49 and counts["copy_by_1"] == 49
     assert counts["cleared_bytes"] == 32 * 5 * 2
-    assert counts["column_pairs"] == 4 and counts["tiles_4_1"] == 4 and counts["odd_channels_4_1"] == 4
+    assert counts["columns_both"] == 4 and counts["tiles_4_1"] == 4 and counts["odd_channels_4_1"] == 4
     assert counts["tile_by_4"] == 4 * 11 and counts["tile_by_1"] == 4 * 1
     assert counts["single_columns_4_1"] == 3
 
@@ -155,9 +155,9 @@ def test_taps_inside_match_loops_written_out(
         rows += good_rows
     work = kernel_work(op)
     found = {
-        "conv_im2col": lambda c: c["copies"],
+        "conv_im2col": lambda c: c["copys_4"],
         "depthwise_3x3": lambda c: c["block_taps"],
-        "depthwise_opt": lambda c: c["copies"],
+        "depthwise_opt": lambda c: c["copys_4"],
         "depthwise_generic": lambda c: c["taps"] / 4,
         "max_pool": lambda c: c["taps"],
         "avg_pool": lambda c: c["taps"],

@@ -1,4 +1,4 @@
-"""Which network to measure next: first what lies farthest from everything measured, then what is least sure."""
+"""Which networks to measure: those that span the loop counts, then what lies farthest from all measured."""
 
 from __future__ import annotations
 
@@ -47,6 +47,28 @@ def farthest_networks(
         chosen.append(int(gains.argmax()))
         for path, owner in owners.items():
             _cover(nearest, places, path, places[path][owner == chosen[-1]])
+    return chosen
+
+
+def spanning_networks(candidates: Sequence[Network], slack: float) -> list[int]:
+    """Indices of few candidates that reach, within `slack`, as far as all of them do in every loop count.
+
+    What is measured on them holds for all the others: no loop turns more often there.
+    """
+    places, owners = _places([list(x.operators()) for x in candidates])
+    reached = []  # per path: which operator reaches which count, (operators, features)
+    for path, points in places.items():
+        counts = np.expm1(points)
+        far = (counts * slack >= counts.max(axis=0)) & (counts.max(axis=0) > 0)
+        reach = np.zeros((len(candidates), counts.shape[1]), dtype=bool)
+        np.logical_or.at(reach, owners[path], far)
+        reached.append(reach)
+    open_counts = np.concatenate(reached, axis=1)  # (candidates, counts of all paths)
+    chosen: list[int] = []
+    while open_counts.any():
+        best = int(open_counts.sum(axis=1).argmax())
+        chosen.append(best)
+        open_counts = open_counts & ~open_counts[best]
     return chosen
 
 

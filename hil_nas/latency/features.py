@@ -7,6 +7,7 @@ one turn and cannot be negative. Files named in the comments stand under the ker
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -102,7 +103,7 @@ def _conv_1x1(operator: Operator) -> Counts:
     misses = pointwise_misses(depth, outputs, rows).times(products)
     return {
         "products": products,
-        "channel_pairs": pairs,
+        **_entered("pair", pairs, depth, 16),
         "weight_sums": pairs * depth,
         **_blocks("tile", tiles, depth, 16),
         **_blocks("left_over", left_overs, depth, 16),
@@ -123,12 +124,22 @@ def _conv_im2col(operator: Operator) -> Counts:
     columns, single = positions // 2, positions % 2
     return {
         "positions": positions,
+        "edge_positions": _edge_positions(operator),
         **_copies(inside, outside, depth),
-        "column_pairs": columns,
+        **_column_pairs(columns, outputs),
         **_blocks("tile", columns * (outputs // 2), column, 4),
         **_blocks("odd_channel", columns * (outputs % 2), column, 4),
         **_blocks("single_column", single * outputs, column, 4),
         **_missed(rows_sweep(column, outputs).times(columns + single)),
+    }
+
+
+def _column_pairs(columns: int, outputs: int) -> Counts:
+    """Under the loops that a pair of columns goes through: channels by two, an odd one, or both."""
+    return {
+        "columns_paired": columns * (outputs % 2 == 0),
+        "columns_odd": columns * (outputs == 1),
+        "columns_both": columns * (outputs % 2 == 1 and outputs > 1),
     }
 
 
@@ -248,20 +259,35 @@ def _add(operator: Operator) -> Counts:
 
 
 def _concat(operator: Operator) -> Counts:
-    """A memcpy per input at every pixel; words where source and target lie at words, else bytes."""
-    pixels = operator.output[0] * operator.output[1]
-    words = unaligned = start = 0
+    """kernel_concatenation in `boards/src/kernels.c`: a memcpy per input at every pixel."""
+    pixels, total = operator.output[0] * operator.output[1], operator.output[2]
+    turns: Counter[str] = Counter()
+    start = 0
     for _, _, channels in operator.inputs:
-        if channels % 4 == 0 and start % 4 == 0 and operator.output[2] % 4 == 0:
-            words += channels // 4
-        else:
-            unaligned += channels
+        for phase in range(4):  # both ends lie at words again after four pixels
+            for name, count in _memcpy(channels, phase * channels, phase * total + start).items():
+                turns[name] += count
         start += channels
+    names = ("aligned", "by_64", "by_16", "by_4", "by_1")
     return {
         "pixels": pixels,
         "copies": pixels * len(operator.inputs),
-        "copied_words": pixels * words,
-        "copied_bytes": pixels * unaligned,
+        **{f"copied_{x}": pixels * turns[x] / 4 for x in names},
+    }
+
+
+def _memcpy(size_bytes: int, source: int, target: int) -> dict[str, int]:
+    """Turns of newlib's loops on an Armv7-M; bytes come first only where neither end lies at a word."""
+    if size_bytes < 8 and (source | target) % 4:
+        return {"by_1": size_bytes}
+    first = 0 if source % 4 == 0 or target % 4 == 0 else 4 - target % 4
+    rest = size_bytes - first
+    return {
+        "aligned": int(first > 0),
+        "by_64": rest // 64,
+        "by_16": rest % 64 // 16,
+        "by_4": rest % 16 // 4,
+        "by_1": first + rest % 4,
     }
 
 
@@ -274,28 +300,33 @@ def _softmax(operator: Operator) -> Counts:
 
 
 def _blocks(name: str, times: int, length: int, widest: int) -> Counts:
-    """An inner product run `times`: the turns of its loops by 16 (where `widest` is), by 4 and singly.
+    """An inner product run `times`: the turns of its loops by 16 (where `widest` is), by 4 and singly."""
+    turns = _turns(length, widest)
+    return {**{f"{name}_by_{x}": times * n for x, n in turns.items()}, **_entered(name, times, length, widest)}
 
-    Beside them each run counts under the loops it enters, as one name of several: the loops a kernel goes through
-    before it comes back decide whether its code stays in the 1 KiB instruction cache.
+
+def _entered(name: str, times: int, length: int, widest: int) -> Counts:
+    """What happens `times`, under the loops that a length goes through, as one name of several.
+
+    The loops a kernel goes through before it comes back decide whether its code stays in the 1 KiB instruction
+    cache, and so what coming back costs.
     """
-    turns = {"16": length // 16 if widest == 16 else 0, "4": length % widest // 4 if widest == 16 else length // 4}
-    turns["1"] = length % 4
-    sizes = ["16", "4", "1"] if widest == 16 else ["4", "1"]
-    entered = [x for x in sizes if turns[x]]
-    ways = [x for count in range(1, len(sizes) + 1) for x in combinations(sizes, count)]
-    return {
-        **{f"{name}_by_{x}": times * turns[x] for x in sizes},
-        **{f"{name}s_{'_'.join(x)}": times * (list(x) == entered) for x in ways},
-    }
+    turns = _turns(length, widest)
+    entered = [x for x, n in turns.items() if n]
+    ways = [x for count in range(1, len(turns) + 1) for x in combinations(turns, count)]
+    return {f"{name}s_{'_'.join(x)}": times * (list(x) == entered) for x in ways}
+
+
+def _turns(length: int, widest: int) -> dict[str, int]:
+    if widest == 16:
+        return {"16": length // 16, "4": length % 16 // 4, "1": length % 4}
+    return {"4": length // 4, "1": length % 4}
 
 
 def _copies(inside: int, outside: int, depth: int) -> Counts:
     """im2col: pixels widened to 16 bits by four and singly, and pixels outside the map cleared."""
     return {
-        "copies": inside,
-        "copied_blocks": inside * (depth // 4),
-        "copied_singles": inside * (depth % 4),
+        **_blocks("copy", inside, depth, 4),
         "clears": outside,
         "cleared_bytes": outside * depth * 2,
     }
@@ -316,6 +347,12 @@ def _taps(operator: Operator, axis: int) -> Taps:
 def _extents(taps: Taps) -> int:
     """Taps inside, over all positions along the axis."""
     return sum(end - first for first, end in taps)
+
+
+def _edge_positions(operator: Operator) -> int:
+    """Output positions with a tap outside the map."""
+    whole = [sum(taps == (0, operator.layer.kernel[axis]) for taps in _taps(operator, axis)) for axis in (0, 1)]
+    return operator.output[0] * operator.output[1] - whole[0] * whole[1]
 
 
 def _inside(operator: Operator) -> int:

@@ -16,7 +16,7 @@ from typing import NamedTuple
 LINE_BYTES = 32
 SECTOR_BYTES = 8
 LINES = 8
-ALIGNMENT_BYTES = 16  # of every constant in a plan
+ALIGNMENT_BYTES = LINE_BYTES  # of every constant in a plan
 
 
 class Misses(NamedTuple):
@@ -44,14 +44,40 @@ class Sweep(NamedTuple):
         return Misses(0.0, 0.0) if passes < 1 else self.cold + self.steady.times(passes - 1)
 
 
+class FlashCache:
+    """The data cache, empty at first."""
+
+    def __init__(self) -> None:
+        self._lines: OrderedDict[int, int] = OrderedDict()  # line -> bit mask of its valid sectors
+
+    def read(self, sectors: Iterable[int]) -> Misses:
+        """What reading sector numbers (address // 8), in this order, misses."""
+        lines = self._lines
+        missed_sectors = missed_lines = 0
+        for sector in sectors:
+            line, bit = sector >> 2, 1 << (sector & 3)
+            valid = lines.get(line)
+            if valid is None:
+                missed_lines += 1
+                missed_sectors += 1
+                lines[line] = bit
+                if len(lines) > LINES:
+                    lines.popitem(last=False)
+                continue
+            lines.move_to_end(line)
+            if not valid & bit:
+                missed_sectors += 1
+                lines[line] = valid | bit
+        return Misses(float(missed_sectors), float(missed_lines))
+
+
 def sweep(sectors: Iterable[int]) -> Sweep:
-    """What equal passes over sector numbers (address // 8) miss, from a cold cache.
+    """What equal passes over sectors miss, from a cold cache.
 
     The second pass is the steady state: under LRU the lines left behind by a pass depend on that pass alone.
     """
-    cache: OrderedDict[int, int] = OrderedDict()  # line -> bit mask of its valid sectors
-    trace = tuple(sectors)
-    return Sweep(_pass(cache, trace), _pass(cache, trace))
+    cache, trace = FlashCache(), tuple(sectors)
+    return Sweep(cache.read(trace), cache.read(trace))
 
 
 def sectors_of(address: int, size_bytes: int) -> range:
@@ -59,30 +85,6 @@ def sectors_of(address: int, size_bytes: int) -> range:
     return range(address // SECTOR_BYTES, (address + size_bytes - 1) // SECTOR_BYTES + 1)
 
 
-def lines_of(address: int, size_bytes: int) -> int:
-    """How many lines `size_bytes` bytes from `address` lie in."""
-    return (address + size_bytes - 1) // LINE_BYTES - address // LINE_BYTES + 1
-
-
 def aligned(address: int) -> int:
     """The next place where a plan puts a constant."""
     return -(-address // ALIGNMENT_BYTES) * ALIGNMENT_BYTES
-
-
-def _pass(cache: OrderedDict[int, int], trace: Iterable[int]) -> Misses:
-    missed_sectors = missed_lines = 0
-    for sector in trace:
-        line, bit = sector >> 2, 1 << (sector & 3)
-        valid = cache.get(line)
-        if valid is None:
-            missed_lines += 1
-            missed_sectors += 1
-            cache[line] = bit
-            if len(cache) > LINES:
-                cache.popitem(last=False)
-            continue
-        cache.move_to_end(line)
-        if not valid & bit:
-            missed_sectors += 1
-            cache[line] = valid | bit
-    return Misses(float(missed_sectors), float(missed_lines))

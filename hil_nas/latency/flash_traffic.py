@@ -1,7 +1,7 @@
 """What CMSIS-NN's kernels read from flash: the order of weights, biases and requantisation tables.
 
-A plan puts an operator's constants one behind the other, each at a multiple of 16 bytes: weights, biases,
-multipliers, shifts. Where the first begins is another matter in every network; address 0 stands for it.
+A plan puts an operator's constants one behind the other, each at the beginning of a cache line: weights,
+biases, multipliers, shifts.
 """
 
 from __future__ import annotations
@@ -10,32 +10,46 @@ from collections import Counter
 from collections.abc import Iterator
 from functools import lru_cache
 
-from hil_nas.latency.flash_cache import LINES, Misses, Sweep, aligned, lines_of, sectors_of, sweep
+from hil_nas.latency.flash_cache import LINE_BYTES, FlashCache, Misses, Sweep, aligned, sectors_of, sweep
 from hil_nas.network import Pair
 
 WORD_BYTES = 4
+PAIRS_PER_LINE = LINE_BYTES // (2 * WORD_BYTES)  # of channels, in a table of words
 
 Taps = tuple[Pair, ...]  # per output position along one axis: first tap inside, end of those inside
 
 
 @lru_cache(maxsize=4096)
 def pointwise_misses(depth: int, outputs: int, rows: int) -> Misses:
-    """Two weight rows and their requantisation are swept once per tile, after one pass for the sums."""
-    total = Misses(0.0, 0.0)
-    tiles = rows // 2 + rows % 2
-    for pair in range(outputs // 2):
-        address = pair * 2 * depth
-        sectors, lines = len(sectors_of(address, 2 * depth)), lines_of(address, 2 * depth)
-        resident = lines + 2 <= LINES  # two weight rows, a line of multipliers, a line of shifts
-        sweeps = 1 if resident else 1 + tiles
-        total += Misses(sectors, lines).times(sweeps) + Misses(3, 3)
-        if not resident:
-            total += Misses(2, 2).times(tiles - 1)
+    """arm_nn_mat_mult_nt_t_s8.c over `rows` pixels: two weight rows at a time, swept once per tile of two pixels.
+
+    Before its tiles a pair of channels is read once for the sums of its weights.
+    """
+    tiles, pairs = rows // 2 + rows % 2, outputs // 2
+    period = PAIRS_PER_LINE if 2 * depth * PAIRS_PER_LINE % LINE_BYTES == 0 else LINE_BYTES
+    simulated = pairs if pairs <= 2 * period else period + pairs % period
+    cache, total = FlashCache(), Misses(0.0, 0.0)
+    later = Misses(0.0, 0.0)
+    for pair in range(simulated):
+        found = _pair_misses(cache, depth, outputs, pair, tiles)
+        total += found
+        if pair >= simulated - period:
+            later += found
+    total += later.times((pairs - simulated) / period)
     if outputs % 2:
-        address, size = (outputs - 1) * depth, depth
-        sweeps = 1 if lines_of(address, size) + 3 <= LINES else rows
-        total += Misses(len(sectors_of(address, size)), lines_of(address, size)).times(sweeps) + Misses(3, 3)
+        trace = [x for i in range(depth) for x in sectors_of((outputs - 1) * depth + i, 1)]
+        total += sweep(trace).times(rows) + Misses(3, 3)
     return total
+
+
+def _pair_misses(cache: FlashCache, depth: int, outputs: int, pair: int, tiles: int) -> Misses:
+    bias, multiplier, shift = _tables(depth * outputs, outputs)
+    first, second = 2 * pair * depth, (2 * pair + 1) * depth
+    weights = [x for i in range(0, depth, 4) for row in (first, second) for x in sectors_of(row + i, min(4, depth - i))]
+    tables = [x for y in (multiplier, shift) for x in sectors_of(y + 2 * WORD_BYTES * pair, 2 * WORD_BYTES)]
+    sums = cache.read([*weights, *sectors_of(bias + 2 * WORD_BYTES * pair, 2 * WORD_BYTES)])
+    once = cache.read([*weights, *tables])
+    return sums + once + (cache.read([*weights, *tables]).times(tiles - 1) if tiles > 1 else Misses(0.0, 0.0))
 
 
 @lru_cache(maxsize=4096)

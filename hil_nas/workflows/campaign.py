@@ -9,15 +9,18 @@ from itertools import islice, product
 import numpy as np
 
 from hil_nas.baselines import ds_cnn, micronet_kws_s
-from hil_nas.latency.choose import farthest_networks
+from hil_nas.latency.choose import farthest_networks, spanning_networks
+from hil_nas.latency.model import SLACK
 from hil_nas.mfcc import MfccConfig, paper_grid
-from hil_nas.nas.genotype import Step, TinyGenotype
-from hil_nas.nas.space import TinySpace
+from hil_nas.nas.genotype import Arrangement, Step, TinyGenotype
+from hil_nas.nas.space import Align, TinySpace
 from hil_nas.network import INPUT, Layer, Network, Pair, Shape
 
 WIDTHS = (8, 12, 16, 20, 24, 32, 40, 48, 56, 64, 72, 80, 84, 96, 112, 128, 160, 196)
 COEFFICIENTS = (10, 13, 20, 40)
 CLASSES = (3, 12, 35)
+ARRANGEMENTS: tuple[Arrangement, ...] = ("channels", "plane")
+ALIGNMENTS: tuple[Align, ...] = ("conv", "pad")
 CANDIDATES = 600  # drawn before any is chosen: the most that a campaign can measure
 
 
@@ -37,7 +40,7 @@ def front_end_configs() -> tuple[MfccConfig, ...]:
 
 
 def networks(count: int, seed: int, fits: Callable[[Network], bool]) -> list[Network]:
-    """Networks to measure: published ones, then those that add most to what is covered by then.
+    """Networks to measure: published ones, those that span the spaces, then what adds most to all before.
 
     The list depends on the seed and the board's memory alone and a shorter one is the beginning of a longer
     one, so that a campaign can be interrupted and prolonged.
@@ -46,10 +49,11 @@ def networks(count: int, seed: int, fits: Callable[[Network], bool]) -> list[Net
         count: how many, at most `CANDIDATES`.
         fits: whether the board has the memory for a network.
     """
-    first = [x for x in published() if fits(x)]
-    drawn = (x for x in draw(np.random.default_rng(seed)) if fits(x))
-    pool = [x for x in corners() if fits(x)] + list(islice(drawn, CANDIDATES))
-    candidates = [x for x in dict.fromkeys(pool) if x not in first]
+    ends = [x for x in corners() if fits(x)]
+    spanning = [ends[i] for i in spanning_networks(ends, SLACK)]
+    first = list(dict.fromkeys([*(x for x in published() if fits(x)), *spanning]))
+    drawn = islice((x for x in draw(np.random.default_rng(seed)) if fits(x)), CANDIDATES)
+    candidates = [x for x in dict.fromkeys([*ends, *drawn]) if x not in first]
     measured = [operator for network in first for operator in network.operators()]
     order = farthest_networks(candidates, count - len(first), measured)
     return [*first, *(candidates[i] for i in order)][:count]
@@ -61,26 +65,35 @@ def published() -> list[Network]:
 
 
 def corners() -> list[Network]:
-    """Chains of the spaces' own operations at their narrowest and widest on the shortest and longest maps."""
+    """Short chains of the spaces' own operations at their narrowest and widest on the shortest and longest maps."""
     found = []
-    for arrangement in ("channels", "plane"):
-        for space in (TinySpace(arrangement=arrangement), TinySpace(arrangement=arrangement, align="pad")):
-            longest = max(space.configs, key=lambda x: x.frames)
-            shortest = min(space.configs, key=lambda x: x.frames)
-            for config, width in product((longest, shortest), (space.widths[0], space.widths[-1])):
-                found += [_corner(space, stem, width).build(config) for stem in range(len(space.stems))]
+    for arrangement, align in product(ARRANGEMENTS, ALIGNMENTS):
+        space = TinySpace(arrangement=arrangement, align=align)
+        ragged = max(x for x in space.widths if x % 16)  # a kernel's widest loop takes 16 channels
+        lowest, highest = space.widths[0], space.widths[-1]
+        configs = sorted(space.configs, key=lambda x: x.frames)
+        operations = [x for x in space.operations if x.kind != "skip"]
+        for config, widths in product(
+            (configs[0], configs[-1]), ((lowest, lowest), (highest, highest), (highest, ragged))
+        ):
+            for first in range(max(len(space.stems), len(operations))):
+                found.append(_corner(space, first, widths).build(config))
     return list(dict.fromkeys(found))
 
 
-def _corner(space: TinySpace, stem: int, width: int) -> TinyGenotype:
-    """Every operation that fits, one after the other, strides last."""
-    steps, scale = [], space.stems[stem].stride
+def _corner(space: TinySpace, first: int, widths: tuple[int, int]) -> TinyGenotype:
+    """A stem and two operations, counted from `first` on, the widths taking turns."""
     operations = [x for x in space.operations if x.kind != "skip"]
-    for operation in sorted(operations, key=lambda x: (x.stride, x.kind)):
+    stem = space.stems[first % len(space.stems)]
+    steps, scale = [Step(stem, widths[0])], stem.stride
+    for number, operation in enumerate(
+        (operations[first % len(operations)], operations[(first + 1) % len(operations)])
+    ):
         if space.allowed(scale, operation):
+            width = steps[-1].width if operation.keeps_width else widths[(number + 1) % 2]
             steps.append(Step(operation, width))
             scale = space.scale_after(scale, operation)
-    return space.genotype(space.configs[0], Step(space.stems[stem], width), steps)
+    return space.genotype(space.configs[0], steps[0], steps[1:])
 
 
 def draw(rng: np.random.Generator) -> Iterator[Network]:
@@ -95,8 +108,8 @@ def draw(rng: np.random.Generator) -> Iterator[Network]:
         space = TinySpace(
             configs=paper_grid(coefficients),
             classes=int(rng.choice(CLASSES)),
-            arrangement=("channels", "plane")[rng.integers(2)],
-            align=("conv", "pad")[rng.integers(2)],
+            arrangement=ARRANGEMENTS[rng.integers(2)],
+            align=ALIGNMENTS[rng.integers(2)],
             widths=WIDTHS[first : first + 8],
         )
         yield space.sample(rng, config)
@@ -114,7 +127,7 @@ def mixed_network(rng: np.random.Generator, shape: Shape) -> Network:
     last = len(layers) - 1
     pool = Layer("avg_pool", (last,), kernel=(height, breadth), stride=(height, breadth), padding="valid")
     head = [pool, Layer("dense", (last + 1,), int(rng.choice(CLASSES)))]
-    return Network(shape, (*layers, *head, *([Layer("softmax", (last + 2,))] if rng.integers(2) else [])))
+    return Network(shape, (*layers, *head, *([Layer("softmax", (last + 2,))] if rng.integers(6) == 0 else [])))
 
 
 def _cell(rng: np.random.Generator, source: int, width: int) -> list[Layer]:

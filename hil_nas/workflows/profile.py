@@ -36,7 +36,7 @@ from hil_nas.workflows import campaign
 
 WEIGHTS: Where = "flash"  # where products keep them
 AUDIO_BYTES = 2 * CLIP_SAMPLES
-MOST_MACS = 120_000_000
+MOST_MACS = 60_000_000
 SILICON_RUNS = (1, 5)  # warm-ups and counted runs
 MODELLED_RUNS = (0, 1)  # a modelled or counted clock repeats itself
 FEATURE_SCALE, FEATURE_ZERO_POINT = 0.15, 40  # of a front end whose coefficients span int8
