@@ -121,7 +121,8 @@ class HostFrontEnd:
         Raises:
             InputError: where the blob is not one that mfcc.c accepts.
         """
-        return int(self._c.mfcc_scratch_bytes(self._accepted(blob).ctypes.data))
+        table = self._accepted(blob)  # named: its memory must outlive the call
+        return int(self._c.mfcc_scratch_bytes(table.ctypes.data))
 
     def features(self, blob: bytes, clips: NDArray[np.int16]) -> NDArray[np.int8]:
         """What a board computes: int8 (clips, frames, coefficients) of int16 (clips, samples) at 16 kHz.

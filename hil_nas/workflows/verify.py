@@ -127,9 +127,8 @@ class Bench:
         differing, answers = 0, []
         for index, clip in enumerate(clips):
             self.device.set_audio(clip)
-            self.device.run("frontend", warmups=0, runs=1)
+            self.device.run("all", warmups=0, runs=1)
             differing += _differing(self.device.read("features"), features[index])
-            self.device.run("network", warmups=0, runs=1)
             answers.append(self.device.read("output").reshape(-1))
             differing += _differing(answers[-1], logits[index])
             report(Progress("comparing bits on the board", index + 1, len(clips), f"{differing} differ"))
