@@ -1,8 +1,10 @@
-"""alpha: the parameters of a `tiny` search, their probabilities, and hard samples with a gradient.
+"""alpha: the parameters of a `tiny` search, their probabilities, and the samples that the supernet runs.
 
 An operation is drawn in three questions: does the position skip, pool or convolve; if it convolves, pointwise
-or separable; if separable, with which kernel and stride. Every question is a Gumbel-softmax drawn hard, its
-gradient straight through (arXiv:1611.01144), so that forward always runs one real network.
+or separable; if separable, with which kernel and stride. Every question is a Gumbel-softmax (arXiv:1611.01144)
+whose temperature falls during the search, as in FBNetV2 (arXiv:2004.05565): hot samples are mixtures in which
+the weights learn fast, cold ones are nearly single networks. Without the noise the weights would undo every mask
+and every mixed kernel by growing, and leave alpha no gradient.
 """
 
 from __future__ import annotations
@@ -38,7 +40,7 @@ class Probabilities:
 
 @dataclass(frozen=True)
 class Draw:
-    """One-hot answers (with gradients, when drawn for the alphas).
+    """Rows of answers that sum to 1: one network where they are one-hot, else a mixture.
 
     Attributes:
         stem: (stems,).
@@ -77,25 +79,23 @@ class Architecture(nn.Module):
         return Probabilities(configs, stem, widths, torch.softmax(self.operations, 1))
 
     def draw(self, generator: torch.Generator, temperature: float) -> Draw:
-        """One hard sample, its gradient that of the softmax at the temperature."""
+        """A Gumbel-softmax sample."""
 
-        def hard(logits: Tensor) -> Tensor:
+        def answer(logits: Tensor) -> Tensor:
             uniform = torch.rand(logits.shape, generator=generator).to(logits.device)
             noise = -torch.log(-torch.log(uniform.clamp(1e-9, 1 - 1e-7)))
-            soft = torch.softmax((logits + noise) / temperature, -1)
-            answer = torch.zeros_like(soft).scatter_(-1, soft.argmax(-1, keepdim=True), 1.0)
-            return answer + soft - soft.detach()
+            return torch.softmax((logits + noise) / temperature, -1)
 
         separable, pointwise = self._logits("separable"), self._logits("pointwise")
         kinds = [torch.logsumexp(x, 1) for x in (pointwise, separable)]
         convolve = torch.logaddexp(*kinds)
         others = [torch.logsumexp(self._logits(x), 1) for x in ("skip", "pool")]
         return Draw(
-            hard(self.stem),
-            hard(self.widths),
-            hard(torch.stack([*others, convolve], 1)),
-            hard(torch.stack(kinds, 1)),
-            hard(separable),
+            answer(self.stem),
+            answer(self.widths),
+            answer(torch.stack([*others, convolve], 1)),
+            answer(torch.stack(kinds, 1)),
+            answer(separable),
         )
 
     def _logits(self, name: str) -> Tensor:
@@ -119,13 +119,6 @@ class Architecture(nn.Module):
             if len(self.group(name)):
                 found = found.index_add(0, self.group(name), part)
         return found
-
-    def choice(self, draw: Draw, config: int) -> Choice:
-        """The point that a draw stands for."""
-        widths = draw.widths.argmax(1).tolist()
-        found = [int(self.operations_of(draw, i).argmax()) for i in range(self.space.positions)]
-        chain = tuple(zip(found, widths[1:], strict=True))
-        return Choice(config, (int(draw.stem.argmax()), widths[0]), chain)
 
     def draw_of(self, choice: Choice) -> Draw:
         """The one-hot draw of a point; answers that it leaves open are the first."""

@@ -1,7 +1,7 @@
 """The differentiable search: weights on one half of the data, alpha and gamma on the other, inside the limits.
 
-An epoch alternates steps of the weights, each of one drawn network on a training batch, with steps of alpha and
-gamma on a validation batch, whose loss holds the limits' penalties. Warm-up epochs train weights alone. Once one
+An epoch alternates steps of alpha and gamma on a validation batch, whose loss holds the limits' penalties, with
+steps of the weights on a training batch. Warm-up epochs train weights alone. Once one
 gamma is `gamma_ratio` times every other, its configuration is settled and the others' features are dropped.
 """
 
@@ -108,9 +108,14 @@ class _Search:
         self.net = TinySupernet(self.space, self.generator, allowed).to(device)
         self.weights = list(self.net.weight_parameters().values())
         self.alphas = list(self.net.architecture_parameters().values())
+        gamma = self.net.alignment.gamma
+        groups = [
+            {"params": [x for x in self.alphas if x is not gamma]},
+            {"params": [gamma], "lr": settings.gamma_rate},
+        ]
         decay, rate = settings.weight_decay, settings.weight_rate
         self.weight_optimizer = torch.optim.AdamW(self.weights, rate, weight_decay=decay)
-        self.alpha_optimizer = torch.optim.Adam(self.alphas, settings.alpha_rate, betas=(0.5, 0.999))
+        self.alpha_optimizer = torch.optim.Adam(groups, settings.alpha_rate, betas=(0.5, 0.999))
         self.train = FeatureStore(train, device)
         self.validation = FeatureStore(validation, device, like=self.train)
         self.train_batches = Batches(len(self.train), settings.batch, self.generator)
@@ -138,12 +143,13 @@ class _Search:
         settings = self.settings
         searching = self.epoch >= settings.warmup_epochs
         phase = "warm-up" if not searching else "data" if len(self.net.alignment.configs) > 1 else "network"
-        rounds = max(1, len(self.train) // (settings.batch * settings.weight_steps))
+        rounds, temperature = len(self.train) // settings.batch, self._temperature()
         train_losses, validation_losses = [], []
         for index in range(rounds):
             if searching:
-                validation_losses.append(self._alpha_step())
-            train_losses += self._weight_steps((self.epoch + index / rounds) / settings.epochs)
+                validation_losses.append(self._alpha_step(temperature))
+            progress = (self.epoch + index / rounds) / settings.epochs
+            train_losses.append(self._weight_step(progress, temperature))
         self.epoch += 1
         if searching:
             self._decide_config()
@@ -152,25 +158,21 @@ class _Search:
                 self._measure(measure, self.derived())
         self.history.append(self._figures(phase, _mean(train_losses), _mean(validation_losses)))
 
-    def _weight_steps(self, progress: float) -> list[float]:
-        """Steps of the weights on fresh training batches, each of another drawn network; their losses."""
+    def _weight_step(self, progress: float, temperature: float) -> float:
+        """One step of the weights on a fresh training batch; its loss."""
         for group in self.weight_optimizer.param_groups:
             group["lr"] = self.settings.weight_rate * 0.5 * (1 + cos(pi * progress))
-        losses = []
-        for _ in range(self.settings.weight_steps):
-            x, labels = self._batch(self.train, self.train_batches)
-            with torch.no_grad():
-                draw = self.net.architecture.draw(self.generator, 1.0)
-            choice = self.net.architecture.choice(draw, self.net.alignment.configs[0])
-            loss = F.cross_entropy(self.net.path(self.net.alignment(x), choice), labels)
-            _step(self.weight_optimizer, self.weights, loss)
-            losses.append(float(loss.detach()))
-        return losses
+        with torch.no_grad():
+            draw = self.net.architecture.draw(self.generator, temperature)
+        x, labels = self._batch(self.train, self.train_batches)
+        loss = F.cross_entropy(self.net.mixture(self.net.alignment(x), draw), labels)
+        _step(self.weight_optimizer, self.weights, loss)
+        return float(loss.detach())
 
-    def _alpha_step(self) -> float:
+    def _alpha_step(self, temperature: float) -> float:
         """One step of alpha and gamma on a fresh validation batch; the loss without its penalty."""
+        draw = self.net.architecture.draw(self.generator, temperature)
         x, labels = self._batch(self.validation, self.validation_batches)
-        draw = self.net.architecture.draw(self.generator, self._temperature())
         loss = F.cross_entropy(self.net.mixture(self.net.alignment(x), draw), labels)
         expected = self.expected(self.probabilities())
         _step(self.alpha_optimizer, self.alphas, loss + self.multipliers.penalty(expected))
@@ -188,10 +190,10 @@ class _Search:
         return features, labels
 
     def _temperature(self) -> float:
-        settings = self.settings
-        first, last = settings.temperature
-        length = settings.epochs - settings.warmup_epochs - 1
-        return first + (last - first) * (self.epoch - settings.warmup_epochs) / max(1, length)
+        """Falls by the same factor every epoch."""
+        first, last = self.settings.temperature
+        share = self.epoch / max(1, self.settings.epochs - 1)
+        return first * float((last / first) ** share)
 
     def _decide_config(self) -> None:
         alignment = self.net.alignment

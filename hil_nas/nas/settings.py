@@ -21,10 +21,10 @@ class Settings:
     Attributes:
         epochs, warmup_epochs: in all, and those that train weights alone.
         batch: clips a step.
-        weight_steps: steps of the weights for each step of alpha and gamma.
         weight_rate, weight_decay: of the weights' AdamW; the rate falls to 0 along a cosine.
-        alpha_rate: of the architecture's Adam.
-        temperature: of the samples for alpha, in its first epoch and in the last.
+        alpha_rate, gamma_rate: of the architecture's Adam. A step of Adam is about as long as its rate whatever the
+            gradient, so gamma's is low: twice every other is then what many batches agreed on.
+        temperature: of the samples, in the first epoch and in the last.
         gamma_ratio: how far the largest gamma must lead to end the data search.
         floor: the lower end of the band below the latency limit, as a share of it.
         multiplier_rate: of dual ascent.
@@ -38,21 +38,21 @@ class Settings:
     epochs: int = 20
     warmup_epochs: int = 4
     batch: int = 64
-    weight_steps: int = 2
     weight_rate: float = 3e-3
     weight_decay: float = 1e-4
     alpha_rate: float = 0.05
-    temperature: tuple[float, float] = (2.0, 0.5)
+    gamma_rate: float = 0.01
+    temperature: tuple[float, float] = (4.0, 0.4)
     gamma_ratio: float = 2.0
     floor: float = 0.85
-    multiplier_rate: float = 0.05
+    multiplier_rate: float = 0.1
     shift_s: float = 0.1
     measure_every: int = 0
 
     def __post_init__(self) -> None:
         if not 0 <= self.warmup_epochs < self.epochs:
             raise InputError(f"{self.warmup_epochs} of {self.epochs} epochs cannot be the warm-up")
-        for name, least in (("batch", 2), ("weight_steps", 1), ("measure_every", 0), ("floor", 0), ("shift_s", 0)):
+        for name, least in (("batch", 2), ("measure_every", 0), ("floor", 0), ("shift_s", 0)):
             if getattr(self, name) < least:
                 raise InputError(f"{name} is {getattr(self, name)}, expected at least {least}")
         if self.gamma_ratio <= 1 or self.floor >= 1 or min(self.temperature) <= 0:
