@@ -175,7 +175,7 @@ const char *const keywords_labels[KEYWORDS_CLASSES] = {{
 {names},
 }};
 
-_Alignas(16) const uint8_t keywords_plan[KEYWORDS_PLAN_BYTES] = {{
+_Alignas(32) const uint8_t keywords_plan[KEYWORDS_PLAN_BYTES] = {{
 {_c_bytes(plan.to_bytes())}
 }};
 

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hil_nas.cost.arena import ArenaPlan, Step, aligned, plan_steps
-from hil_nas.cost.blob import HEADER_BYTES, OPERATOR_BYTES
+from hil_nas.cost.arena import ArenaPlan, Step, plan_steps
+from hil_nas.cost.blob import HEADER_BYTES, OPERATOR_BYTES, constant_room
 from hil_nas.cost.scratch import scratch_bytes
 from hil_nas.deploy import requantize
 from hil_nas.deploy.graph import QuantGraph, QuantOperator, QuantTensor, Weights
@@ -101,7 +101,7 @@ def _as_kernel(graph: QuantGraph, x: QuantOperator) -> QuantOperator:
 
 @dataclass
 class _Constants:
-    """Constants in the order of the operators, each at a multiple of 16."""
+    """Constants in the order of the operators, each at a multiple of 32."""
 
     start: int
     data: bytearray = field(default_factory=bytearray)
@@ -110,7 +110,7 @@ class _Constants:
         """Where in the blob the values begin."""
         place = self.start + len(self.data)
         raw = np.ascontiguousarray(values).astype(dtype).tobytes()
-        self.data += raw + bytes(aligned(len(raw)) - len(raw))
+        self.data += raw + bytes(constant_room(len(raw)) - len(raw))
         return place
 
 

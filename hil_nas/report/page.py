@@ -16,7 +16,8 @@ from hil_nas.units import format_bytes
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; color: #24292f; max-width: 62rem; margin: 2rem auto; padding: 0 1rem }
 h1 { font-size: 1.5rem; margin-bottom: 0 } h2 { font-size: 1.1rem; margin-top: 2.2rem }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums } td, th { padding: .25rem .7rem; text-align: right }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums }
+td, th { padding: .25rem .7rem; text-align: right }
 th { font-weight: 600; border-bottom: 1px solid #d0d7de } td:first-child, th:first-child { text-align: left }
 tr:nth-child(even) td { background: #f6f8fa } .held { color: #1a7f37 } .missed { color: #cf222e; font-weight: 600 }
 .bar { display: inline-block; height: .7rem; background: #0969da; vertical-align: middle } .note { color: #57606a }
