@@ -33,6 +33,7 @@ def parser() -> argparse.ArgumentParser:
     _search(subparsers)
     _profile(subparsers)
     _verify(subparsers)
+    _serve(subparsers)
     return top
 
 
@@ -104,6 +105,19 @@ def _verify(subparsers: Subparsers) -> None:
     add.add_argument("--seed", type=int, default=0, metavar="N", help="default: %(default)s")
 
 
+def _serve(subparsers: Subparsers) -> None:
+    add = _command(
+        subparsers, "serve", commands.serve, "put a board on a pty or TCP port, for MLPerf Tiny's own runner"
+    )
+    add.add_argument(
+        "model", type=Path, metavar="MODEL.tflite", help="loaded first: that protocol has no command for it"
+    )
+    _board(add)
+    add.add_argument(
+        "--tcp", type=int, default=None, metavar="PORT", help="of the loopback, 0 for any (default: a pty)"
+    )
+
+
 def _command(
     subparsers: Subparsers, name: str, function: Callable[[argparse.Namespace, Console], int], summary: str
 ) -> argparse.ArgumentParser:
@@ -123,6 +137,7 @@ def _board(add: argparse.ArgumentParser) -> None:
     add.add_argument(
         "--port", default=None, metavar="PORT", help="the board's serial port, where it is not found by itself"
     )
+    add.add_argument("--flash", action="store_true", help="put the firmware on the board first, with pyOCD")
 
 
 def _limits(add: argparse.ArgumentParser) -> None:

@@ -35,7 +35,14 @@ def search(arguments: argparse.Namespace, console: Console) -> int:
     )
     folders = Folders(arguments.boards, arguments.build, arguments.models, arguments.runs)
     result, folder = run_search(
-        config, folders, name=arguments.name, resume=arguments.resume, page=search_page, report=console.step
+        config,
+        folders,
+        name=arguments.name,
+        resume=arguments.resume,
+        page=search_page,
+        report=console.step,
+        port=arguments.port,
+        flash=arguments.flash,
     )
     console.result({**result, "run": str(folder)}, _search_table(result, folder))
     return 0
@@ -81,7 +88,10 @@ def verify(arguments: argparse.Namespace, console: Console) -> int:
     if arguments.data is not None:
         clips, labels = labelled_clips(Path(arguments.data), arguments.words, arguments.clips, arguments.seed)
     host = host_library(arguments.boards, arguments.build)
-    with open_device(arguments.board, boards_dir=arguments.boards, build_dir=arguments.build) as device:
+    with open_device(
+        arguments.board, boards_dir=arguments.boards, build_dir=arguments.build,
+        port=arguments.port, flash=arguments.flash,
+    ) as device:  # fmt: skip
         found = check(
             device, model, host, budget=_budget(arguments), clips=clips, labels=labels,
             count=arguments.clips, seed=arguments.seed, report=console.step,
@@ -91,6 +101,21 @@ def verify(arguments: argparse.Namespace, console: Console) -> int:
     if not found.ok:
         reasons = list(found.missed) + ([] if found.bits_equal else [f"{found.differing_bytes} int8 values differ"])
         raise LimitsMissedError("; ".join(reasons))
+    return 0
+
+
+def serve(arguments: argparse.Namespace, console: Console) -> int:
+    """`hil_nas serve`."""
+    from hil_nas.deploy.lower import lower
+    from hil_nas.deploy.tflite import read_tflite
+    from hil_nas.device.serve import serve as bridge
+
+    plan = lower(read_tflite(_read(arguments.model))).to_bytes()
+    bridge(
+        arguments.board, boards_dir=arguments.boards, build_dir=arguments.build, tcp_port=arguments.tcp,
+        ready=lambda address: console.result({"address": address}, f"{arguments.board} answers on {address}"),
+        plan=plan, port=arguments.port, flash=arguments.flash,
+    )  # fmt: skip
     return 0
 
 

@@ -4,6 +4,7 @@ goes on behind the last one that stands there."""
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,11 +15,16 @@ import numpy as np
 from hil_nas.audio.datasets import KeywordData, load_speech_commands
 from hil_nas.audio.front_end import HostFrontEnd
 from hil_nas.audio.speech import spoken_keywords
+from hil_nas.audio.tables import front_end_blob
 from hil_nas.budget import Budget
 from hil_nas.config import TEN_WORDS, SearchConfig
 from hil_nas.cost.macs import network_macs, parameters
+from hil_nas.deploy.c_export import export_c
+from hil_nas.deploy.lower import lower
+from hil_nas.deploy.tflite import read_mfcc, read_tflite
 from hil_nas.device.boards import load_board
 from hil_nas.device.device import Device
+from hil_nas.device.firmware import find_third_party
 from hil_nas.device.hosts import open_device
 from hil_nas.device.replies import Identity
 from hil_nas.errors import InfeasibleError, InputError, LimitsMissedError, RunError
@@ -72,6 +78,8 @@ def run_search(
     resume: bool,
     page: PageWriter,
     report: Reporter,
+    port: str | None = None,
+    flash: bool = False,
 ) -> tuple[dict[str, Any], Path]:
     """Everything that `hil_nas search` does; returns what result.json says, and the run folder.
 
@@ -81,7 +89,9 @@ def run_search(
         DeviceError, InputError, MissingToolError: as they come.
     """
     host = host_library(folders.boards, folders.build)
-    with open_device(config.board, boards_dir=folders.boards, build_dir=folders.build) as device:
+    with open_device(
+        config.board, boards_dir=folders.boards, build_dir=folders.build, port=port, flash=flash
+    ) as device:
         earlier = Run.resume(folders.runs, "search", config.to_json()) if resume else None
         job = _Search(config, folders, device, host, report, earlier)
         feasible_configs(job.prices, job.limits)
@@ -95,6 +105,7 @@ def run_search(
         run.write_bytes("model.tflite", product.model)
         verification = job.verify(product)
     result = _result(found, product, verification, job.data.classes)
+    write_export(run, product.model, job.data.classes, host, folders)
     run.write_bytes("report.html", page(result, found.network, run.metrics()).encode())
     whole = run.finish("complete" if verification.ok else "missed", result)
     if not verification.ok:
@@ -110,6 +121,20 @@ def load_data(folder: str | None, words: tuple[str, ...], cache: Path, report: R
     if folder is None:
         return spoken_keywords(words or TEN_WORDS, cache, progress=report)
     return load_speech_commands(Path(folder), words or None)
+
+
+def write_export(run: Run, model: bytes, labels: tuple[str, ...], host: HostFrontEnd, folders: Folders) -> None:
+    """`export/`: the model as C that builds with one command; and the plan that the board ran."""
+    plan, config = lower(read_tflite(model)), read_mfcc(model)
+    assert config is not None
+    blob = front_end_blob(config, plan.input_scale, plan.input_zero_point)
+    run.write_bytes("plan.bin", plan.to_bytes())
+    if run.path("export").exists():  # of an interrupted run
+        shutil.rmtree(run.path("export"))
+    export_c(
+        run.path("export"), plan, blob, config, labels, folders.boards, find_third_party(folders.build),
+        scratch_bytes=host.scratch_bytes(blob),
+    )  # fmt: skip
 
 
 class _Search:
