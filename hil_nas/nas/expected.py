@@ -109,7 +109,7 @@ class Multipliers:
 
     Args:
         limits: the ceilings.
-        floor: of the cycles, as a share of their limit.
+        floor: of the cycles, as a share of their limit; without one there is no floor.
         average_cycles: of the space before anything is learned; the floor is never above them, so that a loose
             limit does not buy cycles that nothing needs.
         rate: of ascent, per step.
@@ -117,7 +117,7 @@ class Multipliers:
 
     def __init__(self, limits: Limits, floor: float, average_cycles: float, rate: float) -> None:
         self._limits = limits.values()
-        self._floor = min(floor * self._limits[0], average_cycles)
+        self._floor = min(floor * self._limits[0], average_cycles) if isfinite(self._limits[0]) else 0.0
         self._rate = rate
         self.state = [0.0] * (len(self._limits) + 1)  # cycles, RAM, flash, floor of the cycles
 

@@ -109,7 +109,7 @@ class _Search:
         self.weights = list(self.net.weight_parameters().values())
         self.alphas = list(self.net.architecture_parameters().values())
         gamma = self.net.alignment.gamma
-        groups = [
+        groups: list[dict[str, Any]] = [
             {"params": [x for x in self.alphas if x is not gamma]},
             {"params": [gamma], "lr": settings.gamma_rate},
         ]
