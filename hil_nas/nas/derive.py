@@ -23,6 +23,7 @@ from hil_nas.units import format_bytes
 
 _RESOURCES = ("cycles", "RAM", "flash")
 _TOLERANCE = 1e-6  # of the solver, on rows scaled to 1
+_ROUNDING = 1e-10  # of sums taken in another order: a network that exactly fills a limit holds it
 _STEPS = 80  # of the relaxation
 _DAMPING = 0.97
 
@@ -34,8 +35,7 @@ def derive(table: PriceTable, preference: Preference, limits: Limits) -> Choice:
         InfeasibleError: where no network of the space does; the message names the nearest.
     """
     best: Choice | None = None
-    highest = -np.inf
-    most = preference.stem.max() + preference.widths.max(1).sum() + preference.operations.max(1).sum()
+    highest, most = -np.inf, _most(table, preference)
     for config in np.argsort(-preference.configs, kind="stable"):
         if preference.configs[config] + most <= highest or not isfinite(preference.configs[config]):
             break
@@ -45,6 +45,14 @@ def derive(table: PriceTable, preference: Preference, limits: Limits) -> Choice:
     if best is None:
         raise infeasible(table, limits)
     return best
+
+
+def _most(table: PriceTable, preference: Preference) -> float:
+    """No network's log-probability is higher, its configuration's left out; a skip or a pool pays no width."""
+    keeps = np.array([x.keeps_width for x in table.space.operations])
+    widths = np.where(keeps, 0.0, preference.widths[1:].max(1, keepdims=True))
+    chain = (preference.operations + widths).max(1).sum()
+    return float(preference.stem.max() + preference.widths[0].max() + chain)
 
 
 def cheapest(table: PriceTable, resource: int, config: int) -> Choice:
@@ -113,7 +121,7 @@ def _best_of(table: PriceTable, preference: Preference, limits: Limits, config: 
     arcs = arcs_of(table, preference, config)
     nodes = int(arcs.head.max()) + 1
     arcs = arcs.kept(arcs.ram_bytes <= left[1])
-    sums = (left[0], left[2])
+    sums = (left[0] * (1 + _ROUNDING), left[2] * (1 + _ROUNDING))
     while True:
         path = _most_valuable(arcs, nodes, sums)
         if path is None:
