@@ -45,7 +45,7 @@ int choice(int depthwise, const int *v) {
 }
 """
 CODES = {
-    1: "conv_1x1", 2: "conv_1x1_strided", 3: "conv_im2col",
+    1: "conv_1x1", 2: "conv_1x1", 3: "conv_im2col",
     4: "depthwise_3x3", 5: "depthwise_opt", 6: "depthwise_generic",
 }  # fmt: skip
 

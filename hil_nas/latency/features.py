@@ -73,11 +73,11 @@ def padding_before(operator: Operator) -> tuple[int, int]:
 
 
 def _conv_path(operator: Operator) -> str:
-    # arm_convolve_wrapper_s8.c; arm_convolve_1_x_n_s8.c calls arm_convolve_s8 where there is no MVE
+    # arm_convolve_wrapper_s8.c; without MVE arm_convolve_1_x_n_s8.c calls arm_convolve_s8, and the fast and the
+    # strided 1x1 convolution are one matrix product, called once or once per row
     layer = operator.layer
-    if layer.kernel == (1, 1) and layer.dilation == (1, 1) and padding_before(operator) == (0, 0):
-        return "conv_1x1" if layer.stride == (1, 1) else "conv_1x1_strided"
-    return "conv_im2col"
+    pointwise = layer.kernel == (1, 1) and layer.dilation == (1, 1) and padding_before(operator) == (0, 0)
+    return "conv_1x1" if pointwise else "conv_im2col"
 
 
 def _depthwise_path(operator: Operator) -> str:
@@ -153,8 +153,11 @@ def _depthwise_3x3(operator: Operator) -> Counts:
     taps = _extents(rows) * _extents(columns)
     kernel_rows = _extents(rows) * width
     blocks, singles = channels // 4, channels % 4
+    ragged = blocks > 0 and singles > 0  # both loops: more code than the instruction cache holds
     return {
         "positions": height * width,
+        "ragged_positions": height * width * ragged,
+        "ragged_edge_positions": _edge_positions(operator) * ragged,
         "blocks": height * width * blocks,
         "block_rows": kernel_rows * blocks,
         "block_taps": taps * blocks,
@@ -268,7 +271,7 @@ def _concat(operator: Operator) -> Counts:
             for name, count in _memcpy(channels, phase * channels, phase * total + start).items():
                 turns[name] += count
         start += channels
-    names = ("aligned", "by_64", "by_16", "by_4", "by_1")
+    names = ("aligned", "by_64", "by_16", "by_4", "tail", "singly")
     return {
         "pixels": pixels,
         "copies": pixels * len(operator.inputs),
@@ -279,7 +282,7 @@ def _concat(operator: Operator) -> Counts:
 def _memcpy(size_bytes: int, source: int, target: int) -> dict[str, int]:
     """Turns of newlib's loops on an Armv7-M; bytes come first only where neither end lies at a word."""
     if size_bytes < 8 and (source | target) % 4:
-        return {"by_1": size_bytes}
+        return {"singly": size_bytes}
     first = 0 if source % 4 == 0 or target % 4 == 0 else 4 - target % 4
     rest = size_bytes - first
     return {
@@ -287,7 +290,7 @@ def _memcpy(size_bytes: int, source: int, target: int) -> dict[str, int]:
         "by_64": rest // 64,
         "by_16": rest % 64 // 16,
         "by_4": rest % 16 // 4,
-        "by_1": first + rest % 4,
+        "tail": int(rest % 4 > 0),
     }
 
 
@@ -362,7 +365,6 @@ def _inside(operator: Operator) -> int:
 
 _COUNTS: dict[str, Callable[[Operator], Counts]] = {
     "conv_1x1": _conv_1x1,
-    "conv_1x1_strided": _conv_1x1,
     "conv_im2col": _conv_im2col,
     "depthwise_3x3": _depthwise_3x3,
     "depthwise_opt": _depthwise_opt,

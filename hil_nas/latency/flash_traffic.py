@@ -75,8 +75,9 @@ def depthwise_misses(rows: Taps, columns: Taps, kernel: Pair, channels: int, blo
     total = Misses(0.0, 0.0)
     for row, row_count in Counter(rows).items():
         for column, column_count in Counter(columns).items():
-            total += _pixel_sweep(row, column, kernel, channels, block).times(row_count * column_count)
-    return total
+            total += _pixel_sweep(row, column, kernel, channels, block).steady.times(row_count * column_count)
+    whole = _pixel_sweep((0, kernel[0]), (0, kernel[1]), kernel, channels, block)
+    return total + whole.cold + whole.steady.times(-1)
 
 
 @lru_cache(maxsize=4096)
