@@ -276,7 +276,7 @@ void run(void) {
 
 @pytest.mark.parametrize("setup", ["", "DEMCR |= 1 << 24; DWT_CTRL |= 1;"])
 @pytest.mark.parametrize(
-    ("access", "where"), [("ldrne", "0x40021000"), ("strne", "0x48000014"), ("ldrne", "0x08000000"), ("strne", "0x08100000")]
+    ("access", "where"), [("ldrne", "0x40021000"), ("strne", "0x48000014"), ("ldrne", "0x08000000"), ("ldrne", "0x080FF000"), ("strne", "0x08100000")]
 )  # fmt: skip
 def test_an_access_inside_an_it_block_does_not_make_what_follows_conditional(
     access: str, where: str, setup: str, tmp_path: Path, boards_dir: Path, build_dir: Path

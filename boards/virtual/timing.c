@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT
- * Unicorn calls timing_on_block() before each basic block and timing_on_read() before each read of flash.
+ * Unicorn calls timing_on_block() before each basic block. While it counts, loads from flash find their page
+ * mapped to a shadow, a peripheral that reads flash and touches the data cache, and fetches find flash itself:
+ * a callback on memory would have Unicorn take its slow path for every access and find the PC for each.
  * The machine is only ever stopped there, between two blocks: elsewhere Unicorn leaves a block right behind a
  * memory access and executes that instruction again later, which would send a byte twice.
  * A block is decoded once; entering it adds its instructions and cycles and touches the instruction cache.
@@ -21,7 +23,6 @@ struct block {
     uint32_t bytes;
     uint32_t instructions;
     uint32_t cycles;
-    bool has_it;
 };
 
 struct cache {
@@ -162,10 +163,8 @@ static struct block decode_code(const uint8_t *code, uint32_t bytes)
 {
     struct walk walk = {0};
     struct block block = {.bytes = bytes};
-    while (walk.offset < bytes) {
+    while (walk.offset < bytes)
         step(&walk, code);
-        block.has_it |= walk.in_it != 0;
-    }
     block.instructions = walk.instructions;
     block.cycles = walk.cycles;
     return block;
@@ -232,7 +231,7 @@ void timing_on_block(void *engine, uint64_t address64, uint32_t size, void *user
     fetch(timing, address, size);
 }
 
-/* Before a callback on memory, Unicorn restores PC and IT state of that instruction. The running block never
+/* Before such a callback Unicorn restores PC and IT state of that instruction. The running block never
  * clears the IT state again (its conditions are translated already), and the next one would begin with it. */
 static void leave_it_block(const struct timing *timing, void *engine)
 {
@@ -245,21 +244,42 @@ static void leave_it_block(const struct timing *timing, void *engine)
     timing->config.reg_write(engine, (int)timing->config.epsr, &epsr);
 }
 
-void timing_on_read(void *engine, int type, uint64_t address, int size, int64_t value, void *user)
+uint64_t timing_read_shadow(void *engine, uint64_t offset64, unsigned size, void *user)
 {
     struct timing *timing = user;
-    uint32_t sector = timing->config.sector_bytes;
-    uint32_t first = (uint32_t)address - timing->config.flash_base;
-    (void)type, (void)value;
-    if (timing->current.has_it || !timing->counting)
-        leave_it_block(timing, engine);
-    if (!timing->counting)
-        return;
-    for (uint32_t at = first & ~(sector - 1); at < first + (uint32_t)size; at += sector) {
-        int missed = touch(timing, &timing->dcache, at);
+    uint32_t offset = (uint32_t)offset64;
+    uint64_t value = 0;
+    (void)engine;
+    memcpy(&value, timing->config.flash + offset, size); /* aligned: Unicorn splits what is not */
+    if (timing->counting) {
+        int missed = touch(timing, &timing->dcache, offset);
         timing->counts.dcache_sector_misses += missed != 0;
         timing->counts.dcache_line_misses += missed == 2;
     }
+    return value;
+}
+
+bool timing_on_fill(void *engine, uint64_t address64, int type, struct timing_page *page, void *user)
+{
+    enum { READ = 1, WRITE = 2, EXECUTE = 4, ON_FETCH = 18, ON_WRITE = 17 };
+    struct timing *timing = user;
+    const struct timing_config *config = &timing->config;
+    uint32_t address = (uint32_t)address64;
+    uint32_t offset = address < config->flash_bytes ? address : address - config->flash_base; /* alias at 0 */
+    if (type != ON_FETCH)
+        leave_it_block(timing, engine);
+    *page = (struct timing_page){address, READ | WRITE | EXECUTE};
+    if (offset >= config->flash_bytes)
+        return address - config->shadow_base >= config->flash_bytes;
+    if (type == ON_WRITE)
+        page->permissions = WRITE;
+    else if (!timing->counting)
+        page->permissions = READ | EXECUTE;
+    else if (type == ON_FETCH)
+        page->permissions = EXECUTE;
+    else
+        *page = (struct timing_page){config->shadow_base + offset, READ};
+    return true;
 }
 
 void timing_on_site(void *engine, uint64_t address, uint32_t size, void *user)

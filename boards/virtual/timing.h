@@ -27,6 +27,7 @@ struct timing_config {
     uint32_t ram_base, ram_bytes;
     uint32_t icache_lines, dcache_lines, line_bytes, sector_bytes;
     uint32_t epsr;                 /* UC_ARM_REG_EPSR */
+    uint32_t shadow_base;          /* where the machine has mapped timing_read_shadow(), flash_bytes long */
 };
 
 /* An instruction inside an IT block that costs more than one cycle when it is not skipped. */
@@ -34,6 +35,11 @@ struct timing_site {
     struct timing *timing;
     uint32_t address;
     uint32_t extra_cycles;
+};
+
+struct timing_page { /* uc_tlb_entry */
+    uint64_t physical;
+    int permissions;
 };
 
 struct timing *timing_new(const struct timing_config *config); /* NULL: geometry not supported, or no memory */
@@ -55,10 +61,11 @@ void timing_resume(struct timing *timing);
 void timing_caches(struct timing *timing, uint32_t icache_on, uint32_t dcache_on);
 void timing_forget(struct timing *timing, uint32_t offset, uint32_t bytes); /* this part of flash has changed */
 
-/* Unicorn callbacks: UC_HOOK_BLOCK, UC_HOOK_MEM_READ on flash, UC_HOOK_CODE on a site. */
+/* Unicorn callbacks: UC_HOOK_BLOCK, UC_HOOK_CODE on a site, UC_HOOK_TLB_FILL, and the reads of the shadow. */
 void timing_on_block(void *engine, uint64_t address, uint32_t size, void *timing);
-void timing_on_read(void *engine, int type, uint64_t address, int size, int64_t value, void *timing);
 void timing_on_site(void *engine, uint64_t address, uint32_t size, void *site);
+_Bool timing_on_fill(void *engine, uint64_t address, int type, struct timing_page *page, void *timing);
+uint64_t timing_read_shadow(void *engine, uint64_t offset, unsigned size, void *timing);
 /* UC_HOOK_MEM_*_PROT on the peripherals: lets the access pass; its side effect is an exact PC. */
 _Bool timing_on_peripheral(void *engine, int type, uint64_t address, int size, int64_t value, void *timing);
 /* UC_HOOK_MEM_WRITE_PROT on flash: leaves the access to the next callback. */

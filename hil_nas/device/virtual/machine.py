@@ -21,7 +21,7 @@ from unicorn.unicorn_py3.unicorn import Uc, UcError, uclib
 from hil_nas.device.virtual.chip import PAGE_BYTES, PERIPHERAL_PAGES, Chip
 from hil_nas.device.virtual.elf import Image
 from hil_nas.device.virtual.flash import FLASH_BASE, FLASH_BYTES
-from hil_nas.device.virtual.timing import BETWEEN_BLOCKS, Counts, Memory, Timing, TimingModel
+from hil_nas.device.virtual.timing import BETWEEN_BLOCKS, SHADOW_BASE, Counts, Memory, Timing, TimingModel
 from hil_nas.errors import DeviceError, InputError
 
 RAM_BASE, RAM_BYTES = 0x20000000, 640 * 1024
@@ -65,8 +65,7 @@ class Machine:
         self._timing = Timing(library, model, flash, ram, uclib)
         self._cycles = 0
         self._counting = False
-        self._counted = False  # whether the C callbacks are installed
-        self._hooks: list[ctypes.c_size_t] = []
+        self._counted = False  # whether the C code knows
         self._fault: DeviceError | None = None
         self._flags: set[str] = set()
         self._running = False
@@ -168,7 +167,7 @@ class Machine:
             if self._fault is not None:
                 raise self._fault
             self._flags.clear()
-            self._install_counters(self._counting)
+            self._switch_counting(self._counting)
             self._emulate(max(deadline_s - time.monotonic(), 1e-4))
             if "reset" in self._flags:
                 self.reset()
@@ -188,7 +187,6 @@ class Machine:
 
     def close(self) -> None:
         """Free what lies outside Python."""
-        self._install_counters(False)
         self._timing.close()
 
     # -- running
@@ -229,27 +227,16 @@ class Machine:
         if not done.wait(limit_s):
             self._timing.stop_soon()
 
-    def _install_counters(self, on: bool) -> None:
-        """Have Unicorn call the C code, or not: blocks are translated anew with or without the calls."""
+    def _switch_counting(self, on: bool) -> None:
+        """Start counting where it was asked for; what Unicorn knows about pages of flash is then out of date."""
         if on == self._counted:
             return
-        for hook in self._hooks:
-            uclib.uc_hook_del(self._uc._uch, hook)
-        self._hooks.clear()
         if on:
-            handle = self._timing.handle or 0
-            end = FLASH_BASE + FLASH_BYTES - 1
-            self._hook(uc.UC_HOOK_MEM_READ, "timing_on_read", handle, FLASH_BASE, end)
-            for address, site in self._timing.find_sites(self._image_end):
-                self._hook(uc.UC_HOOK_CODE, "timing_on_site", site, address, address)
             self._timing.start()
-        self._uc.ctl_flush_tb()
+        self._uc.ctl(uc.UC_CTL_TLB_FLUSH, uc.UC_CTL_IO_WRITE)
         self._counted = on
 
-    def _hook(self, kind: int, callback: str, user: int, begin: int, end: int) -> None:
-        self._hooks.append(self._add_hook(kind, callback, user, begin, end))
-
-    def _add_hook(self, kind: int, callback: str, user: int, begin: int, end: int) -> ctypes.c_size_t:
+    def _add_hook(self, kind: int, callback: str, user: int, begin: int, end: int) -> None:
         hook = ctypes.c_size_t()
         address = ctypes.c_void_p(self._timing.callback(callback))
         status = uclib.uc_hook_add(
@@ -258,7 +245,6 @@ class Machine:
         )  # fmt: skip
         if status:
             raise DeviceError(f"Unicorn refuses a callback: error {status}")
-        return hook
 
     # -- memory
 
@@ -272,8 +258,16 @@ class Machine:
         self._uc.mem_map(_SYSTEM_ROM, PAGE_BYTES, uc.UC_PROT_READ)
         self._uc.mem_write(_SYSTEM_ROM + _UID, b"\x5a\x00\x21\x00\x02\x50\x34\x4c\x35\x52\x20\x20")
         self._uc.mem_write(_SYSTEM_ROM + _FLASH_SIZE, (FLASH_BYTES // 1024).to_bytes(4, "little"))
+        self._map_shadow()
         for page in PERIPHERAL_PAGES:
             self._uc.mmio_map(page, PAGE_BYTES, self._read_register, page, self._write_register, page)
+
+    def _map_shadow(self) -> None:
+        read = ctypes.c_void_p(self._timing.callback("timing_read_shadow"))
+        handle = ctypes.c_void_p(self._timing.handle)
+        status = uclib.uc_mmio_map(self._uc._uch, SHADOW_BASE, FLASH_BYTES, read, handle, None, None)
+        if status:
+            raise DeviceError(f"Unicorn refuses the shadow of flash: error {status}")
 
     def _install_callbacks(self) -> None:
         # A peripheral's page allows nothing, and the callback lets everything pass: Unicorn works out the PC
@@ -285,6 +279,10 @@ class Machine:
             self._add_hook(protected, "timing_on_peripheral", handle, page, page + PAGE_BYTES - 1)
         self._add_hook(uc.UC_HOOK_MEM_WRITE_PROT, "timing_on_flash_write", handle, FLASH_BASE, flash_end)
         self._add_hook(uc.UC_HOOK_BLOCK, "timing_on_block", handle, 1, 0)
+        self._add_hook(uc.UC_HOOK_TLB_FILL, "timing_on_fill", handle, 1, 0)
+        self._uc.ctl_set_tlb_mode(uc.UC_TLB_VIRTUAL)
+        for address, site in self._timing.find_sites(self._image_end):
+            self._add_hook(uc.UC_HOOK_CODE, "timing_on_site", site, address, address)
         self._uc.hook_add(uc.UC_HOOK_MEM_WRITE_PROT, self._program, None, FLASH_BASE, flash_end)
         self._uc.hook_add(uc.UC_HOOK_MEM_UNMAPPED | uc.UC_HOOK_MEM_PROT, self._bad_access)
         self._uc.hook_add(uc.UC_HOOK_INTR, self._exception)

@@ -24,6 +24,7 @@ SOURCES = ("timing.c", "thumb.c")
 _HEADERS = ("timing.h", "thumb.h")
 _FLAGS = ("-std=c11", "-O2", "-fPIC", "-shared", "-Wall", "-Wextra", "-Werror")
 _MAX_SITES = 65536
+SHADOW_BASE = 0xF0000000  # where no Cortex-M4 has anything
 BETWEEN_BLOCKS = 0xFFFFFFFF  # for a pc: no block is executing
 
 
@@ -77,7 +78,8 @@ class _Config(ctypes.Structure):
         ("flash", ctypes.c_void_p),
         ("ram", ctypes.c_void_p),
         *((x, ctypes.c_uint32) for x in ("flash_base", "flash_bytes", "ram_base", "ram_bytes")),
-        *((x, ctypes.c_uint32) for x in ("icache_lines", "dcache_lines", "line_bytes", "sector_bytes", "epsr")),
+        *((x, ctypes.c_uint32) for x in ("icache_lines", "dcache_lines", "line_bytes", "sector_bytes")),
+        *((x, ctypes.c_uint32) for x in ("epsr", "shadow_base")),
     )
 
 
@@ -152,7 +154,7 @@ class Timing:
         config = _Config(
             *(ctypes.cast(x, ctypes.c_void_p).value for x in calls),
             flash.host, ram.host, flash.base, flash.size_bytes, ram.base, ram.size_bytes,
-            model.icache_lines, model.dcache_lines, model.line_bytes, model.sector_bytes, UC_ARM_REG_EPSR,
+            model.icache_lines, model.dcache_lines, model.line_bytes, model.sector_bytes, UC_ARM_REG_EPSR, SHADOW_BASE,
         )  # fmt: skip
         self.handle: int | None = self._library.timing_new(ctypes.byref(config))
         if not self.handle:
