@@ -329,7 +329,7 @@ def _turns(length: int, widest: int) -> dict[str, int]:
 def _copies(inside: int, outside: int, depth: int) -> Counts:
     """im2col: pixels widened to 16 bits by four and singly, and pixels outside the map cleared."""
     return {
-        **_blocks("copy", inside, depth, 4),
+        **_blocks("copied_pixel", inside, depth, 4),
         "clears": outside,
         "cleared_bytes": outside * depth * 2,
     }
