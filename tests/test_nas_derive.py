@@ -114,14 +114,19 @@ def test_a_limit_out_of_reach_names_the_nearest_network(table: PriceTable) -> No
     assert names == [("cycles", 4), ("RAM", 4)]
 
 
-def test_limits_that_only_together_are_out_of_reach_are_said_so(table: PriceTable) -> None:
-    costs = [table.cost(x) for x in every_network()]
-    cycles, flash = min(x.cycles for x in costs), min(x.flash_bytes for x in costs)
-    cheapest_flash = min(x.flash_bytes for x in costs if x.cycles <= cycles * 1.0001)
-    if cheapest_flash == flash:
-        pytest.skip("one network is the cheapest in both")
-    with pytest.raises(InfeasibleError, match="not all together"):
-        derive(table, Preference.none(table), Limits(cycles * 1.0001, None, flash))
+def test_limits_that_only_together_are_out_of_reach_are_said_so() -> None:
+    """One configuration is fast and large, the other slow and small."""
+    slow, fast = GRID
+    table = price(
+        SPACE,
+        toy_cycles,
+        lambda config: {slow: 1e6, fast: 1e3}[config],
+        front_end_flash_bytes=lambda config: {slow: 100, fast: 100_000}[config],
+    )
+    assert feasible_configs(table, Limits(cycles=5e5)) == (1,)
+    assert feasible_configs(table, Limits(flash_bytes=50_000)) == (0,)
+    with pytest.raises(InfeasibleError, match="not all together: cycles 500,000 cycles, flash 48.8 KiB"):
+        derive(table, Preference.none(table), Limits(5e5, None, 50_000))
 
 
 def test_a_large_space_is_solved_in_a_moment() -> None:

@@ -1,0 +1,324 @@
+"""The search on toy data: what it picks, that it repeats itself, and that it goes on where it stopped."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from hil_nas.cost.arena import arena_bytes
+from hil_nas.cost.blob import plan_bytes
+from hil_nas.errors import InfeasibleError, InputError, RunError
+from hil_nas.mfcc import MfccConfig
+from hil_nas.nas import search as search_module
+from hil_nas.nas.features import Batches, FeatureSet, FeatureStore, shifted
+from hil_nas.nas.prices import Limits, PriceTable, price
+from hil_nas.nas.search import SearchResult, Settings, search
+from hil_nas.nas.space import Operation, TinySpace
+from hil_nas.network import Network
+from tests.test_nas_space import toy_cycles
+
+GRID = (MfccConfig(640, 640, 20, 6), MfccConfig(640, 480, 20, 6), MfccConfig(400, 320, 20, 6))
+CLASSES = 3
+SPACE = TinySpace(
+    configs=GRID,
+    classes=CLASSES,
+    positions=2,
+    widths=(4, 8, 12),
+    stems=(Operation("conv", (3, 1)), Operation("conv", (3, 1), (2, 1))),
+    operations=(
+        Operation("skip"),
+        Operation("pool", (2, 1), (2, 1)),
+        Operation("pointwise"),
+        Operation("separable", (3, 1)),
+        Operation("separable", (5, 1), (2, 1)),
+    ),
+)
+QUICK = Settings(epochs=8, warmup_epochs=2, batch=32, gamma_rate=0.05, temperature=(3.0, 0.5))
+CLIPS = 192
+
+
+def clips(seed: int, informed: tuple[int, ...], front_end_noise: float = 1.0) -> FeatureSet:
+    """Noise under every configuration; under the informed ones the class is the coefficient that is raised."""
+    generator = torch.Generator().manual_seed(seed)
+    labels = torch.randint(CLASSES, (CLIPS,), generator=generator)
+    features = []
+    for index, config in enumerate(GRID):
+        x = front_end_noise * torch.randn(CLIPS, config.frames, config.coefficients, generator=generator)
+        if index in informed:
+            raised = nn.functional.one_hot(labels, config.coefficients)[:, None]
+            x[:, config.frames // 3 : 2 * config.frames // 3] += 1.5 * raised
+        features.append(x)
+    return FeatureSet(tuple(features), labels)
+
+
+@pytest.fixture(scope="module")
+def prices() -> PriceTable:
+    return price(SPACE, toy_cycles, lambda config: config.frames * 1e3)
+
+
+def run(
+    prices: PriceTable, informed: tuple[int, ...] = (1,), limits: Limits | None = None, **more: Any
+) -> SearchResult:
+    settings = more.pop("settings", QUICK)
+    seed = more.pop("seed", 0)
+    limits = limits or Limits()
+    return search(SPACE, clips(1, informed), clips(2, informed), prices, limits, settings, seed=seed, **more)
+
+
+@pytest.mark.parametrize("informed", range(3))
+def test_it_picks_the_only_configuration_that_tells_the_classes(prices: PriceTable, informed: int) -> None:
+    result = run(prices, (informed,))
+    assert result.config == GRID[informed]
+    assert max(result.gammas) == result.gammas[informed]
+    phases = [x["phase"] for x in result.history]
+    assert phases[:2] == ["warm-up"] * 2 and phases[2] == "data" and phases[-1] == "network"  # it stopped early
+    assert result.history[-1]["validation_loss"] < 1.0 < result.history[0]["train_loss"]
+
+
+def test_a_tight_budget_picks_a_cheap_front_end_and_holds() -> None:
+    """All configurations tell the classes alike; only the first leaves cycles for a network."""
+    table = price(SPACE, toy_cycles, lambda config: {GRID[0]: 2e4, GRID[1]: 9e4, GRID[2]: 4e5}[config])
+    result = run(table, (0, 1, 2), Limits(cycles=1.0e5))
+    assert result.config == GRID[0]
+    assert result.cost.cycles <= 1.0e5
+
+
+def test_the_price_of_a_front_end_decides_between_equals() -> None:
+    """Two equal configurations, both within the limit: the dearer loses by its price alone."""
+    twins = (MfccConfig(640, 640, 20, 6), MfccConfig(640, 640, 40, 6))
+    space = replace(SPACE, configs=twins)
+    table = price(space, toy_cycles, lambda config: {twins[0]: 8e4, twins[1]: 2e4}[config])
+    data = [clips(seed, (0,)) for seed in (1, 2)]
+    train, validation = (FeatureSet((x.features[0], x.features[0]), x.labels) for x in data)
+    limits = Limits(cycles=1.0e5)
+    result = search(space, train, validation, table, limits, replace(QUICK, multiplier_rate=1.0), seed=0)
+    assert result.config == twins[1]
+
+
+def test_every_limit_holds_on_the_network_itself(prices: PriceTable) -> None:
+    limits = Limits(cycles=9e4, ram_bytes=700, flash_bytes=1500)
+    result = run(prices, (0, 1, 2), limits)
+    network = result.genotype.build(result.config)
+    assert network == result.network
+    assert SPACE.contains(result.genotype, result.config)
+    assert arena_bytes(network) == result.cost.ram_bytes <= 700
+    assert plan_bytes(network) == result.cost.flash_bytes <= 1500
+    operators = [x for x in network.operators() if x.layer.kind != "reshape"]
+    total = toy_cycles(operators).sum() + result.config.frames * 1e3
+    assert total == pytest.approx(result.cost.cycles) and total <= 9e4
+    for entry in result.history:
+        assert entry["derived"]["cycles"] <= 9e4 and entry["derived"]["ram_bytes"] <= 700
+
+
+def test_impossible_limits_are_refused_before_anything_is_trained(
+    prices: PriceTable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def trained(*args: Any) -> None:
+        raise AssertionError("the search began")
+
+    monkeypatch.setattr(search_module, "TinySupernet", trained)
+    with pytest.raises(InfeasibleError, match="cycles"):
+        run(prices, limits=Limits(cycles=10.0))
+
+
+def test_history_is_plain_json_and_says_what_to_watch(prices: PriceTable) -> None:
+    seen: list[dict[str, Any]] = []
+    result = run(prices, on_epoch=seen.append, settings=replace(QUICK, epochs=3))
+    assert json.loads(json.dumps(seen)) == list(result.history)
+    assert len(seen) == 3
+    assert {"expected", "derived", "skip_share", "entropy", "gammas", "multipliers"} <= set(seen[0])
+    assert seen[0]["entropy"]["gamma"] == pytest.approx(1.0)
+    assert 0 < seen[-1]["skip_share"] < 1
+
+
+class Stopped(Exception):
+    """Stands for Ctrl-C."""
+
+
+def test_stopped_anywhere_and_resumed_it_is_bit_identical(
+    prices: PriceTable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limits, settings = Limits(cycles=1.2e5), replace(QUICK, epochs=6)
+
+    def alone(**more: Any) -> tuple[SearchResult, dict[str, torch.Tensor]]:
+        kept: list[nn.Module] = []
+        original = search_module.TinySupernet
+
+        def keeping(*args: Any) -> nn.Module:
+            kept.append(original(*args))
+            return kept[0]
+
+        with monkeypatch.context() as patch:
+            patch.setattr(search_module, "TinySupernet", keeping)
+            result = run(prices, limits=limits, settings=settings, **more)
+        return result, kept[0].state_dict()
+
+    whole, whole_state = alone()
+    path = tmp_path / "search.pt"
+    steps = 0
+    original = search_module._step
+
+    def stopping(*args: Any) -> None:
+        nonlocal steps
+        steps += 1
+        if steps in (9, 31, 32):  # in the warm-up, in the data search, and at once after a resume
+            raise Stopped
+        original(*args)
+
+    monkeypatch.setattr(search_module, "_step", stopping)
+    for _ in range(3):
+        with pytest.raises(Stopped):
+            alone(checkpoint=path, resume=True)
+    resumed, resumed_state = alone(checkpoint=path, resume=True)
+    assert resumed.history == whole.history
+    assert (resumed.genotype, resumed.config, resumed.gammas) == (whole.genotype, whole.config, whole.gammas)
+    assert resumed_state.keys() == whole_state.keys()
+    assert all(torch.equal(resumed_state[x], whole_state[x]) for x in whole_state)
+
+
+def test_another_seed_searches_differently(prices: PriceTable) -> None:
+    settings = replace(QUICK, epochs=3)
+    one, two, other = (run(prices, settings=settings, seed=seed) for seed in (0, 0, 1))
+    assert one.history == two.history != other.history
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"seed": 1}, "seed was 0, is 1"),
+        ({"settings": replace(QUICK, epochs=3, alpha_rate=0.01)}, "settings.alpha_rate was 0.05, is 0.01"),
+        ({"limits": Limits(cycles=2e5)}, "limits.cycles was null, is 200000.0"),
+        ({"informed": (2,)}, "train was"),
+    ],
+)
+def test_a_checkpoint_of_another_search_is_refused_with_both_named(
+    prices: PriceTable, tmp_path: Path, change: dict[str, Any], message: str
+) -> None:
+    path = tmp_path / "search.pt"
+    same: dict[str, Any] = {"settings": replace(QUICK, epochs=3), "checkpoint": path, "resume": True}
+    run(prices, **same)
+    with pytest.raises(RunError, match=message):
+        run(prices, **{**same, **change})
+
+
+def test_a_damaged_checkpoint_is_refused(prices: PriceTable, tmp_path: Path) -> None:
+    path = tmp_path / "search.pt"
+    path.write_bytes(b"no checkpoint")
+    with pytest.raises(RunError, match="no checkpoint of a search"):
+        run(prices, checkpoint=path, resume=True)
+    torch.save({"version": 99, "identity": "{}"}, path)
+    with pytest.raises(RunError, match="version 99, expected 1"):
+        run(prices, checkpoint=path, resume=True)
+
+
+def board(ratio: float, asked: list[Network]) -> Callable[[Network], float]:
+    """A board on which every network takes `ratio` times its price."""
+
+    def measure(network: Network) -> float:
+        asked.append(network)
+        return ratio * float(toy_cycles([x for x in network.operators() if x.layer.kind != "reshape"]).sum())
+
+    return measure
+
+
+def test_measurements_correct_the_prices_and_the_limit_holds_as_measured(prices: PriceTable) -> None:
+    asked: list[Network] = []
+    limits, settings = Limits(cycles=1.2e5), replace(QUICK, epochs=6, measure_every=2)
+    result = run(prices, limits=limits, settings=settings, measure=board(1.4, asked))
+    assert len(asked) == 2  # after epoch 4, and at the end; not in the warm-up
+    assert result.price_ratio == pytest.approx(1.4)
+    assert [x["price_ratio"] for x in result.history] == pytest.approx([1, 1, 1, 1.4, 1.4, 1.4])
+    measured = board(1.4, [])(result.network) + result.config.frames * 1e3
+    assert result.cost.cycles == pytest.approx(measured)
+    assert measured <= 1.2e5
+
+
+def test_a_network_too_slow_on_the_board_is_derived_again(prices: PriceTable) -> None:
+    settings = replace(QUICK, epochs=4)
+    limit = 1.01 * run(prices, settings=settings).cost.cycles  # what is found without a limit just fits
+    asked: list[Network] = []
+    held = run(prices, limits=Limits(cycles=limit), settings=settings, measure=board(1.5, asked))
+    assert board(1.5, [])(held.network) + held.config.frames * 1e3 == pytest.approx(held.cost.cycles)
+    assert held.cost.cycles <= limit
+    assert board(1.5, [])(asked[0]) + held.config.frames * 1e3 > limit and len(asked) > 1
+    with pytest.raises(InfeasibleError):
+        run(prices, limits=Limits(cycles=limit), settings=settings, measure=board(1000.0, []))
+
+
+def test_every_validation_step_sees_a_fresh_batch(prices: PriceTable, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[tuple[FeatureStore, tuple[int, ...]]] = []
+    original = FeatureStore.batch
+
+    def watched(self: FeatureStore, clips: torch.Tensor, configs: Any) -> Any:
+        seen.append((self, tuple(clips.tolist())))
+        return original(self, clips, configs)
+
+    monkeypatch.setattr(FeatureStore, "batch", watched)
+    run(prices, settings=replace(QUICK, epochs=4))
+    stores = list({id(store): store for store, _ in seen}.values())
+    assert len(stores) == 2
+    for store in stores:
+        batches = [x for s, x in seen if s is store]
+        each = CLIPS // QUICK.batch
+        for start in range(0, len(batches) - each + 1, each):
+            epoch = [i for x in batches[start : start + each] for i in x]
+            assert sorted(epoch) == list(range(CLIPS))  # every clip once before any comes again
+        assert len(set(batches)) == len(batches)
+
+
+def test_a_step_of_one_half_leaves_the_other_parameters_alone(prices: PriceTable) -> None:
+    one = search_module._Search(clips(1, (1,)), clips(2, (1,)), prices, Limits(), QUICK, 0, torch.device("cpu"), (0, 1))
+    before = {k: v.clone() for k, v in one.net.state_dict().items()}
+    one._alpha_step(1.0)
+    changed = {k for k, v in one.net.state_dict().items() if not torch.equal(v, before[k])}
+    assert changed == set(one.net.architecture_parameters())
+    before = {k: v.clone() for k, v in one.net.state_dict().items()}
+    one._weight_step(0.0, 1.0)
+    changed = {k for k, v in one.net.state_dict().items() if not torch.equal(v, before[k])}
+    assert changed and not changed & set(one.net.architecture_parameters())
+
+
+def test_batches_carry_a_rest_over() -> None:
+    batches = Batches(5, 2, torch.Generator().manual_seed(0))
+    order = [i for _ in range(5) for i in next(batches).tolist()]
+    assert sorted(order[:5]) == sorted(order[5:]) == list(range(5))
+    with pytest.raises(InputError, match="out of 5"):
+        Batches(5, 6, torch.Generator())
+
+
+def test_a_shift_moves_all_configurations_by_the_same_time() -> None:
+    x = [torch.arange(float(c.frames)).expand(1, 1, -1) for c in GRID]
+    later = shifted(x, GRID, 0.12)  # 3, 4 and 6 frames
+    assert [int((y == 0).sum()) - 1 for y in later] == [3, 4, 6]
+    assert all(torch.equal(y[..., k:], z[..., :-k]) for y, z, k in zip(later, x, (3, 4, 6), strict=True))
+    earlier = shifted(x, GRID, -0.12)
+    assert all(torch.equal(y[..., :-k], z[..., k:]) for y, z, k in zip(earlier, x, (3, 4, 6), strict=True))
+    assert all(torch.equal(y, z) for y, z in zip(shifted(x, GRID, 0.0), x, strict=True))
+
+
+def test_features_that_do_not_fit_are_refused(prices: PriceTable) -> None:
+    good = clips(1, (0,))
+    short = FeatureSet((good.features[0][:, 1:], *good.features[1:]), good.labels)
+    with pytest.raises(InputError, match="24, 6"):
+        search(SPACE, short, good, prices, Limits(), QUICK, seed=0)
+    with pytest.raises(InputError, match="labels run"):
+        search(SPACE, good, FeatureSet(good.features, good.labels + 5), prices, Limits(), QUICK, seed=0)
+    with pytest.raises(InputError, match="same clips"):
+        FeatureSet(good.features, good.labels[1:])
+    with pytest.raises(InputError, match="another space"):
+        search(replace(SPACE, positions=3), good, good, prices, Limits(), QUICK, seed=0)
+
+
+@pytest.mark.parametrize(
+    "values", [{"epochs": 2, "warmup_epochs": 2}, {"batch": 1}, {"floor": 1.0}, {"temperature": (1.0, 0.0)}]
+)
+def test_settings_that_make_no_search_are_refused(values: dict[str, Any]) -> None:
+    with pytest.raises(InputError):
+        Settings(**values)
