@@ -65,7 +65,7 @@ class Machine:
         self._timing = Timing(library, model, flash, ram, uclib)
         self._cycles = 0
         self._counting = False
-        self._counted = False  # whether the C code knows
+        self._counted = False  # whether Unicorn's pages are those for counting
         self._fault: DeviceError | None = None
         self._flags: set[str] = set()
         self._running = False
@@ -186,8 +186,8 @@ class Machine:
         return int.from_bytes(self._uc.mem_read(address, 4), "little")
 
     def close(self) -> None:
-        """Free what lies outside Python."""
-        self._timing.close()
+        """Switch the board off; it does not run again."""
+        self._fault = self._fault or DeviceError("the board is switched off", hint="open the port again")
 
     # -- running
 
@@ -229,11 +229,10 @@ class Machine:
 
     def _switch_counting(self, on: bool) -> None:
         """Start counting where it was asked for; what Unicorn knows about pages of flash is then out of date."""
-        if on == self._counted:
-            return
         if on:
             self._timing.start()
-        self._uc.ctl(uc.UC_CTL_TLB_FLUSH, uc.UC_CTL_IO_WRITE)
+        if on != self._counted:
+            self._uc.ctl(uc.UC_CTL_TLB_FLUSH, uc.UC_CTL_IO_WRITE)
         self._counted = on
 
     def _add_hook(self, kind: int, callback: str, user: int, begin: int, end: int) -> None:
@@ -291,14 +290,14 @@ class Machine:
         try:
             return self.chip.read(page + offset, size)
         except DeviceError as error:
-            self._refuse(error)
+            self._halt(error.message, error.hint)
             return 0
 
     def _write_register(self, _: Uc, offset: int, size: int, value: int, page: int) -> None:
         try:
             self.chip.write(page + offset, size, value)
         except DeviceError as error:
-            self._refuse(error)
+            self._halt(error.message, error.hint)
 
     def _program(self, _: Uc, __: int, address: int, size: int, value: int, ___: Any) -> bool:
         self.chip.flash.program(address - FLASH_BASE, value & (1 << 8 * size) - 1, size)
@@ -306,27 +305,23 @@ class Machine:
 
     # -- faults
 
-    def _refuse(self, error: DeviceError) -> None:
+    def _halt(self, message: str, hint: str | None = None) -> None:
         if self._fault is None:
-            self._fault = DeviceError(f"{error.message}, at {self.image.where(self.pc())}", hint=error.hint)
+            self._fault = DeviceError(f"{message}, at {self.image.where(self.pc())}", hint=hint)
         self._uc.emu_stop()
+        self._timing.stop_soon()  # an IT block takes the first one back
 
     def _bad_access(self, _: Uc, kind: int, address: int, __: int, ___: int, ____: Any) -> bool:
-        if self._fault is None:
-            verb = _ACCESS.get(kind, "touches")
-            where = self.image.where(self.pc())
-            hint = "silicon faults here too" if kind not in (uc.UC_MEM_READ_PROT, uc.UC_MEM_WRITE_PROT) else None
-            self._fault = DeviceError(f"the firmware {verb} 0x{address:08x}, where nothing is, at {where}", hint=hint)
+        why = "which is read-only" if kind == uc.UC_MEM_WRITE_PROT else "where nothing is"
+        self._halt(f"the firmware {_ACCESS.get(kind, 'touches')} 0x{address:08x}, {why}")
         return False
 
     def _exception(self, _: Uc, number: int, __: Any) -> None:
-        name = _EXCEPTIONS.get(number, f"exception {number}")
-        self._fault = DeviceError(f"the firmware takes {name} at {self.image.where(self.pc())}")
-        self._uc.emu_stop()
+        self._halt(f"the firmware takes {_EXCEPTIONS.get(number, f'exception {number}')}")
 
     def _describe(self, error: UcError) -> DeviceError:
         what = "an undefined instruction" if error.errno == uc.UC_ERR_INSN_INVALID else str(error)
-        return DeviceError(f"the firmware stops with {what} at {self.image.where(self.pc())}")
+        return DeviceError(f"the firmware stops with {what}, at {self.image.where(self.pc())}")
 
     def _check_endless_loop(self) -> None:
         code = bytes(self._uc.mem_read(self._pc, 2))

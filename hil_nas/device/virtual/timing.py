@@ -13,6 +13,7 @@ import hashlib
 import os
 import subprocess
 import tempfile
+import weakref
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -159,13 +160,8 @@ class Timing:
         self.handle: int | None = self._library.timing_new(ctypes.byref(config))
         if not self.handle:
             raise DeviceError(f"the cycle model cannot have this cache geometry: {model}")
+        weakref.finalize(self, self._library.timing_free, self.handle)
         self._sites: ctypes.Array[Site] | None = None
-
-    def close(self) -> None:
-        """Free the C side; no callback may come afterwards."""
-        if self.handle:
-            self._library.timing_free(self.handle)
-        self.handle = None
 
     def callback(self, name: str) -> int:
         """The address of one of the C callbacks."""
