@@ -26,11 +26,11 @@ from hil_nas.errors import InputError
 from hil_nas.mfcc import CLIP_SAMPLES, SAMPLE_RATE_HZ
 from hil_nas.progress import Progress, Reporter, silent
 
-_VERSION = 1  # of everything below that decides a sample
+_VERSION = 2  # of everything below that decides a sample
 _SHARES = {"train": 0.8, "validation": 0.1, "test": 0.1}
 _ROOMS = 12
 _NOISE_SECONDS = 20
-_SNR_DB = (-3.0, 20.0)
+_SNR_DB = (3.0, 25.0)
 _LEVEL_DB = (-32.0, -14.0)  # RMS of the clip against full scale
 _UNKNOWN_POOL = 3  # training has so many times a word's clips of other words
 
@@ -142,7 +142,7 @@ class _Studio:
 
     def voice(self, rng: np.random.Generator) -> Voice:
         accent, timbre = str(rng.choice(ACCENTS)), str(rng.choice(self.timbres))
-        return Voice(accent, timbre, int(rng.integers(110, 240)), int(rng.integers(15, 90)))
+        return Voice(accent, timbre, int(rng.integers(120, 210)), int(rng.integers(20, 85)))
 
     def record(self, word: str, rng: np.random.Generator) -> Samples:
         """One second with the word somewhere in it, int16 (16000,)."""
@@ -181,7 +181,7 @@ def _room(rng: np.random.Generator) -> Float:
     decay_s = rng.uniform(0.08, 0.5)
     time_s = np.arange(round(decay_s * SAMPLE_RATE_HZ)) / SAMPLE_RATE_HZ
     tail = rng.normal(size=len(time_s)) * 10 ** (-3 * time_s / decay_s)
-    tail *= rng.uniform(0.1, 0.6) / np.sqrt(np.sum(tail**2))
+    tail *= rng.uniform(0.05, 0.4) / np.sqrt(np.sum(tail**2))
     tail[0] = 1.0
     return tail
 
@@ -204,9 +204,9 @@ def _placed(speech: Float, rng: np.random.Generator) -> Float:
 
 
 def _coloured(clip: Float, rng: np.random.Generator) -> Float:
-    """As through some microphone: gains of up to 8 dB either way at seven frequencies, smooth between them."""
+    """As through some microphone: gains of up to 6 dB either way at seven frequencies, smooth between them."""
     points_hz = np.array([60.0, 150, 400, 1000, 2500, 5000, 8000])
-    gains_db = rng.uniform(-8, 8, len(points_hz))
+    gains_db = rng.uniform(-6, 6, len(points_hz))
     frequencies = np.log(np.maximum(np.fft.rfftfreq(len(clip), 1 / SAMPLE_RATE_HZ), 20.0))
     gain = _amplitude(np.interp(frequencies, np.log(points_hz), gains_db))
     return np.fft.irfft(np.fft.rfft(clip) * gain, len(clip))
