@@ -1,0 +1,90 @@
+"""The rows that come with the project: honest errors on networks left out, and rows of the firmware as it is."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+
+from hil_nas.baselines import ds_cnn
+from hil_nas.device.boards import load_board
+from hil_nas.device.firmware import build_firmware, find_third_party
+from hil_nas.latency.evaluate import Report, held_out_errors
+from hil_nas.latency.model import FRONT_END, LatencyModel
+from hil_nas.latency.store import Measurements, Store
+from hil_nas.mfcc import paper_grid
+from hil_nas.nas.prices import price_requests
+from hil_nas.nas.space import Arrangement, TinySpace
+
+FOLDER = Path(__file__).resolve().parent.parent / "latency_models" / "nucleo-l4r5@virtual"
+
+
+@pytest.fixture(scope="module")
+def rows() -> Measurements:
+    return Store(FOLDER).read()
+
+
+@pytest.fixture(scope="module")
+def report(rows: Measurements) -> Report:
+    return held_out_errors(rows)
+
+
+@pytest.fixture(scope="module")
+def model() -> LatencyModel:
+    return LatencyModel.load(FOLDER)
+
+
+def test_held_out_networks_operators_and_front_ends(report: Report) -> None:
+    assert report["network_mean_error_percent"] <= 2
+    assert report["network_worst_error_percent"] <= 6
+    assert report["operator_mean_error_percent"] <= 3
+    assert report["front_end_mean_error_percent"] <= 1
+
+
+@pytest.mark.parametrize("baseline", ["macs_linear_", "look_up_"])
+def test_baselines_are_beaten_by_far(report: Report, baseline: str) -> None:
+    for name in ("network_mean", "network_worst", "operator_mean", "front_end_mean"):
+        assert 3 * report[f"{name}_error_percent"] < report[f"{baseline}{name}_error_percent"], name
+
+
+def test_loading_takes_less_than_a_second() -> None:
+    LatencyModel.load(FOLDER)
+    start_s = time.process_time()
+    LatencyModel.load(FOLDER)
+    assert time.process_time() - start_s < 1
+
+
+def test_misses_of_flash_cost_what_the_board_says(model: LatencyModel, boards_dir: Path) -> None:
+    """The model is fitted to totals alone; that it finds the board's own penalties says that its loops are real."""
+    timing = load_board("nucleo_l4r5", boards_dir).timing
+    assert timing is not None
+    fitted = model.paths["depthwise_generic"].coefficients_cycles
+    assert fitted["flash_sectors"] == pytest.approx(timing.data_sector_miss_cycles, rel=0.1)
+    assert fitted["flash_lines"] == pytest.approx(timing.data_line_miss_cycles, rel=0.25)
+
+
+@pytest.mark.parametrize("arrangement", ["channels", "plane"])
+def test_the_default_spaces_lie_inside_the_measured_range(model: LatencyModel, arrangement: Arrangement) -> None:
+    space = TinySpace(arrangement=arrangement)
+    for config in space.configs:
+        requests = price_requests(space, config).operators
+        assert [x for x in map(model.outside, requests) if x is not None] == []
+        assert model.front_end_cycles(config) > 0
+
+
+def test_every_front_end_of_the_grid_was_measured(rows: Measurements) -> None:
+    assert set(paper_grid()) <= {x.config for x in rows.front_ends}
+
+
+def test_the_published_network_is_predicted(model: LatencyModel, rows: Measurements) -> None:
+    own = next(x for x in rows.networks if x.network == rows.operators[0].network)
+    assert model.network_cycles(ds_cnn()) == pytest.approx(own.median_cycles, rel=0.03)
+    assert FRONT_END in model.paths
+
+
+def test_rows_hold_for_the_firmware_as_it_is(model: LatencyModel, boards_dir: Path, build_dir: Path) -> None:
+    firmware = build_firmware("nucleo_l4r5", boards_dir, build_dir, find_third_party(build_dir))
+    assert model.provenance is not None and model.provenance.kernels == firmware.kernels_id, (
+        "the measured code has changed: run `hil_nas profile --board nucleo-l4r5@virtual` on an empty folder"
+    )
