@@ -16,7 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAX_LINES = 64, MAX_NOTED_MISSES = 512, NO_BLOCK = 0, FIRST_BLOCKS = 1024 };
+enum { MAX_LINES = 64, MAX_NOTED_MISSES = 512, NO_BLOCK = 0, FIRST_BLOCKS = 1024, MAX_SITES = 16384 };
 enum { MAX_BLOCK_BYTES = 4096 }; /* Unicorn ends a block at the end of a page */
 
 struct block {
@@ -45,6 +45,8 @@ struct timing {
     struct block *blocks;
     uint32_t blocks_used, blocks_room;
     bool counting;
+    struct timing_site *sites;
+    uint32_t sites_used, sites_given;
     struct block current;        /* being executed */
     uint32_t current_pc;
     uint32_t next_pc;            /* where the block before ended */
@@ -198,6 +200,36 @@ static uint32_t new_block(struct timing *timing, struct block block)
     return timing->blocks_used++;
 }
 
+static void add_site(struct timing *timing, uint32_t address, uint32_t extra)
+{
+    for (uint32_t i = 0; i < timing->sites_used; ++i)
+        if (timing->sites[i].address == address)
+            return;
+    if (timing->sites_used < MAX_SITES)
+        timing->sites[timing->sites_used++] = (struct timing_site){timing, address, extra};
+}
+
+static void find_sites(struct timing *timing, uint32_t address, uint32_t bytes)
+{
+    uint32_t room;
+    struct walk walk = {0};
+    const uint8_t *code = code_at(timing, address, &room);
+    while (code != NULL && bytes <= room && walk.offset < bytes) {
+        uint32_t at = address + walk.offset;
+        uint32_t extra = step(&walk, code);
+        if (extra != 0)
+            add_site(timing, at, extra);
+    }
+}
+
+uint32_t timing_new_sites(struct timing *timing, struct timing_site **sites)
+{
+    uint32_t found = timing->sites_used - timing->sites_given;
+    *sites = timing->sites + timing->sites_given;
+    timing->sites_given = timing->sites_used;
+    return found;
+}
+
 /* Code in RAM is decoded on every entry: it may have changed, and little of ours runs there. */
 static struct block block_at(struct timing *timing, uint32_t address, uint32_t bytes)
 {
@@ -209,6 +241,7 @@ static struct block block_at(struct timing *timing, uint32_t address, uint32_t b
         return timing->blocks[index];
     struct block block = decode(timing, address, bytes);
     timing->block_of[offset / 2] = new_block(timing, block);
+    find_sites(timing, address, bytes);
     return block;
 }
 
@@ -222,7 +255,12 @@ void timing_on_block(void *engine, uint64_t address64, uint32_t size, void *user
     }
     if (!timing->counting)
         return;
-    timing->current = block_at(timing, address, size);
+    struct block block = block_at(timing, address, size);
+    if (timing->sites_used != timing->sites_given) {
+        timing->config.emu_stop(engine);
+        return;
+    }
+    timing->current = block;
     timing->current_pc = address;
     timing->counts.instructions += timing->current.instructions;
     timing->counts.base_cycles += timing->current.cycles;
@@ -302,26 +340,6 @@ bool timing_on_flash_write(void *engine, int type, uint64_t address, int size, i
     return !timing_on_peripheral(engine, type, address, size, value, user);
 }
 
-uint32_t timing_find_sites(struct timing *timing, uint32_t bytes, struct timing_site *sites, uint32_t room)
-{
-    const uint8_t *code = timing->config.flash;
-    uint32_t found = 0;
-    for (uint32_t at = 0; at + 18 <= bytes; at += 2) { /* IT and four instructions of 4 bytes */
-        bool it = code[at + 1] == 0xBF && (code[at] & 0xF) != 0;
-        struct walk walk = {.offset = at};
-        if (!it)
-            continue;
-        step(&walk, code);
-        while (walk.in_it != 0 && found < room) {
-            uint32_t address = timing->config.flash_base + walk.offset;
-            uint32_t extra = step(&walk, code);
-            if (extra != 0)
-                sites[found++] = (struct timing_site){timing, address, extra};
-        }
-    }
-    return found;
-}
-
 /* ---- the counter in the middle of a block ---- */
 
 void timing_start(struct timing *timing) { timing->counting = true; }
@@ -374,10 +392,11 @@ static bool set_up(struct timing *timing)
     timing->dcache.lines = config->dcache_lines;
     timing->icache.on = timing->dcache.on = true;
     timing->block_of = calloc(config->flash_bytes / 2, sizeof *timing->block_of);
+    timing->sites = calloc(MAX_SITES, sizeof *timing->sites);
     timing->blocks = malloc(FIRST_BLOCKS * sizeof *timing->blocks);
     timing->blocks_room = FIRST_BLOCKS;
     timing->blocks_used = NO_BLOCK + 1;
-    return timing->block_of != NULL && timing->blocks != NULL;
+    return timing->block_of != NULL && timing->blocks != NULL && timing->sites != NULL;
 }
 
 struct timing *timing_new(const struct timing_config *config)
@@ -397,6 +416,7 @@ void timing_free(struct timing *timing)
 {
     free(timing->block_of);
     free(timing->blocks);
+    free(timing->sites);
     free(timing);
 }
 

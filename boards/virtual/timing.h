@@ -30,7 +30,9 @@ struct timing_config {
     uint32_t shadow_base;          /* where the machine has mapped timing_read_shadow(), flash_bytes long */
 };
 
-/* An instruction inside an IT block that costs more than one cycle when it is not skipped. */
+/* An instruction inside an IT block that costs more than one cycle when it is not skipped. It is found when
+ * its block is first counted: the machine then stops, has it watched by timing_on_site(), and goes on.
+ */
 struct timing_site {
     struct timing *timing;
     uint32_t address;
@@ -49,7 +51,7 @@ uint32_t timing_config_bytes(void);
 
 /* Decoding alone: instructions and cycles of `bytes` of straight-line code. */
 void timing_decode(const uint8_t *code, uint32_t bytes, uint32_t *instructions, uint32_t *cycles);
-uint32_t timing_find_sites(struct timing *timing, uint32_t bytes, struct timing_site *sites, uint32_t room);
+uint32_t timing_new_sites(struct timing *timing, struct timing_site **sites); /* found since the last call */
 
 void timing_start(struct timing *timing);            /* count from the next block on */
 void timing_end(struct timing *timing, uint32_t pc); /* count no further than the instruction at pc */

@@ -57,7 +57,7 @@ class Machine:
         self._ram = mmap.mmap(-1, RAM_BYTES)
         self._flash[:] = b"\xff" * FLASH_BYTES
         self._ram[:] = _RAM_AT_POWER_ON * RAM_BYTES
-        self._image_end = _load(image, self._flash)
+        _load(image, self._flash)
         self._uc: Any = Uc(UC_ARCH_ARM, UC_MODE_THUMB | UC_MODE_MCLASS)  # its methods have no types
         self._uc.ctl_set_cpu_model(arm_const.UC_CPU_ARM_CORTEX_M4)
         flash = Memory(FLASH_BASE, FLASH_BYTES, _host_address(self._flash))
@@ -169,6 +169,7 @@ class Machine:
             self._flags.clear()
             self._switch_counting(self._counting)
             self._emulate(max(deadline_s - time.monotonic(), 1e-4))
+            self._watch_sites()
             if "reset" in self._flags:
                 self.reset()
             elif "idle" in self._flags:
@@ -235,6 +236,12 @@ class Machine:
             self._uc.ctl(uc.UC_CTL_TLB_FLUSH, uc.UC_CTL_IO_WRITE)
         self._counted = on
 
+    def _watch_sites(self) -> None:
+        """Have the conditional instructions watched that the last block to be counted turned out to hold."""
+        for address, site in self._timing.new_sites():
+            self._add_hook(uc.UC_HOOK_CODE, "timing_on_site", site, address, address)
+            self._uc.ctl_remove_cache(address, address + 2)  # it was translated without
+
     def _add_hook(self, kind: int, callback: str, user: int, begin: int, end: int) -> None:
         hook = ctypes.c_size_t()
         address = ctypes.c_void_p(self._timing.callback(callback))
@@ -280,8 +287,6 @@ class Machine:
         self._add_hook(uc.UC_HOOK_BLOCK, "timing_on_block", handle, 1, 0)
         self._add_hook(uc.UC_HOOK_TLB_FILL, "timing_on_fill", handle, 1, 0)
         self._uc.ctl_set_tlb_mode(uc.UC_TLB_VIRTUAL)
-        for address, site in self._timing.find_sites(self._image_end):
-            self._add_hook(uc.UC_HOOK_CODE, "timing_on_site", site, address, address)
         self._uc.hook_add(uc.UC_HOOK_MEM_WRITE_PROT, self._program, None, FLASH_BASE, flash_end)
         self._uc.hook_add(uc.UC_HOOK_MEM_UNMAPPED | uc.UC_HOOK_MEM_PROT, self._bad_access)
         self._uc.hook_add(uc.UC_HOOK_INTR, self._exception)
@@ -335,8 +340,7 @@ def _host_address(memory: mmap.mmap) -> int:
     return ctypes.addressof(ctypes.c_char.from_buffer(memory))
 
 
-def _load(image: Image, flash: mmap.mmap) -> int:
-    end = 0
+def _load(image: Image, flash: mmap.mmap) -> None:
     for segment in image.segments:
         offset = segment.address - FLASH_BASE
         if offset < 0 or offset + len(segment.data) > FLASH_BYTES:
@@ -344,5 +348,3 @@ def _load(image: Image, flash: mmap.mmap) -> int:
             message = f"the firmware loads 0x{segment.address:08x} to 0x{last:08x}, outside flash"
             raise InputError(message, hint="was it linked for nucleo_l4r5?")
         flash[offset : offset + len(segment.data)] = segment.data
-        end = max(end, offset + len(segment.data))
-    return end

@@ -24,7 +24,6 @@ from hil_nas.errors import BuildError, DeviceError, MissingToolError
 SOURCES = ("timing.c", "thumb.c")
 _HEADERS = ("timing.h", "thumb.h")
 _FLAGS = ("-std=c11", "-O2", "-fPIC", "-shared", "-Wall", "-Wextra", "-Werror")
-_MAX_SITES = 65536
 SHADOW_BASE = 0xF0000000  # where no Cortex-M4 has anything
 BETWEEN_BLOCKS = 0xFFFFFFFF  # for a pc: no block is executing
 
@@ -161,19 +160,16 @@ class Timing:
         if not self.handle:
             raise DeviceError(f"the cycle model cannot have this cache geometry: {model}")
         weakref.finalize(self, self._library.timing_free, self.handle)
-        self._sites: ctypes.Array[Site] | None = None
 
     def callback(self, name: str) -> int:
         """The address of one of the C callbacks."""
         return ctypes.cast(getattr(self._library, name), ctypes.c_void_p).value or 0
 
-    def find_sites(self, image_bytes: int) -> list[tuple[int, int]]:
-        """Address of each conditional instruction to watch, and the address of what its callback is given."""
-        sites = (Site * _MAX_SITES)()
-        found = self._library.timing_find_sites(self.handle, image_bytes, sites, _MAX_SITES)
-        self._sites = sites
-        step = ctypes.sizeof(Site)
-        return [(sites[i].address, ctypes.addressof(sites) + i * step) for i in range(found)]
+    def new_sites(self) -> list[tuple[int, int]]:
+        """Address of each conditional instruction to watch from now on, and what its callback is given."""
+        first = ctypes.POINTER(Site)()
+        found = self._library.timing_new_sites(self.handle, ctypes.byref(first))
+        return [(first[i].address, ctypes.addressof(first[i])) for i in range(found)]
 
     def start(self) -> None:
         """Count from the next block on."""
@@ -219,8 +215,8 @@ def _load(path: Path) -> ctypes.CDLL:
         function = getattr(library, str(name))
         function.restype, function.argtypes = None, arguments
     library.timing_new.restype, library.timing_new.argtypes = pointer, [pointer]
-    library.timing_find_sites.restype = ctypes.c_uint32
-    library.timing_find_sites.argtypes = [pointer, ctypes.c_uint32, pointer, ctypes.c_uint32]
+    library.timing_new_sites.restype = ctypes.c_uint32
+    library.timing_new_sites.argtypes = [pointer, pointer]
     sizes = (library.timing_counts_bytes(), library.timing_config_bytes())
     expected = (ctypes.sizeof(_Counts), ctypes.sizeof(_Config))
     if sizes != expected:
