@@ -5,18 +5,18 @@
  * The machine is only ever stopped there, between two blocks: elsewhere Unicorn leaves a block right behind a
  * memory access and executes that instruction again later, which would send a byte twice.
  * A block is decoded once; entering it adds its instructions and cycles and touches the instruction cache.
- * Both caches are fully associative with LRU, and each line has sectors of 8 bytes (one flash read) that
- * are filled one by one. Reading the counter in the middle of a block decodes that block's beginning.
+ * Reading the counter in the middle of a block decodes that block's beginning.
  */
 #include "timing.h"
 
+#include "cache.h"
 #include "thumb.h"
 
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAX_LINES = 64, MAX_NOTED_MISSES = 512, NO_BLOCK = 0, FIRST_BLOCKS = 1024, MAX_SITES = 16384 };
+enum { MAX_NOTED_MISSES = 512, NO_BLOCK = 0, FIRST_BLOCKS = 1024, MAX_SITES = 16384 };
 enum { MAX_BLOCK_BYTES = 4096 }; /* Unicorn ends a block at the end of a page */
 
 struct block {
@@ -25,21 +25,10 @@ struct block {
     uint32_t cycles;
 };
 
-struct cache {
-    uint32_t lines;
-    bool on;
-    uint32_t last;               /* slot of the last hit */
-    uint64_t clock;
-    uint32_t tag[MAX_LINES];     /* line number in flash plus one; 0 is empty */
-    uint32_t valid[MAX_LINES];   /* a bit per sector */
-    uint64_t used[MAX_LINES];
-};
-
 struct timing {
     struct timing_config config;
     struct timing_counts counts;
     struct cache icache, dcache;
-    uint32_t line_shift, sector_shift, sectors_mask;
     atomic_int stop_soon;
     uint32_t *block_of;          /* by halfword of flash: index into blocks, NO_BLOCK where not yet decoded */
     struct block *blocks;
@@ -54,54 +43,6 @@ struct timing {
     uint32_t missed[MAX_NOTED_MISSES];
     bool missed_line[MAX_NOTED_MISSES];
 };
-
-/* ---- caches ---- */
-
-static void cache_clear(struct cache *cache)
-{
-    memset(cache->tag, 0, sizeof cache->tag);
-    memset(cache->valid, 0, sizeof cache->valid);
-}
-
-static uint32_t oldest(const struct cache *cache)
-{
-    uint32_t slot = 0;
-    for (uint32_t i = 1; i < cache->lines; ++i)
-        if (cache->used[i] < cache->used[slot])
-            slot = i;
-    return slot;
-}
-
-static uint32_t find(const struct cache *cache, uint32_t tag)
-{
-    for (uint32_t i = 0; i < cache->lines; ++i)
-        if (cache->tag[i] == tag)
-            return i;
-    return cache->lines;
-}
-
-/* One sector; returns 0 for a hit, 1 for a sector miss, 2 for a sector and line miss. */
-static int touch(const struct timing *timing, struct cache *cache, uint32_t offset)
-{
-    uint32_t tag = (offset >> timing->line_shift) + 1;
-    uint32_t bit = 1u << ((offset >> timing->sector_shift) & timing->sectors_mask);
-    uint32_t slot = cache->last;
-    int missed = 1;
-    if (!cache->on)
-        return missed;
-    if (cache->tag[slot] != tag && (slot = find(cache, tag)) == cache->lines) {
-        slot = oldest(cache);
-        cache->tag[slot] = tag;
-        cache->valid[slot] = 0;
-        missed = 2;
-    }
-    cache->last = slot;
-    cache->used[slot] = ++cache->clock;
-    if (cache->valid[slot] & bit)
-        return 0;
-    cache->valid[slot] |= bit;
-    return missed;
-}
 
 static void note_miss(struct timing *timing, uint32_t address, bool line)
 {
@@ -119,7 +60,7 @@ static void fetch(struct timing *timing, uint32_t address, uint32_t bytes)
     if (address - base >= timing->config.flash_bytes)
         return;
     for (uint32_t at = address & ~(sector - 1); at < end; at += sector) {
-        int missed = touch(timing, &timing->icache, at - base);
+        int missed = cache_touch(&timing->icache, at - base);
         if (missed == 0)
             continue;
         timing->counts.icache_sector_misses += 1;
@@ -290,7 +231,7 @@ uint64_t timing_read_shadow(void *engine, uint64_t offset64, unsigned size, void
     (void)engine;
     memcpy(&value, timing->config.flash + offset, size); /* aligned: Unicorn splits what is not */
     if (timing->counting) {
-        int missed = touch(timing, &timing->dcache, offset);
+        int missed = cache_touch(&timing->dcache, offset);
         timing->counts.dcache_sector_misses += missed != 0;
         timing->counts.dcache_line_misses += missed == 2;
     }
@@ -373,35 +314,22 @@ void timing_end(struct timing *timing, uint32_t pc)
 
 /* ---- life ---- */
 
-static bool power_of_two(uint32_t value) { return value != 0 && (value & (value - 1)) == 0; }
-
-static bool supported(const struct timing_config *config)
-{
-    return power_of_two(config->line_bytes) && power_of_two(config->sector_bytes) &&
-           config->sector_bytes <= config->line_bytes && config->line_bytes <= 32 * config->sector_bytes &&
-           config->icache_lines - 1 < MAX_LINES && config->dcache_lines - 1 < MAX_LINES;
-}
-
 static bool set_up(struct timing *timing)
 {
     const struct timing_config *config = &timing->config;
-    timing->line_shift = (uint32_t)__builtin_ctz(config->line_bytes);
-    timing->sector_shift = (uint32_t)__builtin_ctz(config->sector_bytes);
-    timing->sectors_mask = config->line_bytes / config->sector_bytes - 1;
-    timing->icache.lines = config->icache_lines;
-    timing->dcache.lines = config->dcache_lines;
-    timing->icache.on = timing->dcache.on = true;
     timing->block_of = calloc(config->flash_bytes / 2, sizeof *timing->block_of);
     timing->sites = calloc(MAX_SITES, sizeof *timing->sites);
     timing->blocks = malloc(FIRST_BLOCKS * sizeof *timing->blocks);
     timing->blocks_room = FIRST_BLOCKS;
     timing->blocks_used = NO_BLOCK + 1;
-    return timing->block_of != NULL && timing->blocks != NULL && timing->sites != NULL;
+    bool caches = cache_init(&timing->icache, config->icache_lines, config->line_bytes, config->sector_bytes) &&
+                  cache_init(&timing->dcache, config->dcache_lines, config->line_bytes, config->sector_bytes);
+    return caches && timing->block_of != NULL && timing->blocks != NULL && timing->sites != NULL;
 }
 
 struct timing *timing_new(const struct timing_config *config)
 {
-    struct timing *timing = supported(config) ? calloc(1, sizeof *timing) : NULL;
+    struct timing *timing = calloc(1, sizeof *timing);
     if (timing == NULL)
         return NULL;
     timing->config = *config;
