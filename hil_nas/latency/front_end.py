@@ -10,8 +10,10 @@ from functools import lru_cache
 
 from hil_nas.audio.tables import mel_slopes
 from hil_nas.latency.features import Counts
+from hil_nas.latency.flash_cache import sectors_of, sweep
 from hil_nas.mfcc import MfccConfig
 
+FLOAT_BYTES = 4
 FFT_SIZES = (128, 256, 512, 1024, 2048)
 
 
@@ -33,23 +35,31 @@ def front_end_work(config: MfccConfig) -> Counts:
 
 
 def _cosine_transform(length: int, coefficients: int) -> Counts:
-    """Halved while even, each half folded; a matrix on what is left; then the rows joined again, step by step."""
+    """Halved while even, each half folded; a matrix on what is left; then the rows joined again, step by step.
+
+    The factors of a fold and the matrix are read anew for every block.
+    """
     folded = joined = 0
-    blocks, values = 1, length
+    blocks, values, lines = 1, length, 0.0
     while length % 2 == 0:
+        length //= 2
         folded += values
-        blocks, length = 2 * blocks, length // 2
+        lines += _lines_missed(length, blocks)
+        blocks *= 2
     rows = -(-coefficients // blocks)
-    products = blocks * rows * length
-    multiplied_rows = blocks * rows
-    folds = blocks - 1  # 1 + 2 + ... + blocks / 2
+    lines += _lines_missed(rows * length, blocks)
+    counts = {
+        "folds": blocks - 1,  # 1 + 2 + ... + blocks / 2
+        "folded_values": folded,
+        "dct_products": blocks * rows * length,
+        "dct_rows": blocks * rows,
+    }
     while blocks > 1:
         joined += blocks // 2 * -(-coefficients // blocks)
         blocks //= 2
-    return {
-        "folds": folds,
-        "folded_values": folded,
-        "dct_products": products,
-        "dct_rows": multiplied_rows,
-        "joined_rows": joined,
-    }
+    return {**counts, "joined_rows": joined, "dct_flash_lines": lines}
+
+
+def _lines_missed(floats: int, passes: int) -> float:
+    """Lines of flash that passes over a table miss; each is then read whole."""
+    return sweep(sectors_of(0, FLOAT_BYTES * floats)).times(passes).lines

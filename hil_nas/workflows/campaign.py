@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from itertools import islice, product
 
@@ -25,18 +25,19 @@ CANDIDATES = 600  # drawn before any is chosen: the most that a campaign can mea
 
 
 def front_end_configs() -> tuple[MfccConfig, ...]:
-    """The paper's grid, and around it every FFT size, odd and even frame counts, few and many coefficients."""
-    around = [
-        MfccConfig(window, hop, mel, coefficients)
-        for (window, hop), (mel, coefficients) in product(
-            ((128, 128), (240, 80), (256, 160), (320, 200), (480, 320), (512, 256), (800, 400), (1024, 500)),
-            ((20, 13), (40, 10), (64, 64)),
-        )
-    ]
-    longer = [MfccConfig(w, h, m, c) for w, h in ((1200, 400), (2048, 1000)) for m, c in ((40, 20), (80, 80))]
-    few = [replace(x, coefficients=10) for x in paper_grid()] + [replace(x, coefficients=13) for x in paper_grid()]
+    """The paper's grid, and around it every FFT size, few and many coefficients, mel bins of every parity."""
+    few = [replace(x, coefficients=y) for y in (10, 13) for x in paper_grid()]
     most = [replace(x, coefficients=x.mel_bins) for x in paper_grid() if x.mel_bins == 80]
-    return tuple(dict.fromkeys([*paper_grid(), *few, *most, *around, *longer]))
+    windows = ((128, 128), (240, 80), (256, 160), (320, 200), (480, 320), (512, 256), (800, 400), (1024, 500))
+    around = _configs(windows, ((20, 13), (40, 10), (64, 64)))
+    longer = _configs(((1200, 400), (2048, 1000)), ((40, 20), (80, 80)))
+    # the DCT halves the mel bins while they are even; what is left decides how it goes on
+    left = _configs(((400, 160), (700, 120)), ((23, 13), (26, 26), (49, 49), (60, 20), (72, 40), (79, 30)))
+    return tuple(dict.fromkeys([*paper_grid(), *few, *most, *around, *longer, *left]))
+
+
+def _configs(windows: Sequence[Pair], cepstra: Sequence[Pair]) -> list[MfccConfig]:
+    return [MfccConfig(*window, *cepstrum) for window, cepstrum in product(windows, cepstra)]
 
 
 def networks(count: int, seed: int, fits: Callable[[Network], bool]) -> list[Network]:
