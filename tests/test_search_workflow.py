@@ -1,0 +1,126 @@
+"""The main job on toy words, whole: searched, trained, quantised, run on the virtual board, and resumed to the same bytes."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+
+from hil_nas.budget import Budget
+from hil_nas.config import SearchConfig
+from hil_nas.errors import InfeasibleError, RunError
+from hil_nas.mfcc import MfccConfig
+from hil_nas.progress import Progress, silent
+from hil_nas.report.page import search_page
+from hil_nas.workflows.search import Folders, run_search
+
+ROOT = Path(__file__).resolve().parent.parent
+WORDS = {"low": 300.0, "middle": 800.0, "high": 2000.0, "other": 4000.0}
+KEYS = {
+    "schema", "version", "status", "board", "clock", "limits", "measured", "predicted", "limits_held", "bits_equal",
+    "clips_compared", "accuracy_int8", "accuracy_float",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def words(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Tones in noise, a pitch for each word, as a user's own folder."""
+    folder, rng = tmp_path_factory.mktemp("words"), np.random.default_rng(0)
+    for word, pitch_hz in WORDS.items():
+        (folder / word).mkdir()
+        for number in range(40):
+            at = np.arange(16000) / 16000
+            tone = np.sin(2 * np.pi * pitch_hz * rng.uniform(0.9, 1.1) * at) * rng.uniform(0.1, 0.5)
+            clip = tone + rng.normal(0, 0.05, 16000)
+            path = folder / word / f"{number:08x}_nohash_0.wav"
+            soundfile.write(path, np.clip(clip, -1, 1), 16000, subtype="PCM_16")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def asked(words: Path) -> SearchConfig:
+    return SearchConfig(
+        budget=Budget(256 * 1024, None, 0.060),
+        words=("low", "middle", "high"),
+        data=str(words),
+        grid=(MfccConfig(400, 200, 40, 20), MfccConfig(640, 320, 40, 20)),
+        search_epochs=5,
+        train_epochs=2,
+        measure_every=2,
+        clips=50,
+    )
+
+
+def folders(runs: Path) -> Folders:
+    return Folders(ROOT / "boards", ROOT / "build", ROOT / "latency_models", runs)
+
+
+def run(config: SearchConfig, runs: Path, *, resume: bool = False, report: Any = silent) -> tuple[dict[str, Any], Path]:
+    return run_search(config, folders(runs), name="test", resume=resume, page=search_page, report=report)
+
+
+@pytest.fixture(scope="module")
+def finished(asked: SearchConfig, tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], Path]:
+    return run(asked, tmp_path_factory.mktemp("runs"))
+
+
+def test_the_result_says_what_was_promised(finished: tuple[dict[str, Any], Path]) -> None:
+    result, folder = finished
+    assert set(result) >= KEYS
+    assert json.loads((folder / "result.json").read_text()) == result
+    assert result["status"] == "complete" and result["limits_held"] and result["bits_equal"]
+    assert result["clips_compared"] >= min(50, result["test_clips"])
+    assert result["board"] == "nucleo_l4r5@virtual" and result["clock"]["kind"] == "modelled"
+    for key in ("latency_ms", "ram_bytes", "flash_bytes"):
+        assert result["predicted"][key] == pytest.approx(result["measured"][key], rel=0.05)
+    measured = result["measured"]
+    assert measured["latency_ms"] == pytest.approx(measured["front_end_ms"] + measured["network_ms"])
+    assert measured["latency_ms"] <= 60 and measured["ram_bytes"] <= 256 * 1024
+    operators = sum(cycles for _, cycles in result["operators"])
+    assert operators == pytest.approx(measured["network_cycles"], rel=0.05)
+
+
+def test_the_folder_holds_what_a_person_takes_home(finished: tuple[dict[str, Any], Path]) -> None:
+    _, folder = finished
+    for name in ("config.json", "environment.json", "metrics.jsonl", "network.json", "model.tflite", "plan.bin"):
+        assert (folder / name).stat().st_size > 0
+    assert (folder / "export" / "Makefile").is_file()
+    page = (folder / "report.html").read_text()
+    assert page.count("<svg") >= 3 and "Limits against measured" in page
+
+
+@pytest.mark.parametrize(("task", "done"), [("searching", 3), ("training", 1)])
+def test_an_interrupted_search_resumes_to_the_same_bytes(
+    task: str, done: int, asked: SearchConfig, finished: tuple[dict[str, Any], Path], tmp_path: Path
+) -> None:
+    def interrupt(step: Progress) -> None:
+        if (step.task, step.done) == (task, done):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(asked, tmp_path, report=interrupt)
+    result, folder = run(asked, tmp_path, resume=True)
+    expected, uninterrupted = finished
+    for name in ("network.json", "model.tflite", "plan.bin"):
+        assert (folder / name).read_bytes() == (uninterrupted / name).read_bytes(), name
+    for key in ("accuracy_int8", "accuracy_float", "confusion", "predicted", "mfcc", "ram", "flash"):
+        assert result[key] == expected[key], key
+    # a cycle counter with fractions behind it rounds by where it stood
+    assert result["measured"]["latency_ms"] == pytest.approx(expected["measured"]["latency_ms"], rel=1e-5)
+
+
+def test_resume_refuses_another_configuration(asked: SearchConfig, tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="no incomplete search run"):
+        run(replace(asked, seed=1), tmp_path, resume=True)
+
+
+def test_limits_that_cannot_be_met_name_the_nearest_and_leave_nothing(asked: SearchConfig, tmp_path: Path) -> None:
+    config = replace(asked, budget=Budget(8 * 1024, None, None))
+    with pytest.raises(InfeasibleError, match="RAM .* at least"):
+        run(config, tmp_path)
+    assert not list(tmp_path.iterdir())
