@@ -57,6 +57,7 @@ class Machine:
         self.timeout: float | None = None
         self.writes: list[tuple[str, int]] = []
         self.instructions = 0
+        self.stop_after: int | None = None  # instructions: for a firmware that never waits for a byte
         self.stale_lines: set[int] = set()  # of flash: changed, and not yet dropped from the data cache
         self.sent, self._received = bytearray(), bytearray()
         self._revision, self._fault = revision, ""
@@ -106,7 +107,7 @@ class Machine:
         self._keys: list[int] = []
         self._program_at, self._programmed = 0, 0
         self._supply_set = self._unlocked = self._stop = False
-        self._polls, self._zero = 0, 0
+        self._polls = self._counter = self._since = 0
         self.invalidated: set[int] = set()  # what was written to DCISW
         stack, start = (int.from_bytes(self._memory[FLASH][i : i + 4], "little") for i in (0, 4))
         self._uc.reg_write(arm_const.UC_ARM_REG_SP, stack)
@@ -122,6 +123,7 @@ class Machine:
                 self._reset()
 
     def _block(self, _: Uc, address: int, size: int, __: Any) -> None:
+        self._stop |= self.stop_after is not None and self.instructions > self.stop_after
         if self._stop or self._fault or self.registers["AIRCR"]:
             self._uc.emu_stop()
             return
@@ -153,7 +155,7 @@ class Machine:
         elif name == "TIM2_CNT":
             value = self.instructions // 400 & 0xFFFFFFFF
         elif name == "DWT_CYCCNT":
-            value = self.instructions - self._zero & 0xFFFFFFFF
+            value = self._counted() & 0xFFFFFFFF
         return value
 
     def _write(self, _: Uc, offset: int, size: int, value: int, page: int) -> None:
@@ -172,7 +174,10 @@ class Machine:
         elif name.startswith("DWT_") and not self._unlocked:
             return
         elif name == "DWT_CYCCNT":
-            self._zero = self.instructions - value
+            self._counter, self._since = value, self.instructions
+        elif name == "DWT_CTRL":
+            self._counter, self._since = self._counted(), self.instructions
+            self.registers[name] = value
         elif name == "PWR_D3CR" and not self._supply_set:
             return
         else:
@@ -180,6 +185,9 @@ class Machine:
             self.registers[name] = value
             if name == "RCC_CFGR":
                 self._check_clock()
+
+    def _counted(self) -> int:
+        return self._counter + (self.instructions - self._since) * (self.registers["DWT_CTRL"] & 1)
 
     def _name(self, address: int, size: int) -> str:
         name = NAMES.get(address, "")

@@ -1,8 +1,8 @@
 """What the nucleo_l4r5 firmware writes to the chip between reset and its first `m-ready`, store by store.
 
-The table was written from RM0432 (STM32L4+), whose chapter and register stand in each row; where it asks for an order, the
-order is the test. The virtual board checks beside it that no peripheral is touched without its clock and that the core is
-never too fast for flash or voltage.
+The table was written from RM0432 (STM32L4+), whose chapter and register stand in each row; where it asks for an order,
+the order is the test. The virtual board checks beside it that no peripheral is touched without its clock and that the
+core is never too fast for flash or voltage.
 """
 
 from __future__ import annotations
