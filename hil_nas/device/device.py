@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Literal
 
@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hil_nas.device import replies
+from hil_nas.device.boards import suggestion
 from hil_nas.device.link import Link
 from hil_nas.device.replies import (
     ClockKind,
@@ -47,6 +48,7 @@ class Device:
         self._release = release
         self._closed = False
         self._plan: PlanInfo | None = None
+        self._engine: str | None = None
 
     def identify(self, limit_s: float | None = None) -> Identity:
         """Who answers.
@@ -58,10 +60,27 @@ class Device:
             LinkError, ProtocolError: as for every method here.
         """
         records = self._link.command("hil id") if limit_s is None else self._link.resynchronise(limit_s)
-        return replies.parse_identity(records, self._host, self._clock_kind)
+        identity = replies.parse_identity(records, self._host, self._clock_kind)
+        self._engine = identity.engine
+        return identity
+
+    def load_model(self, forms: Mapping[str, bytes], where: Where = "flash") -> PlanInfo:
+        """Upload a network in the form that the board's engine runs.
+
+        Args:
+            forms: the same network by engine: a plan for `cmsis-nn`, the .tflite for `tflm`.
+
+        Raises:
+            InputError: where the board's engine is not among them; else as `load_plan`.
+        """
+        engine = self._engine or self.identify().engine
+        if engine not in forms:
+            hint = suggestion(engine, forms, "engines")
+            raise InputError(f"the board's engine is '{engine}', there is no form of the network for it", hint=hint)
+        return self.load_plan(forms[engine], where)
 
     def load_plan(self, plan: bytes, where: Where = "flash") -> PlanInfo:
-        """Upload a plan; the board checks all of it.
+        """Upload a plan, or what else the board's engine runs; the board checks it.
 
         Raises:
             RefusedError: where the plan is damaged or does not fit.

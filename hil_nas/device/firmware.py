@@ -20,16 +20,23 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Literal
 
+from hil_nas.device import tflm
 from hil_nas.device.boards import Board, load_board
 from hil_nas.errors import BuildError, InputError, MissingToolError
 
+Engine = Literal["cmsis-nn", "tflm"]
 CMSIS_DSP_FOLDER = "cmsisdsp-1.10.3"
 # What a measurement depends on. These come first in the image, and `Firmware.kernels_id` is theirs.
-MEASURED = ("engine_cmsis_nn.c", "kernels.c", "mfcc.c", "measure.c", "clock.c", "cortex_m7.c", "cycles.c")
+MEASURED = (
+    "engine_cmsis_nn.c", tflm.SOURCE, "kernels.c", "mfcc.c", "measure.c", "clock.c", "cortex_m7.c", "cycles.c",
+)  # fmt: skip
+_OF_CMSIS_NN = ("engine_cmsis_nn.c", "kernels.c", "plan_check.c")
 _NN_FOLDERS = ("ConvolutionFunctions", "FullyConnectedFunctions", "NNSupportFunctions", "PoolingFunctions")
+_C = "-std=gnu11"
 _COMMON = (
-    "-std=gnu11", "-ffp-contract=off", "-fno-math-errno", "-fno-common", "-ffunction-sections", "-fdata-sections",
+    _C, "-ffp-contract=off", "-fno-math-errno", "-fno-common", "-ffunction-sections", "-fdata-sections",
 )  # fmt: skip
 _WARNINGS = ("-Wall", "-Wextra", "-Werror", "-Wundef", "-Wshadow", "-Wdouble-promotion", "-Wconversion")
 _PORTABLE = ("-D__GNUC_PYTHON__", "-D__RESTRICT=__restrict")  # CMSIS without intrinsics: any compiler, the same bits
@@ -106,12 +113,18 @@ def find_third_party(build_dir: Path) -> ThirdParty:
 
 
 def build_firmware(
-    board_name: str, boards_dir: Path, build_dir: Path, third_party: ThirdParty, extra_flags: Sequence[str] = ()
+    board_name: str,
+    boards_dir: Path,
+    build_dir: Path,
+    third_party: ThirdParty,
+    extra_flags: Sequence[str] = (),
+    engine: Engine = "cmsis-nn",
 ) -> Firmware:
     """Compile and link the firmware of a board, unless the same image is there already.
 
     Args:
         extra_flags: for every compilation and the link, such as sanitizers.
+        engine: what runs networks; `tflm` takes TensorFlow Lite Micro from where `find_tflm` finds it.
 
     Raises:
         MissingToolError: where the board's compiler is not installed.
@@ -119,16 +132,26 @@ def build_firmware(
         InputError: for an unknown board or a missing source.
     """
     board = load_board(board_name, boards_dir)
-    return _Build(board, boards_dir, build_dir / "firmware", third_party, tuple(extra_flags)).run()
+    if engine == "tflm" and board.core == "host":
+        raise InputError(f"board '{board.name}' has no engine tflm", hint="choose a board with a Cortex-M")
+    found = tflm.find_tflm(board.core) if engine == "tflm" else None
+    return _Build(board, boards_dir, build_dir / "firmware", third_party, tuple(extra_flags), found).run()
 
 
 class _Build:
     """One image: what goes into it, its ids, its objects, the link."""
 
     def __init__(
-        self, board: Board, boards_dir: Path, out: Path, third_party: ThirdParty, extra_flags: tuple[str, ...]
+        self,
+        board: Board,
+        boards_dir: Path,
+        out: Path,
+        third_party: ThirdParty,
+        extra_flags: tuple[str, ...],
+        engine: tflm.Tflm | None,
     ) -> None:
         self.board, self.boards_dir, self.out, self.third_party = board, boards_dir, out, third_party
+        self.tflm, self.tflm_digest = engine, engine.digest() if engine else b""
         self.native = board.core == "host"
         self.compiler = _find_tool(board.build.compiler)
         self.version = _run([self.compiler, "--version"]).stdout.partition("\n")[0]
@@ -157,6 +180,8 @@ class _Build:
         """Every source but identity.c, what is measured first: the linker keeps this order."""
         source, folder = self.boards_dir / "src", self.boards_dir / self.board.name
         own = [x for x in sorted(source.glob("*.c")) if x.name != "identity.c"]
+        if self.tflm:
+            own = [source / tflm.SOURCE, *(x for x in own if x.name not in _OF_CMSIS_NN)]
         own += [(folder / x).resolve() for x in self.board.build.sources]
         measured = [x for x in own if x.name in MEASURED]
         others = [x for x in own if x.name not in MEASURED]
@@ -172,7 +197,8 @@ class _Build:
         return units
 
     def _third_party_sources(self) -> tuple[list[Path], list[Path]]:
-        nn = [x for y in _NN_FOLDERS for x in sorted((self.third_party.cmsis_nn / "Source" / y).glob("*.c"))]
+        folders = () if self.tflm else _NN_FOLDERS  # TFLM's library has its own
+        nn = [x for y in folders for x in sorted((self.third_party.cmsis_nn / "Source" / y).glob("*.c"))]
         lines = (self.boards_dir / "src" / "cmsis_dsp.txt").read_text(encoding="utf-8").splitlines()
         listed = [x.split("#")[0].strip() for x in lines]
         return nn, [self.third_party.cmsis_dsp / x for x in listed if x]
@@ -204,6 +230,8 @@ class _Build:
             f"-DBOARD_BAUD={board.uart.baud}u", f"-DBOARD_RAM_BYTES={memory.ram_bytes}u",
             f"-DBOARD_FLASH_BYTES={memory.flash_bytes}u",
         )  # fmt: skip
+        if self.tflm and source.name == tflm.SOURCE:
+            return (*common, *tflm.FLAGS, *self.tflm.includes())
         return (*common, *(self._dsp_flags() if source.name == "mfcc.c" else self._nn_flags()))
 
     def _headers(self, folders: Sequence[str]) -> list[Path]:
@@ -224,13 +252,15 @@ class _Build:
             digest.update(unit.source.read_bytes())
         for path in (*self._headers(header_folders), *self.scripts):
             digest.update(path.read_bytes())
+        digest.update(self.tflm_digest)
         return digest.hexdigest()[:16]
 
     def _versions(self) -> str:
         found = re.search(r"\d+\.\d+\.\d+", self.version)
         nn = _version(self.third_party.cmsis_nn, "BAKENN_PROVENANCE.md", r"Release version: (\S+)")
+        kernels = f"tflm of library {self.tflm_digest.hex()[:8]}" if self.tflm else f"cmsis-nn {nn}"
         dsp = _version(self.third_party.cmsis_dsp, "PKG-INFO", r"(?m)^Version: (\S+)")
-        return f"cmsis-nn {nn};cmsis-dsp {dsp};gcc {found.group() if found else 'unknown'}"
+        return f"{kernels};cmsis-dsp {dsp};gcc {found.group() if found else 'unknown'}"
 
     def _compile(self, unit: Unit) -> Path:
         """The object of a unit; the linker script knows the measured ones by their first letters."""
@@ -240,9 +270,14 @@ class _Build:
         if not path.is_file():
             path.parent.mkdir(exist_ok=True)
             with _whole_file(path) as partial:
-                command = [self.compiler, *self.flags, *unit.flags, "-c", str(unit.source), "-o", str(partial)]
+                command = [*self._compiler_for(unit), *unit.flags, "-c", str(unit.source), "-o", str(partial)]
                 _check(_run(command), f"{unit.source} does not compile")
         return path
+
+    def _compiler_for(self, unit: Unit) -> list[str]:
+        if unit.source.suffix == ".c":
+            return [self.compiler, *self.flags]
+        return [_find_tool(re.sub("gcc$", "g++", self.board.build.compiler)), *(x for x in self.flags if x != _C)]
 
     def _link(self, objects: list[Path], elf: Path) -> None:
         script: list[str] = []
@@ -258,7 +293,8 @@ class _Build:
             # By relative names: a folder named like libc's memcpy object would match the linker script's patterns.
             names = [str(x.relative_to(self.out)) for x in objects]
             options = [*self.flags, *script, "-Wl,--gc-sections", "-Wl,--build-id=none", "-Wl,--fatal-warnings"]
-            command = [self.compiler, *options, *names, "-o", str(partial.resolve())]
+            libraries = [str(self.tflm.library), "-lm"] if self.tflm else []
+            command = [self.compiler, *options, *names, *libraries, "-o", str(partial.resolve())]
             _check(_run(command, self.out), f"the firmware of {self.board.name} does not link")
             partial.chmod(0o755)
 

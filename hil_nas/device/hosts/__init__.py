@@ -7,7 +7,7 @@ from pathlib import Path
 
 from hil_nas.device.boards import Board, BoardTarget, Host, load_board
 from hil_nas.device.device import Device, expect_identity
-from hil_nas.device.firmware import Firmware, ThirdParty, build_firmware, find_third_party
+from hil_nas.device.firmware import Engine, Firmware, ThirdParty, build_firmware, find_third_party
 from hil_nas.device.hosts import emulator, native, silicon
 from hil_nas.device.hosts.running import Running
 from hil_nas.device.link import Link
@@ -49,6 +49,7 @@ def open_device(
     third_party: ThirdParty | None = None,
     port: str | None = None,
     flash: bool = False,
+    engine: Engine = "cmsis-nn",
 ) -> Device:
     """Build the firmware where something changed, start it on its host and check who answers.
 
@@ -57,15 +58,15 @@ def open_device(
         third_party: CMSIS sources; None finds them as `find_third_party` does.
         port: serial only: the port's name; None finds it by the board's USB ids.
         flash: serial only: put the firmware on the board first.
+        engine: what runs networks on the board.
 
     Raises:
         InputError: for an unknown board or host, or one that does not run the other.
         MissingToolError, BuildError: where the firmware cannot be built or its host is not installed.
         LinkError: where nobody answers, or another board or build does.
     """
-    return check(
-        start(target, boards_dir=boards_dir, build_dir=build_dir, third_party=third_party, port=port, flash=flash)
-    )
+    folders = {"boards_dir": boards_dir, "build_dir": build_dir}
+    return check(start(target, **folders, third_party=third_party, port=port, flash=flash, engine=engine))
 
 
 def start(
@@ -76,6 +77,7 @@ def start(
     third_party: ThirdParty | None = None,
     port: str | None = None,
     flash: bool = False,
+    engine: Engine = "cmsis-nn",
 ) -> Started:
     """The first half of `open_device`: the firmware runs, and nothing has been said to it.
 
@@ -87,7 +89,7 @@ def start(
     board = load_board(wanted.board, boards_dir)
     _check_target(board, wanted, port, flash)
     sources = third_party or find_third_party(build_dir)
-    firmware = build_firmware(board.name, boards_dir, build_dir, sources)
+    firmware = build_firmware(board.name, boards_dir, build_dir, sources, (), engine)
     elf = firmware.elf
     match wanted.host:
         case "serial":
