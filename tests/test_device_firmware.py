@@ -25,7 +25,14 @@ from hil_nas.errors import DeviceError, InputError, LinkError, RefusedError
 from hil_nas.mfcc import MfccConfig
 from hil_nas.network import Layer, Network
 
-KINDS = {"native@native": "host", "nucleo-l4r5@virtual": "modelled", "mps2-an386@qemu": "instructions"}
+KINDS = {
+    "native@native": "host",
+    "nucleo-l4r5@virtual": "modelled",
+    "mps2-an386@qemu": "instructions",
+    "nucleo-l4r5@renode": "instructions",
+}
+needs_renode = pytest.mark.skipif(shutil.which("renode") is None, reason="needs Renode 1.16 or later on PATH: renode.io")
+TARGETS = [pytest.param(x, marks=needs_renode if x.endswith("@renode") else ()) for x in KINDS]
 CONFIG = MfccConfig(640, 320, 40, 10)
 BLOB = front_end_blob(CONFIG, 0.6, 20)
 NETWORK = Network(
@@ -45,7 +52,7 @@ PLAN = lower(random_graph(NETWORK, seed=4))
 AUDIO = np.random.default_rng(2).normal(0, 3000, 16000).astype(np.int16)
 
 
-@pytest.fixture(scope="module", params=list(KINDS))
+@pytest.fixture(scope="module", params=TARGETS)
 def target(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
@@ -269,16 +276,6 @@ def test_a_board_does_not_run_on_every_host(boards_dir: Path, build_dir: Path) -
         open_device("nucleo-l4r5@qemu", boards_dir=boards_dir, build_dir=build_dir)
     with pytest.raises(InputError, match="not flashed"):
         open_device("nucleo-l4r5@virtual", boards_dir=boards_dir, build_dir=build_dir, flash=True)
-
-
-@pytest.mark.skipif(shutil.which("renode") is None, reason="needs Renode 1.16 or later on PATH: renode.io")
-def test_renode_runs_the_same_image(boards_dir: Path, build_dir: Path) -> None:
-    with open_device("nucleo-l4r5@renode", boards_dir=boards_dir, build_dir=build_dir) as device:
-        assert device.identify().clock_kind == "instructions"
-        device.load_plan(PLAN.to_bytes())
-        device.set_input(np.zeros(PLAN.input_bytes, np.int8))
-        assert len(device.run("network", warmups=0, runs=2).network_cycles) == 2
-        assert device.reset().board == "nucleo_l4r5"
 
 
 @pytest.mark.hardware
