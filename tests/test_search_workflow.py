@@ -1,4 +1,4 @@
-"""The main job on toy words, whole: searched, trained, quantised, run on the virtual board, resumed to the same bytes."""
+"""The main job on toy words, whole: searched, trained, verified on the virtual board; resumed to the same bytes."""
 
 from __future__ import annotations
 
