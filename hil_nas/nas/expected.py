@@ -18,21 +18,34 @@ from hil_nas.nas.architecture import Probabilities
 from hil_nas.nas.prices import Limits, PriceTable
 
 _LEAST = 1e-9  # keeps logs finite
+_HELD = 0.01  # a mean violation so small is none
+_STIFFNESS = 10.0  # of the squared violation: 10 % too much pulls like a multiplier of 1
 _SHARPNESS = 20.0  # of the smooth maximum over positions: the worst position weighs e^20 times one of size 0
 
 
 @dataclass(frozen=True)
 class Expectation:
-    """Expected cycles, RAM and flash, front end included, as scalars with gradients.
+    """Expected cost, front end included, with gradients.
 
     Attributes:
-        network_cycles: cycles with the configurations' probabilities held constant: no gradient for gamma.
+        configs: (configs,) probabilities.
+        by_config: cycles, RAM and flash, each (configs,): of the drawn networks on every configuration.
     """
 
-    cycles: Tensor
-    ram_bytes: Tensor
-    flash_bytes: Tensor
-    network_cycles: Tensor
+    configs: Tensor
+    by_config: tuple[Tensor, Tensor, Tensor]
+
+    @property
+    def cycles(self) -> Tensor:
+        return self.configs @ self.by_config[0]
+
+    @property
+    def ram_bytes(self) -> Tensor:
+        return self.configs @ self.by_config[1]
+
+    @property
+    def flash_bytes(self) -> Tensor:
+        return self.configs @ self.by_config[2]
 
     def values(self) -> tuple[Tensor, Tensor, Tensor]:
         return (self.cycles, self.ram_bytes, self.flash_bytes)
@@ -66,9 +79,7 @@ class ExpectedCost(nn.Module):
     def forward(self, chosen: Probabilities) -> Expectation:
         states = self._states(chosen)
         cycles, flash = (self._added(x, chosen, states) for x in ("cycles", "flash"))
-        ram = self._largest(chosen, states)
-        configs = chosen.configs
-        return Expectation(configs @ cycles, configs @ ram, configs @ flash, configs.detach() @ cycles)
+        return Expectation(chosen.configs, (cycles, self._largest(chosen, states), flash))
 
     def _states(self, chosen: Probabilities) -> list[Tensor]:
         """Before every position and behind the last: (scales, widths), the probability of reading there."""
@@ -103,9 +114,12 @@ class ExpectedCost(nn.Module):
 class Multipliers:
     """One multiplier for each limit, and one for the floor below the cycles, raised by dual ascent.
 
-    A violation is the log of expected cost over limit, so that all limits are of one size; a multiplier grows by
-    `rate` times it while a limit is broken and shrinks while it is held. The band's floor is for the network
-    alone: what must not collapse into skips is the chain, and the front end must not grow to fill a budget.
+    A violation is the log of expected cost over limit, so that all limits are of one size. It is taken on every
+    configuration by itself and only then averaged by their probabilities: were costs averaged first, a cheap
+    configuration would lend its slack to a dear one, and the network would be found too large once that one is
+    chosen. A multiplier grows by `rate` times the violation while there is one and shrinks while there is none; a
+    squared violation beside it (the augmented Lagrangian) damps the swings. The band's floor is for the network
+    alone: what must not collapse into skips is the chain, and no front end should grow to fill a budget.
 
     Args:
         limits: the ceilings.
@@ -123,17 +137,22 @@ class Multipliers:
 
     def penalty(self, expected: Expectation) -> Tensor:
         """What is added to the loss."""
-        total = -self.state[-1] * expected.network_cycles.log()
-        for value, limit, multiplier in zip(expected.values(), self._limits, self.state, strict=False):
+        configs = expected.configs
+        total = -self.state[-1] * (configs.detach() @ expected.by_config[0]).log()
+        for costs, limit, multiplier in zip(expected.by_config, self._limits, self.state, strict=False):
             if isfinite(limit):
-                total = total + multiplier * (value / limit).log()
+                broken = (costs / limit).log().clamp_min(0)
+                total = total + configs @ (multiplier * broken + _STIFFNESS / 2 * broken**2)
         return total
 
     def ascend(self, expected: Expectation) -> None:
         """Raises the multipliers of broken limits and lowers the others, never below 0."""
-        values = [max(float(x.detach()), _LEAST) for x in expected.values()]
-        violations = [
-            log(v / limit) if isfinite(limit) else -1.0 for v, limit in zip(values, self._limits, strict=True)
-        ]
-        violations.append(log(max(self._floor, _LEAST) / values[0]))
+        configs = expected.configs.detach()
+        violations = []
+        for costs, limit in zip(expected.by_config, self._limits, strict=True):
+            logs = (costs.detach() / limit).clamp_min(_LEAST).log()
+            broken = float(configs @ logs.clamp_min(0))
+            violations.append(broken if broken > _HELD else min(0.0, float(configs @ logs)))
+        cycles = max(float(expected.cycles.detach()), _LEAST)
+        violations.append(log(max(self._floor, _LEAST) / cycles))
         self.state = [max(0.0, m + self._rate * v) for m, v in zip(self.state, violations, strict=True)]

@@ -190,10 +190,12 @@ class _Search:
         return features, labels
 
     def _temperature(self) -> float:
-        """Falls by the same factor every epoch."""
-        first, last = self.settings.temperature
-        share = self.epoch / max(1, self.settings.epochs - 1)
-        return first * float((last / first) ** share)
+        """Falls by one factor an epoch during the warm-up and by another behind it."""
+        warmup, last = self.settings.warmup_epochs, self.settings.epochs - 1
+        start, searching, end = self.settings.temperature
+        if self.epoch < warmup:
+            return start * float((searching / start) ** (self.epoch / warmup))
+        return searching * float((end / searching) ** ((self.epoch - warmup) / max(1, last - warmup)))
 
     def _decide_config(self) -> None:
         alignment = self.net.alignment

@@ -24,7 +24,8 @@ class Settings:
         weight_rate, weight_decay: of the weights' AdamW; the rate falls to 0 along a cosine.
         alpha_rate, gamma_rate: of the architecture's Adam. A step of Adam is about as long as its rate whatever the
             gradient, so gamma's is low: twice every other is then what many batches agreed on.
-        temperature: of the samples, in the first epoch and in the last.
+        temperature: of the samples, at first, behind the warm-up and at last. Hot mixtures hide what a small network
+            loses, and with it what the limit costs, so the search itself begins cool.
         gamma_ratio: how far the largest gamma must lead to end the data search.
         floor: the lower end of the band below the latency limit, as a share of it.
         multiplier_rate: of dual ascent.
@@ -41,11 +42,11 @@ class Settings:
     weight_rate: float = 3e-3
     weight_decay: float = 1e-4
     alpha_rate: float = 0.05
-    gamma_rate: float = 0.01
-    temperature: tuple[float, float] = (4.0, 0.4)
+    gamma_rate: float = 0.005
+    temperature: tuple[float, float, float] = (4.0, 1.0, 0.3)
     gamma_ratio: float = 2.0
     floor: float = 0.85
-    multiplier_rate: float = 0.1
+    multiplier_rate: float = 0.2
     shift_s: float = 0.1
     measure_every: int = 0
 

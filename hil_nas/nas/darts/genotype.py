@@ -7,7 +7,6 @@ the depthwise convolution runs at full rate and the 1x1 behind it takes the stri
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -25,7 +24,7 @@ from hil_nas.nas.darts.space import (
     check_sizes,
 )
 from hil_nas.nas.genotype import Operation, align_layers, head_layers
-from hil_nas.network import INPUT, Layer, Network
+from hil_nas.network import Layer, Network
 
 CHOICES = OPERATORS[1:]  # a derived edge does something
 KEPT = 2  # edges of every node
@@ -88,7 +87,7 @@ class DartsGenotype:
     def build(self, config: MfccConfig) -> Network:
         """The network on the features of `config`: input (frames, coefficients, 1), output (1, 1, classes).
 
-        What nothing reads is left out, and equal layers without weights are one, as the converter has it.
+        Equal layers without weights are one, as the converter has it.
         """
         source = (config.frames, config.coefficients, 1)
         layers = align_layers("plane", self.align, source)
@@ -100,7 +99,7 @@ class DartsGenotype:
             before, last = last, _add_cell(layers, place, self.cell(place.kind), (before, last))
         end = (*places[-1].node[:2], len(self.normal.nodes) * places[-1].channels)
         layers += head_layers(end, self.classes, last)
-        return without_duplicates(Network(source, _alive(layers)))[0]
+        return without_duplicates(Network(source, tuple(layers)))[0]
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -114,11 +113,11 @@ class DartsGenotype:
         """
         try:
             values = dict(data)
-            cells = {x: _cell(values.pop(x)) for x in ("normal", "reduction")}
+            normal, reduction = (_cell(values.pop(x)) for x in ("normal", "reduction"))
             align = values.pop("align")
             if any(type(values[x]) is not int for x in ("cells", "channels", "classes")):
                 raise InputError(f"not a genotype of the darts space: {values}")
-            return cls(**cells, align=None if align is None else _operation(align), **values)
+            return cls(normal, reduction, align=None if align is None else _operation(align), **values)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise InputError(f"not a genotype of the darts space: {error}") from None
 
@@ -181,17 +180,6 @@ def _add_edge(layers: list[Layer], operator: str, source: int, channels: int, st
         layers.append(layer if position == 0 else replace(layer, inputs=(len(layers) - 1,)))
         source = len(layers) - 1
     return source
-
-
-def _alive(layers: Sequence[Layer]) -> tuple[Layer, ...]:
-    """Only the layers that lead to the last one, in order."""
-    needed = {len(layers) - 1}
-    for index in reversed(range(len(layers))):
-        if index in needed:
-            needed.update(layers[index].inputs)
-    kept = sorted(needed - {INPUT})
-    place = {INPUT: INPUT, **{old: new for new, old in enumerate(kept)}}
-    return tuple(replace(layers[i], inputs=tuple(place[x] for x in layers[i].inputs)) for i in kept)
 
 
 def _cell(data: Any) -> Cell:
