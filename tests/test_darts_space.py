@@ -80,7 +80,7 @@ def test_an_operator_has_its_layers(operator: str) -> None:
     assert depthwise == {"sep": 2, "dil": 1}.get(operator[:3], 0) * 5 * 3 * 2  # cells, nodes, edges
 
 
-def test_what_nothing_reads_is_left_out_and_equal_pools_are_one() -> None:
+def test_equal_pools_are_one_and_every_layer_is_read() -> None:
     config = MfccConfig(640, 320, 40, 40)
     pools = uniform("max_pool_3x3").build(config)
     # all nodes of a cell do the same: two pools and one addition stay, read three times

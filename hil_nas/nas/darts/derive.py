@@ -1,0 +1,283 @@
+"""From alpha and beta to one network: the most preferred cells that hold every limit. No torch.
+
+Without limits every node keeps the two edges of the largest beta * alpha, each with its likeliest operator (`none`
+left out). With limits, every node is a question whose answers are its pairs of edges and operators; values, cycles
+and flash of the answers add up, so that HiGHS solves the integer programme. RAM depends on all answers together.
+Edges that no arena within the limit can hold are left out; what was solved is priced exactly, and where its arena is
+too large its wiring is excluded and the programme solved again, at last with leaner edges alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import combinations
+from math import isfinite
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import Bounds, LinearConstraint, milp
+from scipy.sparse import csr_array
+
+from hil_nas.cost.arena import arena_bytes
+from hil_nas.errors import InfeasibleError
+from hil_nas.mfcc import MfccConfig
+from hil_nas.nas.darts.genotype import CHOICES, Cell, DartsGenotype, Edge
+from hil_nas.nas.darts.prices import DartsPrices
+from hil_nas.nas.darts.space import CELL_KINDS, OPERATORS, DartsSpace
+from hil_nas.nas.prices import Cost, Limits
+from hil_nas.units import format_bytes
+
+Floats = NDArray[np.float64]
+_LEVELS, _TRIES = 5, 4  # how often the edges get leaner, and wirings whose arena is looked at before they do
+_LEAN = "max_pool_3x3"  # needs nothing beside its output
+_ROUNDING = 1e-10  # of sums taken in another order: a network that exactly fills a limit holds it
+
+
+@dataclass(frozen=True)
+class DartsPreference:
+    """Log-probabilities of every choice.
+
+    Attributes:
+        configs: (configs,).
+        alpha: (kinds of cells, edges, operators).
+        beta: (kinds of cells, edges).
+    """
+
+    configs: Floats
+    alpha: Floats
+    beta: Floats
+
+    @classmethod
+    def none(cls, space: DartsSpace) -> DartsPreference:
+        """Every choice alike."""
+        shape = (len(CELL_KINDS), len(space.edges))
+        return cls(np.zeros(len(space.configs)), np.zeros((*shape, len(OPERATORS))), np.zeros(shape))
+
+    def of(self, genotype: DartsGenotype, config: int, space: DartsSpace) -> float:
+        """The sum over all edges that are kept."""
+        total = float(self.configs[config])
+        for k, kind in enumerate(CELL_KINDS):
+            for node, edges in enumerate(genotype.cell(kind).nodes):
+                for edge in edges:
+                    place = space.edges_of(node)[edge.source]
+                    total += float(self.beta[k, place] + self.alpha[k, place, OPERATORS.index(edge.operator)])
+        return total
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A pair of edges that a node may keep, with its sums; RAM is that of the lean network which has one of them."""
+
+    kind: int
+    node: int
+    edges: tuple[Edge, Edge]
+    value: float
+    cycles: float
+    flash_bytes: float
+    ram_bytes: float
+
+    @property
+    def needs(self) -> tuple[float, float, float]:
+        return (self.cycles, self.ram_bytes, self.flash_bytes)
+
+    @property
+    def wiring(self) -> tuple[int, int]:
+        return (self.edges[0].source, self.edges[1].source)
+
+
+def most_preferred(preference: DartsPreference, space: DartsSpace, config: int) -> DartsGenotype:
+    """The argmax, whatever it costs: the two best edges of every node by beta * alpha."""
+    cells = []
+    for k in range(len(CELL_KINDS)):
+        score = preference.beta[k] + preference.alpha[k, :, 1:].max(1)
+        nodes = []
+        for node in range(space.nodes):
+            places = space.edges_of(node)
+            best = sorted(np.argsort(-score[list(places)], kind="stable")[:2].tolist())
+            chosen = [Edge(s, CHOICES[int(preference.alpha[k, places[s], 1:].argmax())]) for s in best]
+            nodes.append((chosen[0], chosen[1]))
+        cells.append(Cell(tuple(nodes)))
+    return _genotype(space, config, cells[0], cells[1])
+
+
+def derive_darts(prices: DartsPrices, preference: DartsPreference, limits: Limits) -> tuple[DartsGenotype, int]:
+    """The genotype and the configuration of the highest preference among all that were found to hold every limit.
+
+    Raises:
+        InfeasibleError: where none was; the message names the nearest.
+    """
+    space = prices.space
+    best: tuple[DartsGenotype, int] | None = None
+    highest = -np.inf
+    for config in map(int, np.argsort(-preference.configs, kind="stable")):
+        if not isfinite(preference.configs[config]):
+            break
+        if preference.of(most_preferred(preference, space, config), config, space) <= highest:
+            break  # cells are preferred alike on every configuration
+        found = _best_of(prices, preference, limits, config)
+        if found is not None and preference.of(found, config, space) > highest:
+            best, highest = (found, config), preference.of(found, config, space)
+    if best is None:
+        raise _infeasible(prices, limits)
+    return best
+
+
+def feasible_darts_configs(prices: DartsPrices, limits: Limits) -> tuple[int, ...]:
+    """The configurations on which a network holds every limit.
+
+    Raises:
+        InfeasibleError: where there is none.
+    """
+    alike = DartsPreference.none(prices.space)
+    configs = range(len(prices.space.configs))
+    found = tuple(g for g in configs if _best_of(prices, alike, limits, g) is not None)
+    if not found:
+        raise _infeasible(prices, limits)
+    return found
+
+
+def answers(prices: DartsPrices, preference: DartsPreference, config: int) -> list[Answer]:
+    """Every answer of every node."""
+    found, ram = [], _edge_ram(prices, config)
+    for k in range(len(CELL_KINDS)):
+        cycles, flash = prices.cycles.edges[config, k], prices.flash.edges[config, k]
+        liked = preference.beta[k][:, None] + preference.alpha[k]
+        for node in range(prices.space.nodes):
+            places = prices.space.edges_of(node)
+            for s, t in combinations(range(len(places)), 2):
+                for a, one in enumerate(CHOICES, start=1):
+                    for b, other in enumerate(CHOICES, start=1):
+                        value, time, size = (float(x[places[s], a] + x[places[t], b]) for x in (liked, cycles, flash))
+                        most = float(max(ram[k, places[s], a], ram[k, places[t], b]))
+                        found.append(Answer(k, node, (Edge(s, one), Edge(t, other)), value, time, size, most))
+    return found
+
+
+def _edge_ram(prices: DartsPrices, config: int) -> Floats:
+    """(kinds, edges, operators): the arena of a lean network with one edge, and what stands beside the arena."""
+    space = prices.space
+    found: Floats = np.zeros((len(CELL_KINDS), len(space.edges), len(OPERATORS)))
+    lean = ((Edge(0, _LEAN), Edge(1, _LEAN)),) * space.nodes
+    for k, kind in enumerate(CELL_KINDS):
+        for place, (node, source) in enumerate(space.edges):
+            for index, operator in enumerate(CHOICES, start=1):
+                edge, other = Edge(source, operator), Edge(0 if source else 1, _LEAN)
+                pair = (edge, other) if source == 0 else (other, edge)
+                cell = Cell((*lean[:node], pair, *lean[node + 1 :]))
+                cells = (cell, Cell(lean)) if kind == "normal" else (Cell(lean), cell)
+                genotype = _genotype(space, config, *cells)
+                found[k, place, index] = _arena(genotype, space.configs[config])
+    found += prices.front_end_ram[config]
+    return found
+
+
+@lru_cache(maxsize=8192)
+def _arena(genotype: DartsGenotype, config: MfccConfig) -> int:
+    return arena_bytes(genotype.build(config))
+
+
+def _best_of(prices: DartsPrices, preference: DartsPreference, limits: Limits, config: int) -> DartsGenotype | None:
+    """The most preferred network of one configuration that was found to hold the limits."""
+    space = prices.space
+    found = most_preferred(preference, space, config)
+    if limits.held_by(prices.cost(found, config)):
+        return found
+    left = [
+        limit * (1 + _ROUNDING) - float(x.front_end[config] + x.fixed[config])
+        for limit, x in zip((limits.values()[0], limits.values()[2]), (prices.cycles, prices.flash), strict=True)
+    ]
+    most = limits.values()[1]
+    every = _undominated([x for x in answers(prices, preference, config) if x.ram_bytes <= most])
+    for level in _levels(every):
+        group = [x for x in every if x.ram_bytes <= level]
+        excluded: list[NDArray[np.bool_]] = []
+        for _ in range(_TRIES):
+            taken = _solve(group, (left[0], left[1]), excluded)
+            if taken is None:
+                break
+            chosen = [group[i] for i in taken]
+            genotype = _assembled(space, config, chosen)
+            cost = prices.cost(genotype, config)
+            if limits.held_by(cost):
+                return genotype
+            wiring = {(x.kind, x.node, x.wiring) for x in chosen}
+            if cost.ram_bytes > most:
+                excluded.append(np.array([(x.kind, x.node, x.wiring) in wiring for x in group]))
+            else:  # within the solver's tolerance of a limit
+                excluded.append(np.isin(np.arange(len(group)), taken))
+    return None
+
+
+def _levels(every: list[Answer]) -> list[float]:
+    """RAM of the fattest edges that are still asked about, falling."""
+    found = sorted({x.ram_bytes for x in every}, reverse=True)
+    return [found[i] for i in sorted({round(x) for x in np.linspace(0, len(found) - 1, _LEVELS)})] if found else []
+
+
+def _undominated(every: list[Answer]) -> list[Answer]:
+    """Without answers that another of the same wiring beats in value, cycles, flash and RAM."""
+    groups: dict[tuple[int, int, tuple[int, int]], list[Answer]] = {}
+    for x in sorted(every, key=lambda x: (-x.value, x.cycles, x.flash_bytes)):
+        kept = groups.setdefault((x.kind, x.node, x.wiring), [])
+        if not any(all(a <= b for a, b in zip(y.needs, x.needs, strict=True)) for y in kept):
+            kept.append(x)
+    return [x for kept in groups.values() for x in kept]
+
+
+def _solve(group: list[Answer], left: tuple[float, float], excluded: list[NDArray[np.bool_]]) -> list[int] | None:
+    """The integer programme: one answer of every node, sums within what is left; None where there are none."""
+    if min(left) <= 0:
+        return None
+    questions = sorted({(x.kind, x.node) for x in group})
+    row = [questions.index((x.kind, x.node)) for x in group]
+    count = len(group)
+    once = csr_array((np.ones(count), (row, range(count))), shape=(len(questions), count))
+    rows = [LinearConstraint(once, 1.0, 1.0)]
+    for sums, limit in zip(([x.cycles for x in group], [x.flash_bytes for x in group]), left, strict=True):
+        if isfinite(limit):
+            rows.append(LinearConstraint(np.array([sums]) / limit, -np.inf, 1.0))
+    if excluded:
+        rows.append(LinearConstraint(np.array(excluded, dtype=float), -np.inf, len(questions) - 1.0))
+    value = np.array([x.value for x in group])
+    options = {"mip_rel_gap": 0}
+    done = milp(-value, constraints=rows, integrality=np.ones(count), bounds=Bounds(0, 1), options=options)
+    return None if done.x is None else np.flatnonzero(done.x > 0.5).tolist()
+
+
+def _assembled(space: DartsSpace, config: int, chosen: list[Answer]) -> DartsGenotype:
+    nodes = {(x.kind, x.node): x.edges for x in chosen}
+    normal, reduction = (Cell(tuple(nodes[k, n] for n in range(space.nodes))) for k in range(len(CELL_KINDS)))
+    return _genotype(space, config, normal, reduction)
+
+
+def _genotype(space: DartsSpace, config: int, normal: Cell, reduction: Cell) -> DartsGenotype:
+    align = space.align_operation(space.configs[config])
+    return DartsGenotype(normal, reduction, space.cells, space.channels, align, space.classes)
+
+
+def _infeasible(prices: DartsPrices, limits: Limits) -> InfeasibleError:
+    """The error that names the nearest point that was found for every limit that is out of reach alone."""
+    parts = []
+    for resource, name in enumerate(("cycles", "RAM", "flash")):
+        costs = [_least(prices, resource, g).values()[resource] for g in range(len(prices.space.configs))]
+        config, limit = int(np.argmin(costs)), limits.values()[resource]
+        if costs[config] > limit:
+            pair = (costs[config], limit)
+            found, wanted = (f"{x:,.0f} cycles" if resource == 0 else format_bytes(int(x)) for x in pair)
+            parts.append(f"{name} {found} at least ({prices.space.configs[config]}), the limit is {wanted}")
+    if parts:
+        return InfeasibleError("no network holds the limits: " + "; ".join(parts), hint="raise the limit")
+    return InfeasibleError(
+        "every limit can be held alone, but no network was found that holds all together",
+        hint="raise one of the limits",
+    )
+
+
+def _least(prices: DartsPrices, resource: int, config: int) -> Cost:
+    """The cost of the network whose nodes each need least of a resource."""
+    alike = DartsPreference.none(prices.space)
+    best: dict[tuple[int, int], Answer] = {}
+    for x in sorted(answers(prices, alike, config), key=lambda x: (x.needs[resource], x.cycles)):
+        best.setdefault((x.kind, x.node), x)
+    return prices.cost(_assembled(prices.space, config, list(best.values())), config)

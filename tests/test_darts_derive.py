@@ -1,0 +1,191 @@
+"""Prices of the darts space against the networks' own figures, and derivation against trying everything."""
+
+from __future__ import annotations
+
+from itertools import product
+
+import numpy as np
+import pytest
+
+from hil_nas.cost.arena import arena_bytes
+from hil_nas.cost.blob import plan_bytes
+from hil_nas.errors import InfeasibleError, InputError
+from hil_nas.mfcc import MfccConfig
+from hil_nas.nas.darts.derive import (
+    DartsPreference,
+    answers,
+    derive_darts,
+    feasible_darts_configs,
+    most_preferred,
+)
+from hil_nas.nas.darts.genotype import Cell, DartsGenotype, Edge
+from hil_nas.nas.darts.prices import DartsPrices, price_darts
+from hil_nas.nas.darts.space import OPERATORS as ALL
+from hil_nas.nas.darts.space import DartsSpace
+from hil_nas.nas.prices import Limits
+from tests.test_darts_space import random_genotype
+from tests.test_nas_space import toy_cycles
+
+GRID = (MfccConfig(640, 320, 40, 10), MfccConfig(400, 200, 40, 10))
+SPACE = DartsSpace(GRID, classes=4, cells=3, nodes=2, channels=8)
+
+
+@pytest.fixture(scope="module")
+def prices() -> DartsPrices:
+    return price_darts(
+        SPACE, toy_cycles, lambda config: config.frames * 500.0, overhead_cycles=77.0,
+        front_end_ram_bytes=lambda config: 10 * config.frames, front_end_flash_bytes=lambda config: config.frames,
+    )  # fmt: skip
+
+
+def preference(seed: int, space: DartsSpace = SPACE) -> DartsPreference:
+    rng = np.random.default_rng(seed)
+    shapes = ((len(space.configs),), (2, len(space.edges), 8), (2, len(space.edges)))
+    found = [rng.normal(size=x) for x in shapes]
+    return DartsPreference(*(np.asarray(x - np.log(np.exp(x).sum(-1, keepdims=True))) for x in found))
+
+
+@pytest.mark.parametrize("align", ["pad", "conv"])
+def test_prices_are_the_networks_own(align: str) -> None:
+    space = DartsSpace(align=align, cells=4, nodes=3)  # type: ignore[arg-type]
+    table = price_darts(space, toy_cycles, lambda config: config.frames * 2e4, overhead_cycles=5000.0)
+    rng, merged = np.random.default_rng(0), 0
+    for trial in range(24):
+        config = trial % len(space.configs)
+        genotype = random_genotype(space, space.configs[config], rng)
+        network = genotype.build(space.configs[config])
+        own = [x for x in network.operators() if x.layer.kind != "reshape"]
+        cost = table.cost(genotype, config)
+        assert cost.cycles == pytest.approx(toy_cycles(own).sum() + 5000 + space.configs[config].frames * 2e4)
+        assert (cost.ram_bytes, cost.flash_bytes) == (arena_bytes(network), plan_bytes(network))
+        sums = table.cycles.of(genotype, config, space), table.flash.of(genotype, config, space)
+        exact = table.network_cycles(network), plan_bytes(network)
+        if len(network.layers) == _unmerged_layers(genotype) + _fixed_layers(genotype):
+            assert sums == pytest.approx(exact)
+        else:
+            merged += 1
+            assert sums[0] > exact[0] and sums[1] > exact[1]
+    assert merged < 16  # the others were compared exactly
+
+
+def _unmerged_layers(genotype: DartsGenotype) -> int:
+    """Layers of all edges, none shared."""
+    count, places = 0, DartsSpace(cells=genotype.cells, nodes=3).reductions
+    for index in range(genotype.cells):
+        cell, stride = (genotype.reduction, 2) if index in places else (genotype.normal, 1)
+        for edge in (x for node in cell.nodes for x in node):
+            skip = 1 if stride == 2 and edge.source < 2 else 0
+            count += {"sep": 4, "dil": 2, "ski": skip}.get(edge.operator[:3], 1)
+    return count
+
+
+def _fixed_layers(genotype: DartsGenotype) -> int:
+    return (genotype.align is not None) + 1 + genotype.cells * (2 + 3 + 1) + 2
+
+
+def test_without_limits_it_is_the_argmax_of_beta_times_alpha(prices: DartsPrices) -> None:
+    for seed in range(8):
+        liked = preference(seed)
+        found, config = derive_darts(prices, liked, Limits())
+        assert config == int(liked.configs.argmax())
+        for k, cell in enumerate((found.normal, found.reduction)):
+            for node, edges in enumerate(cell.nodes):
+                places = SPACE.edges_of(node)
+                score = np.exp(liked.beta[k, places][:, None] + liked.alpha[k, places])[:, 1:]  # without none
+                best = np.sort(np.argsort(score.max(1))[-2:])
+                assert [x.source for x in edges] == best.tolist()
+                assert [x.operator for x in edges] == [ALL[1 + int(score[s].argmax())] for s in best]
+
+
+def best_sum(prices: DartsPrices, liked: DartsPreference, config: int, cycles: float) -> float:
+    """The highest preference whose sum of cycles holds: all normal cells against all reduction cells."""
+    every = answers(prices, liked, config)
+    halves = []
+    for kind in (0, 1):
+        nodes = [[x for x in every if (x.kind, x.node) == (kind, n)] for n in (0, 1)]
+        halves.append(np.array([(a.value + b.value, a.cycles + b.cycles) for a, b in product(*nodes)]))
+    one, other = halves
+    other = other[np.argsort(other[:, 1])]
+    left = cycles - float(prices.cycles.front_end[config] + prices.cycles.fixed[config])
+    place = np.searchsorted(other[:, 1], left - one[:, 1], side="right")
+    best = np.concatenate([[-np.inf], np.maximum.accumulate(other[:, 0])])[place]
+    return float((one[:, 0] + best).max() + liked.configs[config])
+
+
+def test_derived_cells_are_the_most_preferred_whose_cycles_hold(prices: DartsPrices) -> None:
+    binding = 0
+    for seed in range(6):
+        liked = preference(seed)
+        free, config = derive_darts(prices, liked, Limits())
+        for share in (0.95, 0.8, 0.65):
+            limits = Limits(cycles=share * prices.cost(free, config).cycles)
+            expected = max(best_sum(prices, liked, g, float(limits.cycles or 0)) for g in (0, 1))
+            if expected == -np.inf:
+                with pytest.raises(InfeasibleError):
+                    derive_darts(prices, liked, limits)
+                continue
+            found, chosen = derive_darts(prices, liked, limits)
+            assert limits.held_by(prices.cost(found, chosen))
+            assert liked.of(found, chosen, SPACE) >= expected - 1e-9
+            binding += liked.of(found, chosen, SPACE) < liked.of(free, config, SPACE)
+    assert binding > 10
+
+
+def test_every_limit_is_held(prices: DartsPrices) -> None:
+    rng, held = np.random.default_rng(5), 0
+    costs = [prices.cost(random_genotype(SPACE, GRID[g], rng), g) for g in (0, 1) for _ in range(20)]
+    levels = [np.quantile([x.values()[i] for x in costs], (0.1, 0.3, 0.7)) for i in range(3)]
+    for seed in range(12):
+        cycles, ram, flash = (float(rng.choice(x)) for x in levels)
+        limits = Limits(cycles, int(ram), int(flash))
+        try:
+            found, config = derive_darts(prices, preference(seed), limits)
+        except InfeasibleError:
+            continue
+        held += 1
+        assert limits.held_by(prices.cost(found, config))
+    assert held >= 9
+
+
+def test_ram_alone_decides_cells(prices: DartsPrices) -> None:
+    """Dilated convolutions keep a whole map while a reduction cell halves it: a smaller arena does without."""
+    pair = (Edge(0, "dil_conv_3x3"), Edge(1, "dil_conv_3x3"))
+    fat = DartsGenotype(Cell((pair,) * 2), Cell((pair,) * 2), 3, 8, SPACE.align_operation(GRID[0]), 4)
+    alpha = np.zeros((2, len(SPACE.edges), 8))
+    alpha[:, :, ALL.index("dil_conv_3x3")] = 3.0
+    beta = np.tile(np.array([0.0, 0.0, 0.0, 0.0, -1.0]), (2, 1))
+    liked = DartsPreference(np.array([0.0, -50.0]), alpha, beta)
+    assert most_preferred(liked, SPACE, 0) == fat
+    need = prices.cost(fat, 0).ram_bytes
+    found, config = derive_darts(prices, liked, Limits(ram_bytes=need - 1))
+    assert config == 0 and found != fat and prices.cost(found, 0).ram_bytes < need
+
+
+def test_limits_out_of_reach_name_the_nearest(prices: DartsPrices) -> None:
+    least = min(prices.cycles.front_end + prices.cycles.fixed)
+    with pytest.raises(
+        InfeasibleError, match=r"cycles [\d,]+ cycles at least .*; RAM .* at least .*; flash .* at least"
+    ):
+        feasible_darts_configs(prices, Limits(least / 2, 100, 100))
+    assert feasible_darts_configs(prices, Limits()) == (0, 1)
+
+
+def test_a_barred_configuration_is_never_derived(prices: DartsPrices) -> None:
+    liked = preference(0)
+    for config in (0, 1):
+        only = DartsPreference(np.where(np.arange(2) == config, 0.0, -np.inf), liked.alpha, liked.beta)
+        assert derive_darts(prices, only, Limits())[1] == config
+
+
+def test_a_measured_ratio_corrects_the_network_alone(prices: DartsPrices) -> None:
+    genotype = most_preferred(preference(0), SPACE, 1)
+    front_end = GRID[1].frames * 500.0
+    before, after = (x.cost(genotype, 1).cycles - front_end for x in (prices, prices.corrected(1.5).corrected(1.25)))
+    assert after == pytest.approx(1.25 * before)
+    assert prices.corrected(1.25).cycles.of(genotype, 1, SPACE) == pytest.approx(after)
+
+
+@pytest.mark.parametrize("price", [-1.0, float("nan"), float("inf")])
+def test_prices_that_are_no_numbers_are_refused(price: float) -> None:
+    with pytest.raises(InputError, match="a price is"):
+        price_darts(SPACE, lambda operators: np.full(len(operators), price), lambda config: 1.0)
