@@ -62,6 +62,33 @@ def scatter(
     return _svg(figure)
 
 
+def curves(points: Mapping[str, tuple[Sequence[float], Sequence[float]]], *, xlabel: str, ylabel: str) -> str:
+    """A line through points (x, y) for each name, both axes logarithmic, as SVG."""
+    figure, axes = _axes(6.4, 3.4)
+    for name, (x, y) in points.items():
+        axes.plot(x, y, ".-", label=name, linewidth=1.4)
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    axes.set_xlabel(xlabel)
+    axes.set_ylabel(ylabel)
+    axes.legend(fontsize=8, frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    return _svg(figure)
+
+
+def residuals(groups: Mapping[str, tuple[Sequence[float], Sequence[float]]], *, xlabel: str, ylabel: str) -> str:
+    """Points (size, error) by group around a line at 0, as SVG; sizes on a logarithmic axis, errors beyond 1 too."""
+    figure, axes = _axes(7.0, 4.0)
+    axes.axhline(0.0, color=_INK, linewidth=0.8)
+    for index, (name, (x, y)) in enumerate(groups.items()):
+        axes.plot(x, y, ".x+"[index // 8 % 3], markersize=4, label=name, alpha=0.7)
+    axes.set_xscale("log")
+    axes.set_yscale("symlog", linthresh=1.0)
+    axes.set_xlabel(xlabel)
+    axes.set_ylabel(ylabel)
+    axes.legend(fontsize=7, frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    return _svg(figure)
+
+
 def _axes(width: float, height: float) -> tuple[Any, Any]:
     from matplotlib.figure import Figure
 

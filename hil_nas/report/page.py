@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,23 +10,8 @@ import numpy as np
 from hil_nas.cost.macs import operator_macs
 from hil_nas.network import Network, Operator
 from hil_nas.report import figures
+from hil_nas.report.document import CLOCKS, page, table, text
 from hil_nas.units import format_bytes
-
-_STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; color: #24292f; max-width: 62rem; margin: 2rem auto; padding: 0 1rem }
-h1 { font-size: 1.5rem; margin-bottom: 0 } h2 { font-size: 1.1rem; margin-top: 2.2rem }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums }
-td, th { padding: .25rem .7rem; text-align: right }
-th { font-weight: 600; border-bottom: 1px solid #d0d7de } td:first-child, th:first-child { text-align: left }
-tr:nth-child(even) td { background: #f6f8fa } .held { color: #1a7f37 } .missed { color: #cf222e; font-weight: 600 }
-.bar { display: inline-block; height: .7rem; background: #0969da; vertical-align: middle } .note { color: #57606a }
-td.left { text-align: left } svg { max-width: 100%; height: auto }
-"""
-_CLOCKS = {
-    "silicon": "cycles of the chip's own counter",
-    "modelled": "cycles of a model fitted to published silicon, on the emulated board",
-    "instructions": "executed instructions, which are no time",
-}
 
 
 def search_page(result: dict[str, Any], network: Network, history: Sequence[dict[str, Any]]) -> str:
@@ -39,9 +23,9 @@ def search_page(result: dict[str, Any], network: Network, history: Sequence[dict
     """
     clock = result["clock"]
     body = [
-        f"<h1>{_text(result['board'])}: {_text(result['mfcc'])} and a network of {len(network.layers)} layers</h1>",
-        f"<p class=note>Counts are {_CLOCKS.get(clock['kind'], clock['kind'])}, at {clock['hz'] / 1e6:g} MHz. "
-        f"Engine {_text(result['engine'])}, firmware {_text(result['build'])}.</p>",
+        f"<h1>{text(result['board'])}: {text(result['mfcc'])} and a network of {len(network.layers)} layers</h1>",
+        f"<p class=note>Counts are {CLOCKS.get(clock['kind'], clock['kind'])}, at {clock['hz'] / 1e6:g} MHz. "
+        f"Engine {text(result['engine'])}, firmware {text(result['build'])}.</p>",
         "<h2>Limits against measured</h2>",
         _limits(result),
         "<h2>Correctness and accuracy</h2>",
@@ -54,7 +38,7 @@ def search_page(result: dict[str, Any], network: Network, history: Sequence[dict
         "<h2>Confusion on the test clips (int8)</h2>",
         figures.confusion(np.asarray(result["confusion"]), result["labels"]),
     ]
-    return _page(f"hil_nas: {result['board']}", "\n".join(body))
+    return page(f"hil_nas: {result['board']}", "\n".join(body))
 
 
 def _limits(result: dict[str, Any]) -> str:
@@ -70,7 +54,7 @@ def _limits(result: dict[str, Any]) -> str:
         cells = [None if x is None else show(x) for x in (limit, found, predicted[key])]
         shown = "".join(f"<td>{x or '–'}</td>" for x in cells)
         rows.append(f"<tr><td>{name}</td>{shown}<td class={state}>{state or 'no limit'}</td></tr>")
-    return _table(("", "limit", "measured", "predicted", ""), rows)
+    return table(("", "limit", "measured", "predicted", ""), rows)
 
 
 def _accuracy(result: dict[str, Any]) -> str:
@@ -81,7 +65,7 @@ def _accuracy(result: dict[str, Any]) -> str:
         f"<tr><td>accuracy, int8, test</td><td>{result['accuracy_int8'] * 100:.2f} %</td></tr>",
         f"<tr><td>accuracy, float, test</td><td>{result['accuracy_float'] * 100:.2f} %</td></tr>",
     ]
-    return _table(("", ""), rows)
+    return table(("", ""), rows)
 
 
 def _memory(result: dict[str, Any]) -> str:
@@ -89,9 +73,9 @@ def _memory(result: dict[str, Any]) -> str:
     for kind in ("ram", "flash"):
         for name, size in result[kind].items():
             rows.append(
-                f"<tr><td>{_text(name)}</td><td>{kind.upper() if kind == 'ram' else kind}</td><td>{size:,}</td></tr>"
+                f"<tr><td>{text(name)}</td><td>{kind.upper() if kind == 'ram' else kind}</td><td>{size:,}</td></tr>"
             )
-    return _table(("", "", "bytes"), rows)
+    return table(("", "", "bytes"), rows)
 
 
 def _layers(network: Network, operators: Sequence[Sequence[Any]], front_end_cycles: int) -> str:
@@ -104,7 +88,7 @@ def _layers(network: Network, operators: Sequence[Sequence[Any]], front_end_cycl
         layer = operator.layer
         shape = " × ".join(map(str, operator.output))
         rows.append(_row(layer.kind, _geometry(operator), shape, f"{operator_macs(operator):,}", cycles, whole))
-    return _table(("operator", "kernel / stride", "output", "MACs", "cycles", "share"), rows)
+    return table(("operator", "kernel / stride", "output", "MACs", "cycles", "share"), rows)
 
 
 def _row(kind: str, geometry: str, shape: str, macs: str, cycles: int, whole: int) -> str:
@@ -139,19 +123,3 @@ def _search_figures(history: Sequence[dict[str, Any]], result: dict[str, Any]) -
         series = {"validation accuracy": [x["accuracy"] for x in train]}
         parts += ["<h2>Training from scratch</h2>", figures.lines(series, ylabel="accuracy")]
     return parts
-
-
-def _table(heads: Sequence[str], rows: Sequence[str]) -> str:
-    head = "".join(f"<th>{x}</th>" for x in heads)
-    return f"<table><tr>{head}</tr>{''.join(rows)}</table>"
-
-
-def _page(title: str, body: str) -> str:
-    return (
-        f"<!doctype html><html lang=en><meta charset=utf-8><title>{_text(title)}</title>"
-        f"<style>{_STYLE}</style><body>{body}</body></html>\n"
-    )
-
-
-def _text(value: object) -> str:
-    return html.escape(str(value))
