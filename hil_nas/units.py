@@ -48,3 +48,8 @@ def format_bytes(size_bytes: int) -> str:
 def format_ms(seconds: float) -> str:
     """0.0123 s as `12.3 ms`."""
     return f"{seconds * 1e3:.1f} ms"
+
+
+def count_unit(clock_kind: str) -> str:
+    """What a count of this clock is: instructions are no time and never called cycles."""
+    return "instructions" if clock_kind == "instructions" else "cycles"

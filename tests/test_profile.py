@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import math
+import re
+import struct
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -11,22 +14,35 @@ from typing import Any
 import numpy as np
 import pytest
 
+from hil_nas import cli
 from hil_nas.cost.arena import arena_bytes
+from hil_nas.cost.blob import plan_bytes
+from hil_nas.cost.macs import network_macs
 from hil_nas.deploy.plan import Plan, PlanOperator
-from hil_nas.device.replies import Identity, OperatorCycles, PlanInfo, RunCounts
+from hil_nas.device.replies import FrontEndInfo, Identity, MemoryUse, OperatorCycles, PlanInfo, RunCounts
 from hil_nas.errors import InputError, LinkError
-from hil_nas.latency.features import is_executed, kernel_path
+from hil_nas.latency.features import PATHS, is_executed, kernel_path
 from hil_nas.latency.model import LatencyModel
 from hil_nas.mfcc import MfccConfig
 from hil_nas.network import Network
 from hil_nas.progress import Progress
-from hil_nas.workflows import campaign, profile
+from hil_nas.report.profile_page import profile_page
+from hil_nas.workflows import campaign, evaluate, overhead, profile
 
 IDENTITY = Identity(
     board="nucleo_l4r5", clock_hz=120_000_000, clock_kind="modelled", engine="cmsis-nn", build="a" * 16,
     kernels="b" * 16, wire=1, versions="cmsis-nn 4.0.0", host="virtual", pool_bytes=600_000, store_bytes=900_000,
 )  # fmt: skip
 CONFIGS = tuple(MfccConfig(400, hop, mel, c) for hop in (160, 200, 320) for mel in (20, 40) for c in (8, 16))
+
+
+STACK_BYTES = {"conv": 900, "softmax": 1100}
+
+
+def front_end_sizes(tables: bytes) -> FrontEndInfo:
+    """What a board reads in the header of the tables."""
+    samples, window, hop, fft_size, mel_bins, coefficients = struct.unpack_from("<6I", tables, 16)
+    return FrontEndInfo(1 + (samples - window) // hop, coefficients, 4 * (2 * fft_size + mel_bins))
 
 
 def made_up_cycles(operator: PlanOperator) -> int:
@@ -39,8 +55,7 @@ class FakeDevice:
 
     def __init__(self, identity: Identity = IDENTITY, fails_after: int = 10**9) -> None:
         self.identity, self.fails_after, self.loaded = identity, fails_after, 0
-        self.plan: Plan | None = None
-        self.front_end_bytes = 0
+        self.reset()
 
     def __enter__(self) -> FakeDevice:
         return self
@@ -59,9 +74,34 @@ class FakeDevice:
         self.plan = Plan.from_bytes(data)
         return PlanInfo(len(self.plan.operators), self.plan.arena_bytes, self.plan.input_bytes, self.plan.output_bytes)
 
-    def load_front_end(self, data: bytes, where: str) -> None:
+    def reset(self) -> None:
+        self.plan: Plan | None = None
+        self.front_end: FrontEndInfo | None = None
+        self.front_end_bytes, self.stack_bytes = 0, 300
+
+    def load_front_end(self, data: bytes, where: str) -> FrontEndInfo:
+        """Takes the sizes where `boards/src/mfcc.c` finds them: after magic, version, size and CRC."""
         assert where == "flash"
         self.front_end_bytes = len(data)
+        self.front_end = front_end_sizes(data)
+        return self.front_end
+
+    def memory(self) -> MemoryUse:
+        plan, end = self.plan, self.front_end
+        features = end.frames * end.coefficients if end else 0
+        return MemoryUse(
+            arena_bytes=plan.arena_bytes if plan else 0,
+            front_end_scratch_bytes=end.scratch_bytes if end else 0,
+            front_end_tables_bytes=self.front_end_bytes,
+            front_end_tables_where="flash",
+            plan_bytes=len(plan.to_bytes()) if plan else 0,
+            plan_where="flash",
+            audio_bytes=32000 if end else 0,
+            io_bytes=max(features, plan.input_bytes if plan else 0),
+            static_bytes=2000,
+            stack_bytes=self.stack_bytes,
+            image_bytes=90_000,
+        )
 
     def set_input(self, values: np.ndarray) -> None:
         assert self.plan is not None and values.size == self.plan.input_bytes and values.dtype == np.int8
@@ -73,6 +113,7 @@ class FakeDevice:
         if what == "frontend":
             return RunCounts((90 * self.front_end_bytes,) * runs, (), ())
         assert self.plan is not None
+        self.stack_bytes = max(self.stack_bytes, *(STACK_BYTES.get(x.kind, 500) for x in self.plan.operators))
         operators = tuple(OperatorCycles(x.kind, made_up_cycles(x)) for x in self.plan.operators)
         return RunCounts((), (sum(x.cycles for x in operators) + 120,) * runs, operators)
 
@@ -84,6 +125,7 @@ def use(monkeypatch: pytest.MonkeyPatch) -> Callable[[FakeDevice], None]:
 
     def install(device: FakeDevice) -> None:
         monkeypatch.setattr(profile, "open_device", lambda target, **folders: device)
+        monkeypatch.setattr(evaluate, "open_device", lambda target, **folders: device)
 
     return install
 
@@ -105,7 +147,8 @@ def test_a_campaign_leaves_a_model_that_answers(tmp_path: Path, use: Callable[[F
     assert model.network_cycles(network) > 0 and model.overhead_cycles == 120
     prefixes = ("", "macs_linear_", "look_up_")
     names = (
-        "network_mean_error_percent", "network_worst_error_percent",
+        "network_mean_error_percent", "network_worst_error_percent", "networks_within_5_percent",
+        "networks_within_10_percent", "network_rank_correlation",
         "operator_mean_error_percent", "front_end_mean_error_percent",
     )  # fmt: skip
     assert set(found.report) == {p + n for p in prefixes for n in names}
@@ -158,16 +201,81 @@ def test_fresh_networks_are_measured_and_not_kept(tmp_path: Path, use: Callable[
     found = run(tmp_path, networks=40)
     before = (found.folder / "measurements.csv").read_bytes()
     folders = {"boards_dir": tmp_path, "build_dir": tmp_path, "models_dir": tmp_path / "latency_models"}
-    report = profile.evaluate("nucleo-l4r5@virtual", networks=5, **folders)
+    report = evaluate.evaluate("nucleo-l4r5@virtual", networks=5, **folders)
     assert (found.folder / "measurements.csv").read_bytes() == before
     assert 0 <= report["networks_outside_range"] <= 5
+    assert report["ram_under_bytes"] == report["flash_under_bytes"] == report["flash_over_bytes"] == 0
+    assert report["ram_over_bytes"] in (0, 200)  # a network without a softmax goes less deep
     assert report["network_mean_error_percent"] <= report["network_worst_error_percent"]
+
+
+def test_memory_that_is_promised_too_low_is_said_in_bytes(use: Callable[[FakeDevice], None]) -> None:
+    device, network, config = FakeDevice(), campaign.published()[0], MfccConfig(640, 320, 40, 10)
+    said = overhead.measure_overhead(device, [config])  # type: ignore[arg-type]
+    product, used = evaluate.Product(network, config), device.memory()
+    exact = replace(used, arena_bytes=arena_bytes(network), plan_bytes=plan_bytes(network))
+    assert set(evaluate.memory_errors(said, [product], [exact]).values()) == {0.0}
+    wrong = evaluate.memory_errors(
+        said,
+        [product] * 2,
+        [replace(exact, stack_bytes=exact.stack_bytes + 24), replace(exact, image_bytes=exact.image_bytes - 900)],
+    )
+    assert wrong["ram_under_bytes"] == 24 and wrong["ram_over_bytes"] == 0
+    assert wrong["flash_under_bytes"] == 0 and wrong["flash_over_bytes"] == 900
+    assert wrong["flash_over_percent"] == pytest.approx(100 * 900 / (exact.flash_bytes - 900))
+
+
+def test_every_kernel_is_run_to_see_the_deepest_stack() -> None:
+    networks = campaign.every_kernel()
+    for network in networks:
+        assert {kernel_path(x) for x in network.operators()} == set(PATHS)
+        assert network_macs(network) < 2_000_000
+    assert {x.output[2] % 4 == 0 for network in networks for x in network.operators()} == {True, False}
+
+
+def test_a_run_leaves_a_page_with_its_figures(tmp_path: Path, use: Callable[[FakeDevice], None]) -> None:
+    use(FakeDevice())
+    folders = {"boards_dir": tmp_path, "build_dir": tmp_path, "models_dir": tmp_path / "latency_models"}
+    result, folder = profile.run_profile(
+        "nucleo-l4r5@virtual", runs_dir=tmp_path / "runs", page=profile_page, networks=12, **folders
+    )
+    assert folder.name.endswith("-profile-nucleo-l4r5-virtual")
+    assert json.loads((folder / "result.json").read_text()) == result and result["status"] == "complete"
+    page = (folder / "report.html").read_text()
+    assert page.count("<svg") == 3 and "MHz" in page
+    assert all(f"<td>{x}</td>" in page for x in ("avg_pool", "conv_1x1", "conv_im2col", "dense", "front_end"))
+
+
+def test_instructions_are_no_time_on_the_page(tmp_path: Path, use: Callable[[FakeDevice], None]) -> None:
+    use(FakeDevice(replace(IDENTITY, board="mps2_an386", host="qemu", clock_kind="instructions")))
+    notes: list[str] = []
+    folders = {"boards_dir": tmp_path, "build_dir": tmp_path, "models_dir": tmp_path / "latency_models"}
+    _, folder = profile.run_profile(
+        "mps2-an386@qemu", runs_dir=tmp_path, page=profile_page, networks=12,
+        progress=lambda x: notes.append(x.note), **folders,
+    )  # fmt: skip
+    shown = re.sub("<svg.*?</svg>|<style>.*?</style>", "", (folder / "report.html").read_text(), flags=re.S)
+    assert "instructions, which are no time" in shown and "instructions each" in shown
+    assert not re.search(r"\bms\b|MHz|cycles", shown)
+    assert any("M instructions" in x for x in notes) and not any("cycles" in x for x in notes)
+
+
+@pytest.mark.parametrize("also", [[], ["--evaluate"]])
+@pytest.mark.parametrize("option", [["--port", "/dev/ttyACM7"], ["--flash"]])
+def test_port_and_flash_reach_the_board(
+    also: list[str], option: list[str], tmp_path: Path, boards_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    left_in = [y for x in ("--build", "--models", "--runs") for y in (x, str(tmp_path))]
+    board = ["--board", "nucleo-l4r5@virtual", "--boards", str(boards_dir)]
+    assert cli.main(["profile", *board, *option, *also, *left_in]) == 1
+    assert "has no serial port" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
 
 
 def test_evaluating_without_a_model_says_what_to_do(tmp_path: Path, use: Callable[[FakeDevice], None]) -> None:
     use(FakeDevice())
     with pytest.raises(InputError, match="hil_nas profile"):
-        profile.evaluate("nucleo-l4r5@virtual", boards_dir=tmp_path, build_dir=tmp_path, models_dir=tmp_path)
+        evaluate.evaluate("nucleo-l4r5@virtual", boards_dir=tmp_path, build_dir=tmp_path, models_dir=tmp_path)
 
 
 @pytest.fixture(scope="module")
@@ -182,8 +290,6 @@ def test_the_list_of_networks_is_the_same_every_time(planned: list[Network]) -> 
 
 
 def test_the_list_covers_every_kernel_path(planned: list[Network]) -> None:
-    from hil_nas.latency.features import PATHS
-
     found = [kernel_path(y) for x in planned for y in x.operators() if is_executed(y)]
     assert {path: found.count(path) >= 5 for path in PATHS} == dict.fromkeys(PATHS, True)
 

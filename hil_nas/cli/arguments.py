@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from hil_nas import units
-from hil_nas.cli import commands
+from hil_nas.cli import commands, profile
 from hil_nas.cli.console import Console
 from hil_nas.config import SearchConfig
 from hil_nas.errors import HilNasError
@@ -79,17 +79,29 @@ def _search(subparsers: Subparsers) -> None:
     how.add_argument("--seed", type=int, default=DEFAULTS.seed, metavar="N", help="default: %(default)s")
     how.add_argument("--resume", action="store_true", help="go on with the newest unfinished search of these options")
     add.add_argument("--name", default="kws", metavar="NAME", help="ends the run folder's name (default: %(default)s)")
-    add.add_argument("--runs", type=Path, default=Path("runs"), metavar="FOLDER", help="default: %(default)s")
+    _runs(add)
 
 
 def _profile(subparsers: Subparsers) -> None:
-    add = _command(subparsers, "profile", commands.profile, "measure operators and front ends, fit the latency model")
+    add = _command(subparsers, "profile", profile.profile, "measure operators and front ends, fit the latency model")
     _board(add)
-    add.add_argument("--networks", type=int, default=None, metavar="N", help="how many networks to measure")
     add.add_argument(
-        "--evaluate", action="store_true", help="measure fresh networks and print how far the model is from them"
+        "--networks", type=int, default=None, metavar="N", help="how many to measure (default: 160, fresh ones: 100)"
+    )
+    add.add_argument(
+        "--evaluate",
+        action="store_true",
+        help="measure fresh networks, keep none, and print how far predictions of cycles, RAM and flash lie off",
+    )
+    add.add_argument(
+        "--compare",
+        nargs=2,
+        default=None,
+        metavar=("A", "B"),
+        help="measure nothing; say how two latency models differ, each a folder or a BOARD@HOST",
     )
     add.add_argument("--seed", type=int, default=0, metavar="N", help="default: %(default)s")
+    _runs(add)
 
 
 def _verify(subparsers: Subparsers) -> None:
@@ -138,6 +150,10 @@ def _board(add: argparse.ArgumentParser) -> None:
         "--port", default=None, metavar="PORT", help="the board's serial port, where it is not found by itself"
     )
     add.add_argument("--flash", action="store_true", help="put the firmware on the board first, with pyOCD")
+
+
+def _runs(add: argparse.ArgumentParser) -> None:
+    add.add_argument("--runs", type=Path, default=Path("runs"), metavar="FOLDER", help="default: %(default)s")
 
 
 def _limits(add: argparse.ArgumentParser) -> None:

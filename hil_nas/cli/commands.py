@@ -13,7 +13,7 @@ from hil_nas.cli.console import Console
 from hil_nas.config import SearchConfig
 from hil_nas.device.hosts import open_device
 from hil_nas.errors import InputError, LimitsMissedError
-from hil_nas.units import format_bytes
+from hil_nas.units import count_unit, format_bytes
 
 
 def search(arguments: argparse.Namespace, console: Console) -> int:
@@ -45,36 +45,6 @@ def search(arguments: argparse.Namespace, console: Console) -> int:
         flash=arguments.flash,
     )
     console.result({**result, "run": str(folder)}, _search_table(result, folder))
-    return 0
-
-
-def profile(arguments: argparse.Namespace, console: Console) -> int:
-    """`hil_nas profile`."""
-    from hil_nas.workflows import profile as workflow
-
-    where = {
-        "boards_dir": arguments.boards,
-        "build_dir": arguments.build,
-        "models_dir": arguments.models,
-        "progress": console.step,
-    }
-    if arguments.networks is not None:
-        where["networks"] = arguments.networks
-    if arguments.evaluate:
-        report = workflow.evaluate(arguments.board, **where)
-        console.result(dict(report), _error_table(f"{arguments.board}: fresh networks", report))
-        return 0
-    done = workflow.profile(arguments.board, seed=arguments.seed, **where)
-    data = {
-        "folder": str(done.folder),
-        "networks": done.networks,
-        "operators": done.operators,
-        "front_ends": done.front_ends,
-        "measured_networks": done.measured_networks,
-        **done.report,
-    }
-    title = f"{done.folder}: {done.networks} networks, {done.operators} operators, {done.front_ends} front ends"
-    console.result(data, _error_table(title, done.report))
     return 0
 
 
@@ -157,7 +127,7 @@ def _search_table(result: dict[str, Any], folder: Path) -> Table:
 
 def _verify_table(data: dict[str, Any]) -> Table:
     kind = data["clock"]["kind"]
-    unit = "instructions" if kind == "instructions" else "cycles"
+    unit = count_unit(kind)
     table = Table(title=f"{data['board']} ({kind} clock, {data['engine']})", title_justify="left")
     table.add_column("")
     table.add_column("", justify="right")
@@ -179,13 +149,4 @@ def _verify_table(data: dict[str, Any]) -> Table:
     table.add_row(f"{data['compared']}, against the host", f"{bits} over {data['clips_compared']}")
     if data["accuracy"] is not None:
         table.add_row("accuracy of the board's answers", f"{data['accuracy']:.2%}")
-    return table
-
-
-def _error_table(title: str, report: dict[str, float]) -> Table:
-    table = Table(title=title, title_justify="left")
-    table.add_column("")
-    table.add_column("", justify="right")
-    for name, value in report.items():
-        table.add_row(name.replace("_", " ").replace("percent", "%"), f"{value:,.2f}")
     return table

@@ -9,8 +9,8 @@ from types import TracebackType
 from typing import Any
 
 from rich.console import Console as Rich
+from rich.console import RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
 
 from hil_nas.errors import HilNasError
 from hil_nas.progress import Progress as Step
@@ -46,7 +46,7 @@ class Console:
         else:
             self._log(step)
 
-    def result(self, data: dict[str, Any], text: str | Table) -> None:
+    def result(self, data: dict[str, Any], text: RenderableType) -> None:
         """The outcome: JSON, or text and tables for a person."""
         self._stop()
         if self.as_json:

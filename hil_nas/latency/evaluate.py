@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
+from scipy.stats import spearmanr
 
 from hil_nas.latency.baselines import LookUp, MacsLinear
 from hil_nas.latency.features import kernel_path
@@ -17,6 +19,7 @@ from hil_nas.mfcc import MfccConfig
 from hil_nas.network import Operator
 
 Report = dict[str, float]
+MODEL, MACS_LINEAR, LOOK_UP = "", "macs_linear_", "look_up_"  # what predicts, as prefixes of names in a report
 
 
 class Predictor(Protocol):
@@ -40,68 +43,154 @@ class _Extrapolating:
         return self._model.extrapolated_front_end_cycles(config)
 
 
-class _Errors:
-    """Relative errors of one predictor, gathered over folds."""
+@dataclass
+class Pairs:
+    """Cycles as measured and as predicted without having been seen, in the same order."""
 
-    def __init__(self) -> None:
-        self.networks: list[float] = []
-        self.operators: list[float] = []
-        self.front_ends: list[float] = []
+    measured: list[float] = field(default_factory=list)
+    predicted: list[float] = field(default_factory=list)
+
+    def add(self, measured: float, predicted: float) -> None:
+        self.measured.append(measured)
+        self.predicted.append(predicted)
+
+    @property
+    def errors_percent(self) -> Floats:
+        """(predicted - measured) / measured, (pairs,)."""
+        return 100 * relative_errors(np.array(self.predicted), np.array(self.measured))
+
+    @property
+    def mean_percent(self) -> float:
+        """The mean absolute error; NaN of nothing, as everything here."""
+        return float(np.abs(self.errors_percent).mean()) if self.measured else float("nan")
+
+    @property
+    def worst_percent(self) -> float:
+        return float(np.abs(self.errors_percent).max()) if self.measured else float("nan")
+
+    def within_percent(self, limit: float) -> float:
+        """The share of errors that are no larger, itself in percent."""
+        return float(100 * np.mean(np.abs(self.errors_percent) <= limit)) if self.measured else float("nan")
+
+    @property
+    def rank_correlation(self) -> float:
+        """Spearman's: 1 where the order of the predictions is that of the measurements."""
+        several = len(set(self.measured)) > 1 and len(set(self.predicted)) > 1
+        return float(spearmanr(self.measured, self.predicted).statistic) if several else float("nan")
+
+
+@dataclass
+class Predictions:
+    """What one predictor said of networks, operators and front ends that it was not fitted to."""
+
+    networks: Pairs = field(default_factory=Pairs)
+    operators: Pairs = field(default_factory=Pairs)
+    front_ends: Pairs = field(default_factory=Pairs)
+    paths: list[str] = field(default_factory=list)  # of each operator
 
     def add(self, predictor: Predictor, rows: Measurements, overhead_cycles: float) -> None:
-        by_network: dict[str, list[int]] = defaultdict(list)
-        for index, row in enumerate(rows.operators):
-            by_network[row.network].append(index)
-        predicted = predictor.operator_cycles([x.operator for x in rows.operators])
-        measured = np.array([x.median_cycles for x in rows.operators])
-        self.operators += relative_errors(predicted, measured).tolist()
+        by_network: dict[str, float] = defaultdict(float)
+        for row, cycles in zip(
+            rows.operators, predictor.operator_cycles([x.operator for x in rows.operators]), strict=True
+        ):
+            self.operators.add(row.median_cycles, float(cycles))
+            self.paths.append(kernel_path(row.operator))
+            by_network[row.network] += float(cycles)
         for network in rows.networks:
-            total = predicted[by_network[network.network]].sum() + overhead_cycles
-            self.networks.append(total / network.median_cycles - 1)
+            self.networks.add(network.median_cycles, by_network[network.network] + overhead_cycles)
         for end in rows.front_ends:
-            self.front_ends.append(predictor.front_end_cycles(end.config) / end.median_cycles - 1)
+            self.front_ends.add(end.median_cycles, predictor.front_end_cycles(end.config))
+
+    def by_path(self) -> dict[str, Pairs]:
+        """The operators of each kernel path."""
+        found: dict[str, Pairs] = defaultdict(Pairs)
+        for path, *pair in zip(self.paths, self.operators.measured, self.operators.predicted, strict=True):
+            found[path].add(*pair)
+        return dict(sorted(found.items()))
 
     def report(self, prefix: str) -> Report:
         return {
-            f"{prefix}network_mean_error_percent": _percent(self.networks),
-            f"{prefix}network_worst_error_percent": _percent(self.networks, worst=True),
-            f"{prefix}operator_mean_error_percent": _percent(self.operators),
-            f"{prefix}front_end_mean_error_percent": _percent(self.front_ends),
+            f"{prefix}network_mean_error_percent": self.networks.mean_percent,
+            f"{prefix}network_worst_error_percent": self.networks.worst_percent,
+            f"{prefix}networks_within_5_percent": self.networks.within_percent(5),
+            f"{prefix}networks_within_10_percent": self.networks.within_percent(10),
+            f"{prefix}network_rank_correlation": self.networks.rank_correlation,
+            f"{prefix}operator_mean_error_percent": self.operators.mean_percent,
+            f"{prefix}front_end_mean_error_percent": self.front_ends.mean_percent,
         }
 
 
-def held_out_errors(rows: Measurements, folds: int = FOLDS) -> Report:
-    """Errors on whole networks and front ends that were left out of the fit, each once.
+def held_out(rows: Measurements, folds: int = FOLDS) -> dict[str, Predictions]:
+    """Whole networks and front ends, each predicted once by what was fitted without it; by `MODEL` and baselines.
 
     Args:
         rows: of at least `folds` networks.
+    """
+    return _predictions(_folds(rows, folds))
+
+
+def of_fresh(known: Measurements, fresh: Measurements) -> dict[str, Predictions]:
+    """As `held_out`, of a model fitted to all of `known`, on rows measured after it."""
+    return _predictions(iter([(known, fresh)]))
+
+
+def errors(predictions: dict[str, Predictions]) -> Report:
+    """Figures of the model, and of its baselines under their prefixes.
 
     Returns:
-        Percentages of the model, and of its baselines with the prefixes `macs_linear_` and `look_up_`: the mean
-        and the worst absolute error of networks, the means of operators and front ends. NaN where there is
-        nothing to hold out.
+        The mean and the worst absolute error of networks in percent, the shares of networks within 5 and 10 %, the
+        rank correlation of networks, the mean errors of operators and front ends. NaN where nothing was predicted.
     """
-    return _errors(_folds(rows, folds))
+    report: Report = {}
+    for prefix, found in predictions.items():
+        report |= found.report(prefix)
+    return report
 
 
-def fresh_errors(known: Measurements, fresh: Measurements) -> Report:
-    """As `held_out_errors`, of a model fitted to all of `known`, on rows measured after it."""
-    return _errors(iter([(known, fresh)]))
+def held_out_errors(rows: Measurements, folds: int = FOLDS) -> Report:
+    """`errors` of what is `held_out`."""
+    return errors(held_out(rows, folds))
 
 
-def _errors(splits: Iterator[tuple[Measurements, Measurements]]) -> Report:
-    gathered = {"": _Errors(), "macs_linear_": _Errors(), "look_up_": _Errors()}
+def _predictions(splits: Iterator[tuple[Measurements, Measurements]]) -> dict[str, Predictions]:
+    gathered = {MODEL: Predictions(), MACS_LINEAR: Predictions(), LOOK_UP: Predictions()}
     for train, test in splits:
         model = LatencyModel.fit(train)
         test = _on_known_paths(test, model)
         overhead = model.overhead_cycles
-        gathered[""].add(_Extrapolating(model), test, overhead)
-        gathered["macs_linear_"].add(MacsLinear.fit(train), test, overhead)
-        gathered["look_up_"].add(LookUp.fit(train), test, overhead)
-    report: Report = {}
-    for prefix, errors in gathered.items():
-        report |= errors.report(prefix)
-    return report
+        gathered[MODEL].add(_Extrapolating(model), test, overhead)
+        gathered[MACS_LINEAR].add(MacsLinear.fit(train), test, overhead)
+        gathered[LOOK_UP].add(LookUp.fit(train), test, overhead)
+    return gathered
+
+
+@dataclass(frozen=True)
+class CurvePoint:
+    """Errors of predictors fitted to the first networks of a campaign.
+
+    Attributes:
+        networks: how many were fitted to.
+        predicted: how many of those held out hold only kernel paths that were measured by then.
+        mean_percent: absolute error over them, by predictor.
+    """
+
+    networks: int
+    predicted: int
+    mean_percent: dict[str, float]
+
+
+def learning_curve(rows: Measurements, folds: int = FOLDS) -> list[CurvePoint]:
+    """The error on one network of `folds`, refitted to ever more of the others, in the order they were measured."""
+    held = {x.network for x in rows.networks[folds - 1 :: folds]}
+    rest = [x.network for x in rows.networks if x.network not in held]
+    chosen = rows.of_networks(held)
+    test = Measurements(chosen.operators, chosen.networks)
+    points = []
+    for count in [*(x for x in (5, 10, 20, 40, 80, 160, 320) if x < len(rest)), len(rest)]:
+        found = _predictions(iter([(rows.of_networks(set(rest[:count])), test)]))
+        means = {prefix: x.networks.mean_percent for prefix, x in found.items()}
+        points.append(CurvePoint(count, len(found[MODEL].networks.measured), means))
+    return points
 
 
 def _on_known_paths(rows: Measurements, model: LatencyModel) -> Measurements:
@@ -130,9 +219,3 @@ def _select(rows: Measurements, names: set[str], front_ends: list[FrontEndRow]) 
 
 def _parts(count: int, folds: int) -> list[set[int]]:
     return [set(range(start, count, folds)) for start in range(folds)]
-
-
-def _percent(errors: list[float], *, worst: bool = False) -> float:
-    if not errors:
-        return float("nan")
-    return float(100 * (np.max if worst else np.mean)(np.abs(errors)))

@@ -65,6 +65,29 @@ def published() -> list[Network]:
     return [ds_cnn(), micronet_kws_s(), ds_cnn((98, 40, 1))]
 
 
+def every_kernel() -> list[Network]:
+    """Small networks that between them run every kernel path, with channels in fours and with some left over."""
+    return [_kernels(16), _kernels(7)]
+
+
+def _kernels(width: int) -> Network:
+    shape: Shape = (10, 8, 1)
+    layers = (
+        Layer("conv", (INPUT,), width, (3, 3), relu=True),
+        Layer("depthwise", (0,), kernel=(3, 3)),
+        Layer("conv", (1,), width, relu=True),
+        Layer("depthwise", (2,), kernel=(5, 5)),
+        Layer("depthwise", (3,), kernel=(3, 3), dilation=(2, 2)),
+        Layer("add", (2, 4)),
+        Layer("max_pool", (5,), kernel=(3, 3)),
+        Layer("concat", (5, 6)),
+        Layer("avg_pool", (7,), kernel=shape[:2], stride=shape[:2], padding="valid"),
+        Layer("dense", (8,), 12),
+        Layer("softmax", (9,)),
+    )
+    return Network(shape, layers)
+
+
 def corners() -> list[Network]:
     """Short chains of the spaces' own operations at their narrowest and widest on the shortest and longest maps."""
     found = []

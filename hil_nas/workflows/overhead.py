@@ -6,14 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from hil_nas.audio.front_end import HostFrontEnd
-from hil_nas.audio.tables import front_end_blob
 from hil_nas.cost.arena import arena_bytes
 from hil_nas.cost.blob import plan_bytes
 from hil_nas.device.device import Device
 from hil_nas.mfcc import MfccConfig
 from hil_nas.network import Network
-from hil_nas.workflows.profile import measure_front_ends, measure_network
+from hil_nas.workflows.campaign import every_kernel
+from hil_nas.workflows.profile import measure_network, run_front_ends
 
 
 @dataclass(frozen=True)
@@ -21,10 +20,11 @@ class Overhead:
     """Bytes that do not depend on the network: firmware, audio, deepest stack; and each front end's own.
 
     Attributes:
-        ram_bytes: without arena and front end.
+        ram_bytes: data, bss and audio, and the stack that the deepest of the kernels takes.
         flash_bytes: the firmware's image.
         front_end_cycles: measured, by configuration.
-        front_end_ram_bytes, front_end_flash_bytes: scratch and tables by configuration.
+        front_end_ram_bytes: scratch and the features beside the arena, by configuration.
+        front_end_flash_bytes: tables by configuration.
     """
 
     ram_bytes: int
@@ -53,26 +53,29 @@ class Overhead:
         return self.flash_bytes + self.front_end_flash_bytes[config] + plan_bytes(network)
 
 
-def measure_overhead(
-    device: Device, host: HostFrontEnd, configs: tuple[MfccConfig, ...], probes: Sequence[Network]
-) -> Overhead:
-    """Runs every front end and a few networks, and reads the board's own account of its memory and deepest stack.
+def measure_overhead(device: Device, configs: Sequence[MfccConfig], probes: Sequence[Network] = ()) -> Overhead:
+    """Runs every front end and every kernel, and reads the board's own account of its memory and deepest stack.
+
+    The stack of a kernel does not depend on the sizes it works on, so no network of kernels that ran here goes
+    deeper; one that lacks the deepest of them needs less than is said here, by some hundred bytes.
 
     Args:
-        probes: networks that between them use the space's operators.
+        probes: networks that run as well.
+
+    Raises:
+        DeviceError: where the board does not take or run one.
     """
     identity = device.identify()
-    blobs = {x: front_end_blob(x, 1.0, 0) for x in configs}
-    cycles = {x.config: x.median_cycles for x in measure_front_ends(device, identity, configs)}
-    for network in probes:
+    found = list(run_front_ends(device, identity, configs))
+    for network in (*every_kernel(), *probes):
         measure_network(device, identity, network)
     memory = device.memory()
-    counted = memory.arena_bytes + memory.front_end_scratch_bytes
+    counted = memory.arena_bytes + memory.front_end_scratch_bytes + memory.io_bytes
     tables = memory.plan_bytes + memory.front_end_tables_bytes
     return Overhead(
         memory.ram_bytes - counted,
         memory.flash_bytes - tables,
-        {config: int(count) for config, count in cycles.items()},
-        {config: host.scratch_bytes(blob) for config, blob in blobs.items()},
-        {config: len(blob) for config, blob in blobs.items()},
+        {row.config: int(row.median_cycles) for row, _, _ in found},
+        {row.config: info.scratch_bytes + info.frames * info.coefficients for row, info, _ in found},
+        {row.config: table_bytes for row, _, table_bytes in found},
     )

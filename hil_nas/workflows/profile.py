@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -16,10 +19,9 @@ from hil_nas.deploy.lower import lower
 from hil_nas.deploy.synthetic import random_graph
 from hil_nas.device.device import Device
 from hil_nas.device.hosts import open_device
-from hil_nas.device.replies import Identity, Where
-from hil_nas.latency.evaluate import Report, fresh_errors, held_out_errors
+from hil_nas.device.replies import FrontEndInfo, Identity, Where
+from hil_nas.latency.evaluate import Report, held_out_errors
 from hil_nas.latency.features import is_executed
-from hil_nas.latency.model import LatencyModel
 from hil_nas.latency.store import (
     FrontEndRow,
     Measurements,
@@ -29,9 +31,12 @@ from hil_nas.latency.store import (
     Store,
     network_id,
 )
+from hil_nas.latency.summary import Summary, summarise
 from hil_nas.mfcc import CLIP_SAMPLES, MfccConfig
 from hil_nas.network import Network
 from hil_nas.progress import Progress, Reporter, silent
+from hil_nas.runs import Run
+from hil_nas.units import count_unit
 from hil_nas.workflows import campaign
 
 WEIGHTS: Where = "flash"  # where products keep them
@@ -40,7 +45,7 @@ MOST_MACS = 60_000_000
 SILICON_RUNS = (1, 5)  # warm-ups and counted runs
 MODELLED_RUNS = (0, 1)  # a modelled or counted clock repeats itself
 FEATURE_SCALE, FEATURE_ZERO_POINT = 0.15, 40  # of a front end whose coefficients span int8
-FRESH_SEED = 0x0F4E5  # networks that no campaign fits to
+NETWORKS = 160
 
 
 @dataclass(frozen=True)
@@ -51,7 +56,8 @@ class Profile:
         folder: the latency model, `latency_models/<BOARD@HOST>`.
         networks, operators, front_ends: how many of each it now holds.
         measured_networks: of them, those measured by this call.
-        report: held-out errors in percent, see `latency.evaluate.held_out_errors`.
+        measuring_s: how long this call measured.
+        report: held-out errors, see `latency.evaluate.errors`.
     """
 
     folder: Path
@@ -60,7 +66,49 @@ class Profile:
     operators: int
     front_ends: int
     measured_networks: int
+    measuring_s: float
     report: Report
+
+    def to_json(self) -> dict[str, Any]:
+        """What result.json says."""
+        identity = self.identity
+        return {
+            "board": self.folder.name,
+            "clock": {"kind": identity.clock_kind, "hz": identity.clock_hz},
+            "engine": identity.engine,
+            "build": identity.build,
+            "kernels": identity.kernels,
+            "versions": identity.versions,
+            "weights": WEIGHTS,
+            "folder": str(self.folder),
+            "networks": self.networks,
+            "operators": self.operators,
+            "front_ends": self.front_ends,
+            "measured_networks": self.measured_networks,
+            "measuring_s": round(self.measuring_s, 1),
+            **{name: value if math.isfinite(value) else None for name, value in self.report.items()},
+        }
+
+
+PageWriter = Callable[[dict[str, Any], Summary], str]
+
+
+def run_profile(
+    target: str, *, runs_dir: Path, page: PageWriter, networks: int = NETWORKS, seed: int = 0, **where: Any
+) -> tuple[dict[str, Any], Path]:
+    """Everything that `hil_nas profile` does; returns what result.json says, and the run folder.
+
+    Args:
+        where: the other arguments of `profile`.
+
+    Raises:
+        InputError, DeviceError: as `profile`, before there is a run folder; the rows measured by then are kept.
+    """
+    done = profile(target, networks=networks, seed=seed, **where)
+    result = done.to_json()
+    run = Run.create(runs_dir, "profile", done.folder.name, {"board": target, "networks": networks, "seed": seed})
+    run.write_bytes("report.html", page(result, summarise(done.folder)).encode())
+    return run.finish("complete", result), run.folder
 
 
 def profile(
@@ -69,21 +117,25 @@ def profile(
     boards_dir: Path,
     build_dir: Path,
     models_dir: Path,
-    networks: int = 160,
+    networks: int = NETWORKS,
     seed: int = 0,
     progress: Reporter = silent,
+    port: str | None = None,
+    flash: bool = False,
 ) -> Profile:
     """Measure on a board until its latency model rests on `networks` networks; goes on where it stopped.
 
     Args:
         target: a board or BOARD@HOST.
         models_dir: `latency_models`; rows are appended to the folder named like the target.
+        port, flash: of a board on a serial port, as `open_device` takes them.
 
     Raises:
         InputError: where the folder holds measurements of something else.
         DeviceError: where the board does not answer; what was measured by then is kept.
     """
-    with open_device(target, boards_dir=boards_dir, build_dir=build_dir) as device:
+    with open_device(target, boards_dir=boards_dir, build_dir=build_dir, port=port, flash=flash) as device:
+        started_s = time.monotonic()
         identity = device.identify()
         store = Store(models_dir / folder_name(identity))
         store.open(provenance_of(identity), identity.build)
@@ -95,8 +147,9 @@ def profile(
         for number, network in enumerate(missing):
             total, operators = measure_network(device, identity, network)
             store.append_network(total, operators)
-            note = f"{len(network.layers)} layers, {total.median_cycles / 1e6:.2f} M cycles"
+            note = f"{len(network.layers)} layers, {total.median_cycles / 1e6:.2f} M {count_unit(identity.clock_kind)}"
             progress(Progress("networks", number + 1, len(missing), note))
+        measuring_s = time.monotonic() - started_s
     rows = store.read()
     return Profile(
         store.folder,
@@ -105,42 +158,9 @@ def profile(
         len(rows.operators),
         len(rows.front_ends),
         len(missing),
+        measuring_s,
         held_out_errors(rows),
     )
-
-
-def evaluate(
-    target: str,
-    *,
-    boards_dir: Path,
-    build_dir: Path,
-    models_dir: Path,
-    networks: int = 30,
-    seed: int = FRESH_SEED,
-    progress: Reporter = silent,
-) -> Report:
-    """Measure fresh networks and front ends, which no model is fitted to, and say how far predictions lie off.
-
-    Returns:
-        Percentages as `latency.evaluate.fresh_errors` names them, and `networks_outside_range`, how many of the
-        networks the model would have refused.
-
-    Raises:
-        InputError: where the latency model is missing or is of something else than what answers.
-    """
-    with open_device(target, boards_dir=boards_dir, build_dir=build_dir) as device:
-        identity = device.identify()
-        store = Store(models_dir / folder_name(identity))
-        model = LatencyModel.load(store.folder, expected=provenance_of(identity))
-        known = store.read()
-        drawn = _fresh_networks(networks, seed, identity, known)
-        fresh = Measurements(front_ends=_fresh_front_ends(device, identity, known, seed))
-        for number, network in enumerate(drawn):
-            total, operators = measure_network(device, identity, network)
-            fresh += Measurements(tuple(operators), (total,))
-            progress(Progress("fresh networks", number + 1, len(drawn)))
-    outside = sum(not _in_range(model, x) for x in drawn)
-    return {**fresh_errors(known, fresh), "networks_outside_range": float(outside)}
 
 
 def measure_network(
@@ -171,13 +191,21 @@ def measure_front_ends(
     Raises:
         DeviceError: where the board does not take or run one.
     """
+    return (row for row, _, _ in run_front_ends(device, identity, configs, seed))
+
+
+def run_front_ends(
+    device: Device, identity: Identity, configs: Sequence[MfccConfig], seed: int = 0
+) -> Iterator[tuple[FrontEndRow, FrontEndInfo, int]]:
+    """As `measure_front_ends`, with what the board says of each and the bytes of its tables."""
     noise = np.random.default_rng(seed).normal(0, 3000, CLIP_SAMPLES)
     if configs:
         device.set_audio(np.clip(noise, -32768, 32767).astype(np.int16))
     for config in configs:
-        device.load_front_end(front_end_blob(config, FEATURE_SCALE, FEATURE_ZERO_POINT), WEIGHTS)
+        tables = front_end_blob(config, FEATURE_SCALE, FEATURE_ZERO_POINT)
+        info = device.load_front_end(tables, WEIGHTS)
         counts = device.run("frontend", *_runs(identity))
-        yield FrontEndRow(config, counts.front_end_cycles)
+        yield FrontEndRow(config, counts.front_end_cycles), info, len(tables)
 
 
 def provenance_of(identity: Identity) -> Provenance:
@@ -219,30 +247,3 @@ def _measure_front_ends(
     for number, row in enumerate(measure_front_ends(device, identity, missing)):
         store.append_front_end(row)
         progress(Progress("front ends", number + 1, len(missing), str(row.config)))
-
-
-def _fresh_networks(count: int, seed: int, identity: Identity, known: Measurements) -> list[Network]:
-    seen = {x.network for x in known.networks}
-    drawn = campaign.draw(np.random.default_rng(seed))
-    found: list[Network] = []
-    while len(found) < count:
-        network = next(drawn)
-        if fits(network, identity) and network_id(network) not in seen:
-            found.append(network)
-    return found
-
-
-def _fresh_front_ends(device: Device, identity: Identity, known: Measurements, seed: int) -> tuple[FrontEndRow, ...]:
-    """Configurations between those measured."""
-    rng, seen = np.random.default_rng(seed), {x.config for x in known.front_ends}
-    configs: list[MfccConfig] = []
-    while len(configs) < 8:
-        window, mel = int(rng.integers(360, 801)), int(rng.integers(20, 81))
-        config = MfccConfig(window, int(rng.integers(100, 401)), mel, int(rng.integers(8, mel + 1)))
-        if config not in seen:
-            configs.append(config)
-    return tuple(measure_front_ends(device, identity, configs))
-
-
-def _in_range(model: LatencyModel, network: Network) -> bool:
-    return all(model.outside(x) is None for x in network.operators())

@@ -263,7 +263,7 @@ class _Search:
         """Measured now, or as the interrupted run measured it: a resumed search sees the same prices."""
         if earlier is not None and earlier.path("overhead.json").exists():
             return Overhead.from_json(json.loads(earlier.path("overhead.json").read_text()))
-        return measure_overhead(self.device, self.host, self.config.grid, self._probes())
+        return measure_overhead(self.device, self.config.grid, self._probes())
 
     def _probes(self) -> list[Network]:
         rng = np.random.default_rng(self.config.seed)

@@ -1,0 +1,132 @@
+"""`hil_nas profile`: a campaign, its evaluation, or two latency models side by side."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from pathlib import Path
+from typing import Any
+
+from rich.console import Group
+from rich.table import Table
+
+from hil_nas.cli.console import Console
+from hil_nas.latency.compare import Comparison, Ratio, compare
+from hil_nas.units import count_unit
+
+MEANING = {
+    "network_mean_error_percent": "networks, mean error",
+    "network_worst_error_percent": "networks, worst error",
+    "networks_within_5_percent": "networks within 5 %",
+    "networks_within_10_percent": "networks within 10 %",
+    "network_rank_correlation": "networks, Spearman",
+    "operator_mean_error_percent": "operators, mean error",
+    "front_end_mean_error_percent": "front ends, mean error",
+}
+BESIDE = {
+    "ram_under_bytes": "RAM, the most below the board's account",
+    "ram_over_percent": "RAM, the most above it",
+    "flash_under_bytes": "flash, the most below the board's account",
+    "flash_over_percent": "flash, the most above it",
+    "networks_outside_range": "networks outside the measured range",
+}
+
+
+def profile(arguments: argparse.Namespace, console: Console) -> int:
+    """`hil_nas profile`."""
+    if arguments.compare is not None:
+        first, second = (_model_folder(x, arguments.models) for x in arguments.compare)
+        found = compare(first, second)
+        console.result(found.to_json(), _comparison(found))
+        return 0
+    where: dict[str, Any] = {
+        "boards_dir": arguments.boards,
+        "build_dir": arguments.build,
+        "models_dir": arguments.models,
+        "progress": console.step,
+        "seed": arguments.seed,
+        "port": arguments.port,
+        "flash": arguments.flash,
+    }
+    if arguments.networks is not None:
+        where["networks"] = arguments.networks
+    if arguments.evaluate:
+        return _evaluate(arguments, console, where)
+    from hil_nas.report.profile_page import profile_page
+    from hil_nas.workflows.profile import run_profile
+
+    result, folder = run_profile(arguments.board, runs_dir=arguments.runs, page=profile_page, **where)
+    counted = f"{result['networks']} networks, {result['operators']} operators, {result['front_ends']} front ends"
+    table = _error_table(f"{result['folder']}: {counted}", result)
+    table.caption = f"{folder}/report.html"
+    console.result({**result, "run": str(folder)}, table)
+    return 0
+
+
+def _evaluate(arguments: argparse.Namespace, console: Console, where: dict[str, Any]) -> int:
+    from hil_nas.workflows.evaluate import evaluate
+
+    report = evaluate(arguments.board, **where)
+    plain = {name: value if math.isfinite(value) else None for name, value in report.items()}
+    console.result(plain, _error_table(f"{arguments.board}: networks that were never seen", plain))
+    return 0
+
+
+def _model_folder(name: str, models: Path) -> Path:
+    """A folder as named, or the one below `latency_models` for a BOARD@HOST."""
+    if Path(name).is_dir():
+        return Path(name)
+    board, _, host = name.partition("@")
+    return models / f"{board.replace('_', '-')}@{host or 'serial'}"
+
+
+def _error_table(title: str, report: dict[str, Any]) -> Table:
+    """The model beside its baselines; below, what they have no figures for."""
+    table = Table(title=title, title_justify="left")
+    table.add_column("")
+    for name in ("this model", "linear in MACs", "look-up table"):
+        table.add_column(name, justify="right")
+    for name, meaning in MEANING.items():
+        table.add_row(meaning, *(_shown(name, report[f"{x}{name}"]) for x in ("", "macs_linear_", "look_up_")))
+    if "ram_under_bytes" in report:
+        table.add_section()
+        for name, meaning in BESIDE.items():
+            table.add_row(meaning, _shown(name, report[name]))
+    return table
+
+
+def _shown(name: str, value: float | None) -> str:
+    if value is None:
+        return "–"
+    if name.endswith("_bytes"):
+        return f"{value:,.0f} bytes"
+    if name.endswith("_range"):
+        return f"{value:.0f}"
+    return f"{value:.4f}" if name.endswith("correlation") else f"{value:.2f} %"
+
+
+def _comparison(found: Comparison) -> Group:
+    first, second = found.names
+    provenance = Table(title="What was measured", title_justify="left")
+    for name in ("", first, second):
+        provenance.add_column(name)
+    sides = [vars(x) for x in found.provenances]
+    for key in sides[0]:
+        mark = "≠ " if key in found.differences else ""
+        provenance.add_row(f"{mark}{key}", str(sides[0][key]), str(sides[1][key]))
+    units = [count_unit(x.clock) for x in found.provenances]
+    unit = units[0] if found.same_clock else f"{units[1]} / {units[0]} ({found.provenances[1].clock} / "
+    unit += "" if found.same_clock else f"{found.provenances[0].clock} clock): no ratio of times"
+    ratios = Table(title=f"{second} / {first}, in {unit}", title_justify="left")
+    ratios.add_column("")
+    for name in ("measured in both", "median", "least", "most"):
+        ratios.add_column(name, justify="right")
+    for group in (found.operators, found.front_ends, () if found.networks is None else (found.networks,)):
+        for ratio in group:
+            ratios.add_row(*_cells(ratio))
+        ratios.add_section()
+    return Group(provenance, ratios)
+
+
+def _cells(ratio: Ratio) -> tuple[str, ...]:
+    return (ratio.what, str(ratio.count), f"{ratio.median:.3f}", f"{ratio.least:.3f}", f"{ratio.most:.3f}")

@@ -1,0 +1,103 @@
+"""What the features of the latency model count, in words for people."""
+
+from __future__ import annotations
+
+import re
+
+PATHS = {
+    "conv_1x1": "1x1 convolution: one matrix product, 2 output channels x 2 pixels at a time",
+    "conv_im2col": "convolution through im2col: columns of 16-bit inputs, two at a time",
+    "depthwise_3x3": "3x3 depthwise, 4 channels at a time",
+    "depthwise_opt": "depthwise of other kernels, through im2col and 4 channels at a time",
+    "depthwise_generic": "dilated depthwise, one value at a time",
+    "dense": "fully connected, 2 outputs at a time",
+    "avg_pool": "average pool",
+    "max_pool": "max pool",
+    "add": "elementwise addition",
+    "concat": "concatenation: a memcpy for each input at every pixel",
+    "softmax": "softmax",
+    "front_end": "MFCC front end over one clip, two frames at a time",
+}
+_ALONE = {
+    "calls": "once for each call",
+    "positions": "output positions",
+    "edge_positions": "output positions with a tap outside the map",
+    "ragged_positions": "output positions where channels are left over from blocks of 4",
+    "ragged_edge_positions": "of those, positions with a tap outside the map",
+    "products": "matrix products",
+    "weight_sums": "weights summed up for the input's offset",
+    "odd_channel_outputs": "outputs of the odd last channel",
+    "odd_channel_macs": "multiply-accumulates of the odd last channel",
+    "clears": "pixels outside the map, cleared",
+    "cleared_bytes": "bytes cleared for pixels outside the map",
+    "row_clears": "rows outside the map, cleared",
+    "row_cleared_bytes": "bytes cleared for rows outside the map",
+    "columns_paired": "pairs of columns, channels by two",
+    "columns_odd": "pairs of columns, one channel",
+    "columns_both": "pairs of columns, channels by two and an odd one",
+    "blocks": "blocks of 4 channels",
+    "block_rows": "rows of the kernel, for each block of 4 channels",
+    "block_taps": "taps inside the map, for each block of 4 channels",
+    "block_tap_pairs": "pairs of taps, for each block of 4 channels",
+    "block_odd_taps": "odd last taps, for each block of 4 channels",
+    "singles": "channels left over from blocks of 4",
+    "single_rows": "rows of the kernel, for each channel left over",
+    "single_taps": "taps, for each channel left over",
+    "map_rows": "rows of the kernel inside the map",
+    "outputs": "output values",
+    "divided_outputs": "output values with two divisions for a dilated axis",
+    "rows": "rows",
+    "taps": "taps inside the map",
+    "values": "values",
+    "copied_values": "values copied",
+    "added_values": "values added",
+    "copied_bytes": "bytes copied",
+    "compared_blocks": "comparisons of 4 values",
+    "compared_singles": "comparisons of single values",
+    "clamped_blocks": "clamps of 4 values",
+    "clamped_singles": "clamps of single values",
+    "pixels": "pixels",
+    "copies": "calls of memcpy",
+    "copied_aligned": "copies that first step to a word",
+    "copied_by_64": "turns copying 64 bytes",
+    "copied_by_16": "turns copying 16 bytes",
+    "copied_by_4": "turns copying 4 bytes",
+    "copied_tail": "copies that end off a word",
+    "copied_singly": "bytes copied one by one",
+    "flash_sectors": "sectors of 8 bytes that the data cache fetches from flash",
+    "flash_lines": "lines of the data cache given up for others",
+    "windowed_samples": "samples windowed",
+    "cleared_samples": "samples of zero padding",
+    "spectrum_bins": "bins of the power spectrum",
+    "mel_bins": "mel bins: sums and logarithms",
+    "folds": "halvings of the cosine transform",
+    "folded_values": "values folded by a halving",
+    "dct_products": "multiply-accumulates of the cosine matrix",
+    "dct_rows": "rows of the cosine matrix",
+    "joined_rows": "rows joined after the halves",
+    "dct_flash_lines": "flash lines of the cosine factors, read anew",
+    "coefficients": "coefficients quantised",
+}
+_UNITS = {
+    "pair": "pairs of outputs",
+    "tile": "tiles of 2 channels x 2 columns",
+    "left_over": "pairs of channels at the odd last pixel",
+    "odd_channel": "the odd last channel of a pair of columns",
+    "single_column": "the odd last column",
+    "copied_pixel": "pixels widened to 16 bits",
+    "odd": "the odd last output",
+}
+
+
+def meaning(name: str) -> str:
+    """What a feature counts; its name where it says so itself."""
+    if name in _ALONE:
+        return _ALONE[name]
+    if match := re.fullmatch(r"fft_(\d+)", name):
+        return f"complex FFTs of {match[1]} points"
+    if (match := re.fullmatch(r"(\w+)_by_(16|4|1)", name)) and match[1] in _UNITS:
+        return f"{_UNITS[match[1]]}: turns of the loop by {match[2]}"
+    if (match := re.fullmatch(r"(\w+)s((?:_\d+)+)", name)) and match[1] in _UNITS:
+        loops = match[2].strip("_").replace("_", ", ")
+        return f"{_UNITS[match[1]]} that go through the loops by {loops}"
+    return name.replace("_", " ")
