@@ -17,12 +17,17 @@ from hil_nas.mfcc import paper_grid
 from hil_nas.nas.prices import price_requests
 from hil_nas.nas.space import Arrangement, TinySpace
 
-FOLDER = Path(__file__).resolve().parent.parent / "latency_models" / "nucleo-l4r5@virtual"
+MODELS = Path(__file__).resolve().parent.parent / "latency_models"
+
+
+@pytest.fixture(scope="module", params=["nucleo-l4r5@virtual", "mps2-an386@qemu"])
+def folder(request: pytest.FixtureRequest) -> Path:
+    return MODELS / str(request.param)
 
 
 @pytest.fixture(scope="module")
-def rows() -> Measurements:
-    return Store(FOLDER).read()
+def rows(folder: Path) -> Measurements:
+    return Store(folder).read()
 
 
 @pytest.fixture(scope="module")
@@ -31,8 +36,8 @@ def report(rows: Measurements) -> Report:
 
 
 @pytest.fixture(scope="module")
-def model() -> LatencyModel:
-    return LatencyModel.load(FOLDER)
+def model(folder: Path) -> LatencyModel:
+    return LatencyModel.load(folder)
 
 
 def test_held_out_networks_operators_and_front_ends(report: Report) -> None:
@@ -48,18 +53,18 @@ def test_baselines_are_beaten_by_far(report: Report, baseline: str) -> None:
         assert 3 * report[f"{name}_error_percent"] < report[f"{baseline}{name}_error_percent"], name
 
 
-def test_loading_takes_less_than_a_second() -> None:
-    LatencyModel.load(FOLDER)
+def test_loading_takes_less_than_a_second(folder: Path) -> None:
+    LatencyModel.load(folder)
     start_s = time.process_time()
-    LatencyModel.load(FOLDER)
+    LatencyModel.load(folder)
     assert time.process_time() - start_s < 1
 
 
-def test_misses_of_flash_cost_what_the_board_says(model: LatencyModel, boards_dir: Path) -> None:
+def test_misses_of_flash_cost_what_the_board_says(boards_dir: Path) -> None:
     """The model is fitted to totals alone; that it finds the board's own penalties says that its loops are real."""
     timing = load_board("nucleo_l4r5", boards_dir).timing
     assert timing is not None
-    fitted = model.paths["depthwise_generic"].coefficients_cycles
+    fitted = LatencyModel.load(MODELS / "nucleo-l4r5@virtual").paths["depthwise_generic"].coefficients_cycles
     assert fitted["flash_sectors"] == pytest.approx(timing.data_sector_miss_cycles, rel=0.1)
     assert fitted["flash_lines"] == pytest.approx(timing.data_line_miss_cycles, rel=0.25)
 
@@ -83,8 +88,11 @@ def test_the_published_network_is_predicted(model: LatencyModel, rows: Measureme
     assert FRONT_END in model.paths
 
 
-def test_rows_hold_for_the_firmware_as_it_is(model: LatencyModel, boards_dir: Path, build_dir: Path) -> None:
-    firmware = build_firmware("nucleo_l4r5", boards_dir, build_dir, find_third_party(build_dir))
-    assert model.provenance is not None and model.provenance.kernels == firmware.kernels_id, (
-        "the measured code has changed: run `hil_nas profile --board nucleo-l4r5@virtual` on an empty folder"
+def test_rows_hold_for_the_firmware_as_it_is(
+    folder: Path, model: LatencyModel, boards_dir: Path, build_dir: Path
+) -> None:
+    assert model.provenance is not None
+    firmware = build_firmware(model.provenance.board, boards_dir, build_dir, find_third_party(build_dir))
+    assert model.provenance.kernels == firmware.kernels_id, (
+        f"the measured code has changed: run `hil_nas profile --board {folder.name}` on an empty folder"
     )
