@@ -67,11 +67,11 @@ class FakeDevice:
         return self.identity
 
     def load_plan(self, data: bytes, where: str) -> PlanInfo:
-        assert where == "flash"
+        assert where in ("flash", "ram")
         if self.loaded == self.fails_after:
             raise LinkError("no answer within 2 s")
-        self.loaded += 1
-        self.plan = Plan.from_bytes(data)
+        self.loaded += where == "flash"
+        self.where, self.plan = where, Plan.from_bytes(data)
         return PlanInfo(len(self.plan.operators), self.plan.arena_bytes, self.plan.input_bytes, self.plan.output_bytes)
 
     def reset(self) -> None:
@@ -114,7 +114,8 @@ class FakeDevice:
             return RunCounts((90 * self.front_end_bytes,) * runs, (), ())
         assert self.plan is not None
         self.stack_bytes = max(self.stack_bytes, *(STACK_BYTES.get(x.kind, 500) for x in self.plan.operators))
-        operators = tuple(OperatorCycles(x.kind, made_up_cycles(x)) for x in self.plan.operators)
+        cost = 5 if self.where == "flash" else 4
+        operators = tuple(OperatorCycles(x.kind, cost * made_up_cycles(x)) for x in self.plan.operators)
         return RunCounts((), (sum(x.cycles for x in operators) + 120,) * runs, operators)
 
 
@@ -242,7 +243,7 @@ def test_a_run_leaves_a_page_with_its_figures(tmp_path: Path, use: Callable[[Fak
     assert folder.name.endswith("-profile-nucleo-l4r5-virtual")
     assert json.loads((folder / "result.json").read_text()) == result and result["status"] == "complete"
     page = (folder / "report.html").read_text()
-    assert page.count("<svg") == 3 and "MHz" in page
+    assert page.count("<svg") == 3 and "MHz" in page and "flash costs 25.0 %" in page
     assert all(f"<td>{x}</td>" in page for x in ("avg_pool", "conv_1x1", "conv_im2col", "dense", "front_end"))
 
 
