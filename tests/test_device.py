@@ -88,8 +88,8 @@ def test_a_refusal_leaves_the_board_ready_for_the_next() -> None:
     with pytest.raises(RefusedError, match="Unknown command: hil fly"):
         device._link.command("hil fly")
     before = len(board.commands)
-    device.memory()
-    assert board.commands[before:] == ["hil memory"]  # no resynchronisation was needed
+    device.memory()  # behind a refusal, which does not say what it answers, the link asks who is there
+    assert board.commands[before:] == ["", "hil id", "hil memory"]
 
 
 FAULTS: dict[str, Callable[[bytes], bytes]] = {
@@ -119,8 +119,6 @@ def test_a_second_answer_that_comes_late_is_not_taken_for_the_next() -> None:
     board = FakeBoard(once("hil memory", lambda x: x + x))
     link = Link(board)
     assert len(link.command("hil memory")) == 9
-    with pytest.raises(ProtocolError, match="another command"):
-        link.command("hil read output")
     assert len(link.command("hil read output")) == 2
 
 

@@ -132,7 +132,13 @@ class Device:
 
     def memory(self) -> MemoryUse:
         """Memory in use, line by line."""
-        return replies.parse_memory(self._link.command("hil memory"))
+        use = replies.parse_memory(self._link.command("hil memory"))
+        if self._plan and use.arena_bytes != self._plan.arena_bytes:
+            raise ProtocolError(
+                f"the arena is {use.arena_bytes} bytes, the loaded plan's was {self._plan.arena_bytes}",
+                hint="the board has lost its plan, as a restart does: check its power, load the plan again",
+            )
+        return use
 
     def reset(self, limit_s: float = 20.0) -> Identity:
         """Restart the board and wait for it; what stood in RAM is gone.

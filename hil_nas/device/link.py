@@ -1,7 +1,9 @@
 """Commands and uploads over a pyserial port: always bounded in time, and usable again after any error.
 
-A command that does not end well, by an error here or by Ctrl-C, leaves the link out of step with the board.
-The next command first brings it back: silence, then `hil id` until a clean answer.
+A command that does not end well, by an error here or by Ctrl-C, leaves the link out of step with the board. So does
+a refusal, for it does not say which command it answers, and so do bytes that come unasked. The next command first
+brings the link back: silence, then `hil id` until a clean answer. A command that reached the board damaged was not
+carried out, and is sent once more. A restart of the board is always said once: what was loaded is gone.
 """
 
 from __future__ import annotations
@@ -16,16 +18,19 @@ from typing import Protocol, TypeVar
 from serial import SerialException
 
 from hil_nas.device.protocol import (
+    BOOT_MARKS,
     MAX_CHUNK_BYTES,
     READY,
+    DamagedCommandError,
     LineSplitter,
+    RestartedError,
     decode_line,
     encode_command,
     parse_send,
     shown,
     verify_reply,
 )
-from hil_nas.errors import DeviceError, LinkError, ProtocolError, RefusedError
+from hil_nas.errors import DeviceError, LinkError, ProtocolError
 
 SILENCE_S = 5.0
 UPLOAD_SILENCE_S = 20.0  # a store in flash is erased before the first byte is asked for
@@ -34,6 +39,7 @@ _ATTEMPT_S = 3.0  # an upload left open takes what is sent as data and gives up 
 _QUIET_S, _LATE_S = 0.05, 0.5
 _NOTHING = "nothing"
 _MAX_REPLY_LINES = 10_000
+_MAX_STRANGE_LINES = 100  # of no form that the firmware has: not some bad bytes, but something else on the port
 _READ_BYTES = 4096
 T = TypeVar("T")
 
@@ -62,6 +68,9 @@ class Link:
         self._splitter = LineSplitter()
         self._lines: deque[str] = deque()
         self._in_step = False
+        self._known = False  # whether the board has ever answered
+        self._restarted = False  # heard of, and not yet said
+        self._tail = b""
         self._closed = False
         self._failure: DeviceError | None = None
 
@@ -100,11 +109,16 @@ class Link:
         return self._guarded(lambda: self._exchange(f"{text}%".encode("ascii"), text, silence_s, total_s))
 
     def resynchronise(self, limit_s: float = RESYNC_S) -> list[str]:
-        """Bring link and board into step and return the records of `hil id`.
+        """Bring link and board into step and return the records of `hil id`; the board may have restarted.
 
         Raises:
             LinkError: where no clean answer came within the limit; the message holds the last thing heard.
         """
+        records = self._resynchronise(limit_s)
+        self._restarted = False
+        return records
+
+    def _resynchronise(self, limit_s: float = RESYNC_S) -> list[str]:
         self._in_step = False
         end = time.monotonic() + limit_s
         heard = _NOTHING
@@ -119,7 +133,7 @@ class Link:
             else:
                 # The answer may be to an earlier try; then the last one's is still to come.
                 self._drain(end, _QUIET_S if heard == _NOTHING else _LATE_S)
-                self._in_step = True
+                self._in_step = self._known = True
                 return records
             if time.monotonic() >= end:
                 raise LinkError(
@@ -142,33 +156,50 @@ class Link:
         self.close()
 
     def _guarded(self, work: Callable[[], T]) -> T:
-        """Run `work` in step; after anything but success or a refusal the link is out of step."""
+        """Run `work` in step; after anything but success the link is out of step."""
         if self._closed:
             raise LinkError("the link to the board is closed")
         if self._failure:
             raise self._failure
-        if not self._in_step:
-            self.resynchronise()
-        self._in_step = False
         try:
-            result = work()
-        except RefusedError:
-            self._in_step = True
+            self._synchronise()
+            try:
+                result = work()
+            except DamagedCommandError:
+                self._synchronise()
+                result = work()
+        except RestartedError:
+            self._restarted = False
             raise
         self._in_step = True
         return result
 
+    def _synchronise(self) -> None:
+        """In step, or an error; a command may follow, and does not count as ended before it has."""
+        if self._in_step:  # unless something came that nobody asked for
+            self._in_step = not self._receive(0) and not self._lines
+        if not self._in_step:
+            known = self._known
+            self._resynchronise()
+            self._restarted = self._restarted and known
+        self._in_step = False
+        if self._restarted:
+            raise RestartedError("the board has restarted by itself, what was loaded is gone")
+
     def _command(self, text: str, silence_s: float, total_s: float) -> list[str]:
+        self._known = self._known and text != "hil reset"  # what it says as it starts is expected
         return verify_reply(text, self._exchange(encode_command(text), text, silence_s, total_s))
 
     def _exchange(self, data: bytes, text: str, silence_s: float, total_s: float) -> list[str]:
         self._write(data)
         end = time.monotonic() + total_s
         lines: list[str] = []
+        strange = 0
         while (line := self._line(text, silence_s, end)) != READY:
             lines.append(line)
-            if len(lines) > _MAX_REPLY_LINES:
-                raise ProtocolError(f"more than {_MAX_REPLY_LINES} lines in answer to '{text}'")
+            strange += not line.startswith(("m-", "e-["))
+            if len(lines) > _MAX_REPLY_LINES or strange > _MAX_STRANGE_LINES:
+                raise ProtocolError(f"{len(lines)} lines in answer to '{text}', the last was {shown(line)}")
         return lines
 
     def _upload(self, command: str, data: bytes, silence_s: float) -> list[str]:
@@ -241,12 +272,19 @@ class Link:
             if data:
                 self._port.timeout = 0
                 data += self._port.read(_READ_BYTES)
+                self._watch(data)
             return bytes(data)
         except (OSError, SerialException) as error:
             raise self._gone(error) from error
         except DeviceError as error:  # the virtual board's firmware faulted
             self._failure = error
             raise
+
+    def _watch(self, data: bytes) -> None:
+        """Whether the board's boot text goes by, even where it is thrown away."""
+        heard = self._tail + data
+        self._restarted = self._restarted or any(x in heard for x in BOOT_MARKS)
+        self._tail = heard[-max(map(len, BOOT_MARKS)) + 1 :]
 
     def _write(self, data: bytes) -> None:
         try:

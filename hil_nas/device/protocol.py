@@ -29,6 +29,7 @@ from dataclasses import dataclass
 from hil_nas.errors import LinkError, ProtocolError, RefusedError
 
 READY = "m-ready"
+BOOT_MARKS = (b"m-timestamp-mode-", b"m-init-done")  # a board says both when it starts
 MAX_COMMAND_BYTES = 79  # the firmware's buffer of 80 with its terminator
 MAX_LINE_BYTES = 512
 MAX_CHUNK_BYTES = 1024
@@ -38,7 +39,19 @@ _RECORD = re.compile(r"m-hil-([ -)+-~]+)\*([0-9a-f]{8})")
 _END = re.compile(r"end-(0|[1-9][0-9]{0,5})-([0-9a-f]{8})")
 _SEND = re.compile(r"send-(0|[1-9][0-9]{0,8})-([1-9][0-9]{0,3})")
 _REFUSAL = re.compile(r"e-\[(.*)\]")
+_DAMAGED = "the command's CRC is wrong"  # as the firmware says it
 _BOOT = re.compile(r"m-timestamp-mode-.*|m-init-done")
+
+
+class DamagedCommandError(RefusedError):
+    """The command reached the board damaged, so that it was not carried out."""
+
+
+class RestartedError(LinkError):
+    """The board restarted when it was not told to."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, hint="check its power and cable; a fault in the firmware restarts it too")
 
 
 def crc32(text: str) -> str:
@@ -92,12 +105,10 @@ def decode_line(command: str, line: str) -> str:
     """
     refusal = _REFUSAL.fullmatch(line)
     if refusal:
-        raise RefusedError(f"the board refused '{command}': {shown(refusal.group(1))}")
+        kind = DamagedCommandError if refusal.group(1) == _DAMAGED else RefusedError
+        raise kind(f"the board refused '{command}': {shown(refusal.group(1))}")
     if _BOOT.fullmatch(line):
-        raise LinkError(
-            f"the board restarted during '{command}'",
-            hint="check its power and cable; a fault in the firmware restarts it too",
-        )
+        raise RestartedError(f"the board restarted during '{command}'")
     record = _RECORD.fullmatch(line)
     if record is None:
         raise ProtocolError(f"the answer to '{command}' holds a line that is no record: {shown(line)}")
