@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hil_nas.nas.banded import depthwise
-from hil_nas.nas.space import TinySpace
+from hil_nas.nas.space import InputSpace
 
 
 class Alignment(nn.Module):
@@ -24,7 +24,7 @@ class Alignment(nn.Module):
         allowed: configurations that can hold the limits; the others keep gamma 0.
     """
 
-    def __init__(self, space: TinySpace, generator: torch.Generator, allowed: Sequence[int] | None = None) -> None:
+    def __init__(self, space: InputSpace, generator: torch.Generator, allowed: Sequence[int] | None = None) -> None:
         super().__init__()
         self.space = space
         self.gamma = nn.Parameter(torch.zeros(len(space.configs)))

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from hil_nas.errors import InputError
 from hil_nas.mfcc import SAMPLE_RATE_HZ, MfccConfig
-from hil_nas.nas.space import TinySpace
+from hil_nas.nas.space import InputSpace
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class FeatureSet:
             total = crc32(x.float().sum((1, 2)).cpu().numpy().tobytes(), total)
         return f"{len(self.labels)} clips, {total:08x}"
 
-    def check(self, space: TinySpace) -> None:
+    def check(self, space: InputSpace) -> None:
         """Raises InputError where the features are not those of the space's configurations."""
         if len(self.features) != len(space.configs):
             raise InputError(f"{len(self.features)} sets of features for {len(space.configs)} configurations")

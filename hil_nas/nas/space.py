@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import numpy as np
 
@@ -30,6 +30,18 @@ __all__ = ["Choice", "Operation", "Step", "TinyGenotype", "TinySpace"]
 
 Align = Literal["pad", "conv"]
 Scale = Pair  # by how much (time, frequency) have been reduced since the aligned input
+
+
+class InputSpace(Protocol):
+    """What every space says of the data that its networks read."""
+
+    @property
+    def configs(self) -> tuple[MfccConfig, ...]: ...
+    @property
+    def classes(self) -> int: ...
+    @property
+    def arrangement(self) -> Arrangement: ...
+    def align_operation(self, config: MfccConfig) -> Operation | None: ...
 
 
 @dataclass(frozen=True)

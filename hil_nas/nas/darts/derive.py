@@ -10,7 +10,6 @@ too large its wiring is excluded and the programme solved again, at last with le
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
 from itertools import combinations
 from math import isfinite
 
@@ -19,9 +18,7 @@ from numpy.typing import NDArray
 from scipy.optimize import Bounds, LinearConstraint, milp
 from scipy.sparse import csr_array
 
-from hil_nas.cost.arena import arena_bytes
 from hil_nas.errors import InfeasibleError
-from hil_nas.mfcc import MfccConfig
 from hil_nas.nas.darts.genotype import CHOICES, Cell, DartsGenotype, Edge
 from hil_nas.nas.darts.prices import DartsPrices
 from hil_nas.nas.darts.space import CELL_KINDS, OPERATORS, DartsSpace
@@ -30,7 +27,6 @@ from hil_nas.units import format_bytes
 
 Floats = NDArray[np.float64]
 _LEVELS, _TRIES = 5, 4  # how often the edges get leaner, and wirings whose arena is looked at before they do
-_LEAN = "max_pool_3x3"  # needs nothing beside its output
 _ROUNDING = 1e-10  # of sums taken in another order: a network that exactly fills a limit holds it
 
 
@@ -139,7 +135,7 @@ def feasible_darts_configs(prices: DartsPrices, limits: Limits) -> tuple[int, ..
 
 def answers(prices: DartsPrices, preference: DartsPreference, config: int) -> list[Answer]:
     """Every answer of every node."""
-    found, ram = [], _edge_ram(prices, config)
+    found, ram = [], prices.arena[config] + prices.front_end_ram[config]
     for k in range(len(CELL_KINDS)):
         cycles, flash = prices.cycles.edges[config, k], prices.flash.edges[config, k]
         liked = preference.beta[k][:, None] + preference.alpha[k]
@@ -152,29 +148,6 @@ def answers(prices: DartsPrices, preference: DartsPreference, config: int) -> li
                         most = float(max(ram[k, places[s], a], ram[k, places[t], b]))
                         found.append(Answer(k, node, (Edge(s, one), Edge(t, other)), value, time, size, most))
     return found
-
-
-def _edge_ram(prices: DartsPrices, config: int) -> Floats:
-    """(kinds, edges, operators): the arena of a lean network with one edge, and what stands beside the arena."""
-    space = prices.space
-    found: Floats = np.zeros((len(CELL_KINDS), len(space.edges), len(OPERATORS)))
-    lean = ((Edge(0, _LEAN), Edge(1, _LEAN)),) * space.nodes
-    for k, kind in enumerate(CELL_KINDS):
-        for place, (node, source) in enumerate(space.edges):
-            for index, operator in enumerate(CHOICES, start=1):
-                edge, other = Edge(source, operator), Edge(0 if source else 1, _LEAN)
-                pair = (edge, other) if source == 0 else (other, edge)
-                cell = Cell((*lean[:node], pair, *lean[node + 1 :]))
-                cells = (cell, Cell(lean)) if kind == "normal" else (Cell(lean), cell)
-                genotype = _genotype(space, config, *cells)
-                found[k, place, index] = _arena(genotype, space.configs[config])
-    found += prices.front_end_ram[config]
-    return found
-
-
-@lru_cache(maxsize=8192)
-def _arena(genotype: DartsGenotype, config: MfccConfig) -> int:
-    return arena_bytes(genotype.build(config))
 
 
 def _best_of(prices: DartsPrices, preference: DartsPreference, limits: Limits, config: int) -> DartsGenotype | None:

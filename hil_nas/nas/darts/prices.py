@@ -17,14 +17,14 @@ from hil_nas.cost.arena import arena_bytes
 from hil_nas.cost.blob import HEADER_BYTES, plan_bytes
 from hil_nas.errors import InputError
 from hil_nas.mfcc import MfccConfig
-from hil_nas.nas.darts.genotype import CHOICES, KEPT, Cell, DartsGenotype, Edge, edge_layers, entry_layer, stem_layer
+from hil_nas.nas.darts.genotype import CHOICES, Cell, DartsGenotype, Edge, edge_layers, entry_layer, stem_layer
 from hil_nas.nas.darts.space import CELL_INPUTS, CELL_KINDS, OPERATORS, CellPlace, DartsSpace
 from hil_nas.nas.genotype import align_layers, head_layers
 from hil_nas.nas.prices import Cost
 from hil_nas.network import INPUT, Layer, Network, Operator, Shape
 
 Floats = NDArray[np.float64]
-_TYPICAL = "sep_conv_3x3"  # of the network whose arena stands for a configuration's
+_LEAN = "max_pool_3x3"  # needs nothing beside its output
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class DartsPrices:
     Attributes:
         cycles, flash: of choices.
         front_end_ram: (configs,), beside the network's arena.
-        typical_ram: (configs,), the arena of a typical network: choices of cells hardly move it.
+        arena: (configs, kinds of cells, edges, operators), of a lean network with one such edge.
         operators: cycles of every operator that a network of the space can have.
         overhead_cycles: of every network, in `cycles` too.
         ratio: measured over predicted cycles of a network.
@@ -73,7 +73,7 @@ class DartsPrices:
     cycles: EdgeTable
     flash: EdgeTable
     front_end_ram: Floats
-    typical_ram: Floats
+    arena: Floats
     operators: dict[Operator, float]
     overhead_cycles: float
     ratio: float = 1.0
@@ -118,13 +118,13 @@ def price_darts(
         raise InputError(f"a price is {bad[:1]} cycles, expected {len(found)} numbers of 0 or more")
     cycles = dict(zip(found, map(float, values), strict=True))
     flash = {x: float(plan_bytes(_alone(x)) - HEADER_BYTES) for x in found}
-    typical = [arena_bytes(_typical(space, x).build(x)) for x in space.configs]
+    arenas = {size: _edge_arenas(space, x) for size, x in {_size(x): x for x in space.configs}.items()}
     return DartsPrices(
         space,
         _table(space, parts, cycles, front_end, overhead_cycles),
         _table(space, parts, flash, np.array([float(front_end_flash_bytes(x)) for x in space.configs]), HEADER_BYTES),
         np.array([float(front_end_ram_bytes(x)) for x in space.configs]),
-        np.array(typical, dtype=np.float64),
+        np.stack([arenas[_size(x)] for x in space.configs]),
         cycles,
         overhead_cycles,
     )
@@ -188,8 +188,25 @@ def _table(
     return EdgeTable(front_end, fixed, edges)
 
 
-def _typical(space: DartsSpace, config: MfccConfig) -> DartsGenotype:
-    """Every node reads the two states before it."""
-    nodes = tuple((Edge(n, _TYPICAL), Edge(n + KEPT - 1, _TYPICAL)) for n in range(space.nodes))
-    align = space.align_operation(config)
-    return DartsGenotype(Cell(nodes), Cell(nodes), space.cells, space.channels, align, space.classes)
+def _size(config: MfccConfig) -> tuple[int, int]:
+    """All of a configuration that an arena depends on."""
+    return (config.frames, config.coefficients)
+
+
+def _edge_arenas(space: DartsSpace, config: MfccConfig) -> Floats:
+    """(kinds, edges, operators): pools everywhere but on one edge, of the first node that its source reaches."""
+    found: Floats = np.zeros((len(CELL_KINDS), len(space.edges), len(OPERATORS)))
+    lean = Cell(((Edge(0, _LEAN), Edge(1, _LEAN)),) * space.nodes)
+    sources = np.array([source for _, source in space.edges])
+    for k, kind in enumerate(CELL_KINDS):
+        for source in range(space.nodes + CELL_INPUTS - 1):
+            for index, operator in enumerate(CHOICES, start=1):
+                node, edge, other = max(0, source - 1), Edge(source, operator), Edge(0 if source else 1, _LEAN)
+                pair = (other, edge) if source else (edge, other)
+                cell = Cell((*lean.nodes[:node], pair, *lean.nodes[node + 1 :]))
+                cells = (cell, lean) if kind == "normal" else (lean, cell)
+                align = space.align_operation(config)
+                genotype = DartsGenotype(*cells, space.cells, space.channels, align, space.classes)
+                found[k, sources == source, index] = arena_bytes(genotype.build(config))
+    found[:, :, 0] = found[:, :, 1:].min()
+    return found
