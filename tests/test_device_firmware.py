@@ -31,7 +31,8 @@ KINDS = {
     "mps2-an386@qemu": "instructions",
     "nucleo-l4r5@renode": "instructions",
 }
-needs_renode = pytest.mark.skipif(shutil.which("renode") is None, reason="needs Renode 1.16 or later on PATH: renode.io")
+no_renode = shutil.which("renode") is None
+needs_renode = pytest.mark.skipif(no_renode, reason="needs Renode 1.16 or later on PATH: renode.io")
 TARGETS = [pytest.param(x, marks=needs_renode if x.endswith("@renode") else ()) for x in KINDS]
 CONFIG = MfccConfig(640, 320, 40, 10)
 BLOB = front_end_blob(CONFIG, 0.6, 20)
