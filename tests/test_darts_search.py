@@ -1,0 +1,209 @@
+"""The darts search: what it learns, that it holds limits, resumes bit by bit, and measures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from hil_nas.errors import InfeasibleError, InputError, RunError
+from hil_nas.mfcc import MfccConfig
+from hil_nas.nas.darts import search as search_module
+from hil_nas.nas.darts.genotype import DartsGenotype
+from hil_nas.nas.darts.prices import DartsPrices, price_darts
+from hil_nas.nas.darts.search import search_darts
+from hil_nas.nas.darts.settings import DartsResult, DartsSettings
+from hil_nas.nas.darts.space import DartsSpace
+from hil_nas.nas.features import FeatureSet
+from hil_nas.nas.prices import Limits
+from hil_nas.network import Network
+from tests.test_nas_space import toy_cycles
+
+GRID = (MfccConfig(640, 640, 40, 4), MfccConfig(400, 800, 40, 4))  # 25 and 20 frames
+SPACE = DartsSpace(GRID, classes=3, cells=3, nodes=2, channels=4, align="pad")
+QUICK = DartsSettings(
+    epochs=4, warmup_epochs=1, batch=16, weight_rate=0.05, alpha_rate=0.1, gamma_rate=0.1, drawn=1, shift_s=0.05
+)
+CLIPS = 48
+
+
+def clips(seed: int, informed: tuple[int, ...] = (0, 1)) -> FeatureSet:
+    """High, low and alternating values under the informed configurations alone; noise elsewhere."""
+    random = torch.Generator().manual_seed(seed)
+    labels = torch.arange(CLIPS) % 3
+    found = []
+    for index, config in enumerate(GRID):
+        x = torch.randn(CLIPS, config.frames, 4, generator=random)
+        if index in informed:
+            alternating = 2.0 * (torch.arange(config.frames) // 2 % 2) - 1
+            levels = torch.stack([torch.ones(config.frames), -torch.ones(config.frames), alternating])
+            x = x + 2 * levels[labels][:, :, None]
+        found.append(x)
+    return FeatureSet(tuple(found), labels)
+
+
+@pytest.fixture(scope="module")
+def prices() -> DartsPrices:
+    return price_darts(SPACE, toy_cycles, lambda config: config.frames * 1e3)
+
+
+def run(prices: DartsPrices, **change: Any) -> DartsResult:
+    given: dict[str, Any] = {"limits": Limits(), "settings": QUICK, "seed": 0, "informed": (0, 1), **change}
+    informed = given.pop("informed")
+    limits, settings = given.pop("limits"), given.pop("settings")
+    return search_darts(SPACE, clips(1, informed), clips(2, informed), prices, limits, settings, **given)
+
+
+def test_a_search_learns_and_says_what_it_did(prices: DartsPrices) -> None:
+    told: list[dict[str, Any]] = []
+    settings = replace(QUICK, epochs=10, drawn=0, weight_rate=0.1)
+    result = run(prices, settings=settings, on_epoch=told.append)
+    assert tuple(told) == result.history and [x["epoch"] for x in told] == list(range(1, 11))
+    assert told[0]["phase"] == "warm-up" and told[0]["validation_loss"] is None
+    assert told[-1]["validation_loss"] < 0.8 < told[0]["train_loss"]  # a third of all guesses: 1.1
+    assert result.network == result.genotype.build(result.config)
+    assert prices.cost(result.genotype, GRID.index(result.config)) == result.cost
+    assert 0 <= told[-1]["skip_share"] <= 1 and told[-1]["derived_skips"] == result.genotype.skips
+
+
+@pytest.mark.parametrize("informed", [0, 1])
+def test_the_configuration_that_tells_the_classes_is_chosen(prices: DartsPrices, informed: int) -> None:
+    result = run(prices, settings=replace(QUICK, epochs=12, warmup_epochs=4, drawn=0), informed=(informed,))
+    assert result.config == GRID[informed]
+    phases = [x["phase"] for x in result.history]
+    assert phases == sorted(phases, key=["warm-up", "data", "network"].index)
+
+
+def test_limits_are_held_every_epoch_and_at_the_end(prices: DartsPrices) -> None:
+    free = run(prices)
+    limits = Limits(0.8 * free.cost.cycles, free.cost.ram_bytes, int(0.95 * free.cost.flash_bytes))
+    result = run(prices, limits=limits)
+    assert limits.held_by(result.cost)
+    assert all(x["derived"]["cycles"] <= (limits.cycles or 0) for x in result.history)
+    with pytest.raises(InfeasibleError, match="no network holds the limits: cycles"):
+        run(prices, limits=Limits(cycles=10.0))
+
+
+def test_price_pressure_lowers_the_expected_cost(prices: DartsPrices) -> None:
+    free = run(prices, settings=replace(QUICK, epochs=6))
+    pressed = run(prices, settings=replace(QUICK, epochs=6), limits=Limits(cycles=0.7 * free.cost.cycles))
+    costs = [x.history[-1]["expected"]["cycles"] for x in (free, pressed)]
+    assert costs[1] < 0.97 * costs[0]
+    assert max(x["multipliers"]["cycles"] for x in pressed.history) > 0
+    assert pressed.history[-1]["expected"]["cycles"] < 1.05 * 0.7 * free.cost.cycles
+
+
+class Stopped(Exception):
+    """Stands for a kill."""
+
+
+@pytest.mark.parametrize("change", [{}, {"second_order": True, "epochs": 3}, {"drawn": 2}])
+def test_a_killed_search_resumes_to_the_same_bits(
+    prices: DartsPrices, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: dict[str, Any]
+) -> None:
+    settings, states = replace(QUICK, **change), []
+    original = search_module._DartsSearch.result
+
+    def watched(self: Any, measure: Any) -> Any:
+        states.append(self.net.state_dict())
+        return original(self, measure)
+
+    monkeypatch.setattr(search_module._DartsSearch, "result", watched)
+    whole = run(prices, settings=settings)
+    steps, step = 0, search_module._DartsSearch._weight_step
+
+    def stopping(self: Any, *args: Any) -> Any:
+        nonlocal steps
+        steps += 1
+        if steps in (2, 8):  # in the warm-up and in the search
+            raise Stopped
+        return step(self, *args)
+
+    monkeypatch.setattr(search_module._DartsSearch, "_weight_step", stopping)
+    path = tmp_path / "search.pt"
+    for _ in range(2):
+        with pytest.raises(Stopped):
+            run(prices, settings=settings, checkpoint=path, resume=True)
+    resumed = run(prices, settings=settings, checkpoint=path, resume=True)
+    assert resumed.history == whole.history
+    assert (resumed.genotype, resumed.config, resumed.gammas) == (whole.genotype, whole.config, whole.gammas)
+    assert all(torch.equal(states[1][x], states[0][x]) for x in states[0])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"seed": 1}, "seed was 0, is 1"),
+        ({"settings": replace(QUICK, epochs=2, drawn=2)}, "settings.drawn was 1, is 2"),
+        ({"limits": Limits(cycles=9e8)}, "limits.cycles was null"),
+        ({"informed": (1,)}, "train was"),
+    ],
+)
+def test_a_checkpoint_of_another_search_is_refused(
+    prices: DartsPrices, tmp_path: Path, change: dict[str, Any], message: str
+) -> None:
+    same: dict[str, Any] = {
+        "settings": replace(QUICK, epochs=2), "checkpoint": tmp_path / "search.pt", "resume": True
+    }  # fmt: skip
+    run(prices, **same)
+    with pytest.raises(RunError, match=message):
+        run(prices, **{**same, **change})
+
+
+def test_a_step_of_one_half_leaves_the_other_parameters_alone(prices: DartsPrices) -> None:
+    for second_order in (False, True):
+        settings = replace(QUICK, drawn=0, second_order=second_order)
+        one = search_module._DartsSearch(
+            clips(1), clips(2), prices, Limits(), settings, 0, torch.device("cpu"), (0, 1)
+        )  # fmt: skip
+        before = {k: v.clone() for k, v in one.net.state_dict().items()}
+        training = one._batch(one.train, one.train_batches)
+        one._alpha_step(training)
+        changed = {k for k, v in one.net.state_dict().items() if not torch.equal(v, before[k])}
+        assert changed == set(one.net.architecture_parameters())
+        before = {k: v.clone() for k, v in one.net.state_dict().items()}
+        one._weight_step(training)
+        changed = {k for k, v in one.net.state_dict().items() if not torch.equal(v, before[k])}
+        assert changed and not changed & set(one.net.architecture_parameters())
+
+
+def board(ratio: float, asked: list[Network]) -> Callable[[Network], float]:
+    """A board on which every network takes `ratio` times its price."""
+
+    def measure(network: Network) -> float:
+        asked.append(network)
+        return ratio * float(toy_cycles([x for x in network.operators() if x.layer.kind != "reshape"]).sum())
+
+    return measure
+
+
+def test_measurements_correct_the_prices_and_the_limit_holds_as_measured(prices: DartsPrices) -> None:
+    asked: list[Network] = []
+    limit = 1.3 * run(prices).cost.cycles
+    result = run(prices, limits=Limits(limit), settings=replace(QUICK, measure_every=2), measure=board(1.4, asked))
+    assert len(asked) >= 2 and result.price_ratio == pytest.approx(1.4)
+    assert [x["price_ratio"] for x in result.history] == pytest.approx([1, 1.4, 1.4, 1.4])
+    measured = board(1.4, [])(result.network) + result.config.frames * 1e3
+    assert result.cost.cycles == pytest.approx(measured) and measured <= limit
+    with pytest.raises(InfeasibleError):
+        run(prices, limits=Limits(limit), measure=board(1000.0, []))
+
+
+def test_what_does_not_fit_is_refused(prices: DartsPrices) -> None:
+    good = clips(1)
+    with pytest.raises(InputError, match="another space"):
+        search_darts(replace(SPACE, cells=4), good, good, prices, Limits(), QUICK, seed=0)
+    with pytest.raises(InputError, match="labels run"):
+        search_darts(SPACE, FeatureSet(good.features, good.labels + 5), good, prices, Limits(), QUICK, seed=0)
+    for values in ({"epochs": 1}, {"batch": 1}, {"drawn": 9}, {"drawn": -1}, {"floor": 1.0}, {"gamma_ratio": 1.0}):
+        with pytest.raises(InputError):
+            replace(QUICK, **values)  # type: ignore[arg-type]
+
+
+def test_a_searched_genotype_survives_json(prices: DartsPrices) -> None:
+    genotype = run(prices, settings=replace(QUICK, epochs=2)).genotype
+    assert DartsGenotype.from_json(genotype.to_json()) == genotype
