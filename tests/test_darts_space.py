@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from itertools import product
 
 import numpy as np
@@ -136,3 +138,8 @@ def test_what_is_no_genotype_is_refused(data: object) -> None:
 def test_what_is_no_space_is_refused(values: dict[str, object]) -> None:
     with pytest.raises(InputError):
         DartsSpace(**values)  # type: ignore[arg-type]
+
+
+def test_the_space_needs_no_torch() -> None:
+    code = "import sys, hil_nas.nas.darts.derive; assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
