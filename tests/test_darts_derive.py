@@ -33,7 +33,7 @@ SPACE = DartsSpace(GRID, classes=4, cells=3, nodes=2, channels=8)
 @pytest.fixture(scope="module")
 def prices() -> DartsPrices:
     return price_darts(
-        SPACE, toy_cycles, lambda config: config.frames * 500.0, overhead_cycles=77.0,
+        SPACE, toy_cycles, lambda config: config.frames * 500.0, overhead_cycles=-77.0,
         front_end_ram_bytes=lambda config: 10 * config.frames, front_end_flash_bytes=lambda config: config.frames,
     )  # fmt: skip
 

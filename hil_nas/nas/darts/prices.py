@@ -65,7 +65,7 @@ class DartsPrices:
         front_end_ram: (configs,), beside the network's arena.
         arena: (configs, kinds of cells, edges, operators), of a lean network with one such edge.
         operators: cycles of every operator that a network of the space can have.
-        overhead_cycles: of every network, in `cycles` too.
+        overhead_cycles: of every network, in `cycles` too; below 0 where operators were measured with their probes.
         ratio: measured over predicted cycles of a network.
     """
 
@@ -113,7 +113,7 @@ def price_darts(
     found = {x: None for fixed, edges in parts for x in [*fixed, *(y for row in edges.values() for y in row)]}
     values = np.asarray(operator_cycles(tuple(found)), dtype=np.float64)
     front_end = np.array([float(front_end_cycles(x)) for x in space.configs])
-    bad = [x for x in (*values, *front_end, overhead_cycles) if not (np.isfinite(x) and x >= 0)]
+    bad = [x for x in (*values, *front_end) if not (np.isfinite(x) and x >= 0)]
     if bad or len(values) != len(found):
         raise InputError(f"a price is {bad[:1]} cycles, expected {len(found)} numbers of 0 or more")
     cycles = dict(zip(found, map(float, values), strict=True))
