@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 from hil_nas import units
 from hil_nas.cli import commands, profile
 from hil_nas.cli.console import Console
+from hil_nas.cli.doctor import doctor
 from hil_nas.config import SearchConfig
 from hil_nas.errors import HilNasError
 from hil_nas.mfcc import MfccConfig
@@ -34,6 +35,7 @@ def parser() -> argparse.ArgumentParser:
     _profile(subparsers)
     _verify(subparsers)
     _serve(subparsers)
+    _doctor(subparsers)
     return top
 
 
@@ -127,6 +129,15 @@ def _serve(subparsers: Subparsers) -> None:
     _board(add)
     add.add_argument(
         "--tcp", type=int, default=None, metavar="PORT", help="of the loopback, 0 for any (default: a pty)"
+    )
+
+
+def _doctor(subparsers: Subparsers) -> None:
+    add = _command(
+        subparsers, "doctor", doctor, "show which hosts, tools and libraries are here, and how to get the rest"
+    )
+    add.add_argument(
+        "--timing", action="store_true", help="how well the virtual boards' cycles reproduce published silicon instead"
     )
 
 

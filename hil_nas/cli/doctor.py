@@ -1,0 +1,75 @@
+"""`hil_nas doctor`: what is here, what is missing and how to get it, and how far the virtual board can be trusted."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from rich.markup import escape
+from rich.table import Table
+
+from hil_nas.cli.console import Console
+
+if TYPE_CHECKING:
+    from hil_nas.workflows.doctor import Diagnosis, Part
+
+
+def doctor(arguments: argparse.Namespace, console: Console) -> int:
+    """`hil_nas doctor`; a missing part is told and is no failure."""
+    if arguments.timing:
+        return _timing(arguments, console)
+    from hil_nas.workflows.doctor import examine
+
+    found = examine(arguments.boards, arguments.build)
+    console.result(found.to_json(), _table(found))
+    return 0
+
+
+def _timing(arguments: argparse.Namespace, console: Console) -> int:
+    from hil_nas.device.boards import board_names
+    from hil_nas.device.timing_fit import fit_timing
+
+    tables = {x: arguments.boards / x / "silicon.csv" for x in board_names(arguments.boards)}
+    reports = {name: fit_timing(path) for name, path in tables.items() if path.is_file()}
+    data = {
+        name: {
+            "penalties_cycles": asdict(x.timing),
+            "mean_error": x.mean,
+            "worst_error": x.worst,
+            "left_out_mean_error": x.left_out_mean,
+            "left_out_worst_error": x.left_out_worst,
+            "one_cpi_mean_error": x.one_cpi,
+            "rows": [
+                {**asdict(y.row), "error": y.error, "left_out_error": y.left_out_error} for y in (*x.fitted, *x.beside)
+            ],
+        }
+        for name, x in reports.items()
+    }
+    lines = [y for name, x in reports.items() for y in (f"{name}, modelled against published silicon", *x.lines())]
+    console.result({"timing": data}, "\n".join(lines))
+    return 0
+
+
+def _table(found: Diagnosis) -> Table:
+    table = Table(box=None, pad_edge=False)
+    for name in ("", "", "version or clock", "where it is, or how to get it"):
+        table.add_column(name, overflow="fold")
+    for host in found.hosts:
+        state = f"needs {', '.join(host.missing)}" if host.missing else "ready"
+        table.add_row("host", host.target, host.counts, state)
+    for group in ("tool", "library", "source"):
+        table.add_section()
+        for part in found.parts:
+            if part.group == group:
+                table.add_row(group, part.name, part.version if part.version is not None else "missing", _told(part))
+    table.add_section()
+    for port in found.ports:
+        table.add_row("port", port.device, port.usb_id, f"{port.product} {', '.join(port.boards)}".strip())
+    if not found.ports:
+        table.add_row("port", "none", "", "attach a board by its ST-LINK, with a USB cable that carries data")
+    return table
+
+
+def _told(part: Part) -> str:
+    return escape(f"{part.how} (for {part.purpose})" if part.how else part.where)  # 'hil_nas[flash]' is no markup
