@@ -11,7 +11,7 @@ from hil_nas.cost.macs import operator_macs
 from hil_nas.network import Network, Operator
 from hil_nas.report import figures
 from hil_nas.report.document import CLOCKS, page, table, text
-from hil_nas.units import format_bytes
+from hil_nas.units import count_unit, format_bytes
 
 
 def search_page(result: dict[str, Any], network: Network, history: Sequence[dict[str, Any]]) -> str:
@@ -22,9 +22,10 @@ def search_page(result: dict[str, Any], network: Network, history: Sequence[dict
         history: the lines of metrics.jsonl, each with its `phase`.
     """
     clock = result["clock"]
+    rate = "" if clock["kind"] == "instructions" else f", at {clock['hz'] / 1e6:g} MHz"
     body = [
         f"<h1>{text(result['board'])}: {text(result['mfcc'])} and a network of {len(network.layers)} layers</h1>",
-        f"<p class=note>Counts are {CLOCKS.get(clock['kind'], clock['kind'])}, at {clock['hz'] / 1e6:g} MHz. "
+        f"<p class=note>Counts are {CLOCKS.get(clock['kind'], clock['kind'])}{rate}. "
         f"Engine {text(result['engine'])}, firmware {text(result['build'])}.</p>",
         "<h2>Limits against measured</h2>",
         _limits(result),
@@ -33,7 +34,7 @@ def search_page(result: dict[str, Any], network: Network, history: Sequence[dict
         "<h2>Memory, line by line</h2>",
         _memory(result),
         "<h2>The network on the board</h2>",
-        _layers(network, result["operators"], result["front_end_cycles"]),
+        _layers(network, result["operators"], result["front_end_cycles"], count_unit(clock["kind"])),
         *_search_figures(history, result),
         "<h2>Confusion on the test clips (int8)</h2>",
         figures.confusion(np.asarray(result["confusion"]), result["labels"]),
@@ -78,7 +79,7 @@ def _memory(result: dict[str, Any]) -> str:
     return table(("", "", "bytes"), rows)
 
 
-def _layers(network: Network, operators: Sequence[Sequence[Any]], front_end_cycles: int) -> str:
+def _layers(network: Network, operators: Sequence[Sequence[Any]], front_end_cycles: int, unit: str) -> str:
     """One row for each operator the board ran; a reshape runs nothing and has no row."""
     run = [x for x in network.operators() if x.layer.kind != "reshape"]
     measured = [cycles for _, cycles in operators]
@@ -88,7 +89,7 @@ def _layers(network: Network, operators: Sequence[Sequence[Any]], front_end_cycl
         layer = operator.layer
         shape = " × ".join(map(str, operator.output))
         rows.append(_row(layer.kind, _geometry(operator), shape, f"{operator_macs(operator):,}", cycles, whole))
-    return table(("operator", "kernel / stride", "output", "MACs", "cycles", "share"), rows)
+    return table(("operator", "kernel / stride", "output", "MACs", unit, "share"), rows)
 
 
 def _row(kind: str, geometry: str, shape: str, macs: str, cycles: int, whole: int) -> str:
@@ -115,7 +116,7 @@ def _search_figures(history: Sequence[dict[str, Any]], result: dict[str, Any]) -
     if search and "gammas" in search[0]:
         gammas = {name: [x["gammas"][name] for x in search] for name in search[0]["gammas"]}
         parts += ["<h2>Gamma: the MFCC configurations over the search</h2>", figures.lines(gammas, ylabel="gamma")]
-    if search and "expected_latency_ms" in search[0]:
+    if search and search[0].get("expected_latency_ms") is not None:  # None where counts are no time
         series = {"expected": [x["expected_latency_ms"] for x in search]}
         limit = result["limits"]["max_latency_ms"]
         parts += ["<h2>Expected latency over the search</h2>", figures.lines(series, ylabel="ms", limit=limit)]
