@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import pytest
 from device_fake import crc, line, reply
 from hypothesis import given, settings
@@ -142,6 +144,27 @@ def test_any_bytes_are_lines_or_an_error(pieces: list[bytes]) -> None:
         verify_reply("hil id", lines)
     except DeviceError as error:
         assert len(str(error)) < 400
+
+
+WORDS = st.sampled_from(
+    ["run", "op", "data", "memory", "id", "plan", "frontend", "loaded", "send", "busy", "end", "conv", "arena", "board"]
+    + ["flash", "ram", "0", "1", "00", "4294967296", "99999999999", "-1", "ff", "f", "\u0661", "", " "]
+)
+PARSERS = (
+    lambda x: replies.parse_identity(x, "virtual", "modelled"), replies.parse_plan, replies.parse_front_end,
+    replies.parse_loaded, lambda x: replies.parse_run(x, "all", 1, 1, exact=True),
+    lambda x: replies.parse_run(x, "network", 2, None, exact=False), replies.parse_data, replies.parse_memory,
+    replies.expect_nothing, lambda x: [parse_send(y) for y in x],
+)  # fmt: skip
+
+
+@settings(max_examples=500, deadline=None)
+@given(st.lists(st.lists(WORDS, max_size=5).map("-".join) | st.text(max_size=30), max_size=4))
+def test_verified_records_of_any_text_are_a_value_or_an_error(records: list[str]) -> None:
+    """A firmware that sends nonsense with good CRCs is told so, whatever it says."""
+    for parse in PARSERS:
+        with contextlib.suppress(DeviceError):
+            parse(records)
 
 
 def test_a_line_without_end_is_refused_and_forgotten() -> None:
