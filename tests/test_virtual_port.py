@@ -149,6 +149,17 @@ def test_a_firmware_that_stopped_is_said(port: VirtualSerial) -> None:
         port.read(1)
 
 
+def test_a_pause_between_commands_is_no_hang(port: VirtualSerial, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A training lies between two commands; the first slice behind it may end before the board has answered."""
+    port.read(64)
+    monkeypatch.setattr("hil_nas.device.virtual.port._HANG_S", 0.2)
+    time.sleep(0.4)
+    run, short = port.machine.run, iter([False])
+    monkeypatch.setattr(port.machine, "run", lambda limit_s: next(short, None) is None and run(limit_s))
+    port.write(b"a")
+    assert port.read(1) == b"a"
+
+
 def test_a_closed_port_is_closed(port: VirtualSerial) -> None:
     port.close()
     port.close()

@@ -55,7 +55,7 @@ class VirtualSerial(SerialBase):  # type: ignore[misc]
         self._power_on = power_on
         self._machine: Machine | None = None
         self._condition = threading.Condition()
-        self._quiet_since_s = 0.0
+        self._busy_s = 0.0
         super().__init__(port, **{"baudrate": 115200, **options})
 
     @property
@@ -71,7 +71,7 @@ class VirtualSerial(SerialBase):  # type: ignore[misc]
             raise SerialException("the port is open already")
         self._machine = self._power_on()
         self.is_open = True
-        self._quiet_since_s = time.monotonic()
+        self._busy_s = 0.0
         self._reconfigure_port()
         try:
             self._advance(_BOOT_S)
@@ -148,12 +148,12 @@ class VirtualSerial(SerialBase):  # type: ignore[misc]
         self.machine.wait(time.perf_counter() - start_s)
 
     def _advance(self, limit_s: float) -> bool:
-        before = len(self._sent())
+        before, start_s = len(self._sent()), time.monotonic()
         waits = self.machine.run(limit_s)
-        now_s = time.monotonic()
+        self._busy_s += time.monotonic() - start_s  # only while it runs: between commands the machine stands still
         if waits or len(self._sent()) > before:
-            self._quiet_since_s = now_s
-        elif now_s - self._quiet_since_s > _HANG_S:
+            self._busy_s = 0.0
+        elif self._busy_s > _HANG_S:
             where = self.machine.image.where(self.machine.pc())
             raise DeviceError(f"the firmware has been busy and silent for {_HANG_S:.0f} s, at {where}")
         return waits
