@@ -81,6 +81,7 @@ class FaultyLine:
             self._pass_time(self._watchdog_us)
         while self._to_board or self._to_host:
             self._pass_time((self._to_board or self._to_host)[0][0])
+        self._late_until_us = {True: 0, False: 0}
         self._dead_until_us = {True: 0, False: 0}
         self._firmware.exchange(order=MEND_STORE)
         restarted, self.restarted = self.restarted, 0

@@ -68,7 +68,7 @@ class Link:
         self._splitter = LineSplitter()
         self._lines: deque[str] = deque()
         self._in_step = False
-        self._known = False  # whether the board has ever answered
+        self._known = False  # whether a restart would be news: the board has answered since the last one
         self._restarted = False  # heard of, and not yet said
         self._tail = b""
         self._closed = False
@@ -169,7 +169,7 @@ class Link:
                 self._synchronise()
                 result = work()
         except RestartedError:
-            self._restarted = False
+            self._restarted = self._known = False  # the rest of its boot text is no news
             raise
         self._in_step = True
         return result
