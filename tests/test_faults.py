@@ -98,6 +98,23 @@ def test_a_restart_that_nobody_asked_for_is_said_once() -> None:
     assert len(link.command("hil memory")) == 9
 
 
+def test_a_boot_text_that_comes_in_pieces_is_one_restart() -> None:
+    left = [1]
+
+    def spoil(command: str, data: bytes) -> bytes:
+        if command == "hil memory" and left:
+            left.clear()
+            return b"m-timestamp-mode-performance\r\nm-ready\r\n"
+        return data
+
+    board = FakeBoard(spoil)
+    link = Link(board)
+    with pytest.raises(RestartedError, match="restarted during 'hil memory'"):
+        link.command("hil memory")
+    board.out += b"m-lap-us-1\r\nm-init-done\r\nm-ready\r\n"
+    assert len(link.command("hil memory")) == 9
+
+
 def test_a_restart_is_said_though_the_link_was_out_of_step() -> None:
     board = FakeBoard()
     link = Link(board)
