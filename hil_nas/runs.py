@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from hil_nas.errors import RunError
+from hil_nas.files import write_atomically
 
 SCHEMA = "hil_nas.run"
 VERSION = 1
@@ -119,17 +120,6 @@ def read_result(folder: Path) -> dict[str, Any]:
     if found != (SCHEMA, VERSION):
         raise RunError(f"{path} is {found[0]} version {found[1]}, expected {SCHEMA} version {VERSION}")
     return result
-
-
-def write_atomically(path: Path, data: bytes) -> None:
-    """Writes beside the target and renames, so that no reader ever sees half a file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    with beside.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    beside.replace(path)
 
 
 def environment() -> dict[str, Any]:

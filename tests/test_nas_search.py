@@ -211,7 +211,7 @@ def test_a_checkpoint_of_another_search_is_refused_with_both_named(
 def test_a_damaged_checkpoint_is_refused(prices: PriceTable, tmp_path: Path) -> None:
     path = tmp_path / "search.pt"
     path.write_bytes(b"no checkpoint")
-    with pytest.raises(RunError, match="no checkpoint of a search"):
+    with pytest.raises(RunError, match="is damaged"):
         run(prices, checkpoint=path, resume=True)
     torch.save({"version": 99, "identity": "{}"}, path)
     with pytest.raises(RunError, match="version 99, expected 1"):

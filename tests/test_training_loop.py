@@ -122,9 +122,9 @@ def test_the_last_epochs_train_on_the_device_s_features(data: KeywordData, front
 def test_a_checkpoint_of_another_training_is_refused(data: KeywordData, tmp_path: Path) -> None:
     path = tmp_path / "checkpoint.pt"
     train(network(), CONFIG, data, SMALL, checkpoint=path)
-    with pytest.raises(RunError, match="the seed differs"):
+    with pytest.raises(RunError, match="seed was 0, is 5"):
         train(network(), CONFIG, data, SMALL, seed=5, checkpoint=path, resume=True)
-    with pytest.raises(RunError, match="the recipe differs"):
+    with pytest.raises(RunError, match=f"recipe.batch was {SMALL.batch}, is 8"):
         train(network(), CONFIG, data, replace(SMALL, batch=8), checkpoint=path, resume=True)
     path.write_bytes(path.read_bytes()[:1000])
     with pytest.raises(RunError, match="is damaged"):
@@ -138,7 +138,7 @@ def test_a_checkpoint_runs_nothing_it_holds(data: KeywordData, tmp_path: Path) -
         def __reduce__(self) -> tuple[object, ...]:
             return (Path.touch, (touched,))
 
-    torch.save({"version": 1, "what": {}, "state": Trap()}, path)
+    torch.save({"version": 1, "identity": "{}", "module": Trap()}, path)
     with pytest.raises(RunError, match="is damaged"):
         train(network(), CONFIG, data, SMALL, checkpoint=path, resume=True)
     assert not touched.exists()

@@ -1,10 +1,9 @@
-"""The state of a search between two epochs, on disk: written atomically, read without unpickling objects."""
+"""The state of a search or a training between two epochs, on disk: written whole, read without running anything."""
 
 from __future__ import annotations
 
 import io
 import json
-import os
 import pickle
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,41 +12,42 @@ from typing import Any
 import torch
 
 from hil_nas.errors import RunError
+from hil_nas.files import write_atomically
 
 VERSION = 1
 
 
 def save(path: Path, identity: dict[str, Any], state: dict[str, Any]) -> None:
-    """Writes beside the target and renames, so that a kill leaves the old checkpoint or the new one."""
+    """Writes the state; a kill leaves the old checkpoint or the new one.
+
+    Args:
+        identity: what decides the result, as JSON has it: `load` goes on only under the same.
+        state: tensors, numbers and text only.
+    """
     content = io.BytesIO()
     torch.save({"version": VERSION, "identity": json.dumps(identity), **state}, content)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    with beside.open("wb") as file:
-        file.write(content.getvalue())
-        file.flush()
-        os.fsync(file.fileno())
-    beside.replace(path)
+    write_atomically(path, content.getvalue())
 
 
 def load(path: Path, identity: dict[str, Any]) -> dict[str, Any]:
     """The state that `save` wrote.
 
     Raises:
-        RunError: where the file is damaged, or of another version, space, data or setting; both are named.
+        RunError: where the file is damaged, or of another version, data or setting; both are named.
     """
     try:
-        state = torch.load(path, weights_only=True)
+        state = torch.load(path, map_location="cpu", weights_only=True)
         found = json.loads(state["identity"])
         version = state["version"]
     except (OSError, RuntimeError, EOFError, KeyError, TypeError, ValueError, pickle.UnpicklingError) as error:
-        raise RunError(f"{path} is no checkpoint of a search: {error}", hint="remove it and search anew") from None
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise RunError(f"{path} is damaged: {reason}", hint="remove it and begin anew") from None
     if version != VERSION:
-        raise RunError(f"{path} is of version {version}, expected {VERSION}", hint="search anew")
+        raise RunError(f"{path} is of version {version}, expected {VERSION}", hint="begin anew")
     changed = list(_differences("", found, json.loads(json.dumps(identity))))
     if changed:
         raise RunError(
-            f"{path} is of another search: " + "; ".join(changed[:4]), hint="give that search's options, or search anew"
+            f"{path} is of another configuration: " + "; ".join(changed[:4]), hint="give its options, or begin anew"
         )
     return dict(state)
 

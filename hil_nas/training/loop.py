@@ -19,9 +19,9 @@ from hil_nas.audio.front_end import HostFrontEnd
 from hil_nas.audio.scale import FeatureScale
 from hil_nas.errors import InputError
 from hil_nas.mfcc import MfccConfig
+from hil_nas.nas import checkpoint as checkpoints
 from hil_nas.network import Network
 from hil_nas.progress import Progress, Reporter, silent
-from hil_nas.training.checkpoint import load_checkpoint, save_checkpoint
 from hil_nas.training.evaluate import evaluate
 from hil_nas.training.feed import Feed
 from hil_nas.training.module import NetworkModule
@@ -64,13 +64,13 @@ def train(
     state = _State(network, recipe, seed)
     what = _fingerprint(network, config, data, recipe, seed, scale, front_end is not None)
     if resume and checkpoint is not None and checkpoint.exists():
-        state.restore(load_checkpoint(checkpoint, what))
+        state.restore(checkpoints.load(checkpoint, what))
     feed = Feed(config, data, recipe, scale, front_end)
     while len(state.epochs) < recipe.epochs:
         epoch = _run_epoch(state, feed, recipe, seed)
         state.keep(epoch)
         if checkpoint is not None:
-            save_checkpoint(checkpoint, what, state.dump())
+            checkpoints.save(checkpoint, what, state.dump())
         note = f"loss {epoch.loss:.3f}, validation {epoch.accuracy:.1%}"
         progress(Progress("training", len(state.epochs), recipe.epochs, note))
     return state.result(scale)
@@ -157,14 +157,14 @@ def _fingerprint(
     seed: int,
     scale: FeatureScale,
     has_front_end: bool,
-) -> dict[str, str]:
+) -> dict[str, Any]:
     """What a checkpoint must agree with before a training goes on from it."""
     return {
-        "network": str(network),
+        "network": network.to_json(),
         "MFCC configuration": str(config),
         "data": data.digest,
-        "recipe": repr(recipe),
-        "seed": str(seed),
-        "feature scale": repr(scale),
+        "recipe": asdict(recipe),
+        "seed": seed,
+        "feature scale": asdict(scale),
         "front end": "C source" if has_front_end else "torch",
     }
