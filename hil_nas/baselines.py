@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+from hil_nas.errors import InputError
+from hil_nas.mfcc import MfccConfig
 from hil_nas.network import INPUT, Layer, Network, Pair, Shape
 
 MLPERF_SHAPE: Shape = (49, 10, 1)  # 30 ms windows every 20 ms over one second, 10 coefficients
@@ -44,3 +48,24 @@ def _headed(input_shape: Shape, layers: list[Layer], classes: int) -> Network:
     last = len(layers) - 1
     pool = Layer("avg_pool", (last,), kernel=(height, width), stride=(height, width), padding="valid")
     return Network(input_shape, (*layers, pool, Layer("dense", (last + 1,), classes)))
+
+
+Builder = Callable[[Shape, int], Network]
+# Each with the front end it was published with: MLPerf Tiny's 30 ms windows, Hello Edge's 40 ms that MicroNets took.
+_PUBLISHED: dict[str, tuple[Builder, MfccConfig]] = {
+    "ds-cnn": (ds_cnn, MfccConfig(480, 320, 40, 10)),
+    "micronet-kws-s": (micronet_kws_s, MfccConfig(640, 320, 40, 10)),
+}
+BASELINES = tuple(_PUBLISHED)
+
+
+def baseline(name: str, classes: int) -> tuple[Network, MfccConfig]:
+    """A published network and the front end that it was published with.
+
+    Raises:
+        InputError: for a name that is not among `BASELINES`.
+    """
+    if name not in _PUBLISHED:
+        raise InputError(f"no published network is named '{name}', expected one of: {', '.join(BASELINES)}")
+    build, config = _PUBLISHED[name]
+    return build((config.frames, config.coefficients, 1), classes), config

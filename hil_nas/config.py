@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
+from hil_nas.baselines import baseline
 from hil_nas.budget import Budget
 from hil_nas.errors import InputError
 from hil_nas.mfcc import MfccConfig, paper_grid
@@ -47,11 +48,40 @@ class SearchConfig:
             raise InputError(f"the grid needs different MFCC configurations, found {found}")
         if len(set(self.words)) != len(self.words):
             raise InputError(f"the keywords must be different words, found {list(self.words)}")
-        for name, least in (("search_epochs", 4), ("train_epochs", 1), ("clips", 50), ("measure_every", 0)):
-            if getattr(self, name) < least:
-                raise InputError(f"{name} is {getattr(self, name)}, expected at least {least}")
-        if self.seed < 0:
-            raise InputError(f"the seed is {self.seed}, expected 0 or more")
+        _check_least(
+            self, ("search_epochs", 4), ("train_epochs", 1), ("clips", 50), ("measure_every", 0), ("seed", 0)
+        )
 
     def to_json(self) -> dict[str, Any]:
         return {**asdict(self), "grid": [str(x) for x in self.grid]}
+
+
+@dataclass(frozen=True)
+class BaselineConfig:
+    """Everything that decides what training a published network gives; the names mean what `SearchConfig`'s do.
+
+    Attributes:
+        network: one of `baselines.BASELINES`.
+    """
+
+    network: str
+    board: str = "nucleo-l4r5@virtual"
+    budget: Budget = field(default_factory=Budget)
+    words: tuple[str, ...] = ()
+    data: str | None = None
+    train_epochs: int = 40
+    clips: int = 60
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        baseline(self.network, 2)
+        _check_least(self, ("train_epochs", 1), ("clips", 50), ("seed", 0))
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def _check_least(config: object, *bounds: tuple[str, int]) -> None:
+    for name, least in bounds:
+        if getattr(config, name) < least:
+            raise InputError(f"{name} is {getattr(config, name)}, expected at least {least}")

@@ -11,13 +11,18 @@ import numpy as np
 import pytest
 import soundfile
 
+from hil_nas.baselines import baseline
 from hil_nas.budget import Budget
-from hil_nas.config import SearchConfig
-from hil_nas.errors import InfeasibleError, RunError
+from hil_nas.config import BaselineConfig, SearchConfig
+from hil_nas.cost.macs import network_macs
+from hil_nas.deploy.tflite import read_mfcc
+from hil_nas.errors import InfeasibleError, InputError, RunError
 from hil_nas.mfcc import MfccConfig
 from hil_nas.progress import Progress, silent
 from hil_nas.report.page import search_page
-from hil_nas.workflows.search import Folders, run_search
+from hil_nas.workflows.baseline import run_baseline
+from hil_nas.workflows.finish import Folders
+from hil_nas.workflows.search import run_search
 
 ROOT = Path(__file__).resolve().parent.parent
 WORDS = {"low": 300.0, "middle": 800.0, "high": 2000.0, "other": 4000.0}
@@ -124,3 +129,17 @@ def test_limits_that_cannot_be_met_name_the_nearest_and_leave_nothing(asked: Sea
     with pytest.raises(InfeasibleError, match="RAM .* at least"):
         run(config, tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_published_network_goes_the_same_way(asked: SearchConfig, tmp_path: Path) -> None:
+    config = BaselineConfig("ds-cnn", words=asked.words, data=asked.data, train_epochs=1, clips=50)
+    result, folder = run_baseline(config, folders(tmp_path), resume=False, page=search_page, report=silent)
+    assert result["status"] == "complete" and result["bits_equal"] and result["mfcc"] == "480/320/40/10"
+    assert result["macs"] == network_macs(baseline("ds-cnn", 5)[0])
+    assert read_mfcc((folder / "model.tflite").read_bytes()) == MfccConfig(480, 320, 40, 10)
+    assert (folder / "export" / "Makefile").is_file() and "<svg" in (folder / "report.html").read_text()
+
+
+def test_an_unknown_published_network_is_refused() -> None:
+    with pytest.raises(InputError, match="expected one of: ds-cnn, micronet-kws-s"):
+        BaselineConfig("resnet")

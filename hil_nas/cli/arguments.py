@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from hil_nas import units
+from hil_nas.baselines import BASELINES
 from hil_nas.cli import commands, profile
 from hil_nas.cli.console import Console
 from hil_nas.cli.doctor import doctor
@@ -32,6 +33,7 @@ def parser() -> argparse.ArgumentParser:
     )
     subparsers = top.add_subparsers(title="commands", required=True, metavar="COMMAND")
     _search(subparsers)
+    _baseline(subparsers)
     _profile(subparsers)
     _verify(subparsers)
     _serve(subparsers)
@@ -43,19 +45,7 @@ def _search(subparsers: Subparsers) -> None:
     add = _command(subparsers, "search", commands.search, "search, train, quantise and verify a network")
     _board(add)
     _limits(add)
-    what = add.add_argument_group("what to recognise")
-    what.add_argument(
-        "--data",
-        metavar="FOLDER",
-        help="recorded words, a folder for each as in Speech Commands (default: words spoken by espeak-ng)",
-    )
-    what.add_argument(
-        "--words",
-        type=_words,
-        default=(),
-        metavar="A,B,...",
-        help="keywords (default: the ten of Speech Commands)",
-    )
+    _recognised(add)
     how = add.add_argument_group("how to search")
     how.add_argument(
         "--mfcc",
@@ -69,18 +59,28 @@ def _search(subparsers: Subparsers) -> None:
         "--search-epochs", type=int, default=DEFAULTS.search_epochs, metavar="N", help="default: %(default)s"
     )
     how.add_argument(
-        "--train-epochs", type=int, default=DEFAULTS.train_epochs, metavar="N", help="default: %(default)s"
-    )
-    how.add_argument(
         "--measure-every",
         type=int,
         default=DEFAULTS.measure_every,
         metavar="N",
         help="measure the network of the moment on the board every N epochs, 0 for the end only (default: %(default)s)",
     )
-    how.add_argument("--seed", type=int, default=DEFAULTS.seed, metavar="N", help="default: %(default)s")
+    _train(how)
     how.add_argument("--resume", action="store_true", help="go on with the newest unfinished search of these options")
     add.add_argument("--name", default="kws", metavar="NAME", help="ends the run folder's name (default: %(default)s)")
+    _runs(add)
+
+
+def _baseline(subparsers: Subparsers) -> None:
+    add = _command(
+        subparsers, "baseline", commands.baseline, "train, quantise and verify a published network, as a search does"
+    )
+    add.add_argument("network", choices=BASELINES, metavar="NETWORK", help=f"one of: {', '.join(BASELINES)}")
+    _board(add)
+    _limits(add)
+    _recognised(add)
+    _train(add)
+    add.add_argument("--resume", action="store_true", help="go on with the newest unfinished run of these options")
     _runs(add)
 
 
@@ -153,6 +153,29 @@ def _command(
     add.add_argument("--build", type=Path, default=Path("build"), metavar="FOLDER", help=argparse.SUPPRESS)
     add.add_argument("--models", type=Path, default=Path("latency_models"), metavar="FOLDER", help=argparse.SUPPRESS)
     return add
+
+
+def _recognised(add: argparse.ArgumentParser) -> None:
+    what = add.add_argument_group("what to recognise")
+    what.add_argument(
+        "--data",
+        metavar="FOLDER",
+        help="recorded words, a folder for each as in Speech Commands (default: words spoken by espeak-ng)",
+    )
+    what.add_argument(
+        "--words",
+        type=_words,
+        default=(),
+        metavar="A,B,...",
+        help="keywords (default: the ten of Speech Commands)",
+    )
+
+
+def _train(add: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
+    add.add_argument(
+        "--train-epochs", type=int, default=DEFAULTS.train_epochs, metavar="N", help="default: %(default)s"
+    )
+    add.add_argument("--seed", type=int, default=DEFAULTS.seed, metavar="N", help="default: %(default)s")
 
 
 def _board(add: argparse.ArgumentParser) -> None:

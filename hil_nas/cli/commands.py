@@ -10,7 +10,7 @@ from rich.table import Table
 
 from hil_nas.budget import Budget
 from hil_nas.cli.console import Console
-from hil_nas.config import SearchConfig
+from hil_nas.config import BaselineConfig, SearchConfig
 from hil_nas.device.hosts import open_device
 from hil_nas.errors import InputError, LimitsMissedError
 from hil_nas.units import count_unit, format_bytes
@@ -19,7 +19,8 @@ from hil_nas.units import count_unit, format_bytes
 def search(arguments: argparse.Namespace, console: Console) -> int:
     """`hil_nas search`."""
     from hil_nas.report.page import search_page
-    from hil_nas.workflows.search import Folders, run_search
+    from hil_nas.workflows.finish import Folders
+    from hil_nas.workflows.search import run_search
 
     config = SearchConfig(
         board=arguments.board,
@@ -44,6 +45,30 @@ def search(arguments: argparse.Namespace, console: Console) -> int:
         port=arguments.port,
         flash=arguments.flash,
     )
+    console.result({**result, "run": str(folder)}, _search_table(result, folder))
+    return 0
+
+
+def baseline(arguments: argparse.Namespace, console: Console) -> int:
+    """`hil_nas baseline`."""
+    from hil_nas.report.page import search_page
+    from hil_nas.workflows.baseline import run_baseline
+    from hil_nas.workflows.finish import Folders
+
+    config = BaselineConfig(
+        network=arguments.network,
+        board=arguments.board,
+        budget=_budget(arguments),
+        words=arguments.words,
+        data=arguments.data,
+        train_epochs=arguments.train_epochs,
+        seed=arguments.seed,
+    )
+    folders = Folders(arguments.boards, arguments.build, arguments.models, arguments.runs)
+    result, folder = run_baseline(
+        config, folders, resume=arguments.resume, page=search_page, report=console.step,
+        port=arguments.port, flash=arguments.flash,
+    )  # fmt: skip
     console.result({**result, "run": str(folder)}, _search_table(result, folder))
     return 0
 
@@ -114,7 +139,7 @@ def _search_table(result: dict[str, Any], folder: Path) -> Table:
         ("RAM", "ram_bytes", format_bytes),
         ("flash", "flash_bytes", format_bytes),
     ):
-        cells = (measured[key], predicted[key], limits.get(f"max_{key}"))
+        cells = (measured[key], predicted.get(key), limits.get(f"max_{key}"))
         table.add_row(name, *("–" if x is None else show(x) for x in cells))
     table.add_section()
     bits = "equal" if result["bits_equal"] else "NOT equal"

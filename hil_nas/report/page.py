@@ -52,7 +52,7 @@ def _limits(result: dict[str, Any]) -> str:
     ):
         limit, found = limits[f"max_{key}"], measured[key]
         state = "" if limit is None else "held" if found is not None and found <= limit else "missed"
-        cells = [None if x is None else show(x) for x in (limit, found, predicted[key])]
+        cells = [None if x is None else show(x) for x in (limit, found, predicted.get(key))]
         shown = "".join(f"<td>{x or '–'}</td>" for x in cells)
         rows.append(f"<tr><td>{name}</td>{shown}<td class={state}>{state or 'no limit'}</td></tr>")
     return table(("", "limit", "measured", "predicted", ""), rows)

@@ -4,30 +4,20 @@ goes on behind the last one that stands there."""
 from __future__ import annotations
 
 import json
-import shutil
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from hil_nas.audio.datasets import KeywordData, load_speech_commands
+from hil_nas.audio.datasets import KeywordData
 from hil_nas.audio.front_end import HostFrontEnd
-from hil_nas.audio.speech import spoken_keywords
-from hil_nas.audio.tables import front_end_blob
 from hil_nas.budget import Budget
 from hil_nas.config import TEN_WORDS, SearchConfig
-from hil_nas.cost.macs import network_macs, parameters
-from hil_nas.deploy.c_export import export_c
-from hil_nas.deploy.lower import lower
-from hil_nas.deploy.tflite import read_mfcc, read_tflite
 from hil_nas.device.boards import load_board
 from hil_nas.device.device import Device
-from hil_nas.device.firmware import find_third_party
 from hil_nas.device.hosts import open_device
 from hil_nas.device.replies import Identity
-from hil_nas.errors import InfeasibleError, InputError, LimitsMissedError, RunError
+from hil_nas.errors import InfeasibleError, InputError, RunError
 from hil_nas.latency.model import LatencyModel
 from hil_nas.mfcc import MfccConfig
 from hil_nas.nas.derive import feasible_configs
@@ -37,37 +27,14 @@ from hil_nas.nas.space import TinySpace
 from hil_nas.network import Network
 from hil_nas.progress import Progress, Reporter
 from hil_nas.runs import Run
-from hil_nas.training.product import Product, make_product
-from hil_nas.training.recipe import Recipe
 from hil_nas.units import format_bytes
 from hil_nas.workflows.features import search_features
+from hil_nas.workflows.finish import Folders, Found, PageWriter, finish, load_data
 from hil_nas.workflows.overhead import Overhead, measure_overhead
 from hil_nas.workflows.profile import folder_name, measure_front_ends, measure_network, provenance_of
-from hil_nas.workflows.verify import Verification, host_library, latency_ms, verify
+from hil_nas.workflows.verify import host_library, latency_ms
 
 PROBES = 3
-
-
-@dataclass(frozen=True)
-class Folders:
-    """Where a search finds and leaves things."""
-
-    boards: Path
-    build: Path
-    models: Path
-    runs: Path
-
-
-@dataclass(frozen=True)
-class Found:
-    """A derived network that was tried on the board, with what the model said of it."""
-
-    network: Network
-    config: MfccConfig
-    predicted: dict[str, Any]
-
-
-PageWriter = Callable[[dict[str, Any], Network, list[dict[str, Any]]], str]
 
 
 def run_search(
@@ -98,43 +65,8 @@ def run_search(
         run = earlier or Run.create(folders.runs, "search", name, config.to_json())
         run.write_json("overhead.json", job.overhead.to_json())
         found = job.find(run)
-        product = make_product(
-            found.network, found.config, job.data, host, run,
-            Recipe(epochs=config.train_epochs), seed=config.seed, report=report,
-        )  # fmt: skip
-        run.write_bytes("model.tflite", product.model)
-        verification = job.verify(product)
-    result = _result(found, product, verification, job.data.classes)
-    write_export(run, product.model, job.data.classes, host, folders)
-    run.write_bytes("report.html", page(result, found.network, run.metrics()).encode())
-    whole = run.finish("complete" if verification.ok else "missed", result)
-    if not verification.ok:
-        reasons = list(verification.missed)
-        if not verification.bits_equal:
-            reasons.append(f"{verification.differing_bytes} int8 values differ from the host's")
-        raise LimitsMissedError("; ".join(reasons), hint=f"see {run.folder / 'report.html'}")
+        whole = finish(found, config, job.data, device, host, run, folders, page=page, report=report)
     return whole, run.folder
-
-
-def load_data(folder: str | None, words: tuple[str, ...], cache: Path, report: Reporter) -> KeywordData:
-    """Recorded words from a folder, or words spoken by espeak-ng; without words the usual ten, or all of a folder."""
-    if folder is None:
-        return spoken_keywords(words or TEN_WORDS, cache, progress=report)
-    return load_speech_commands(Path(folder), words or None)
-
-
-def write_export(run: Run, model: bytes, labels: tuple[str, ...], host: HostFrontEnd, folders: Folders) -> None:
-    """`export/`: the model as C that builds with one command; and the plan that the board ran."""
-    plan, config = lower(read_tflite(model)), read_mfcc(model)
-    assert config is not None
-    blob = front_end_blob(config, plan.input_scale, plan.input_zero_point)
-    run.write_bytes("plan.bin", plan.to_bytes())
-    if run.path("export").exists():  # of an interrupted run
-        shutil.rmtree(run.path("export"))
-    export_c(
-        run.path("export"), plan, blob, config, labels, folders.boards, find_third_party(folders.build),
-        scratch_bytes=host.scratch_bytes(blob),
-    )  # fmt: skip
 
 
 class _Search:
@@ -202,16 +134,6 @@ class _Search:
             "mfcc": str(found.config), "network": found.network.to_json(), "predicted": found.predicted,
         })  # fmt: skip
         return found
-
-    def verify(self, product: Product) -> Verification:
-        """The finished model on the board, over clips of the test split chosen by the seed."""
-        rng = np.random.default_rng(self.config.seed)
-        count = min(self.config.clips, len(self.data.test))
-        test = self.data.test.take(np.sort(rng.choice(len(self.data.test), count, replace=False)).astype(np.int64))
-        return verify(
-            self.device, product.model, self.host,
-            budget=self.config.budget, clips=test.samples, labels=test.labels, report=self.report,
-        )  # fmt: skip
 
     def _tried(self, result: SearchResult) -> Found:
         """The derived network on the board with its own front end: nothing is trained that misses a limit."""
@@ -291,52 +213,6 @@ def _read_found(run: Run) -> Found:
         return Found(Network.from_json(data["network"]), MfccConfig.parse(data["mfcc"]), data["predicted"])
     except (ValueError, KeyError, InputError) as error:
         raise RunError(f"{run.path('network.json')} is damaged: {error}", hint="remove that run folder") from None
-
-
-def _result(found: Found, product: Product, verification: Verification, classes: tuple[str, ...]) -> dict[str, Any]:
-    """What result.json says."""
-    kind, hz = verification.clock["kind"], verification.clock["hz"]
-    front_end, network = verification.front_end_cycles or 0, verification.network_cycles
-    limits = verification.limits
-    seconds = limits["max_latency_s"]
-    return {
-        "board": verification.board,
-        "clock": verification.clock,
-        "engine": verification.engine,
-        "build": verification.build,
-        "mfcc": str(found.config),
-        "limits": {
-            "max_ram_bytes": limits["max_ram_bytes"],
-            "max_flash_bytes": limits["max_flash_bytes"],
-            "max_latency_ms": None if seconds is None else seconds * 1e3,
-        },
-        "measured": {
-            "latency_ms": verification.latency_ms,
-            "front_end_ms": latency_ms(kind, hz, front_end),
-            "network_ms": latency_ms(kind, hz, network),
-            "front_end_cycles": front_end,
-            "network_cycles": network,
-            "ram_bytes": verification.ram_bytes,
-            "flash_bytes": verification.flash_bytes,
-        },
-        "predicted": found.predicted,
-        "limits_held": not verification.missed,
-        "limits_missed": verification.missed,
-        "bits_equal": verification.bits_equal,
-        "clips_compared": verification.clips_compared,
-        "accuracy_int8": product.int8_test.accuracy,
-        "accuracy_float": product.float_test.accuracy,
-        "validation_accuracy_int8": product.int8_validation.accuracy,
-        "test_clips": product.int8_test.clips,
-        "labels": classes,
-        "confusion": product.int8_test.confusion.tolist(),
-        "macs": network_macs(found.network),
-        "parameters": parameters(found.network),
-        "front_end_cycles": front_end,
-        "operators": verification.operators,
-        "ram": verification.ram,
-        "flash": verification.flash,
-    }
 
 
 def _told(cost: Cost) -> str:

@@ -1,0 +1,45 @@
+"""A published network trained, quantised and verified exactly as what a search finds, to compare with."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from hil_nas.baselines import baseline
+from hil_nas.config import BaselineConfig
+from hil_nas.device.hosts import open_device
+from hil_nas.progress import Reporter
+from hil_nas.runs import Run
+from hil_nas.workflows.finish import Folders, Found, PageWriter, finish, load_data
+from hil_nas.workflows.verify import host_library
+
+
+def run_baseline(
+    config: BaselineConfig,
+    folders: Folders,
+    *,
+    resume: bool,
+    page: PageWriter,
+    report: Reporter,
+    port: str | None = None,
+    flash: bool = False,
+) -> tuple[dict[str, Any], Path]:
+    """Everything that `hil_nas baseline` does; returns what result.json says, and the run folder.
+
+    Nothing is predicted: such a network may lie outside of what the latency model was measured for.
+
+    Raises:
+        LimitsMissedError: the network broke a limit or a bit on the board; result.json says which.
+    """
+    host = host_library(folders.boards, folders.build)
+    data = load_data(config.data, config.words, folders.build / "speech", report)
+    network, mfcc = baseline(config.network, len(data.classes))
+    with open_device(
+        config.board, boards_dir=folders.boards, build_dir=folders.build, port=port, flash=flash
+    ) as device:
+        earlier = Run.resume(folders.runs, "baseline", config.to_json()) if resume else None
+        run = earlier or Run.create(folders.runs, "baseline", config.network, config.to_json())
+        run.write_json("network.json", {"mfcc": str(mfcc), "network": network.to_json()})
+        found = Found(network, mfcc, {})
+        whole = finish(found, config, data, device, host, run, folders, page=page, report=report)
+    return whole, run.folder

@@ -1,0 +1,180 @@
+"""From a network to a finished product: trained, quantised, verified on the board, exported, all in the run folder."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from hil_nas.audio.datasets import KeywordData, load_speech_commands
+from hil_nas.audio.front_end import HostFrontEnd
+from hil_nas.audio.speech import spoken_keywords
+from hil_nas.audio.tables import front_end_blob
+from hil_nas.budget import Budget
+from hil_nas.config import TEN_WORDS
+from hil_nas.cost.macs import network_macs, parameters
+from hil_nas.deploy.c_export import export_c
+from hil_nas.deploy.lower import lower
+from hil_nas.deploy.tflite import read_mfcc, read_tflite
+from hil_nas.device.device import Device
+from hil_nas.device.firmware import find_third_party
+from hil_nas.errors import LimitsMissedError
+from hil_nas.mfcc import MfccConfig
+from hil_nas.network import Network
+from hil_nas.progress import Reporter
+from hil_nas.runs import Run
+from hil_nas.training.product import Product, make_product
+from hil_nas.training.recipe import Recipe
+from hil_nas.workflows.verify import Verification, latency_ms, verify
+
+
+@dataclass(frozen=True)
+class Folders:
+    """Where a search finds and leaves things."""
+
+    boards: Path
+    build: Path
+    models: Path
+    runs: Path
+
+
+@dataclass(frozen=True)
+class Found:
+    """A network and what the latency model said of it; nothing where it was not asked."""
+
+    network: Network
+    config: MfccConfig
+    predicted: dict[str, Any]
+
+
+PageWriter = Callable[[dict[str, Any], Network, list[dict[str, Any]]], str]
+
+
+class Asked(Protocol):
+    """What a finish needs to know of a configuration."""
+
+    @property
+    def budget(self) -> Budget: ...
+    @property
+    def train_epochs(self) -> int: ...
+    @property
+    def clips(self) -> int: ...
+    @property
+    def seed(self) -> int: ...
+
+
+def finish(
+    found: Found,
+    asked: Asked,
+    data: KeywordData,
+    device: Device,
+    host: HostFrontEnd,
+    run: Run,
+    folders: Folders,
+    *,
+    page: PageWriter,
+    report: Reporter,
+) -> dict[str, Any]:
+    """Trains, quantises and verifies a network and leaves everything in the run folder; what result.json says.
+
+    Raises:
+        LimitsMissedError: the finished network broke a limit or a bit on the board; result.json says which.
+    """
+    product = make_product(
+        found.network, found.config, data, host, run, Recipe(epochs=asked.train_epochs), seed=asked.seed, report=report
+    )
+    run.write_bytes("model.tflite", product.model)
+    verification = _verified(product, asked, data, device, host, report)
+    result = _result(found, product, verification, data.classes)
+    write_export(run, product.model, data.classes, host, folders)
+    run.write_bytes("report.html", page(result, found.network, run.metrics()).encode())
+    whole = run.finish("complete" if verification.ok else "missed", result)
+    if not verification.ok:
+        reasons = list(verification.missed)
+        if not verification.bits_equal:
+            reasons.append(f"{verification.differing_bytes} int8 values differ from the host's")
+        raise LimitsMissedError("; ".join(reasons), hint=f"see {run.folder / 'report.html'}")
+    return whole
+
+
+def load_data(folder: str | None, words: tuple[str, ...], cache: Path, report: Reporter) -> KeywordData:
+    """Recorded words from a folder, or words spoken by espeak-ng; without words the usual ten, or all of a folder."""
+    if folder is None:
+        return spoken_keywords(words or TEN_WORDS, cache, progress=report)
+    return load_speech_commands(Path(folder), words or None)
+
+
+def write_export(run: Run, model: bytes, labels: tuple[str, ...], host: HostFrontEnd, folders: Folders) -> None:
+    """`export/`: the model as C that builds with one command; and the plan that the board ran."""
+    plan, config = lower(read_tflite(model)), read_mfcc(model)
+    assert config is not None
+    blob = front_end_blob(config, plan.input_scale, plan.input_zero_point)
+    run.write_bytes("plan.bin", plan.to_bytes())
+    if run.path("export").exists():  # of an interrupted run
+        shutil.rmtree(run.path("export"))
+    export_c(
+        run.path("export"), plan, blob, config, labels, folders.boards, find_third_party(folders.build),
+        scratch_bytes=host.scratch_bytes(blob),
+    )  # fmt: skip
+
+
+def _verified(
+    product: Product, asked: Asked, data: KeywordData, device: Device, host: HostFrontEnd, report: Reporter
+) -> Verification:
+    """The finished model on the board, over clips of the test split chosen by the seed."""
+    rng = np.random.default_rng(asked.seed)
+    count = min(asked.clips, len(data.test))
+    test = data.test.take(np.sort(rng.choice(len(data.test), count, replace=False)).astype(np.int64))
+    return verify(
+        device, product.model, host, budget=asked.budget, clips=test.samples, labels=test.labels, report=report
+    )
+
+
+def _result(found: Found, product: Product, verification: Verification, classes: tuple[str, ...]) -> dict[str, Any]:
+    """What result.json says."""
+    kind, hz = verification.clock["kind"], verification.clock["hz"]
+    front_end, network = verification.front_end_cycles or 0, verification.network_cycles
+    limits = verification.limits
+    seconds = limits["max_latency_s"]
+    return {
+        "board": verification.board,
+        "clock": verification.clock,
+        "engine": verification.engine,
+        "build": verification.build,
+        "mfcc": str(found.config),
+        "limits": {
+            "max_ram_bytes": limits["max_ram_bytes"],
+            "max_flash_bytes": limits["max_flash_bytes"],
+            "max_latency_ms": None if seconds is None else seconds * 1e3,
+        },
+        "measured": {
+            "latency_ms": verification.latency_ms,
+            "front_end_ms": latency_ms(kind, hz, front_end),
+            "network_ms": latency_ms(kind, hz, network),
+            "front_end_cycles": front_end,
+            "network_cycles": network,
+            "ram_bytes": verification.ram_bytes,
+            "flash_bytes": verification.flash_bytes,
+        },
+        "predicted": found.predicted,
+        "limits_held": not verification.missed,
+        "limits_missed": verification.missed,
+        "bits_equal": verification.bits_equal,
+        "clips_compared": verification.clips_compared,
+        "accuracy_int8": product.int8_test.accuracy,
+        "accuracy_float": product.float_test.accuracy,
+        "validation_accuracy_int8": product.int8_validation.accuracy,
+        "test_clips": product.int8_test.clips,
+        "labels": classes,
+        "confusion": product.int8_test.confusion.tolist(),
+        "macs": network_macs(found.network),
+        "parameters": parameters(found.network),
+        "front_end_cycles": front_end,
+        "operators": verification.operators,
+        "ram": verification.ram,
+        "flash": verification.flash,
+    }
