@@ -47,7 +47,7 @@ class MfccBank(nn.Module):
         Raises:
             InputError: for another type or length.
         """
-        waveform = _as_float(waveform)
+        waveform = as_float(waveform)
         spectra: dict[tuple[int, int], Tensor] = {}
         results = []
         for config in self.configs:
@@ -84,7 +84,12 @@ def _power(waveform: Tensor, config: MfccConfig, window: Tensor) -> Tensor:
     return power
 
 
-def _as_float(waveform: Tensor) -> Tensor:
+def as_float(waveform: Tensor) -> Tensor:
+    """(..., 16000) as float32 with full scale 1.
+
+    Raises:
+        InputError: for another type or length.
+    """
     if waveform.shape[-1:] != (CLIP_SAMPLES,):
         raise InputError(f"a waveform of shape {tuple(waveform.shape)} does not end in {CLIP_SAMPLES} samples")
     if waveform.dtype == torch.int16:
