@@ -21,32 +21,36 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from hil_nas.cost import operator_macs
 from hil_nas.mfcc import MfccConfig
 from hil_nas.nas.darts.prices import price_darts
-from hil_nas.nas.darts.search import _DartsSearch
 from hil_nas.nas.darts.settings import DartsSettings
 from hil_nas.nas.darts.space import DartsSpace
+from hil_nas.nas.darts.strategy import DartsPoint, DartsStrategy
 from hil_nas.nas.features import FeatureSet
 from hil_nas.nas.prices import Limits
+from hil_nas.nas.search import _Search
 
 ROUNDS = 7
 SPACE = DartsSpace((MfccConfig(640, 320, 40, 40),))
 VARIANTS = {"all operators": 0, "2 drawn": 2, "1 drawn": 1}
 
 
-def searches() -> dict[str, _DartsSearch]:
+def searches() -> dict[str, _Search[DartsPoint]]:
     random = torch.Generator().manual_seed(0)
     features = torch.randn(256, SPACE.configs[0].frames, SPACE.configs[0].coefficients, generator=random)
     data = FeatureSet((features,), torch.arange(256) % SPACE.classes)
     prices = price_darts(SPACE, lambda x: np.array([float(operator_macs(o)) for o in x]), lambda config: 0.0)
-    settings = {name: DartsSettings(drawn=count) for name, count in VARIANTS.items()}
-    device, limits = torch.device("cpu"), Limits(cycles=1e7)
-    return {k: _DartsSearch(data, data, prices, limits, x, 0, device, (0,)) for k, x in settings.items()}
+    device, limits, found = torch.device("cpu"), Limits(cycles=1e7), {}
+    for name, count in VARIANTS.items():
+        generator = torch.Generator().manual_seed(0)
+        strategy = DartsStrategy(prices, DartsSettings(drawn=count), limits, generator, device)
+        found[name] = _Search(strategy, data, data, limits, generator, device)
+    return found
 
 
-def seconds(search: _DartsSearch) -> float:
+def seconds(search: _Search[DartsPoint]) -> float:
     start = perf_counter()
     clips = search._batch(search.train, search.train_batches)
-    search._alpha_step(clips)
-    search._weight_step(clips)
+    search._alpha_step(lambda: clips)
+    search._weight_step(lambda: clips)
     return perf_counter() - start
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +13,16 @@ import torch
 
 from hil_nas.errors import InfeasibleError, InputError, RunError
 from hil_nas.mfcc import MfccConfig
-from hil_nas.nas.darts import search as search_module
+from hil_nas.nas import search as search_module
 from hil_nas.nas.darts.genotype import DartsGenotype
 from hil_nas.nas.darts.prices import DartsPrices, price_darts
-from hil_nas.nas.darts.search import search_darts
-from hil_nas.nas.darts.settings import DartsResult, DartsSettings
+from hil_nas.nas.darts.settings import DartsSettings
 from hil_nas.nas.darts.space import DartsSpace
+from hil_nas.nas.darts.strategy import DartsStrategy
 from hil_nas.nas.features import FeatureSet
 from hil_nas.nas.prices import Limits
+from hil_nas.nas.search import search
+from hil_nas.nas.strategy import SearchResult
 from hil_nas.network import Network
 from tests.test_nas_space import toy_cycles
 
@@ -51,11 +54,11 @@ def prices() -> DartsPrices:
     return price_darts(SPACE, toy_cycles, lambda config: config.frames * 1e3)
 
 
-def run(prices: DartsPrices, **change: Any) -> DartsResult:
+def run(prices: DartsPrices, **change: Any) -> SearchResult:
     given: dict[str, Any] = {"limits": Limits(), "settings": QUICK, "seed": 0, "informed": (0, 1), **change}
     informed = given.pop("informed")
     limits, settings = given.pop("limits"), given.pop("settings")
-    return search_darts(SPACE, clips(1, informed), clips(2, informed), prices, limits, settings, **given)
+    return search(partial(DartsStrategy, prices, settings), clips(1, informed), clips(2, informed), limits, **given)
 
 
 def test_a_search_learns_and_says_what_it_did(prices: DartsPrices) -> None:
@@ -66,6 +69,7 @@ def test_a_search_learns_and_says_what_it_did(prices: DartsPrices) -> None:
     assert told[0]["phase"] == "warm-up" and told[0]["validation_loss"] is None
     assert told[-1]["validation_loss"] < 0.8 < told[0]["train_loss"]  # a third of all guesses: 1.1
     assert result.network == result.genotype.build(result.config)
+    assert isinstance(result.genotype, DartsGenotype)
     assert prices.cost(result.genotype, GRID.index(result.config)) == result.cost
     assert 0 <= told[-1]["skip_share"] <= 1 and told[-1]["derived_skips"] == result.genotype.skips
 
@@ -106,15 +110,15 @@ def test_a_killed_search_resumes_to_the_same_bits(
     prices: DartsPrices, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: dict[str, Any]
 ) -> None:
     settings, states = replace(QUICK, **change), []
-    original = search_module._DartsSearch.result
+    original = search_module._Search.result
 
     def watched(self: Any, measure: Any) -> Any:
         states.append(self.net.state_dict())
         return original(self, measure)
 
-    monkeypatch.setattr(search_module._DartsSearch, "result", watched)
+    monkeypatch.setattr(search_module._Search, "result", watched)
     whole = run(prices, settings=settings)
-    steps, step = 0, search_module._DartsSearch._weight_step
+    steps, step = 0, search_module._Search._weight_step
 
     def stopping(self: Any, *args: Any) -> Any:
         nonlocal steps
@@ -123,7 +127,7 @@ def test_a_killed_search_resumes_to_the_same_bits(
             raise Stopped
         return step(self, *args)
 
-    monkeypatch.setattr(search_module._DartsSearch, "_weight_step", stopping)
+    monkeypatch.setattr(search_module._Search, "_weight_step", stopping)
     path = tmp_path / "search.pt"
     for _ in range(2):
         with pytest.raises(Stopped):
@@ -157,11 +161,11 @@ def test_a_checkpoint_of_another_search_is_refused(
 def test_a_step_of_one_half_leaves_the_other_parameters_alone(prices: DartsPrices) -> None:
     for second_order in (False, True):
         settings = replace(QUICK, drawn=0, second_order=second_order)
-        one = search_module._DartsSearch(
-            clips(1), clips(2), prices, Limits(), settings, 0, torch.device("cpu"), (0, 1)
-        )  # fmt: skip
+        generator, device = torch.Generator().manual_seed(0), torch.device("cpu")
+        strategy = DartsStrategy(prices, settings, Limits(), generator, device)
+        one = search_module._Search(strategy, clips(1), clips(2), Limits(), generator, device)
         before = {k: v.clone() for k, v in one.net.state_dict().items()}
-        training = one._batch(one.train, one.train_batches)
+        training = cache(partial(one._batch, one.train, one.train_batches))
         one._alpha_step(training)
         changed = {k for k, v in one.net.state_dict().items() if not torch.equal(v, before[k])}
         assert changed == set(one.net.architecture_parameters())
@@ -195,10 +199,9 @@ def test_measurements_correct_the_prices_and_the_limit_holds_as_measured(prices:
 
 def test_what_does_not_fit_is_refused(prices: DartsPrices) -> None:
     good = clips(1)
-    with pytest.raises(InputError, match="another space"):
-        search_darts(replace(SPACE, cells=4), good, good, prices, Limits(), QUICK, seed=0)
+    start = partial(DartsStrategy, prices, QUICK)
     with pytest.raises(InputError, match="labels run"):
-        search_darts(SPACE, FeatureSet(good.features, good.labels + 5), good, prices, Limits(), QUICK, seed=0)
+        search(start, FeatureSet(good.features, good.labels + 5), good, Limits(), seed=0)
     for values in ({"epochs": 1}, {"batch": 1}, {"drawn": 9}, {"drawn": -1}, {"floor": 1.0}, {"gamma_ratio": 1.0}):
         with pytest.raises(InputError):
             replace(QUICK, **values)  # type: ignore[arg-type]

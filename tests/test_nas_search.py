@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,14 @@ from hil_nas.cost.blob import plan_bytes
 from hil_nas.errors import InfeasibleError, InputError, RunError
 from hil_nas.mfcc import MfccConfig
 from hil_nas.nas import search as search_module
+from hil_nas.nas import tiny as tiny_module
 from hil_nas.nas.features import Batches, FeatureSet, FeatureStore, shifted
 from hil_nas.nas.prices import Limits, PriceTable, price
-from hil_nas.nas.search import SearchResult, Settings, search
+from hil_nas.nas.search import search
+from hil_nas.nas.settings import TinySettings
 from hil_nas.nas.space import Operation, TinySpace
+from hil_nas.nas.strategy import SearchResult
+from hil_nas.nas.tiny import TinyStrategy
 from hil_nas.network import Network
 from tests.test_nas_space import toy_cycles
 
@@ -40,7 +45,7 @@ SPACE = TinySpace(
         Operation("separable", (5, 1), (2, 1)),
     ),
 )
-QUICK = Settings(epochs=8, warmup_epochs=2, batch=32, gamma_rate=0.05, temperature=(3.0, 1.0, 0.5))
+QUICK = TinySettings(epochs=8, warmup_epochs=2, batch=32, gamma_rate=0.05, temperature=(3.0, 1.0, 0.5))
 CLIPS = 192
 
 
@@ -69,7 +74,9 @@ def run(
     settings = more.pop("settings", QUICK)
     seed = more.pop("seed", 0)
     limits = limits or Limits()
-    return search(SPACE, clips(1, informed), clips(2, informed), prices, limits, settings, seed=seed, **more)
+    return search(
+        partial(TinyStrategy, prices, settings), clips(1, informed), clips(2, informed), limits, seed=seed, **more
+    )
 
 
 @pytest.mark.parametrize("informed", range(3))
@@ -98,7 +105,8 @@ def test_the_price_of_a_front_end_decides_between_equals() -> None:
     data = [clips(seed, (0,)) for seed in (1, 2)]
     train, validation = (FeatureSet((x.features[0], x.features[0]), x.labels) for x in data)
     limits = Limits(cycles=1.0e5)
-    result = search(space, train, validation, table, limits, replace(QUICK, multiplier_rate=1.0), seed=0)
+    start = partial(TinyStrategy, table, replace(QUICK, multiplier_rate=1.0))
+    result = search(start, train, validation, limits, seed=0)
     assert result.config == twins[1]
 
 
@@ -123,7 +131,7 @@ def test_impossible_limits_are_refused_before_anything_is_trained(
     def trained(*args: Any) -> None:
         raise AssertionError("the search began")
 
-    monkeypatch.setattr(search_module, "TinySupernet", trained)
+    monkeypatch.setattr(tiny_module, "TinySupernet", trained)
     with pytest.raises(InfeasibleError, match="cycles"):
         run(prices, limits=Limits(cycles=10.0))
 
@@ -149,14 +157,14 @@ def test_stopped_anywhere_and_resumed_it_is_bit_identical(
 
     def alone(**more: Any) -> tuple[SearchResult, dict[str, torch.Tensor]]:
         kept: list[nn.Module] = []
-        original = search_module.TinySupernet
+        original = tiny_module.TinySupernet
 
         def keeping(*args: Any) -> nn.Module:
             kept.append(original(*args))
             return kept[0]
 
         with monkeypatch.context() as patch:
-            patch.setattr(search_module, "TinySupernet", keeping)
+            patch.setattr(tiny_module, "TinySupernet", keeping)
             result = run(prices, limits=limits, settings=settings, **more)
         return result, kept[0].state_dict()
 
@@ -276,13 +284,16 @@ def test_every_validation_step_sees_a_fresh_batch(prices: PriceTable, monkeypatc
 
 
 def test_a_step_of_one_half_leaves_the_other_parameters_alone(prices: PriceTable) -> None:
-    one = search_module._Search(clips(1, (1,)), clips(2, (1,)), prices, Limits(), QUICK, 0, torch.device("cpu"), (0, 1))
+    generator, device = torch.Generator().manual_seed(0), torch.device("cpu")
+    strategy = TinyStrategy(prices, QUICK, Limits(), generator, device)
+    one = search_module._Search(strategy, clips(1, (1,)), clips(2, (1,)), Limits(), generator, device)
+    training = cache(partial(one._batch, one.train, one.train_batches))
     before = {k: v.clone() for k, v in one.net.state_dict().items()}
-    one._alpha_step(1.0)
+    one._alpha_step(training)
     changed = {k for k, v in one.net.state_dict().items() if not torch.equal(v, before[k])}
     assert changed == set(one.net.architecture_parameters())
     before = {k: v.clone() for k, v in one.net.state_dict().items()}
-    one._weight_step(0.0, 1.0)
+    one._weight_step(training)
     changed = {k for k, v in one.net.state_dict().items() if not torch.equal(v, before[k])}
     assert changed and not changed & set(one.net.architecture_parameters())
 
@@ -308,14 +319,13 @@ def test_a_shift_moves_all_configurations_by_the_same_time() -> None:
 def test_features_that_do_not_fit_are_refused(prices: PriceTable) -> None:
     good = clips(1, (0,))
     short = FeatureSet((good.features[0][:, 1:], *good.features[1:]), good.labels)
+    start = partial(TinyStrategy, prices, QUICK)
     with pytest.raises(InputError, match="24, 6"):
-        search(SPACE, short, good, prices, Limits(), QUICK, seed=0)
+        search(start, short, good, Limits(), seed=0)
     with pytest.raises(InputError, match="labels run"):
-        search(SPACE, good, FeatureSet(good.features, good.labels + 5), prices, Limits(), QUICK, seed=0)
+        search(start, good, FeatureSet(good.features, good.labels + 5), Limits(), seed=0)
     with pytest.raises(InputError, match="same clips"):
         FeatureSet(good.features, good.labels[1:])
-    with pytest.raises(InputError, match="another space"):
-        search(replace(SPACE, positions=3), good, good, prices, Limits(), QUICK, seed=0)
 
 
 @pytest.mark.parametrize(
@@ -323,4 +333,4 @@ def test_features_that_do_not_fit_are_refused(prices: PriceTable) -> None:
 )
 def test_settings_that_make_no_search_are_refused(values: dict[str, Any]) -> None:
     with pytest.raises(InputError):
-        Settings(**values)
+        TinySettings(**values)

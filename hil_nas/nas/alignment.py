@@ -73,6 +73,20 @@ class Alignment(nn.Module):
         return x if operation is None else depthwise(x, self.kernels[str(config)], operation.stride)
 
 
+class Supernet(nn.Module):
+    """What the supernets of all spaces have: gamma, and parameters in two halves."""
+
+    alignment: Alignment
+
+    def architecture_parameters(self) -> dict[str, nn.Parameter]:
+        """alpha, beta and gamma: what the validation half decides."""
+        return {k: v for k, v in self.named_parameters() if _decides(k)}
+
+    def weight_parameters(self) -> dict[str, nn.Parameter]:
+        """All others, the alignment's convolutions among them."""
+        return {k: v for k, v in self.named_parameters() if not _decides(k)}
+
+
 def decided(gammas: Tensor, ratio: float) -> int | None:
     """The configuration whose gamma is at least `ratio` times every other's; None where there is none."""
     if len(gammas) == 1:
@@ -86,3 +100,7 @@ def _smoothing(channels: int, kernel: tuple[int, int], generator: torch.Generato
     taps = torch.zeros(channels, *kernel)
     taps[:, :, (kernel[1] - 1) // 2] = 1 / kernel[0]
     return taps + 0.1 * torch.randn(taps.shape, generator=generator) / kernel[0]
+
+
+def _decides(name: str) -> bool:
+    return name.startswith("architecture.") or name == "alignment.gamma"

@@ -1,20 +1,21 @@
-"""The differentiable search: weights on one half of the data, alpha and gamma on the other, inside the limits.
+"""The differentiable search: weights on one half of the data, the architecture on the other, inside the limits.
 
 An epoch alternates steps of alpha and gamma on a validation batch, whose loss holds the limits' penalties, with
-steps of the weights on a training batch. Warm-up epochs train weights alone. Once one
-gamma is `gamma_ratio` times every other, its configuration is settled and the others' features are dropped.
+steps of the weights on a training batch. Warm-up epochs train weights alone. Once one gamma is `gamma_ratio` times
+every other, its configuration is settled and the others' features are dropped.
+
+Everything that differs between spaces stands behind `Strategy`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
+from functools import cache, partial
 from math import cos, exp, log, pi
 from pathlib import Path
-from typing import Any
-from zlib import crc32
+from typing import Any, Generic
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -22,31 +23,23 @@ from torch.nn import functional as F
 from hil_nas.errors import InfeasibleError, InputError
 from hil_nas.nas import checkpoint as checkpoints
 from hil_nas.nas.alignment import decided
-from hil_nas.nas.architecture import Probabilities
-from hil_nas.nas.derive import derive, feasible_configs
-from hil_nas.nas.expected import ExpectedCost, Multipliers
+from hil_nas.nas.bilevel import first_order, second_order
+from hil_nas.nas.expected import Multipliers
 from hil_nas.nas.features import Batches, FeatureSet, FeatureStore, shifted
-from hil_nas.nas.graph import Preference
-from hil_nas.nas.prices import Cost, Limits, PriceTable
-from hil_nas.nas.settings import SearchResult, Settings
-from hil_nas.nas.space import Choice, TinySpace
-from hil_nas.nas.supernet import TinySupernet
+from hil_nas.nas.prices import Limits
+from hil_nas.nas.strategy import Logits, Point, SearchResult, Start, Strategy
 from hil_nas.network import Network
 
-__all__ = ["Measure", "SearchResult", "Settings", "search"]
-
 Measure = Callable[[Network], float]
-_MULTIPLIERS = ("cycles", "ram_bytes", "flash_bytes", "floor")
+Clips = tuple[list[Tensor], Tensor]  # features of every configuration, and labels
 _FINAL_TRIES = 8  # networks that a board may find too slow before the search gives up
 
 
 def search(
-    space: TinySpace,
+    start: Start[Point],
     train: FeatureSet,
     validation: FeatureSet,
-    prices: PriceTable,
     limits: Limits,
-    settings: Settings,
     *,
     seed: int,
     device: str = "cpu",
@@ -58,7 +51,7 @@ def search(
     """Finds the configuration and the network that recognise best within the limits.
 
     Args:
-        prices: of the space.
+        start: of a space, with its prices and settings.
         train, validation: disjoint sets of clips; the first trains weights, the second alpha and gamma.
         on_epoch: called after every epoch with its figures.
         checkpoint: written after every epoch.
@@ -68,19 +61,25 @@ def search(
     Raises:
         InfeasibleError: where no network holds the limits: before anything is trained, or at the end by the
             board's own measurements.
-        InputError: where features or prices do not fit the space.
+        InputError: where features do not fit the space.
         RunError: where the checkpoint is of another search.
     """
-    if prices.space != space:
-        raise InputError("the prices are of another space than the one to search")
+    generator = torch.Generator().manual_seed(seed)
+    strategy = start(limits, generator, torch.device(device))
     for data in (train, validation):
-        data.check(space)
-    allowed = feasible_configs(prices, limits)
-    identity = _identity(train, validation, prices, limits, settings, seed)
-    run = _Search(train, validation, prices, limits, settings, seed, torch.device(device), allowed)
+        data.check(strategy.space)
+    identity = {
+        **strategy.identity(),
+        "settings": asdict(strategy.settings),
+        "limits": asdict(limits),
+        "seed": seed,
+        "train": train.digest(),
+        "validation": validation.digest(),
+    }
+    run = _Search(strategy, train, validation, limits, generator, torch.device(device))
     if resume and checkpoint is not None and checkpoint.exists():
         run.load_state_dict(checkpoints.load(checkpoint, identity))
-    while run.epoch < settings.epochs:
+    while run.epoch < strategy.settings.epochs:
         run.advance(measure)
         if checkpoint is not None:
             checkpoints.save(checkpoint, identity, run.state_dict())
@@ -89,67 +88,62 @@ def search(
     return run.result(measure)
 
 
-class _Search:
+class _Search(Generic[Point]):
     """A search between two epochs."""
 
     def __init__(
         self,
+        strategy: Strategy[Point],
         train: FeatureSet,
         validation: FeatureSet,
-        prices: PriceTable,
         limits: Limits,
-        settings: Settings,
-        seed: int,
+        generator: torch.Generator,
         device: torch.device,
-        allowed: tuple[int, ...],
     ) -> None:
-        self.space, self.prices, self.limits, self.settings = prices.space, prices, limits, settings
-        self.generator, self.device = torch.Generator().manual_seed(seed), device
-        self.net = TinySupernet(self.space, self.generator, allowed).to(device)
+        self.strategy, self.limits, self.settings = strategy, limits, strategy.settings
+        self.generator, self.device = generator, device
+        self.net, settings = strategy.net, strategy.settings
         self.weights = list(self.net.weight_parameters().values())
         self.alphas = list(self.net.architecture_parameters().values())
+        self.weight_optimizer = strategy.weight_optimizer(self.weights)
         gamma = self.net.alignment.gamma
         groups: list[dict[str, Any]] = [
-            {"params": [x for x in self.alphas if x is not gamma]},
+            {"params": [x for x in self.alphas if x is not gamma], "weight_decay": settings.alpha_decay},
             {"params": [gamma], "lr": settings.gamma_rate},
         ]
-        decay, rate = settings.weight_decay, settings.weight_rate
-        self.weight_optimizer = torch.optim.AdamW(self.weights, rate, weight_decay=decay)
         self.alpha_optimizer = torch.optim.Adam(groups, settings.alpha_rate, betas=(0.5, 0.999))
         self.train = FeatureStore(train, device)
         self.validation = FeatureStore(validation, device, like=self.train)
         self.train_batches = Batches(len(self.train), settings.batch, self.generator)
         self.validation_batches = Batches(len(self.validation), settings.batch, self.generator)
         self.ratios: list[float] = []  # measured over predicted cycles
-        self.expected = ExpectedCost(prices).to(device)
+        self.expected = strategy.expected_cost(1.0)
         with torch.no_grad():
-            average = float(self.expected(self.probabilities()).cycles)
+            average = float(self.expected().cycles)
         self.multipliers = Multipliers(limits, settings.floor, average, settings.multiplier_rate)
         self.epoch = 0
         self.history: list[dict[str, Any]] = []
-        if len(allowed) == 1:
-            self._settle(allowed[0])
-
-    def probabilities(self) -> Probabilities:
-        return self.net.architecture.probabilities(self.net.alignment.weights())
+        if len(strategy.allowed) == 1:
+            self._settle(strategy.allowed[0])
 
     @property
-    def table(self) -> PriceTable:
-        """The prices, corrected by the geometric mean of what measurements gave."""
-        return self.prices.corrected(_mean_ratio(self.ratios))
+    def ratio(self) -> float:
+        """The geometric mean of what measurements gave."""
+        return _mean_ratio(self.ratios)
 
     def advance(self, measure: Measure | None) -> None:
         """One epoch."""
         settings = self.settings
         searching = self.epoch >= settings.warmup_epochs
         phase = "warm-up" if not searching else "data" if len(self.net.alignment.configs) > 1 else "network"
-        rounds, temperature = len(self.train) // settings.batch, self._temperature()
+        rounds = len(self.train) // settings.batch
         train_losses, validation_losses = [], []
         for index in range(rounds):
+            self._set_rate((self.epoch + index / rounds) / settings.epochs)
+            training = cache(partial(self._batch, self.train, self.train_batches))  # one a round, once it is needed
             if searching:
-                validation_losses.append(self._alpha_step(temperature))
-            progress = (self.epoch + index / rounds) / settings.epochs
-            train_losses.append(self._weight_step(progress, temperature))
+                validation_losses.append(self._alpha_step(training))
+            train_losses.append(self._weight_step(training))
         self.epoch += 1
         if searching:
             self._decide_config()
@@ -158,44 +152,65 @@ class _Search:
                 self._measure(measure, self.derived())
         self.history.append(self._figures(phase, _mean(train_losses), _mean(validation_losses)))
 
-    def _weight_step(self, progress: float, temperature: float) -> float:
-        """One step of the weights on a fresh training batch; its loss."""
+    def _set_rate(self, progress: float) -> None:
         for group in self.weight_optimizer.param_groups:
             group["lr"] = self.settings.weight_rate * 0.5 * (1 + cos(pi * progress))
+
+    def _weight_step(self, training: Callable[[], Clips]) -> float:
+        """One step of the weights on a fresh training batch; its loss."""
         with torch.no_grad():
-            draw = self.net.architecture.draw(self.generator, temperature)
-        x, labels = self._batch(self.train, self.train_batches)
-        loss = F.cross_entropy(self.net.mixture(self.net.alignment(x), draw), labels)
-        _step(self.weight_optimizer, self.weights, loss)
+            logits = self.strategy.draw(self.generator, self.epoch)
+        loss = self._loss(training(), logits)
+        # None for what was not drawn: it stays as it is
+        gradients = torch.autograd.grad(loss, self.weights, allow_unused=True)
+        _step(self.weight_optimizer, self.weights, gradients, self.settings.clip)
         return float(loss.detach())
 
-    def _alpha_step(self, temperature: float) -> float:
+    def _alpha_step(self, training: Callable[[], Clips]) -> float:
         """One step of alpha and gamma on a fresh validation batch; the loss without its penalty."""
-        draw = self.net.architecture.draw(self.generator, temperature)
-        x, labels = self._batch(self.validation, self.validation_batches)
-        loss = F.cross_entropy(self.net.mixture(self.net.alignment(x), draw), labels)
-        expected = self.expected(self.probabilities())
-        _step(self.alpha_optimizer, self.alphas, loss + self.multipliers.penalty(expected))
+        if self.settings.second_order:
+            return self._second_order_step(training())
+        logits = self.strategy.draw(self.generator, self.epoch)
+        loss = self._loss(self._batch(self.validation, self.validation_batches), logits)
+        expected = self.expected()
+        penalised = loss + self.multipliers.penalty(expected)
+        gradients = torch.autograd.grad(penalised, self.alphas, allow_unused=True)
+        _step(self.alpha_optimizer, self.alphas, gradients)
         self.multipliers.ascend(expected)
         return float(loss.detach())
 
-    def _batch(self, store: FeatureStore, batches: Batches) -> tuple[list[Tensor], Tensor]:
+    def _second_order_step(self, training: Clips) -> float:
+        """The same, the gradient looking one step of the weights ahead."""
+        state = self.generator.get_state()
+        self.strategy.draw(self.generator, self.epoch)
+        clips = self._batch(self.validation, self.validation_batches)
+
+        def loss(clips: Clips) -> Tensor:  # of one draw, at the weights as they are when it is called
+            again = torch.Generator()
+            again.set_state(state)
+            return self._loss(clips, self.strategy.draw(again, self.epoch))
+
+        rate = float(self.weight_optimizer.param_groups[0]["lr"])
+        found, value = second_order(self.weights, self.alphas, lambda: loss(training), lambda: loss(clips), rate)
+        expected = self.expected()
+        priced = first_order(self.alphas, self.multipliers.penalty(expected))
+        _step(self.alpha_optimizer, self.alphas, [a + b for a, b in zip(found, priced, strict=True)])
+        self.multipliers.ascend(expected)
+        return float(value)
+
+    def _loss(self, clips: Clips, logits: Logits) -> Tensor:
+        features, labels = clips
+        return F.cross_entropy(logits(self.net.alignment(features)), labels)
+
+    def _batch(self, store: FeatureStore, batches: Batches) -> Clips:
         """A fresh batch; those for the weights are shifted in time, all their clips alike."""
         configs = self.net.alignment.configs
         features, labels = store.batch(next(batches).to(self.device), configs)
         if store is self.train and self.settings.shift_s:
             share = 2 * float(torch.rand((), generator=self.generator)) - 1
-            used = [self.space.configs[i] for i in configs]
+            used = [self.strategy.space.configs[i] for i in configs]
             features = shifted(features, used, share * self.settings.shift_s)
         return features, labels
-
-    def _temperature(self) -> float:
-        """Falls by one factor an epoch during the warm-up and by another behind it."""
-        warmup, last = self.settings.warmup_epochs, self.settings.epochs - 1
-        start, searching, end = self.settings.temperature
-        if self.epoch < warmup:
-            return start * float((searching / start) ** (self.epoch / warmup))
-        return searching * float((end / searching) ** ((self.epoch - warmup) / max(1, last - warmup)))
 
     def _decide_config(self) -> None:
         alignment = self.net.alignment
@@ -209,63 +224,48 @@ class _Search:
         for store in (self.train, self.validation):
             store.drop_all_but(config)
 
-    def preference(self) -> Preference:
-        """Log-probabilities as they stand."""
-        with torch.no_grad():
-            now = self.probabilities()
-        found = (now.configs, now.stem, now.widths, now.operations)
-        with np.errstate(divide="ignore"):  # a configuration that is out has log-probability -inf
-            return Preference(*(np.log(x.double().cpu().numpy()) for x in found))
-
-    def derived(self) -> Choice:
+    def derived(self) -> Point:
         """The most preferred network that holds the limits by the corrected prices."""
-        return derive(self.table, self.preference(), self.limits)
+        return self.strategy.derive(self.ratio, self.limits)
 
-    def _measure(self, measure: Measure, choice: Choice) -> float:
+    def _measure(self, measure: Measure, point: Point) -> float:
         """Measures a network and corrects the prices by it; measured over predicted cycles."""
-        genotype, config = self.space.at(choice)
+        genotype, config = self.strategy.at(point)
         cycles = float(measure(genotype.build(config)))
         if not cycles > 0:
             raise InputError(f"a network was measured at {cycles} cycles, expected more than 0")
-        self.ratios.append(cycles / self.prices.network_cycles(choice))
-        self.expected = ExpectedCost(self.table).to(self.device)
+        self.ratios.append(cycles / self.strategy.network_cycles(point))
+        self.expected = self.strategy.expected_cost(self.ratio)
         return self.ratios[-1]
 
     def result(self, measure: Measure | None) -> SearchResult:
         """Derives the network; with a board, one that holds the latency limit as measured."""
-        table, choice = self.table, self.derived()
+        ratio, point = self.ratio, self.derived()
         if measure is not None:
-            table, choice = self._held_on_board(measure, choice)
-        genotype, config = self.space.at(choice)
-        gammas = tuple(torch.softmax(self.net.alignment.gamma.detach(), 0).tolist())
-        ratio = float(table.cycles.head.sum() / self.prices.cycles.head.sum())
+            ratio, point = self._held_on_board(measure, point)
+        genotype, config = self.strategy.at(point)
         return SearchResult(
             genotype=genotype,
             config=config,
             network=genotype.build(config),
-            choice=choice,
-            preference=self.preference(),
-            cost=table.cost(choice),
-            gammas=gammas,
+            cost=self.strategy.cost(point, ratio),
+            gammas=tuple(torch.softmax(self.net.alignment.gamma.detach(), 0).tolist()),
             price_ratio=ratio,
             history=tuple(self.history),
         )
 
-    def _held_on_board(self, measure: Measure, choice: Choice) -> tuple[PriceTable, Choice]:
+    def _held_on_board(self, measure: Measure, point: Point) -> tuple[float, Point]:
         """Measures, and derives again at higher prices, until a network holds the limits as measured."""
-        worst = _mean_ratio(self.ratios)
-        cost: Cost | None = None
+        worst, cycles = self.ratio, 0.0
         for _ in range(_FINAL_TRIES):
-            ratio = self._measure(measure, choice)
-            table = self.prices.corrected(ratio)
-            cost = table.cost(choice)
+            ratio = self._measure(measure, point)
+            cost = self.strategy.cost(point, ratio)
             if self.limits.held_by(cost):
-                return table, choice
-            worst = max(worst * 1.005, ratio)
-            choice = derive(self.prices.corrected(worst), self.preference(), self.limits)
-        assert cost is not None
+                return ratio, point
+            worst, cycles = max(worst * 1.005, ratio), cost.cycles
+            point = self.strategy.derive(worst, self.limits)
         raise InfeasibleError(
-            f"{_FINAL_TRIES} derived networks missed the limit as measured, the last with {cost.cycles:,.0f} cycles,"
+            f"{_FINAL_TRIES} derived networks missed the limit as measured, the last with {cycles:,.0f} cycles,"
             f" the limit is {self.limits.cycles:,.0f}",
             hint="profile the board anew: the latency model is too far off",
         )
@@ -273,27 +273,21 @@ class _Search:
     def _figures(self, phase: str, train_loss: float | None, validation_loss: float | None) -> dict[str, Any]:
         """What an epoch tells: nothing that would differ between two equal runs."""
         with torch.no_grad():
-            now = self.probabilities()
-            expected = self.expected(now)
-        choice, skip = self.derived(), self.net.architecture.group("skip")
-        genotype, config = self.space.at(choice)
-        named = {"gamma": now.configs[None], "stem": now.stem[None], "operations": now.operations, "widths": now.widths}
+            expected = self.expected()
+        point = self.derived()
+        cost = asdict(self.strategy.cost(point, self.ratio))
         return {
             "epoch": self.epoch,
             "phase": phase,
             "train_loss": train_loss,
             "validation_loss": validation_loss,
-            "expected": dict(zip(asdict(self.table.cost(choice)), map(float, expected.values()), strict=True)),
-            "derived": asdict(self.table.cost(choice)),
-            "derived_config": str(config),
-            "derived_positions": len(genotype.chain),
-            "gammas": now.configs.tolist(),
-            "skip_share": float(now.operations[:, skip].sum(1).mean()),
-            "entropy": {name: _entropy(x) for name, x in named.items()},
-            "multipliers": dict(
-                zip(("cycles", "ram_bytes", "flash_bytes", "floor"), self.multipliers.state, strict=True)
-            ),
-            "price_ratio": _mean_ratio(self.ratios),
+            "expected": dict(zip(cost, map(float, expected.values()), strict=True)),
+            "derived": cost,
+            "derived_config": str(self.strategy.at(point)[1]),
+            "gammas": expected.configs.tolist(),
+            **self.strategy.figures(point),
+            "multipliers": dict(zip((*cost, "floor"), self.multipliers.state, strict=True)),
+            "price_ratio": self.ratio,
         }
 
     def state_dict(self) -> dict[str, Any]:
@@ -321,14 +315,20 @@ class _Search:
             getattr(self, name).load_state_dict(state[name])
         self.generator.set_state(state["generator"])
         self.multipliers.state, self.ratios = list(state["multipliers"]), list(state["ratios"])
-        self.expected = ExpectedCost(self.table).to(self.device)
+        self.expected = self.strategy.expected_cost(self.ratio)
 
 
-def _step(optimizer: torch.optim.Optimizer, parameters: list[nn.Parameter], loss: Tensor) -> None:
+def _step(
+    optimizer: torch.optim.Optimizer,
+    parameters: Sequence[nn.Parameter],
+    gradients: Sequence[Tensor | None],
+    clip: float | None = None,
+) -> None:
     """One step of these parameters alone; no other parameter gets a gradient."""
-    gradients = torch.autograd.grad(loss, parameters, allow_unused=True)
     for parameter, gradient in zip(parameters, gradients, strict=True):
         parameter.grad = gradient
+    if clip is not None:
+        nn.utils.clip_grad_norm_(parameters, clip)
     optimizer.step()
 
 
@@ -340,37 +340,3 @@ def _mean_ratio(ratios: Iterable[float]) -> float:
     """The geometric mean; 1 of nothing."""
     logs = [log(x) for x in ratios]
     return exp(sum(logs) / len(logs)) if logs else 1.0
-
-
-def _entropy(rows: Tensor) -> float:
-    """Mean entropy of rows of probabilities as a share of the largest possible: 1 undecided, 0 decided."""
-    choices = rows.shape[-1]
-    if choices < 2:
-        return 0.0
-    entropies = -(rows * rows.clamp_min(1e-12).log()).sum(-1)
-    return float(entropies.mean()) / log(choices)
-
-
-def _identity(
-    train: FeatureSet,
-    validation: FeatureSet,
-    prices: PriceTable,
-    limits: Limits,
-    settings: Settings,
-    seed: int,
-) -> dict[str, Any]:
-    """What decides a search's result: a checkpoint goes on only under the same."""
-    tables = (prices.cycles, prices.ram, prices.flash)
-    digest = 0
-    for table in tables:
-        for part in (table.front_end, table.align, table.stem, table.chain, table.head):
-            digest = crc32(np.ascontiguousarray(part).tobytes(), digest)
-    return {
-        "space": prices.space.to_json(),
-        "settings": asdict(settings),
-        "limits": asdict(limits),
-        "seed": seed,
-        "prices": f"{digest:08x}",
-        "train": train.digest(),
-        "validation": validation.digest(),
-    }

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from hil_nas.nas.alignment import Alignment
+from hil_nas.nas.alignment import Alignment, Supernet
 from hil_nas.nas.architecture import Architecture, Draw
 from hil_nas.nas.banded import averaging, depthwise, dilated_averaging, dilated_depthwise
 from hil_nas.nas.layers import (
@@ -35,7 +35,7 @@ from hil_nas.nas.space import Choice, Operation, TinySpace
 from hil_nas.network import Pair
 
 
-class TinySupernet(nn.Module):
+class TinySupernet(Supernet):
     """Weights, alphas and gamma of a space.
 
     Args:
@@ -76,14 +76,6 @@ class TinySupernet(nn.Module):
         self.register_buffer("moves", moves, persistent=False)  # (operations, scales before, after)
         self.register_buffer("starts", starts, persistent=False)  # (stems, scales)
         self.register_buffer("masks", masks.float(), persistent=False)  # (widths, channels)
-
-    def architecture_parameters(self) -> dict[str, nn.Parameter]:
-        """alpha and gamma: what the validation half decides."""
-        return {k: v for k, v in self.named_parameters() if _decides(k)}
-
-    def weight_parameters(self) -> dict[str, nn.Parameter]:
-        """All others, the alignment's convolutions among them."""
-        return {k: v for k, v in self.named_parameters() if not _decides(k)}
 
     def path(self, x: Tensor, choice: Choice) -> Tensor:
         """Logits of one network.
@@ -165,7 +157,3 @@ class TinySupernet(nn.Module):
             taps = self.space.stride_at(scale, operation)[0]
             matrix = matrix + share * dilated_averaging(frames, taps, distance[0], x.device)
         return x @ matrix
-
-
-def _decides(name: str) -> bool:
-    return name.startswith("architecture.") or name == "alignment.gamma"

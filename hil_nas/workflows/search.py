@@ -4,6 +4,7 @@ goes on behind the last one that stands there."""
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +23,11 @@ from hil_nas.latency.model import LatencyModel
 from hil_nas.mfcc import MfccConfig
 from hil_nas.nas.derive import feasible_configs
 from hil_nas.nas.prices import Cost, Limits, PriceTable, price
-from hil_nas.nas.search import SearchResult, Settings, search
+from hil_nas.nas.search import search
+from hil_nas.nas.settings import TinySettings
 from hil_nas.nas.space import TinySpace
+from hil_nas.nas.strategy import SearchResult
+from hil_nas.nas.tiny import TinyStrategy
 from hil_nas.network import Network
 from hil_nas.progress import Progress, Reporter
 from hil_nas.runs import Run
@@ -116,13 +120,12 @@ class _Search:
         if run.path("network.json").exists():
             return _read_found(run)
         train, validation = search_features(self.data, self.config.grid, self.config.seed, self.report)
+        settings = TinySettings(epochs=self.config.search_epochs, measure_every=self.config.measure_every)
         result = search(
-            self.space,
+            partial(TinyStrategy, self.prices, settings),
             train,
             validation,
-            self.prices,
             self.limits,
-            Settings(epochs=self.config.search_epochs, measure_every=self.config.measure_every),
             seed=self.config.seed,
             on_epoch=lambda epoch: self._logged(run, epoch),
             measure=self._measured_cycles,

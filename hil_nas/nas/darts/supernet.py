@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from hil_nas.nas.alignment import Alignment
+from hil_nas.nas.alignment import Alignment, Supernet
 from hil_nas.nas.darts.space import (
     CELL_INPUTS,
     CELL_KINDS,
@@ -101,7 +101,7 @@ class DartsArchitecture(nn.Module):
         return Mixture(weights, self.edge_weights(), run)
 
 
-class DartsSupernet(nn.Module):
+class DartsSupernet(Supernet):
     """Weights, alpha, beta and gamma of a space.
 
     Args:
@@ -140,14 +140,6 @@ class DartsSupernet(nn.Module):
         for cell in self.cells:
             before, last = last, cell(before, last, mixture)
         return cast(Tensor, self.head(last.mean((2, 3))))
-
-    def architecture_parameters(self) -> dict[str, nn.Parameter]:
-        """alpha, beta and gamma: what the validation half decides."""
-        return {k: v for k, v in self.named_parameters() if _decides(k)}
-
-    def weight_parameters(self) -> dict[str, nn.Parameter]:
-        """All others, the alignment's convolutions among them."""
-        return {k: v for k, v in self.named_parameters() if not _decides(k)}
 
 
 class _Cell(nn.Module):
@@ -291,7 +283,3 @@ def _pads(x: Tensor, size: int, stride: int, dilation: int) -> tuple[tuple[int, 
     """TFLite's SAME padding as `F.pad` wants it, and whether it is the same before and behind."""
     (top, bottom), (left, right) = (same_padding(x.shape[i], size, stride, dilation) for i in (2, 3))
     return (left, right, top, bottom), top == bottom and left == right
-
-
-def _decides(name: str) -> bool:
-    return name.startswith("architecture.") or name == "alignment.gamma"

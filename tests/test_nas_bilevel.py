@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from hil_nas.mfcc import MfccConfig
-from hil_nas.nas.darts.bilevel import first_order, second_order
+from hil_nas.nas.bilevel import first_order, second_order
 from hil_nas.nas.darts.space import DartsSpace
 from hil_nas.nas.darts.supernet import DartsSupernet
 

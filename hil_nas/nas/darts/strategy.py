@@ -1,0 +1,103 @@
+"""The `darts` space in the search's hands: its supernet, its mixtures, its prices and its derivation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from hil_nas.mfcc import MfccConfig
+from hil_nas.nas.darts.derive import DartsPreference, derive_darts, feasible_darts_configs
+from hil_nas.nas.darts.expected import DartsExpectedCost, skip_share
+from hil_nas.nas.darts.genotype import DartsGenotype
+from hil_nas.nas.darts.prices import DartsPrices
+from hil_nas.nas.darts.settings import DartsSettings
+from hil_nas.nas.darts.supernet import DartsProbabilities, DartsSupernet
+from hil_nas.nas.expected import Expectation
+from hil_nas.nas.prices import Cost, Limits
+from hil_nas.nas.strategy import Logits, digest, entropy
+
+DartsPoint = tuple[DartsGenotype, int]  # and its configuration
+
+
+class DartsStrategy:
+    """As `nas.strategy.Strategy`.
+
+    Args:
+        prices: of the space to search.
+        generator: where the first weights come from.
+
+    Raises:
+        InfeasibleError: where no network was found that holds the limits.
+    """
+
+    def __init__(
+        self,
+        prices: DartsPrices,
+        settings: DartsSettings,
+        limits: Limits,
+        generator: torch.Generator,
+        device: torch.device,
+    ) -> None:
+        self.prices, self.space, self.settings, self.device = prices, prices.space, settings, device
+        self.allowed = feasible_darts_configs(prices, limits)
+        self.net = DartsSupernet(self.space, generator, self.allowed).to(device)
+
+    def identity(self) -> dict[str, Any]:
+        tables = [x for t in (self.prices.cycles, self.prices.flash) for x in (t.front_end, t.fixed, t.edges)]
+        prices = digest([*tables, self.prices.arena, self.prices.front_end_ram])
+        return {"space": {"name": "darts", **self.space.to_json()}, "prices": prices}
+
+    def weight_optimizer(self, weights: list[nn.Parameter]) -> torch.optim.Optimizer:
+        settings = self.settings
+        return torch.optim.SGD(weights, settings.weight_rate, settings.momentum, weight_decay=settings.weight_decay)
+
+    def draw(self, generator: torch.Generator, epoch: int) -> Logits:
+        architecture, count = self.net.architecture, self.settings.drawn
+        mixture = architecture.draw(generator, count) if count else architecture.mixture()
+        return lambda x: self.net(x, mixture)
+
+    def probabilities(self) -> DartsProbabilities:
+        return self.net.architecture.probabilities(self.net.alignment.weights())
+
+    def expected_cost(self, ratio: float) -> Callable[[], Expectation]:
+        expected = DartsExpectedCost(self.prices.corrected(ratio)).to(self.device)
+        return lambda: expected(self.probabilities())
+
+    def preference(self) -> DartsPreference:
+        """Log-probabilities as they stand."""
+        with torch.no_grad():
+            now = self.probabilities()
+        with np.errstate(divide="ignore"):  # a configuration that is out has log-probability -inf
+            return DartsPreference(*(np.log(x.double().cpu().numpy()) for x in (now.configs, now.alpha, now.beta)))
+
+    def derive(self, ratio: float, limits: Limits) -> DartsPoint:
+        return derive_darts(self.prices.corrected(ratio), self.preference(), limits)
+
+    def at(self, point: DartsPoint) -> tuple[DartsGenotype, MfccConfig]:
+        genotype, config = point
+        return genotype, self.space.configs[config]
+
+    def cost(self, point: DartsPoint, ratio: float) -> Cost:
+        return self.prices.corrected(ratio).cost(*point)
+
+    def network_cycles(self, point: DartsPoint) -> float:
+        genotype, config = self.at(point)
+        return self.prices.network_cycles(genotype.build(config))
+
+    def figures(self, point: DartsPoint) -> dict[str, Any]:
+        with torch.no_grad():
+            now = self.probabilities()
+        return {
+            "derived_skips": point[0].skips,
+            "skip_share": skip_share(self.space, now),
+            "entropy": {"gamma": entropy(now.configs), "operators": entropy(now.alpha), "edges": self._edges(now)},
+        }
+
+    def _edges(self, now: DartsProbabilities) -> float:
+        """The entropy of beta, averaged over nodes."""
+        nodes = [now.beta[:, list(self.space.edges_of(n))] for n in range(self.space.nodes)]
+        return sum(map(entropy, nodes)) / len(nodes)

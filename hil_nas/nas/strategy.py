@@ -1,0 +1,127 @@
+"""What the search asks of a space: the one seam between the loop and `tiny` or `darts`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from math import log
+from typing import Any, Protocol, TypeVar
+from zlib import crc32
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from hil_nas.mfcc import MfccConfig
+from hil_nas.nas.alignment import Supernet
+from hil_nas.nas.expected import Expectation
+from hil_nas.nas.prices import Cost, Limits
+from hil_nas.nas.settings import Settings
+from hil_nas.nas.space import InputSpace
+from hil_nas.network import Network
+
+Point = TypeVar("Point")  # how a space names one of its networks, on one configuration
+Logits = Callable[[Tensor], Tensor]  # of what `alignment` gives
+
+
+class Genotype(Protocol):
+    """Everything that decides a network but the size of its input."""
+
+    def build(self, config: MfccConfig) -> Network: ...
+
+    def to_json(self) -> dict[str, Any]: ...
+
+
+class Strategy(Protocol[Point]):
+    """A space with its prices, settings and supernet, for one search.
+
+    `ratio` is measured over predicted cycles of a network without its front end: it corrects the prices.
+
+    Attributes:
+        allowed: the configurations on which a network holds the limits.
+    """
+
+    @property
+    def space(self) -> InputSpace: ...
+
+    @property
+    def settings(self) -> Settings: ...
+
+    @property
+    def net(self) -> Supernet: ...
+
+    @property
+    def allowed(self) -> tuple[int, ...]: ...
+
+    def identity(self) -> dict[str, Any]:
+        """The space and a digest of its prices, as JSON has it."""
+        ...
+
+    def weight_optimizer(self, weights: list[nn.Parameter]) -> torch.optim.Optimizer: ...
+
+    def draw(self, generator: torch.Generator, epoch: int) -> Logits:
+        """What one step trains, with a gradient for every choice."""
+        ...
+
+    def expected_cost(self, ratio: float) -> Callable[[], Expectation]:
+        """The mean cost of networks drawn from the probabilities as they are when called."""
+        ...
+
+    def derive(self, ratio: float, limits: Limits) -> Point:
+        """The most preferred network, as the probabilities stand, that holds the limits."""
+        ...
+
+    def at(self, point: Point) -> tuple[Genotype, MfccConfig]: ...
+
+    def cost(self, point: Point, ratio: float) -> Cost:
+        """Front end included."""
+        ...
+
+    def network_cycles(self, point: Point) -> float:
+        """As predicted before any correction, without the front end."""
+        ...
+
+    def figures(self, point: Point) -> dict[str, Any]:
+        """What to watch after an epoch whose derived network is `point`: skips and entropies."""
+        ...
+
+
+Start = Callable[[Limits, torch.Generator, torch.device], Strategy[Point]]
+
+
+@dataclass(frozen=True)
+class SearchResult:
+    """What a search found.
+
+    Attributes:
+        cost: of the derived network by the corrected prices, front end included.
+        gammas: per configuration; those of the data search where it was decided.
+        price_ratio: measured over predicted cycles of the network; 1 where nothing was measured.
+        history: one entry an epoch, as `on_epoch` got them.
+    """
+
+    genotype: Genotype
+    config: MfccConfig
+    network: Network
+    cost: Cost
+    gammas: tuple[float, ...]
+    price_ratio: float
+    history: tuple[dict[str, Any], ...]
+
+
+def digest(parts: Iterable[NDArray[np.float64]]) -> str:
+    """Changes where a number does."""
+    total = 0
+    for part in parts:
+        total = crc32(np.ascontiguousarray(part).tobytes(), total)
+    return f"{total:08x}"
+
+
+def entropy(rows: Tensor) -> float:
+    """Mean entropy of rows (..., choices) of probabilities, of the largest possible: 1 undecided, 0 decided."""
+    choices = rows.shape[-1]
+    if choices < 2:
+        return 0.0
+    entropies = -(rows * rows.clamp_min(1e-12).log()).sum(-1)
+    return float(entropies.mean()) / log(choices)

@@ -1,0 +1,104 @@
+"""The `tiny` space in the search's hands: its supernet, its draws, its prices and its derivation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from hil_nas.mfcc import MfccConfig
+from hil_nas.nas.architecture import Probabilities
+from hil_nas.nas.derive import derive, feasible_configs
+from hil_nas.nas.expected import Expectation, ExpectedCost
+from hil_nas.nas.genotype import TinyGenotype
+from hil_nas.nas.graph import Preference
+from hil_nas.nas.prices import Cost, Limits, PriceTable
+from hil_nas.nas.settings import TinySettings
+from hil_nas.nas.space import Choice
+from hil_nas.nas.strategy import Logits, digest, entropy
+from hil_nas.nas.supernet import TinySupernet
+
+
+class TinyStrategy:
+    """As `nas.strategy.Strategy`; points are `Choice`s.
+
+    Args:
+        prices: of the space to search.
+        generator: where the first weights come from.
+
+    Raises:
+        InfeasibleError: where no network holds the limits.
+    """
+
+    def __init__(
+        self,
+        prices: PriceTable,
+        settings: TinySettings,
+        limits: Limits,
+        generator: torch.Generator,
+        device: torch.device,
+    ) -> None:
+        self.prices, self.space, self.settings, self.device = prices, prices.space, settings, device
+        self.allowed = feasible_configs(prices, limits)
+        self.net = TinySupernet(self.space, generator, self.allowed).to(device)
+
+    def identity(self) -> dict[str, Any]:
+        tables = (self.prices.cycles, self.prices.ram, self.prices.flash)
+        parts = [p for x in tables for p in (x.front_end, x.align, x.stem, x.chain, x.head)]
+        return {"space": {"name": "tiny", **self.space.to_json()}, "prices": digest(parts)}
+
+    def weight_optimizer(self, weights: list[nn.Parameter]) -> torch.optim.Optimizer:
+        return torch.optim.AdamW(weights, self.settings.weight_rate, weight_decay=self.settings.weight_decay)
+
+    def draw(self, generator: torch.Generator, epoch: int) -> Logits:
+        drawn = self.net.architecture.draw(generator, self._temperature(epoch))
+        return lambda x: self.net.mixture(x, drawn)
+
+    def _temperature(self, epoch: int) -> float:
+        """Falls by one factor an epoch during the warm-up and by another behind it."""
+        warmup, last = self.settings.warmup_epochs, self.settings.epochs - 1
+        start, searching, end = self.settings.temperature
+        if epoch < warmup:
+            return start * float((searching / start) ** (epoch / warmup))
+        return searching * float((end / searching) ** ((epoch - warmup) / max(1, last - warmup)))
+
+    def probabilities(self) -> Probabilities:
+        return self.net.architecture.probabilities(self.net.alignment.weights())
+
+    def expected_cost(self, ratio: float) -> Callable[[], Expectation]:
+        expected = ExpectedCost(self.prices.corrected(ratio)).to(self.device)
+        return lambda: expected(self.probabilities())
+
+    def preference(self) -> Preference:
+        """Log-probabilities as they stand."""
+        with torch.no_grad():
+            now = self.probabilities()
+        found = (now.configs, now.stem, now.widths, now.operations)
+        with np.errstate(divide="ignore"):  # a configuration that is out has log-probability -inf
+            return Preference(*(np.log(x.double().cpu().numpy()) for x in found))
+
+    def derive(self, ratio: float, limits: Limits) -> Choice:
+        return derive(self.prices.corrected(ratio), self.preference(), limits)
+
+    def at(self, point: Choice) -> tuple[TinyGenotype, MfccConfig]:
+        return self.space.at(point)
+
+    def cost(self, point: Choice, ratio: float) -> Cost:
+        return self.prices.corrected(ratio).cost(point)
+
+    def network_cycles(self, point: Choice) -> float:
+        return self.prices.network_cycles(point)
+
+    def figures(self, point: Choice) -> dict[str, Any]:
+        with torch.no_grad():
+            now = self.probabilities()
+        named = {"gamma": now.configs, "stem": now.stem, "operations": now.operations, "widths": now.widths}
+        skip = self.net.architecture.group("skip")
+        return {
+            "derived_positions": len(self.at(point)[0].chain),
+            "skip_share": float(now.operations[:, skip].sum(1).mean()),
+            "entropy": {name: entropy(x) for name, x in named.items()},
+        }
