@@ -10,9 +10,14 @@ import numpy as np
 import pytest
 from device_fake import FakeBoard
 
+from hil_nas import cli
 from hil_nas.audio.front_end import HostFrontEnd, build_host_library
 from hil_nas.audio.tables import front_end_blob
+from hil_nas.deploy.lower import lower
 from hil_nas.deploy.reference import Tflm
+from hil_nas.deploy.synthetic import random_graph
+from hil_nas.deploy.tflite import read_tflite
+from hil_nas.deploy.tflite_writer import write_tflite
 from hil_nas.device.device import Device
 from hil_nas.device.firmware import build_firmware, find_third_party
 from hil_nas.device.hosts import open_device
@@ -21,6 +26,8 @@ from hil_nas.device.tflm import LIBRARY, find_tflm
 from hil_nas.errors import InputError, MissingToolError, RefusedError
 from hil_nas.mfcc import MfccConfig
 from hil_nas.network import Layer, Network
+from hil_nas.workflows.profile import folder_name, measure_network
+from hil_nas.workflows.verify import Bench
 
 needs_tflm = pytest.mark.skipif(
     not os.environ.get("TFLM_ROOT"),
@@ -101,6 +108,50 @@ def test_an_engine_without_a_form_is_said() -> None:
     ):
         device.load_model({"cmsis-nn": b"plan"})
     assert "plan" not in fake.slots
+
+
+def test_a_profile_uploads_the_same_network_to_either_engine() -> None:
+    network = Network((9, 10, 1), (Layer("conv", (-1,), 4, kernel=(3, 3), relu=True), Layer("dense", (0,), 5)))
+    names, rows, uploaded = [], [], []
+    for engine in ("cmsis-nn", "tflm"):
+        fake = FakeBoard(engine=engine)
+        with Device(Link(fake), "virtual", "modelled") as device:
+            identity = device.identify()
+            rows.append(measure_network(device, identity, network))
+            names.append(folder_name(identity))
+        uploaded.append(fake.slots["plan"])
+    assert uploaded[0] == lower(read_tflite(uploaded[1])).to_bytes()
+    assert names == ["nucleo-l4r5@virtual", "nucleo-l4r5@virtual-tflm"] and rows[0] == rows[1]
+
+
+def test_verify_uploads_a_tflite_as_it_is(boards_dir: Path, build_dir: Path, cmsis_dsp_dir: Path) -> None:
+    network = Network((9, 10, 1), (Layer("conv", (-1,), 4, kernel=(3, 3), relu=True), Layer("dense", (0,), 5)))
+    model = write_tflite(random_graph(network, 0))
+    fake = FakeBoard(engine="tflm")
+    with Device(Link(fake), "virtual", "modelled") as device:
+        Bench(device, model, HostFrontEnd(build_host_library(boards_dir, cmsis_dsp_dir, build_dir)))
+    assert fake.slots["plan"] == model
+
+
+@pytest.mark.parametrize("command", ["verify", "serve", "profile"])
+def test_a_command_that_chooses_it_says_what_it_needs(
+    command: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    boards_dir: Path,
+    build_dir: Path,
+) -> None:
+    monkeypatch.delenv("TFLM_ROOT", raising=False)
+    model = tmp_path / "model.tflite"
+    network = Network((9, 10, 1), (Layer("dense", (-1,), 5),))
+    model.write_bytes(write_tflite(random_graph(network, 0)))
+    where = ["--boards", str(boards_dir), "--build", str(build_dir), "--models", str(tmp_path)]
+    options = [] if command == "profile" else [str(model)]
+    board = ["--board", "nucleo-l4r5@virtual", "--engine", "tflm"]
+    assert cli.main([command, *options, *board, *where]) == 1
+    told = " ".join(capsys.readouterr().err.split())
+    assert "the engine tflm needs TFLM_ROOT" in told and "clone https://github.com/tensorflow/tflite-micro" in told
 
 
 @pytest.fixture(scope="module")

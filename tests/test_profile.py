@@ -6,7 +6,7 @@ import json
 import math
 import re
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -66,12 +66,12 @@ class FakeDevice:
     def identify(self) -> Identity:
         return self.identity
 
-    def load_plan(self, data: bytes, where: str) -> PlanInfo:
+    def load_model(self, forms: Mapping[str, bytes], where: str) -> PlanInfo:
         assert where in ("flash", "ram")
         if self.loaded == self.fails_after:
             raise LinkError("no answer within 2 s")
         self.loaded += where == "flash"
-        self.where, self.plan = where, Plan.from_bytes(data)
+        self.where, self.plan = where, Plan.from_bytes(forms["cmsis-nn"])
         return PlanInfo(len(self.plan.operators), self.plan.arena_bytes, self.plan.input_bytes, self.plan.output_bytes)
 
     def reset(self) -> None:

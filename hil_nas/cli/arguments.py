@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, TypeVar, get_args
 
 from hil_nas import units
 from hil_nas.baselines import BASELINES
@@ -13,6 +13,7 @@ from hil_nas.cli import commands, profile
 from hil_nas.cli.console import Console
 from hil_nas.cli.doctor import doctor
 from hil_nas.config import SearchConfig
+from hil_nas.device.firmware import Engine
 from hil_nas.errors import HilNasError
 from hil_nas.mfcc import MfccConfig
 
@@ -87,6 +88,7 @@ def _baseline(subparsers: Subparsers) -> None:
 def _profile(subparsers: Subparsers) -> None:
     add = _command(subparsers, "profile", profile.profile, "measure operators and front ends, fit the latency model")
     _board(add)
+    _engine(add)
     add.add_argument(
         "--networks", type=int, default=None, metavar="N", help="how many to measure (default: 160, fresh ones: 100)"
     )
@@ -110,6 +112,7 @@ def _verify(subparsers: Subparsers) -> None:
     add = _command(subparsers, "verify", commands.verify, "run a .tflite on a board: bits, cycles, RAM, flash, limits")
     add.add_argument("model", type=Path, metavar="MODEL.tflite")
     _board(add)
+    _engine(add)
     _limits(add)
     add.add_argument(
         "--data", metavar="FOLDER", help="run its test clips through front end and network (default: seeded noise)"
@@ -127,6 +130,7 @@ def _serve(subparsers: Subparsers) -> None:
         "model", type=Path, metavar="MODEL.tflite", help="loaded first: that protocol has no command for it"
     )
     _board(add)
+    _engine(add)
     add.add_argument(
         "--tcp", type=int, default=None, metavar="PORT", help="of the loopback, 0 for any (default: a pty)"
     )
@@ -184,6 +188,15 @@ def _board(add: argparse.ArgumentParser) -> None:
         "--port", default=None, metavar="PORT", help="the board's serial port, where it is not found by itself"
     )
     add.add_argument("--flash", action="store_true", help="put the firmware on the board first, with pyOCD")
+
+
+def _engine(add: argparse.ArgumentParser) -> None:
+    add.add_argument(
+        "--engine",
+        choices=get_args(Engine),
+        default="cmsis-nn",
+        help="what runs networks on the board; tflm is TensorFlow Lite Micro from TFLM_ROOT (default: %(default)s)",
+    )
 
 
 def _runs(add: argparse.ArgumentParser) -> None:

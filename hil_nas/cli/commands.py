@@ -85,7 +85,7 @@ def verify(arguments: argparse.Namespace, console: Console) -> int:
     host = host_library(arguments.boards, arguments.build)
     with open_device(
         arguments.board, boards_dir=arguments.boards, build_dir=arguments.build,
-        port=arguments.port, flash=arguments.flash,
+        port=arguments.port, flash=arguments.flash, engine=arguments.engine,
     ) as device:  # fmt: skip
         found = check(
             device, model, host, budget=_budget(arguments), clips=clips, labels=labels,
@@ -105,11 +105,12 @@ def serve(arguments: argparse.Namespace, console: Console) -> int:
     from hil_nas.deploy.tflite import read_tflite
     from hil_nas.device.serve import serve as bridge
 
-    plan = lower(read_tflite(_read(arguments.model))).to_bytes()
+    model = _read(arguments.model)
+    plan = model if arguments.engine == "tflm" else lower(read_tflite(model)).to_bytes()
     bridge(
         arguments.board, boards_dir=arguments.boards, build_dir=arguments.build, tcp_port=arguments.tcp,
         ready=lambda address: console.result({"address": address}, f"{arguments.board} answers on {address}"),
-        plan=plan, port=arguments.port, flash=arguments.flash,
+        plan=plan, port=arguments.port, flash=arguments.flash, engine=arguments.engine,
     )  # fmt: skip
     return 0
 

@@ -47,6 +47,7 @@ def profile(arguments: argparse.Namespace, console: Console) -> int:
         "seed": arguments.seed,
         "port": arguments.port,
         "flash": arguments.flash,
+        "engine": arguments.engine,
     }
     if arguments.networks is not None:
         where["networks"] = arguments.networks

@@ -20,7 +20,7 @@ _KINDS: dict[str, GraphKind] = {
     "reshape": "reshape",
     "softmax": "softmax",
 }
-_INPUT = (0.04, 3)  # scale and zero point
+_INPUT = (float(np.float32(0.04)), 3)  # scale and zero point
 _UNIFORM_INT8 = 74.0  # root mean square of uniformly distributed int8 values
 _WEIGHT_SPREAD = 40.0  # standard deviation of the int8 weights
 _RANGE = 4.0  # standard deviations of an activation that int8 covers

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hil_nas.device.boards import BoardTarget
+from hil_nas.device.firmware import Engine
 from hil_nas.device.hosts import check, start
 from hil_nas.device.hosts.running import Running
 from hil_nas.errors import LinkError
@@ -40,19 +41,20 @@ def serve(
     plan: bytes | None = None,
     port: str | None = None,
     flash: bool = False,
+    engine: Engine = "cmsis-nn",
 ) -> None:
     """Start a board's firmware and bridge it until Ctrl-C; what was started is ended then.
 
     Args:
-        plan: loaded first; MLPerf Tiny's protocol has no command for it.
+        plan: or what else the engine runs; loaded first, MLPerf Tiny's protocol has no command for it.
         tcp_port: of the loopback, 0 for any free one; None bridges to a pty instead.
         ready: told the pyserial URL or the path of the pty.
-        port, flash: as for `open_device`.
+        port, flash, engine: as for `open_device`.
 
     Raises:
         HilNasError: as `open_device`, and where the board goes away.
     """
-    started = start(target, boards_dir=boards_dir, build_dir=build_dir, port=port, flash=flash)
+    started = start(target, boards_dir=boards_dir, build_dir=build_dir, port=port, flash=flash, engine=engine)
     with check(started) as device:
         if plan is not None:
             device.load_plan(plan)

@@ -9,6 +9,7 @@ import numpy as np
 
 from hil_nas.cost.arena import arena_bytes
 from hil_nas.device.device import Device
+from hil_nas.device.firmware import Engine
 from hil_nas.device.hosts import open_device
 from hil_nas.device.replies import Identity, MemoryUse
 from hil_nas.latency.evaluate import Report, errors, of_fresh
@@ -52,6 +53,7 @@ def evaluate(
     progress: Reporter = silent,
     port: str | None = None,
     flash: bool = False,
+    engine: Engine = "cmsis-nn",
 ) -> Report:
     """Measure fresh networks and front ends, which no model is fitted to, and say how far predictions lie off.
 
@@ -65,7 +67,9 @@ def evaluate(
     Raises:
         InputError: where the latency model is missing or is of something else than what answers.
     """
-    with open_device(target, boards_dir=boards_dir, build_dir=build_dir, port=port, flash=flash) as device:
+    with open_device(
+        target, boards_dir=boards_dir, build_dir=build_dir, port=port, flash=flash, engine=engine
+    ) as device:
         identity = device.identify()
         store = Store(models_dir / folder_name(identity))
         model = LatencyModel.load(store.folder, expected=provenance_of(identity))

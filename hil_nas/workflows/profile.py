@@ -18,7 +18,9 @@ from hil_nas.cost.blob import plan_bytes
 from hil_nas.cost.macs import network_macs
 from hil_nas.deploy.lower import lower
 from hil_nas.deploy.synthetic import random_graph
+from hil_nas.deploy.tflite_writer import write_tflite
 from hil_nas.device.device import Device
+from hil_nas.device.firmware import Engine
 from hil_nas.device.hosts import open_device
 from hil_nas.device.replies import FrontEndInfo, Identity, Where
 from hil_nas.latency.evaluate import Report, held_out_errors
@@ -47,6 +49,8 @@ SILICON_RUNS = (1, 5)  # warm-ups and counted runs
 MODELLED_RUNS = (0, 1)  # a modelled or counted clock repeats itself
 FEATURE_SCALE, FEATURE_ZERO_POINT = 0.15, 40  # of a front end whose coefficients span int8
 NETWORKS = 160
+USUAL_ENGINE: Engine = "cmsis-nn"
+TFLM_ROOM = 2  # times our arena and our plan; TFLM's hold a model's metadata and each channel's factors too
 
 
 @dataclass(frozen=True)
@@ -126,19 +130,22 @@ def profile(
     progress: Reporter = silent,
     port: str | None = None,
     flash: bool = False,
+    engine: Engine = "cmsis-nn",
 ) -> Profile:
     """Measure on a board until its latency model rests on `networks` networks; goes on where it stopped.
 
     Args:
         target: a board or BOARD@HOST.
-        models_dir: `latency_models`; rows are appended to the folder named like the target.
-        port, flash: of a board on a serial port, as `open_device` takes them.
+        models_dir: `latency_models`; rows are appended to the folder that `folder_name` gives.
+        port, flash, engine: as `open_device` takes them.
 
     Raises:
         InputError: where the folder holds measurements of something else.
         DeviceError: where the board does not answer; what was measured by then is kept.
     """
-    with open_device(target, boards_dir=boards_dir, build_dir=build_dir, port=port, flash=flash) as device:
+    with open_device(
+        target, boards_dir=boards_dir, build_dir=build_dir, port=port, flash=flash, engine=engine
+    ) as device:
         started_s = time.monotonic()
         identity = device.identify()
         store = Store(models_dir / folder_name(identity))
@@ -177,16 +184,18 @@ def measure_network(
     Raises:
         DeviceError: where the board does not take or run it.
     """
-    device.load_plan(lower(random_graph(network, seed)).to_bytes(), weights)
+    graph = random_graph(network, seed)
+    info = device.load_model({"cmsis-nn": lower(graph).to_bytes(), "tflm": write_tflite(graph)}, weights)
     elements = int(np.prod(network.input_shape))
     device.set_input(np.random.default_rng(seed).integers(-128, 128, elements, dtype=np.int8))
     counts = device.run("network", *_runs(identity))
     name, executed = network_id(network), [x for x in network.operators() if is_executed(x)]
+    counted = [x for x in counts.operators if x.kind != "reshape"]  # tflm copies, which counts for the whole alone
     operators = [
         OperatorRow(name, index, operator, (count.cycles,))
-        for index, (operator, count) in enumerate(zip(executed, counts.operators, strict=True))
+        for index, (operator, count) in enumerate(zip(executed, counted, strict=True))
     ]
-    return NetworkRow(name, arena_bytes(network), counts.network_cycles), operators
+    return NetworkRow(name, info.arena_bytes, counts.network_cycles), operators
 
 
 def measure_front_ends(
@@ -229,16 +238,18 @@ def provenance_of(identity: Identity) -> Provenance:
 
 
 def folder_name(identity: Identity) -> str:
-    """The folder below `latency_models` for what answers."""
-    return f"{identity.board.replace('_', '-')}@{identity.host}"
+    """The folder below `latency_models` for what answers; an engine that is not the usual one has its own."""
+    name = f"{identity.board.replace('_', '-')}@{identity.host}"
+    return name if identity.engine == USUAL_ENGINE else f"{name}-{identity.engine}"
 
 
 def fits(network: Network, identity: Identity) -> bool:
     """Whether the board has the memory to run a network with its constants in flash, and runs it in seconds."""
     if network_macs(network) > MOST_MACS:
         return False
-    in_pool = arena_bytes(network) + AUDIO_BYTES <= identity.pool_bytes
-    return in_pool and plan_bytes(network) <= identity.store_bytes
+    room = 1 if identity.engine == USUAL_ENGINE else TFLM_ROOM
+    in_pool = room * arena_bytes(network) + AUDIO_BYTES <= identity.pool_bytes
+    return in_pool and room * plan_bytes(network) <= identity.store_bytes
 
 
 def _runs(identity: Identity) -> tuple[int, int]:

@@ -107,7 +107,7 @@ class Bench:
         self.oracle = Tflm(model)
         self._host = host_front_end
         self._blob = b""
-        device.load_plan(self.plan.to_bytes(), where="flash")
+        device.load_model({"cmsis-nn": self.plan.to_bytes(), "tflm": model}, where="flash")
         if self.config is not None:
             self._blob = front_end_blob(self.config, self.plan.input_scale, self.plan.input_zero_point)
             device.load_front_end(self._blob, where="flash")

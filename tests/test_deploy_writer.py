@@ -1,0 +1,100 @@
+"""Graphs written as .tflite: what reads them again, and what TensorFlow Lite Micro makes of them."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from pathlib import Path
+
+import numpy as np
+import pytest
+from deploy_harness import Engine, build_engine, random_inputs, random_network
+from tflite_micro.tensorflow.lite.micro.python import schema_py_generated as schema
+
+from hil_nas.baselines import ds_cnn, micronet_kws_s
+from hil_nas.deploy.graph import QuantGraph
+from hil_nas.deploy.lower import lower
+from hil_nas.deploy.metadata import attach_mfcc, read_mfcc
+from hil_nas.deploy.reference import Tflm
+from hil_nas.deploy.synthetic import random_graph
+from hil_nas.deploy.tflite import read_tflite
+from hil_nas.deploy.tflite_writer import write_tflite
+from hil_nas.errors import UnsupportedError
+from hil_nas.mfcc import MfccConfig
+from hil_nas.network import Layer, Network
+
+KINDS = Network(
+    (49, 10, 1),
+    (
+        Layer("conv", (-1,), 8, kernel=(5, 3), stride=(2, 1), relu=True),
+        Layer("depthwise", (0,), kernel=(3, 3), relu=True),
+        Layer("depthwise", (1,), kernel=(3, 3), dilation=(2, 2)),
+        Layer("add", (1, 2)),
+        Layer("conv", (3,), 8, kernel=(2, 2), padding="valid"),
+        Layer("concat", (4, 4)),
+        Layer("max_pool", (5,), kernel=(2, 2), stride=(2, 2)),
+        Layer("avg_pool", (6,), kernel=(12, 5), stride=(12, 5), padding="valid"),
+        Layer("reshape", (7,), shape=(1, 16, 1)),
+        Layer("dense", (8,), 12),
+    ),
+)
+
+
+@pytest.fixture(scope="module")
+def engine(boards_dir: Path, build_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Engine:
+    return build_engine(tmp_path_factory.mktemp("engine"), boards_dir, build_dir)
+
+
+def same(one: QuantGraph, other: QuantGraph) -> bool:
+    """But for the constants, which are tensors in a file."""
+    if one.tensors != other.tensors[: len(one.tensors)]:
+        return False
+    for x, y in zip(one.operators, other.operators, strict=True):
+        if any(getattr(x, k.name) != getattr(y, k.name) for k in fields(x) if k.name != "weights"):
+            return False
+        if x.weights is not None and y.weights is not None:
+            pairs = ((getattr(x.weights, k.name), getattr(y.weights, k.name)) for k in fields(x.weights))
+            if not all(np.array_equal(a, b) for a, b in pairs):
+                return False
+    return [x.weights is None for x in one.operators] == [x.weights is None for x in other.operators]
+
+
+@pytest.mark.parametrize("network", [ds_cnn(), micronet_kws_s(), KINDS], ids=["ds_cnn", "micronet", "kinds"])
+def test_a_graph_survives_and_tflm_computes_the_bits_of_its_plan(engine: Engine, network: Network) -> None:
+    graph = random_graph(network, 3)
+    model = write_tflite(graph)
+    assert same(graph, read_tflite(model))
+    inputs = random_inputs(np.random.default_rng(4), 10, network.input_shape)
+    ours = engine.run(lower(graph).to_bytes(), inputs, 1 << 20)
+    assert np.array_equal(Tflm(model).run(inputs), ours) and len(np.unique(ours)) > 5
+
+
+def test_random_networks_survive() -> None:
+    written = 0
+    for seed in range(60):
+        network = random_network(seed)
+        graph = random_graph(network, seed)
+        if any(x.kind == "concatenation" for x in graph.operators):  # random graphs join what has several scales
+            continue
+        assert same(graph, read_tflite(write_tflite(graph)))
+        written += 1
+    assert written > 20
+
+
+def test_tflms_own_accessors_find_aligned_constants() -> None:
+    model = write_tflite(random_graph(ds_cnn(), 1))
+    root = schema.Model.GetRootAsModel(model, 0)
+    assert schema.Model.ModelBufferHasIdentifier(model, 0) and root.Version() == 3
+    sizes = [root.Buffers(i).DataLength() for i in range(root.BuffersLength())]
+    assert sizes[0] == 0 and all(sizes[1:])
+    for index in range(1, len(sizes)):
+        data = root.Buffers(index).DataAsNumpy()
+        assert (data.__array_interface__["data"][0] - np.frombuffer(model, np.uint8).ctypes.data) % 16 == 0
+    assert read_mfcc(attach_mfcc(model, MfccConfig(640, 320, 40, 10))) is not None
+
+
+def test_what_is_not_written_is_said() -> None:
+    graph = random_graph(ds_cnn(), 1)
+    first = graph.operators[0]
+    other = type(first)("pad", first.inputs, first.output)
+    with pytest.raises(UnsupportedError, match="a pad is not written"):
+        write_tflite(QuantGraph(graph.tensors[:2], (other,), 0, 1))
