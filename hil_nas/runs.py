@@ -27,7 +27,7 @@ from hil_nas.files import write_atomically
 
 SCHEMA = "hil_nas.run"
 VERSION = 1
-_PACKAGES = ("hil_nas", "numpy", "torch", "tensorflow-cpu", "tflite-micro", "scikit-learn", "unicorn", "bakenn")
+_PACKAGES = ("hil_nas", "numpy", "torch", "tensorflow-cpu", "tflite-micro", "scikit-learn", "unicorn", "bakenn", "ray")
 
 
 class Run:
@@ -85,13 +85,13 @@ class Run:
             file.write(json.dumps(_plain(values)) + "\n")
 
     def metrics(self) -> list[dict[str, Any]]:
-        """The lines of metrics.jsonl, one for each phase and epoch.
+        """The lines of metrics.jsonl, one for each phase and epoch, or for each point of a sweep.
 
-        An epoch that was run again after a kill counts once.
+        What was run again after a kill counts once.
         """
         lines = self.path("metrics.jsonl").read_text().splitlines() if self.path("metrics.jsonl").exists() else []
         found = [json.loads(x) for x in lines]
-        return list({(x.get("phase"), x.get("epoch")): x for x in found}.values())
+        return list({(x.get("point"), x.get("phase"), x.get("epoch")): x for x in found}.values())
 
     def write_json(self, name: str, data: Any) -> None:
         write_atomically(self.path(name), (json.dumps(_plain(data), indent=2) + "\n").encode())

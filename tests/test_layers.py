@@ -26,6 +26,7 @@ MAY_IMPORT = {
     "tensorflow": {"deploy"},
     "rich": {"cli"},
     "matplotlib": {"report"},
+    "ray": {"workflows"},
 }
 MODULES = sorted(PACKAGE.rglob("*.py"))
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 from hil_nas import units
 from hil_nas.baselines import BASELINES
-from hil_nas.cli import commands, profile
+from hil_nas.cli import commands, profile, sweep
 from hil_nas.cli.console import Console
 from hil_nas.cli.doctor import doctor
 from hil_nas.config import SearchConfig
@@ -35,6 +35,7 @@ def parser() -> argparse.ArgumentParser:
     subparsers = top.add_subparsers(title="commands", required=True, metavar="COMMAND")
     _search(subparsers)
     _baseline(subparsers)
+    _sweep(subparsers)
     _profile(subparsers)
     _verify(subparsers)
     _serve(subparsers)
@@ -48,28 +49,52 @@ def _search(subparsers: Subparsers) -> None:
     _limits(add)
     _recognised(add)
     how = add.add_argument_group("how to search")
-    how.add_argument(
-        "--mfcc",
-        type=_grid,
-        default=DEFAULTS.grid,
-        metavar="W/H/M/C,...",
-        help="MFCC configurations as window/hop/mel/coefficients (default: the paper's eight with 40 coefficients)",
-    )
     how.add_argument("--align", choices=("conv", "pad"), default=DEFAULTS.align, help="default: %(default)s")
-    how.add_argument(
-        "--search-epochs", type=int, default=DEFAULTS.search_epochs, metavar="N", help="default: %(default)s"
-    )
-    how.add_argument(
-        "--measure-every",
-        type=int,
-        default=DEFAULTS.measure_every,
-        metavar="N",
-        help="measure the network of the moment on the board every N epochs, 0 for the end only (default: %(default)s)",
-    )
+    _supernet(how)
     _train(how)
     how.add_argument("--resume", action="store_true", help="go on with the newest unfinished search of these options")
     add.add_argument("--name", default="kws", metavar="NAME", help="ends the run folder's name (default: %(default)s)")
     _runs(add)
+
+
+def _sweep(subparsers: Subparsers) -> None:
+    add = _command(
+        subparsers, "sweep", sweep.sweep, "search under many limits with many seeds, and draw what accuracy costs"
+    )
+    axes = add.add_argument_group("axes: lists, searched in every combination; a limit may be none")
+    for flag, parse, default, example in (
+        ("--board", str, DEFAULTS.board, "boards as BOARD@HOST; one on a serial port runs one point at a time"),
+        ("--max-ram", _sized, "none", "like 128k,256k"),
+        ("--max-flash", _sized, "none", "like 512k"),
+        ("--max-latency", _timed, "none", "like 40ms,60ms,none; front end and network"),
+        ("--align", _among("conv", "pad"), DEFAULTS.align, "conv, pad or both"),
+    ):
+        axes.add_argument(
+            flag, type=_listed(parse), default=default, metavar="LIST", help=f"{example} (default: %(default)s)"
+        )
+    axes.add_argument("--seeds", type=int, default=3, metavar="N", help="of every combination (default: %(default)s)")
+    axes.add_argument(
+        "--also", action="append", default=[], metavar="OPTIONS",
+        help="combinations beside these: all of them again with these options changed, like \"--max-latency none\"",
+    )  # fmt: skip
+    axes.add_argument(
+        "--baselines", type=_networks, default=(), metavar="LIST",
+        help=f"published networks to train beside the searched ones: {', '.join(BASELINES)}",
+    )  # fmt: skip
+    _recognised(add)
+    how = add.add_argument_group("how to search, and where")
+    _supernet(how)
+    how.add_argument(
+        "--train-epochs", type=int, default=DEFAULTS.train_epochs, metavar="N", help="default: %(default)s"
+    )
+    how.add_argument(
+        "--address", metavar="HOST:PORT", help="of a Ray cluster with this file system (default: this machine's cores)"
+    )
+    how.add_argument("--resume", action="store_true", help="go on with the newest unfinished sweep of these options")
+    _connection(add)
+    add.add_argument("--name", default="kws", metavar="NAME", help="ends the run folder's name (default: %(default)s)")
+    _runs(add)
+    add.set_defaults(parser=add)
 
 
 def _baseline(subparsers: Subparsers) -> None:
@@ -175,6 +200,26 @@ def _recognised(add: argparse.ArgumentParser) -> None:
     )
 
 
+def _supernet(add: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
+    add.add_argument(
+        "--mfcc",
+        type=_grid,
+        default=DEFAULTS.grid,
+        metavar="W/H/M/C,...",
+        help="MFCC configurations as window/hop/mel/coefficients (default: the paper's eight with 40 coefficients)",
+    )
+    add.add_argument(
+        "--search-epochs", type=int, default=DEFAULTS.search_epochs, metavar="N", help="default: %(default)s"
+    )
+    add.add_argument(
+        "--measure-every",
+        type=int,
+        default=DEFAULTS.measure_every,
+        metavar="N",
+        help="measure the network of the moment on the board every N epochs, 0 for the end only (default: %(default)s)",
+    )
+
+
 def _train(add: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
     add.add_argument(
         "--train-epochs", type=int, default=DEFAULTS.train_epochs, metavar="N", help="default: %(default)s"
@@ -184,6 +229,10 @@ def _train(add: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
 
 def _board(add: argparse.ArgumentParser) -> None:
     add.add_argument("--board", default=DEFAULTS.board, metavar="BOARD[@HOST]", help="default: %(default)s")
+    _connection(add)
+
+
+def _connection(add: argparse.ArgumentParser) -> None:
     add.add_argument(
         "--port", default=None, metavar="PORT", help="the board's serial port, where it is not found by itself"
     )
@@ -222,6 +271,24 @@ def _sized(text: str) -> int:
 
 def _timed(text: str) -> float:
     return _checked(units.parse_seconds, text)
+
+
+def _listed(parse: Callable[[str], Any]) -> Callable[[str], tuple[Any, ...]]:
+    """Several values with commas between; `none` is that of an option that is not given."""
+    return lambda text: tuple(None if x == "none" else parse(x) for x in text.split(","))
+
+
+def _among(*choices: str) -> Callable[[str], str]:
+    def parse(text: str) -> str:
+        if text not in choices:
+            raise argparse.ArgumentTypeError(f"'{text}' is none of {', '.join(choices)}")
+        return text
+
+    return parse
+
+
+def _networks(text: str) -> tuple[str, ...]:
+    return tuple(_among(*BASELINES)(x) for x in _words(text))
 
 
 def _words(text: str) -> tuple[str, ...]:

@@ -22,7 +22,24 @@ def search(arguments: argparse.Namespace, console: Console) -> int:
     from hil_nas.workflows.finish import Folders
     from hil_nas.workflows.search import run_search
 
-    config = SearchConfig(
+    folders = Folders(arguments.boards, arguments.build, arguments.models, arguments.runs)
+    result, folder = run_search(
+        search_config(arguments),
+        folders,
+        name=arguments.name,
+        resume=arguments.resume,
+        page=search_page,
+        report=console.step,
+        port=arguments.port,
+        flash=arguments.flash,
+    )
+    console.result({**result, "run": str(folder)}, _search_table(result, folder))
+    return 0
+
+
+def search_config(arguments: argparse.Namespace) -> SearchConfig:
+    """What a search is asked by its options."""
+    return SearchConfig(
         board=arguments.board,
         budget=_budget(arguments),
         words=arguments.words,
@@ -34,19 +51,6 @@ def search(arguments: argparse.Namespace, console: Console) -> int:
         measure_every=arguments.measure_every,
         seed=arguments.seed,
     )
-    folders = Folders(arguments.boards, arguments.build, arguments.models, arguments.runs)
-    result, folder = run_search(
-        config,
-        folders,
-        name=arguments.name,
-        resume=arguments.resume,
-        page=search_page,
-        report=console.step,
-        port=arguments.port,
-        flash=arguments.flash,
-    )
-    console.result({**result, "run": str(folder)}, _search_table(result, folder))
-    return 0
 
 
 def baseline(arguments: argparse.Namespace, console: Console) -> int:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-_INK, _ACCENT = "#24292f", "#0969da"
+from hil_nas.workflows.compare import front
+
+_INK, _ACCENT, _APART = "#24292f", "#0969da", "#cf222e"
 
 
 def lines(
@@ -89,14 +92,62 @@ def residuals(groups: Mapping[str, tuple[Sequence[float], Sequence[float]]], *, 
     return _svg(figure)
 
 
+@dataclass(frozen=True)
+class Marks:
+    """The seeds of one group in a plot of accuracy against cost.
+
+    Attributes:
+        apart: drawn in another colour, as what others are compared with.
+        costs, accuracies: one of each for every seed.
+    """
+
+    name: str
+    apart: bool
+    costs: Sequence[float]
+    accuracies: Sequence[float]
+
+
+def fronts(panels: Mapping[str, Sequence[Marks]]) -> str:
+    """Accuracy (%) against a cost in each panel, with the Pareto front of the groups' means, as SVG.
+
+    Seeds are small dots; bars are a standard deviation each way.
+
+    Args:
+        panels: groups by what their costs are, which labels the axis.
+    """
+    figure, all_axes = _figure(5.2 * len(panels), 4.2, len(panels))
+    for axes, (label, groups) in zip(all_axes, panels.items(), strict=True):
+        means = [(float(np.mean(x.costs)), float(np.mean(x.accuracies))) for x in groups]
+        on_front = front([(cost, -accuracy) for cost, accuracy in means])
+        edge = sorted(x for x, on in zip(means, on_front, strict=True) if on)
+        axes.step(*zip(*edge, strict=True), where="post", color=_INK, linewidth=1.0, zorder=1)
+        for group, mean, on in zip(groups, means, on_front, strict=True):
+            colour = _APART if group.apart else _ACCENT
+            bars = [np.std(x, ddof=1) if len(x) > 1 else 0.0 for x in (group.costs, group.accuracies)]
+            axes.plot(group.costs, group.accuracies, ".", color=colour, markersize=4, alpha=0.5)
+            axes.errorbar(*mean, *reversed(bars), color=colour, fmt="o" if on else "x", markersize=6, capsize=2)
+            axes.annotate(group.name, mean, textcoords="offset points", xytext=(6, -10), fontsize=8, color=colour)
+        axes.set_xlabel(label)
+        axes.set_ylabel("accuracy int8, test, %")
+        axes.margins(x=0.15)
+    return _svg(figure)
+
+
 def _axes(width: float, height: float) -> tuple[Any, Any]:
+    figure, (axes,) = _figure(width, height, 1)
+    return figure, axes
+
+
+def _figure(width: float, height: float, columns: int) -> tuple[Any, Any]:
+    """A figure and its axes side by side."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width, height), layout="constrained")
-    axes = figure.add_subplot()
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.set_prop_cycle(color=[_ACCENT, "#cf222e", "#1a7f37", "#9a6700", "#8250df", "#bf3989", "#57606a", "#0a7ea4"])
-    return figure, axes
+    all_axes = figure.subplots(1, columns, squeeze=False)[0]
+    for axes in all_axes:
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.set_prop_cycle(color=[_ACCENT, _APART, "#1a7f37", "#9a6700", "#8250df", "#bf3989", "#57606a", "#0a7ea4"])
+    return figure, all_axes
 
 
 def _svg(figure: Any) -> str:

@@ -1,0 +1,131 @@
+"""The points of a sweep on Ray: one core each, and a board on a serial port for one point at a time."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import socket
+import tempfile
+from collections.abc import Generator, Sequence
+from typing import Any
+
+from hil_nas.device.boards import BoardTarget
+from hil_nas.errors import InputError, MissingToolError
+from hil_nas.workflows.sweep import Outcome, Point, RunPoint
+
+ANSWER_S = 10.0
+TICK_S = 2.0  # between two looks at what is under way
+GRACE_S = 20.0  # for points to close their boards after Ctrl-C
+STORE_BYTES = 100 * 1024**2  # points talk through files; hardly anything goes through the store
+_ENVIRONMENT = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # a point sees the GPUs that a search would
+    "RAY_worker_niceness": "0",  # a point runs as fast as a search would
+}
+
+
+class Cluster:
+    """An executor of sweeps.
+
+    A board on a serial port is a resource of its name, of which its machine has one. Boards that are emulated need
+    no more than the core that every point takes.
+
+    Args:
+        address: of a Ray cluster whose machines see this file system; None starts one on this machine.
+    """
+
+    def __init__(self, address: str | None = None) -> None:
+        self.address = address
+
+    def __call__(self, points: Sequence[Point], run: RunPoint) -> Generator[tuple[Point, Outcome] | None, None, None]:
+        """Runs all points; those that run are ended as by Ctrl-C where the caller stops early.
+
+        Raises:
+            MissingToolError: where Ray is not installed.
+            InputError: where the cluster cannot be reached, or has not a board that is asked for.
+        """
+        if not points:
+            return
+        ray = _ray()
+        folder = tempfile.mkdtemp(prefix="hil_nas-")
+        try:
+            self._start(ray, boards_of(points), folder)
+            yield from _run_all(ray, points, run)
+        finally:
+            ray.shutdown()
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def _start(self, ray: Any, boards: dict[str, int], folder: str) -> None:
+        quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+        if self.address is None:
+            cores = len(os.sched_getaffinity(0))
+            ray.init(
+                address="local", num_cpus=cores, resources=boards, include_dashboard=False,
+                object_store_memory=STORE_BYTES, _temp_dir=folder, **quiet,
+            )  # fmt: skip
+            return
+        _check_answers(self.address)
+        ray.init(address=self.address, **quiet)
+        for board in boards.keys() - ray.cluster_resources().keys():
+            raise InputError(
+                f"no machine of the cluster at {self.address} has the board {board}",
+                hint=f"where it is attached: ray start --address={self.address} --resources='{{\"{board}\": 1}}'",
+            )
+
+
+def boards_of(points: Sequence[Point]) -> dict[str, int]:
+    """The boards on serial ports among what the points need, one of each."""
+    targets = [BoardTarget.parse(x.config.board) for x in points]
+    return {str(x): 1 for x in targets if x.host == "serial"}
+
+
+def _run_all(ray: Any, points: Sequence[Point], run: RunPoint) -> Generator[tuple[Point, Outcome] | None, None, None]:
+    def task(point: Point) -> Outcome:
+        return run(point)
+
+    # a process for each point: nothing of one reaches another, and its memory is given back
+    remote = ray.remote(max_calls=1, max_retries=0, num_cpus=1)(task)
+    running = {remote.options(resources=boards_of([x])).remote(x): x for x in points}
+    try:
+        while running:
+            done, _ = ray.wait(list(running), timeout=TICK_S)
+            for reference in done:
+                yield running.pop(reference), _outcome(ray, reference)
+            if not done:
+                yield None
+    finally:
+        for reference in running:
+            ray.cancel(reference)
+        if running:
+            ray.wait(list(running), num_returns=len(running), timeout=GRACE_S)
+
+
+def _outcome(ray: Any, reference: Any) -> Outcome:
+    """What a point gave, or how its process ended; out of memory, for one."""
+    try:
+        outcome: Outcome = ray.get(reference)
+        return outcome
+    except ray.exceptions.RayError as error:
+        return {"status": "failed", "reason": " ".join(str(error).split())[:500]}
+
+
+def _check_answers(address: str) -> None:
+    """Ray itself would try for minutes."""
+    host, _, port = address.rpartition(":")
+    if not (host and port.isdecimal()):
+        raise InputError(f"'{address}' is no address of a cluster", hint="write it as HOST:PORT")
+    try:
+        socket.create_connection((host, int(port)), ANSWER_S).close()
+    except (OSError, OverflowError) as error:
+        raise InputError(f"no Ray cluster answers at {address}: {error}", hint="start one with `ray start`") from None
+
+
+def _ray() -> Any:
+    for name, value in _ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    try:
+        import ray
+    except ImportError:
+        raise MissingToolError("a sweep runs on Ray, which is missing", hint="pip install 'hil_nas[sweep]'") from None
+    return ray

@@ -1,0 +1,98 @@
+"""Groups of runs compared: means with their spread over seeds, the Pareto front, and ratios to published networks."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+FIGURES = ("accuracy", "count", "latency_ms", "ram_bytes", "flash_bytes", "macs")
+
+
+def compared(points: Sequence[dict[str, Any]], baselines: Iterable[str]) -> dict[str, Any]:
+    """What a sweep's result.json says beside its points.
+
+    Args:
+        points: lines of a sweep, each with `group`, `status` and, where it ended, its figures.
+        baselines: groups that are published networks.
+
+    Returns:
+        `groups`, each with the mean and spread of every figure over the points that held their limits, and whether
+        it is on its board's front of accuracy against count and RAM; `beside`, each published network with the
+        group that needs least of its count at no less accuracy, and with the most accurate at no more count.
+    """
+    named = set(baselines)
+    by_group: dict[str, list[dict[str, Any]]] = {}
+    for point in points:
+        by_group.setdefault(point["group"], []).append(point)
+    groups = [_group(name, found, name in named) for name, found in by_group.items()]
+    for same in _by_board(groups):
+        costs = [(-x["accuracy"]["mean"], x["count"]["mean"], x["ram_bytes"]["mean"]) for x in same]
+        for group, on_front in zip(same, front(costs), strict=True):
+            group["on_front"] = on_front
+    beside = [_beside(x, same) for same in _by_board(groups) for x in same if x["baseline"]]
+    return {"groups": groups, "beside": beside}
+
+
+def front(costs: Sequence[Sequence[float]]) -> list[bool]:
+    """Which points no other beats: as low in every cost, and lower in one.
+
+    Args:
+        costs: (points, costs), lower is better; equal points are all on the front.
+    """
+    if not costs:
+        return []
+    x: npt.NDArray[np.float64] = np.asarray(costs, float)
+    no_worse = np.all(x[None] <= x[:, None], axis=2)  # (i, j): j is as low as i everywhere
+    better = np.any(x[None] < x[:, None], axis=2)
+    beaten: npt.NDArray[np.bool_] = np.any(no_worse & better, axis=1)
+    return [not found for found in beaten.tolist()]
+
+
+def _group(name: str, points: Sequence[dict[str, Any]], baseline: bool) -> dict[str, Any]:
+    held = [x for x in points if x["status"] == "complete"]
+    group: dict[str, Any] = {
+        "group": name,
+        "baseline": baseline,
+        "points": len(points),
+        "held": len(held),
+        "board": held[0]["board"] if held else None,
+        "clock": held[0]["clock"] if held else None,
+        "on_front": False,
+    }
+    return {**group, **{x: _spread([y[x] for y in held]) for x in FIGURES}}
+
+
+def _spread(values: Sequence[float | None]) -> dict[str, float | None] | None:
+    """Mean and sample standard deviation; None where there is nothing, or no such figure on this clock."""
+    found = [x for x in values if x is not None]
+    if not found:
+        return None
+    return {"mean": statistics.fmean(found), "sd": statistics.stdev(found) if len(found) > 1 else None}
+
+
+def _by_board(groups: Sequence[dict[str, Any]]) -> list[list[dict[str, Any]]]:
+    """Groups that were measured on the same board by the same clock: only they compare. A host has no clock."""
+    found: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for group in groups:
+        if group["count"] is not None:
+            found.setdefault((group["board"], group["clock"]["kind"]), []).append(group)
+    return list(found.values())
+
+
+def _beside(baseline: dict[str, Any], groups: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """A published network and the best searches: at its accuracy, and at its count. None where none is as good."""
+    accuracy, count = baseline["accuracy"]["mean"], baseline["count"]["mean"]
+    searched = [x for x in groups if not x["baseline"]]
+    as_good = [x for x in searched if x["accuracy"]["mean"] >= accuracy]
+    as_cheap = [x for x in searched if x["count"]["mean"] <= count]
+    least = min(as_good, key=lambda x: x["count"]["mean"], default=None)
+    best = max(as_cheap, key=lambda x: x["accuracy"]["mean"], default=None)
+    return {
+        "baseline": baseline["group"],
+        "least": None if least is None else {"group": least["group"], "ratio": least["count"]["mean"] / count},
+        "best": None if best is None else {"group": best["group"], "gain": best["accuracy"]["mean"] - accuracy},
+    }

@@ -1,0 +1,295 @@
+"""A sweep's logic, its points trivial and run in this process: names, resume, failures, the page."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hil_nas.baselines import BASELINES
+from hil_nas.budget import Budget
+from hil_nas.cli.arguments import parser
+from hil_nas.cli.sweep import searches
+from hil_nas.config import BaselineConfig, SearchConfig
+from hil_nas.errors import DeviceError, InfeasibleError, InputError, LimitsMissedError, RunError
+from hil_nas.network import Network
+from hil_nas.progress import Progress, silent
+from hil_nas.report.sweep_page import sweep_page
+from hil_nas.runs import Run, read_result
+from hil_nas.workflows import baseline, search
+from hil_nas.workflows.finish import Folders
+from hil_nas.workflows.sweep import Outcome, Point, PointRunner, RunPoint, run_sweep, sweep_config, sweep_points
+
+ONE, TWO = SearchConfig(budget=Budget(max_latency_s=0.04)), SearchConfig(budget=Budget(max_latency_s=0.1))
+
+
+def result(config: SearchConfig | BaselineConfig, *, clock: str = "modelled", missed: Sequence[str] = ()) -> dict:
+    """What a finished run says, as far as a sweep reads it; its figures follow from budget and seed."""
+    limit_s = config.budget.max_latency_s or 0.15
+    return {
+        "board": config.board, "clock": {"kind": clock, "hz": 120_000_000}, "mfcc": "400/200/40/40", "macs": 10**6,
+        "accuracy_int8": 0.8 + limit_s + config.seed / 100, "accuracy_float": 0.9, "test_clips": 100,
+        "bits_equal": True, "limits_missed": list(missed),
+        "measured": {"front_end_cycles": 1000, "network_cycles": round(limit_s * 1e8),
+                     "latency_ms": None if clock == "instructions" else limit_s * 950,
+                     "ram_bytes": 50_000, "flash_bytes": 90_000},
+    }  # fmt: skip
+
+
+class Workflows:
+    """Stands for `run_search` and `run_baseline`: writes a run folder as they do, and does as told on the way."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.ran: list[tuple[str, int, bool]] = []
+        self.does: Callable[[Any], None] = lambda config: None
+        self.clock, self.missed = "modelled", ()
+        monkeypatch.setattr(search, "run_search", lambda *x, **y: self.run("search", *x, **y))
+        monkeypatch.setattr(baseline, "run_baseline", lambda *x, **y: self.run("baseline", *x, **y))
+
+    def run(self, command: str, config: Any, folders: Folders, *, resume: bool, report: Any, **_: Any) -> None:
+        run = (
+            Run.resume(folders.runs, command, config.to_json())
+            if resume
+            else Run.create(folders.runs, command, "x", config.to_json())
+        )
+        self.ran.append((folders.runs.name, config.seed, resume))
+        report(Progress("training", 1, 2))
+        self.does(config)
+        run.finish("missed" if self.missed else "complete", result(config, clock=self.clock, missed=self.missed))
+        if self.missed:
+            raise LimitsMissedError(self.missed[0])
+
+
+@pytest.fixture
+def workflows(monkeypatch: pytest.MonkeyPatch) -> Workflows:
+    return Workflows(monkeypatch)
+
+
+def no_page(result: dict[str, Any], network: Network, history: list[dict[str, Any]]) -> str:
+    return ""
+
+
+def in_this_process(
+    points: Sequence[Point], run: RunPoint
+) -> Generator[tuple[Point, Outcome] | None, None, None]:
+    for point in points:
+        yield None
+        yield point, run(point)
+
+
+def sweep(points: Sequence[Point], runs: Path, *, resume: bool = False, report: Any = silent) -> tuple[Any, Path]:
+    folders = Folders(runs, runs, runs, runs)
+    return run_sweep(
+        points, folders, lambda where: PointRunner(where, no_page), in_this_process,
+        name="test", resume=resume, page=sweep_page, report=report,
+    )  # fmt: skip
+
+
+def test_points_are_named_by_what_sets_them_apart() -> None:
+    other = replace(TWO, align="pad", board="mps2-an386@qemu", budget=Budget())
+    points = sweep_points([ONE, TWO, other], ["ds-cnn"], 2)
+    assert [x.label for x in points[::2]] == [
+        "nucleo-l4r5@virtual-40-ms-conv-seed0", "nucleo-l4r5@virtual-100-ms-conv-seed0",
+        "mps2-an386@qemu-any-latency-pad-seed0", "nucleo-l4r5@virtual-ds-cnn-seed0", "mps2-an386@qemu-ds-cnn-seed0",
+    ]  # fmt: skip
+    assert {x.label: x.config.seed for x in points[-2:]} == {
+        "mps2-an386@qemu-ds-cnn-seed0": 0, "mps2-an386@qemu-ds-cnn-seed1": 1
+    }  # fmt: skip
+    assert [x.group for x in sweep_points([ONE], ["ds-cnn"], 1)] == ["search", "ds-cnn"]
+
+
+def test_published_networks_are_trained_on_the_same_words_and_held_to_no_limit() -> None:
+    asked = replace(ONE, words=("a", "b"), data="folder", train_epochs=7, clips=50)
+    config = sweep_points([asked], ["ds-cnn"], 1)[-1].config
+    assert config == BaselineConfig("ds-cnn", words=("a", "b"), data="folder", train_epochs=7, clips=50)
+
+
+def test_one_thing_twice_is_refused() -> None:
+    with pytest.raises(InputError, match="named twice"):
+        sweep_points([ONE, TWO], ["ds-cnn", "ds-cnn"], 1)
+
+
+def test_the_configuration_tells_every_sweep_apart() -> None:
+    some = sweep_config(sweep_points([ONE, TWO], ["ds-cnn"], 2))
+    assert some["groups"]["40 ms"] == {"max_latency_s": 0.04} and some["seeds"] == [0, 1]
+    others = [
+        sweep_points([ONE, TWO], ["ds-cnn"], 3), sweep_points([ONE, TWO], [], 2), sweep_points([ONE], ["ds-cnn"], 2),
+        sweep_points([replace(x, words=("a",)) for x in (ONE, TWO)], ["ds-cnn"], 2),
+    ]  # fmt: skip
+    assert all(sweep_config(x) != some for x in others)
+
+
+def test_the_result_is_written_last_and_says_means_and_spreads(workflows: Workflows, tmp_path: Path) -> None:
+    found, folder = sweep(sweep_points([ONE, TWO], ["ds-cnn"], 3), tmp_path)
+    assert read_result(folder) == found and found["status"] == "complete"
+    group = found["groups"][0]
+    assert (group["group"], group["points"], group["held"]) == ("40 ms", 3, 3)
+    assert group["accuracy"] == pytest.approx({"mean": 0.85, "sd": 0.01})  # 0.84, 0.85, 0.86
+    assert group["count"] == {"mean": 4_001_000, "sd": 0.0}
+    assert [x["on_front"] for x in found["groups"]] == [True, True, True]
+    assert len((folder / "metrics.jsonl").read_text().splitlines()) == 9
+    page = (folder / "report.html").read_text()
+    assert page.count("<svg") == 1 and "85.00 % ± 1.00 %" in page
+    links = [x["run"] for x in found["points"]]
+    assert all((folder / x / "result.json").is_file() and f"{x}/report.html" in page for x in links)
+
+
+def test_a_published_network_is_compared_at_its_accuracy_and_at_its_count(
+    workflows: Workflows, tmp_path: Path
+) -> None:
+    found, _ = sweep(sweep_points([ONE, replace(ONE, budget=Budget(max_latency_s=0.2))], ["ds-cnn"], 1), tmp_path)
+    (beside,) = found["beside"]  # the stand-in gives it 15 M and 95 %, the searches 4 M, 84 % and 20 M, 100 %
+    assert beside["least"]["group"] == "200 ms" and beside["least"]["ratio"] == pytest.approx(20_001 / 15_001)
+    assert beside["best"]["group"] == "40 ms" and beside["best"]["gain"] == pytest.approx(-0.11)
+
+
+def test_what_no_network_can_hold_is_recorded_and_stops_nothing(workflows: Workflows, tmp_path: Path) -> None:
+    def refuse(config: SearchConfig) -> None:
+        if config.budget == ONE.budget:
+            raise InfeasibleError("no network holds 40 ms")
+
+    workflows.does = refuse
+    found, folder = sweep(sweep_points([ONE, TWO], [], 2), tmp_path)
+    assert [x["status"] for x in found["points"]] == ["infeasible", "infeasible", "complete", "complete"]
+    assert found["status"] == "complete" and found["groups"][0]["accuracy"] is None
+    assert "no network holds 40 ms" in (folder / "report.html").read_text()
+
+
+def test_a_missed_limit_keeps_its_figures_and_stays_off_the_front(workflows: Workflows, tmp_path: Path) -> None:
+    workflows.missed = ("latency 41 ms exceeds 40 ms",)
+    found, _ = sweep(sweep_points([ONE], [], 1), tmp_path)
+    (point,) = found["points"]
+    assert (point["status"], point["reason"]) == ("missed", "latency 41 ms exceeds 40 ms")
+    assert point["count"] == 4_001_000 and found["groups"][0]["held"] == 0
+
+
+@pytest.mark.parametrize("error", [DeviceError("silence"), ZeroDivisionError("a bug")])
+def test_a_failed_point_stops_no_other_and_is_run_again(
+    error: Exception, workflows: Workflows, tmp_path: Path
+) -> None:
+    def fail(config: SearchConfig) -> None:
+        if (config.budget, config.seed) == (ONE.budget, 1):
+            raise error
+
+    workflows.does = fail
+    points = sweep_points([ONE, TWO], [], 2)
+    found, folder = sweep(points, tmp_path)
+    assert found["status"] == "incomplete" and not (folder / "result.json").exists()
+    assert str(error) in found["points"][1]["reason"]
+    workflows.ran.clear()
+    workflows.does = lambda config: None
+    again, same = sweep(points, tmp_path, resume=True)
+    assert same == folder and again["status"] == "complete"
+    assert workflows.ran == [("40-ms-seed1", 1, True)]
+
+
+def test_an_interrupted_sweep_goes_on_to_the_same_result(workflows: Workflows, tmp_path: Path) -> None:
+    points = sweep_points([ONE, TWO], ["ds-cnn"], 2)
+    expected, _ = sweep(points, tmp_path / "whole")
+
+    def interrupt(config: SearchConfig) -> None:
+        if config.seed == 1 and config.budget == TWO.budget:
+            raise KeyboardInterrupt
+
+    workflows.does = interrupt
+    with pytest.raises(KeyboardInterrupt):
+        sweep(points, tmp_path)
+    workflows.ran.clear()
+    workflows.does = lambda config: None
+    found, folder = sweep(points, tmp_path, resume=True)
+    assert workflows.ran == [("100-ms-seed1", 1, True), ("ds-cnn-seed0", 0, False), ("ds-cnn-seed1", 1, False)]
+    assert found["groups"] == expected["groups"] and found["beside"] == expected["beside"]
+    with pytest.raises(RunError, match="no incomplete sweep"):
+        sweep(points, tmp_path, resume=True)
+
+
+def test_a_point_that_ended_unseen_is_not_run_again(workflows: Workflows, tmp_path: Path) -> None:
+    """The sweep was killed between the end of a point and its line."""
+    points = sweep_points([ONE], [], 2)
+    _, folder = sweep(points, tmp_path)
+    (folder / "result.json").unlink()
+    lines = (folder / "metrics.jsonl").read_text().splitlines(keepends=True)
+    (folder / "metrics.jsonl").write_text(lines[0] + lines[1][:20])  # a kill in the middle of the second
+    workflows.ran.clear()
+    found, _ = sweep(points, tmp_path, resume=True)
+    assert found["status"] == "complete" and not workflows.ran
+    assert [json.loads(x)["point"] for x in (folder / "metrics.jsonl").read_text().splitlines()] == [
+        x.label for x in points
+    ]
+
+
+def test_resume_refuses_another_sweep(workflows: Workflows, tmp_path: Path) -> None:
+    workflows.does = lambda config: (_ for _ in ()).throw(DeviceError("silence"))
+    sweep(sweep_points([ONE], [], 2), tmp_path)
+    with pytest.raises(RunError, match=r"seeds was \[0, 1\], is \[0, 1, 2\]"):
+        sweep(sweep_points([ONE], [], 3), tmp_path, resume=True)
+
+
+def test_progress_says_what_is_under_way(workflows: Workflows, tmp_path: Path) -> None:
+    told: list[Progress] = []
+
+    def look(config: SearchConfig) -> None:
+        if config.seed == 1:
+            raise KeyboardInterrupt
+
+    points = sweep_points([ONE], [], 2)
+    workflows.does = look
+    with pytest.raises(KeyboardInterrupt):
+        sweep(points, tmp_path, report=told.append)
+    assert {(x.done, x.total) for x in told} == {(0, 2), (1, 2)}
+    (folder,) = tmp_path.iterdir()
+    assert (folder / "points" / "search-seed1" / "now").read_text() == "training 1/2"
+
+
+def test_clocks_get_a_figure_and_a_table_each(workflows: Workflows, tmp_path: Path) -> None:
+    workflows.clock = "instructions"
+    found, folder = sweep(sweep_points([SearchConfig(), replace(SearchConfig(), align="pad")], [], 1), tmp_path)
+    page = (folder / "report.html").read_text()
+    assert found["groups"][0]["latency_ms"] is None
+    assert "M instructions" in page and " ms" not in page and "cycles" not in page
+
+
+def test_boards_are_never_in_one_front(workflows: Workflows, tmp_path: Path) -> None:
+    boards = ("nucleo-l4r5@virtual", "mps2-an386@qemu")
+    found, folder = sweep(sweep_points([replace(ONE, board=x) for x in boards], ["ds-cnn"], 1), tmp_path)
+    assert [x["on_front"] for x in found["groups"]] == [True] * 4  # the same figures: each on its own board's
+    assert {x["least"] for x in found["beside"]} == {None} and len(found["beside"]) == 2
+    assert (folder / "report.html").read_text().count("<svg") == 2
+
+
+def asked(*options: str) -> list[SearchConfig]:
+    return searches(parser().parse_args(["sweep", *options]))
+
+
+def test_lists_are_searched_in_every_combination() -> None:
+    found = asked("--max-latency", "40ms,none", "--align", "pad,conv", "--max-ram", "256k")
+    assert [(x.budget.max_latency_s, x.align) for x in found] == [
+        (0.04, "pad"), (0.04, "conv"), (None, "pad"), (None, "conv")
+    ]  # fmt: skip
+    assert {x.budget.max_ram_bytes for x in found} == {256 * 1024}
+    assert asked() == [SearchConfig()]
+
+
+def test_also_adds_combinations_that_differ_in_what_it_says() -> None:
+    also = ("--also", "--align pad --max-latency none", "--also", "--train-epochs 3")
+    found = asked("--max-latency", "40ms,60ms", *also)
+    assert [(x.budget.max_latency_s, x.align, x.train_epochs) for x in found] == [
+        (0.04, "conv", 40), (0.06, "conv", 40), (None, "pad", 40), (0.04, "conv", 3), (0.06, "conv", 3)
+    ]  # fmt: skip
+    names = [x.group for x in sweep_points(found, [], 1)]
+    assert len(set(names)) == 5 and names[2] == "any latency pad train_epochs 40"
+
+
+@pytest.mark.parametrize("options", [["--align", "conv,pax"], ["--baselines", "resnet"], ["--max-latency", "40"]])
+def test_wrong_lists_are_refused(options: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        asked(*options)
+    assert options[1].split(",")[-1] in capsys.readouterr().err
+
+
+def test_every_published_network_can_be_asked_for() -> None:
+    assert parser().parse_args(["sweep", "--baselines", ",".join(BASELINES)]).baselines == BASELINES

@@ -1,0 +1,81 @@
+"""Trivial points on a real local Ray: where they run, that a board serves one at a time, how they are ended."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from hil_nas.baselines import BASELINES
+from hil_nas.config import BaselineConfig
+from hil_nas.errors import InputError
+from hil_nas.workflows.cluster import Cluster, boards_of
+from hil_nas.workflows.sweep import Outcome, Point, RunPoint
+
+pytest.importorskip("ray", reason="pip install 'hil_nas[sweep]'")
+
+
+def points(board: str, count: int) -> list[Point]:
+    return [Point(board, BaselineConfig(BASELINES[0], board=board, seed=x)) for x in range(count)]
+
+
+def noting(folder: Path) -> RunPoint:
+    """A point that notes when it began and ended, with its process; one with seed 9 takes its process down."""
+
+    def run(point: Point) -> Outcome:
+        seed = point.config.seed
+        if seed == 9:
+            os._exit(1)
+        began = time.time()
+        if seed == 5:
+            (folder / "began").touch()
+        try:
+            for _ in range(6000 if seed == 5 else 3):
+                time.sleep(0.1)
+        except KeyboardInterrupt:
+            (folder / "closed").write_text("its board")
+            raise
+        finally:
+            (folder / f"{point.label}-{os.getpid()}").write_text(f"{began} {time.time()}")
+        return {"status": "complete", "threads": os.environ["OMP_NUM_THREADS"], "process": os.getpid()}
+
+    return run
+
+
+def test_points_share_the_machine_but_not_a_board(tmp_path: Path) -> None:
+    asked = [*points("nucleo-l4r5", 2), *points("nucleo-l4r5@virtual", 1), *points("mps2-an386@qemu", 10)[9:]]
+    ended = dict(x for x in Cluster()(asked, noting(tmp_path)) if x is not None)
+    assert ended.keys() == set(asked)
+    assert [x.config.seed for x, y in ended.items() if y["status"] == "failed"] == [9]
+    good = [y for y in ended.values() if y["status"] == "complete"]
+    assert {x["threads"] for x in good} == {"1"}
+    assert len({x["process"] for x in good} - {os.getpid()}) == len(good)  # a process for each
+    spans = sorted(
+        tuple(map(float, x.read_text().split())) for x in tmp_path.iterdir() if x.name.startswith("nucleo-l4r5-")
+    )
+    assert len(spans) == 2
+    assert spans[0][1] <= spans[1][0]
+
+
+def test_a_point_that_is_ended_early_closes_what_it_holds(tmp_path: Path) -> None:
+    running = Cluster()(points("nucleo-l4r5@virtual", 6)[5:], noting(tmp_path))
+    while not (tmp_path / "began").exists():
+        assert next(running) is None
+    running.close()
+    assert (tmp_path / "closed").exists()
+    import ray
+
+    assert not ray.is_initialized()
+
+
+def test_only_boards_on_a_serial_port_are_counted() -> None:
+    asked = [*points("nucleo-l4r5", 2), *points("nucleo_h743zi", 1), *points("nucleo-l4r5@virtual", 4)]
+    assert boards_of(asked) == {"nucleo-l4r5": 1, "nucleo-h743zi": 1}
+
+
+@pytest.mark.parametrize(("address", "said"), [("127.0.0.1:9", "no Ray cluster answers"), ("auto", "HOST:PORT")])
+def test_an_address_where_nobody_answers_is_one_line(address: str, said: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=said):
+        list(Cluster(address)(points("nucleo-l4r5@virtual", 1), noting(tmp_path)))
