@@ -41,16 +41,21 @@ def evaluate(module: Callable[[Tensor], Tensor], features: Tensor, labels: Tenso
         features: float (n, H, W, C).
         labels: int64 (n,).
     """
+    logits = logits_of(module, features)
+    return count(labels.numpy(), logits.argmax(1).numpy(), logits.shape[1])
+
+
+def logits_of(module: Callable[[Tensor], Tensor], features: Tensor) -> Tensor:
+    """What a network answers in evaluation mode, left in the mode it had: (n, H, W, C) to (n, classes)."""
     was_training = isinstance(module, nn.Module) and module.training
     if isinstance(module, nn.Module):
         module.eval()
     try:
         with torch.no_grad():
-            logits = torch.cat([module(x) for x in torch.split(features, _BATCH)])  # (n, classes)
+            return torch.cat([module(x) for x in torch.split(features, _BATCH)])
     finally:
         if isinstance(module, nn.Module):
             module.train(was_training)
-    return count(labels.numpy(), logits.argmax(1).numpy(), logits.shape[1])
 
 
 def count(labels: npt.NDArray[np.int64], answers: npt.NDArray[np.int64], classes: int) -> Evaluation:

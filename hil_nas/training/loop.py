@@ -27,7 +27,7 @@ from hil_nas.training.feed import Feed
 from hil_nas.training.module import NetworkModule
 from hil_nas.training.recipe import Recipe, learning_rate
 from hil_nas.training.result import Epoch, TrainResult
-from hil_nas.training.step import make_optimizer, run_epoch
+from hil_nas.training.step import Learner, make_optimizer, run_epoch
 
 __all__ = ["Epoch", "TrainResult", "train"]
 
@@ -122,9 +122,8 @@ def _run_epoch(state: _State, feed: Feed, recipe: Recipe, seed: int) -> Epoch:
     number, steps = len(state.epochs), feed.steps_per_epoch()
     device = feed.device is not None and number >= recipe.epochs - recipe.device_epochs
     warmup = round(recipe.warmup_epochs * steps)
-    loss = run_epoch(
-        state.module,
-        state.optimizer,
+    (loss,) = run_epoch(
+        [Learner(state.module, state.optimizer)],
         feed,
         recipe,
         seed=seed,

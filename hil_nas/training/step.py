@@ -1,8 +1,9 @@
-"""One epoch of training: the same for a first training and for tuning to int8."""
+"""One epoch of training: the same for a first training, for tuning to int8 and for several networks side by side."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -20,9 +21,16 @@ def make_optimizer(module: nn.Module, recipe: Recipe) -> torch.optim.AdamW:
     return torch.optim.AdamW(groups, lr=recipe.learning_rate)
 
 
+@dataclass
+class Learner:
+    """A network in training."""
+
+    module: nn.Module
+    optimizer: torch.optim.Optimizer
+
+
 def run_epoch(
-    module: nn.Module,
-    optimizer: torch.optim.Optimizer,
+    learners: Sequence[Learner],
     feed: Feed,
     recipe: Recipe,
     *,
@@ -30,30 +38,33 @@ def run_epoch(
     number: int,
     device_features: bool,
     rate: Callable[[int], float],
-) -> float:
+) -> list[float]:
     """Trains through one balanced epoch, whose randomness follows from seed and number alone.
 
     Args:
+        learners: see the same batches, none anything of the others.
         number: of the epoch, from 0.
         device_features: whether the C source computes the features.
         rate: the learning rate of a step, counted over all epochs.
 
     Returns:
-        The mean loss.
+        The mean loss of each.
     """
     rng = np.random.default_rng([seed, number])
     generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
     order, steps = feed.order(rng), feed.steps_per_epoch()
     criterion = nn.CrossEntropyLoss(label_smoothing=recipe.label_smoothing)
-    total = 0.0
-    module.train()
+    totals = [0.0] * len(learners)
+    for learner in learners:
+        learner.module.train()
     for index, indices in enumerate(np.array_split(order, steps)):
-        for group in optimizer.param_groups:
-            group["lr"] = rate(number * steps + index)
         features, labels = feed.batch(indices, generator, device_features)
-        loss = criterion(module(features), labels)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        total += loss.item() * len(labels)
-    return total / len(order)
+        for place, learner in enumerate(learners):
+            for group in learner.optimizer.param_groups:
+                group["lr"] = rate(number * steps + index)
+            loss = criterion(learner.module(features), labels)
+            learner.optimizer.zero_grad()
+            loss.backward()
+            learner.optimizer.step()
+            totals[place] += loss.item() * len(labels)
+    return [x / len(order) for x in totals]

@@ -18,7 +18,7 @@ from hil_nas.training.module import NetworkModule
 from hil_nas.training.quantised import QuantisedNetwork
 from hil_nas.training.recipe import Recipe, learning_rate
 from hil_nas.training.result import TrainResult
-from hil_nas.training.step import make_optimizer, run_epoch
+from hil_nas.training.step import Learner, make_optimizer, run_epoch
 
 
 def tune_for_int8(
@@ -51,12 +51,13 @@ def tune_for_int8(
         raise InputError("this network is tuned to int8 already, expected one as training gives it")
     module = QuantisedNetwork(trained.module, representative)
     feed = Feed(config, data, recipe, trained.scale, front_end)
-    optimizer, steps = make_optimizer(module, replace(recipe, weight_decay=0.0)), feed.steps_per_epoch()
+    learner = Learner(module, make_optimizer(module, replace(recipe, weight_decay=0.0)))
+    steps = feed.steps_per_epoch()
     best = evaluate(module, feed.validation, feed.validation_labels).accuracy
     kept = copy.deepcopy(module.state_dict())
     for number in range(epochs):
         run_epoch(
-            module, optimizer, feed, recipe,
+            [learner], feed, recipe,
             seed=seed + 1, number=number, device_features=True,
             rate=lambda step: learning_rate(step, epochs * steps, steps // 2, highest_rate),
         )  # fmt: skip

@@ -1,0 +1,72 @@
+"""Candidates trained side by side for a few epochs: what a supernet's shared weights cannot tell, a short training can.
+
+All candidates of one MFCC configuration see the same batches, so that computing features, most of the work of a
+small network's step, is done once, and so that a difference between two of them is one of networks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch.nn import functional as F
+
+from hil_nas.audio.datasets import KeywordData
+from hil_nas.audio.features import training_scale
+from hil_nas.mfcc import MfccConfig
+from hil_nas.network import Network
+from hil_nas.progress import Progress, Reporter, silent
+from hil_nas.training.evaluate import logits_of
+from hil_nas.training.feed import Feed
+from hil_nas.training.module import NetworkModule
+from hil_nas.training.recipe import Recipe, learning_rate
+from hil_nas.training.step import Learner, make_optimizer, run_epoch
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How a candidate did on the validation split.
+
+    Attributes:
+        loss: mean cross entropy; what candidates are ranked by, as it is less a matter of luck than the accuracy.
+    """
+
+    loss: float
+    accuracy: float
+
+
+def race(
+    networks: Sequence[Network],
+    config: MfccConfig,
+    data: KeywordData,
+    recipe: Recipe,
+    *,
+    seed: int,
+    progress: Reporter = silent,
+) -> list[Standing]:
+    """Trains networks of one configuration side by side from scratch; how each did, in their order.
+
+    Args:
+        networks: read (frames, coefficients, 1) of `config` and give a logit for each class of `data`.
+        recipe: its epochs are those of the race, whose rate falls to zero as in a whole training; all on torch's
+            features, which lie within half an int8 step of the device's.
+    """
+    feed = Feed(config, data, recipe, training_scale(config, data.train), None)
+    modules = [NetworkModule(x, torch.Generator().manual_seed(seed)) for x in networks]
+    learners = [Learner(x, make_optimizer(x, recipe)) for x in modules]
+    steps = feed.steps_per_epoch()
+    warmup = round(recipe.warmup_epochs * steps)
+    for number in range(recipe.epochs):
+        run_epoch(
+            learners, feed, recipe, seed=seed, number=number, device_features=False,
+            rate=lambda step: learning_rate(step, recipe.epochs * steps, warmup, recipe.learning_rate),
+        )  # fmt: skip
+        progress(Progress(f"racing {len(networks)} networks at {config}", number + 1, recipe.epochs))
+    return [_standing(x, feed) for x in modules]
+
+
+def _standing(module: NetworkModule, feed: Feed) -> Standing:
+    logits, labels = logits_of(module, feed.validation), feed.validation_labels
+    accuracy = float((logits.argmax(1) == labels).float().mean())
+    return Standing(float(F.cross_entropy(logits, labels)), accuracy)
