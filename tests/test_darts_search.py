@@ -29,8 +29,9 @@ from tests.test_nas_space import toy_cycles
 GRID = (MfccConfig(640, 640, 40, 4), MfccConfig(400, 800, 40, 4))  # 25 and 20 frames
 SPACE = DartsSpace(GRID, classes=3, cells=3, nodes=2, channels=4, align="pad")
 QUICK = DartsSettings(
-    epochs=4, warmup_epochs=1, batch=16, weight_rate=0.05, alpha_rate=0.1, gamma_rate=0.1, drawn=1, shift_s=0.05
-)
+    epochs=4, warmup_epochs=1, batch=16, weight_rate=0.05, alpha_rate=0.1, gamma_rate=0.1, drawn=1, shift_s=0.05,
+    rivals=0,
+)  # fmt: skip
 CLIPS = 48
 
 
@@ -195,6 +196,16 @@ def test_measurements_correct_the_prices_and_the_limit_holds_as_measured(prices:
     assert result.cost.cycles == pytest.approx(measured) and measured <= limit
     with pytest.raises(InfeasibleError):
         run(prices, limits=Limits(limit), measure=board(1000.0, []))
+
+
+def test_rivals_hold_the_limits_as_measured_and_are_all_different(prices: DartsPrices) -> None:
+    limits = Limits(1.3 * run(prices).cost.cycles)
+    result = run(prices, limits=limits, settings=replace(QUICK, rivals=4), measure=board(1.1, []))
+    networks = {(x.config, x.network) for x in result.rivals} | {(result.config, result.network)}
+    assert len(result.rivals) == 4 and len(networks) == 5
+    for rival in result.rivals:
+        measured = board(1.1, [])(rival.network) + rival.config.frames * 1e3
+        assert measured == pytest.approx(rival.cost.cycles) and limits.held_by(rival.cost)
 
 
 def test_what_does_not_fit_is_refused(prices: DartsPrices) -> None:

@@ -9,6 +9,7 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -24,7 +25,7 @@ from hil_nas.nas.prices import Limits, PriceTable, price
 from hil_nas.nas.search import search
 from hil_nas.nas.settings import TinySettings
 from hil_nas.nas.space import Operation, TinySpace
-from hil_nas.nas.strategy import SearchResult
+from hil_nas.nas.strategy import SearchResult, View
 from hil_nas.nas.tiny import TinyStrategy
 from hil_nas.network import Network
 from tests.test_nas_space import toy_cycles
@@ -45,7 +46,9 @@ SPACE = TinySpace(
         Operation("separable", (5, 1), (2, 1)),
     ),
 )
-QUICK = TinySettings(epochs=8, warmup_epochs=2, batch=32, gamma_rate=0.05, temperature=(3.0, 1.0, 0.5))
+QUICK = TinySettings(
+    epochs=8, warmup_epochs=2, batch=32, gamma_rate=0.05, temperature=(3.0, 1.0, 0.5), rivals=0
+)
 CLIPS = 192
 
 
@@ -334,3 +337,28 @@ def test_features_that_do_not_fit_are_refused(prices: PriceTable) -> None:
 def test_settings_that_make_no_search_are_refused(values: dict[str, Any]) -> None:
     with pytest.raises(InputError):
         TinySettings(**values)
+
+
+def test_rivals_hold_the_limits_as_measured_and_are_all_different(prices: PriceTable) -> None:
+    limits, settings = Limits(cycles=1.2e5, ram_bytes=900), replace(QUICK, rivals=6)
+    asked: list[Network] = []
+    result = run(prices, limits=limits, settings=settings, measure=board(1.1, asked))
+    networks = [(result.config, result.network), *((x.config, x.network) for x in result.rivals)]
+    assert len(result.rivals) == 6 and len(set(networks)) == 7
+    assert {network for _, network in networks} <= set(asked)
+    for rival in result.rivals:
+        measured = board(1.1, [])(rival.network) + rival.config.frames * 1e3
+        assert measured == pytest.approx(rival.cost.cycles) and limits.held_by(rival.cost)
+        assert SPACE.contains(rival.genotype, rival.config)
+    assert len({config for config, _ in networks}) > 1  # other configurations have a say
+    again = run(prices, limits=limits, settings=settings, measure=board(1.1, []))
+    assert again.rivals == result.rivals
+
+
+def test_rivals_are_samples_of_the_networks_that_hold_the_limits(prices: PriceTable) -> None:
+    """Perturb and maximise: with every choice alike and no limit, each stem is drawn as often as any other."""
+    strategy = TinyStrategy(prices, QUICK, Limits(), torch.Generator().manual_seed(0), torch.device("cpu"))
+    rng = np.random.default_rng(0)
+    stems = [strategy.derive(1.0, Limits(), View(0, rng)).stem[0] for _ in range(400)]
+    counts = np.bincount(stems, minlength=len(SPACE.stems))
+    assert counts.min() > 0.7 * counts.mean()  # 3.5 standard deviations for three stems

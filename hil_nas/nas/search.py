@@ -9,13 +9,14 @@ Everything that differs between spaces stands behind `Strategy`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict
 from functools import cache, partial
 from math import cos, exp, log, pi
 from pathlib import Path
 from typing import Any, Generic
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -27,7 +28,8 @@ from hil_nas.nas.bilevel import first_order, second_order
 from hil_nas.nas.expected import Multipliers
 from hil_nas.nas.features import Batches, FeatureSet, FeatureStore, shifted
 from hil_nas.nas.prices import Limits
-from hil_nas.nas.strategy import Logits, Point, SearchResult, Start, Strategy
+from hil_nas.nas.rivals import rivals
+from hil_nas.nas.strategy import Derived, Logits, Point, SearchResult, Start, Strategy
 from hil_nas.network import Network
 
 Measure = Callable[[Network], float]
@@ -239,20 +241,37 @@ class _Search(Generic[Point]):
         return self.ratios[-1]
 
     def result(self, measure: Measure | None) -> SearchResult:
-        """Derives the network; with a board, one that holds the latency limit as measured."""
+        """Derives the network; with a board, one that holds the latency limit as measured. And its rivals."""
         ratio, point = self.ratio, self.derived()
         if measure is not None:
             ratio, point = self._held_on_board(measure, point)
-        genotype, config = self.strategy.at(point)
+        gammas = torch.softmax(self.net.alignment.gamma.detach(), 0)
         return SearchResult(
-            genotype=genotype,
-            config=config,
-            network=genotype.build(config),
-            cost=self.strategy.cost(point, ratio),
-            gammas=tuple(torch.softmax(self.net.alignment.gamma.detach(), 0).tolist()),
+            **vars(self._described(point, ratio)),
+            rivals=tuple(self._rivals(point, measure)),
+            gammas=tuple(gammas.tolist()),
             price_ratio=ratio,
             history=tuple(self.history),
         )
+
+    def _described(self, point: Point, ratio: float) -> Derived:
+        genotype, config = self.strategy.at(point)
+        return Derived(genotype, config, genotype.build(config), self.strategy.cost(point, ratio))
+
+    def _rivals(self, first: Point, measure: Measure | None) -> Iterator[Derived]:
+        """Those that hold the limits, as measured where there is a board."""
+        gamma = self.net.alignment.gamma.detach().double().cpu()
+        allowed = torch.zeros_like(gamma, dtype=torch.bool)
+        allowed[list(self.strategy.allowed)] = True
+        gammas = torch.softmax(gamma.masked_fill(~allowed, -torch.inf), 0).numpy()
+        rng = np.random.default_rng(int(torch.randint(2**62, (), generator=self.generator)))
+        for point in rivals(
+            self.strategy, first, gammas, self.limits, ratio=self.ratio, count=self.settings.rivals, rng=rng
+        ):
+            ratio = self.ratio if measure is None else self._measure(measure, point)
+            described = self._described(point, ratio)
+            if self.limits.held_by(described.cost):
+                yield described
 
     def _held_on_board(self, measure: Measure, point: Point) -> tuple[float, Point]:
         """Measures, and derives again at higher prices, until a network holds the limits as measured."""

@@ -24,6 +24,7 @@ class Settings:
         multiplier_rate: of dual ascent.
         shift_s: how far clips are shifted in time while weights are trained.
         measure_every: epochs between measurements; 0: only at the end.
+        rivals: how many other networks within the limits the result names.
 
     Raises:
         InputError: for values that make no search.
@@ -44,11 +45,12 @@ class Settings:
     multiplier_rate: float = 0.2
     shift_s: float = 0.1
     measure_every: int = 0
+    rivals: int = 7
 
     def __post_init__(self) -> None:
         if not 0 <= self.warmup_epochs < self.epochs:
             raise InputError(f"{self.warmup_epochs} of {self.epochs} epochs cannot be the warm-up")
-        for name, least in (("batch", 2), ("measure_every", 0), ("floor", 0), ("shift_s", 0)):
+        for name, least in (("batch", 2), ("measure_every", 0), ("floor", 0), ("shift_s", 0), ("rivals", 0)):
             if getattr(self, name) < least:
                 raise InputError(f"{name} is {getattr(self, name)}, expected at least {least}")
         if self.gamma_ratio <= 1 or self.floor >= 1:

@@ -25,6 +25,32 @@ Point = TypeVar("Point")  # how a space names one of its networks, on one config
 Logits = Callable[[Tensor], Tensor]  # of what `alignment` gives
 
 
+@dataclass(frozen=True)
+class View:
+    """How a derivation looks at what was learned.
+
+    Attributes:
+        config: on this configuration alone; None: on all, as gamma prefers them.
+        noise: of Gumbel's distribution on every log-probability of the cells or the chain. The most preferred network
+            is then a sample of those that hold the limits, about by their probabilities (perturb and maximise,
+            arXiv:1206.6410).
+    """
+
+    config: int | None = None
+    noise: np.random.Generator | None = None
+
+    def configs(self, logs: NDArray[np.float64]) -> NDArray[np.float64]:
+        if self.config is None:
+            return logs
+        return np.where(np.arange(len(logs)) == self.config, 0.0, -np.inf)
+
+    def disturbed(self, logs: NDArray[np.float64]) -> NDArray[np.float64]:
+        return logs if self.noise is None else logs + self.noise.gumbel(size=logs.shape)
+
+
+AS_LEARNED = View()
+
+
 class Genotype(Protocol):
     """Everything that decides a network but the size of its input."""
 
@@ -68,8 +94,12 @@ class Strategy(Protocol[Point]):
         """The mean cost of networks drawn from the probabilities as they are when called."""
         ...
 
-    def derive(self, ratio: float, limits: Limits) -> Point:
-        """The most preferred network, as the probabilities stand, that holds the limits."""
+    def derive(self, ratio: float, limits: Limits, view: View = AS_LEARNED) -> Point:
+        """The most preferred network, as the probabilities stand, that holds the limits.
+
+        Raises:
+            InfeasibleError: where none does.
+        """
         ...
 
     def at(self, point: Point) -> tuple[Genotype, MfccConfig]: ...
@@ -91,23 +121,40 @@ Start = Callable[[Limits, torch.Generator, torch.device], Strategy[Point]]
 
 
 @dataclass(frozen=True)
-class SearchResult:
-    """What a search found.
+class Derived:
+    """A network that holds the limits.
 
     Attributes:
-        cost: of the derived network by the corrected prices, front end included.
-        gammas: per configuration; those of the data search where it was decided.
-        price_ratio: measured over predicted cycles of the network; 1 where nothing was measured.
-        history: one entry an epoch, as `on_epoch` got them.
+        cost: by the prices, corrected by its own measurement where there was one; front end included.
     """
 
     genotype: Genotype
     config: MfccConfig
     network: Network
     cost: Cost
+
+
+@dataclass(frozen=True)
+class SearchResult(Derived):
+    """What a search found: the most preferred network, and how.
+
+    Attributes:
+        rivals: other networks within the limits, drawn by their probabilities.
+        gammas: per configuration; those of the data search where it was decided.
+        price_ratio: measured over predicted cycles of the network; 1 where nothing was measured.
+        history: one entry an epoch, as `on_epoch` got them.
+    """
+
+    rivals: tuple[Derived, ...]
     gammas: tuple[float, ...]
     price_ratio: float
     history: tuple[dict[str, Any], ...]
+
+
+def logs_of(*probabilities: Tensor) -> list[NDArray[np.float64]]:
+    """Log-probabilities; those of what is out are -inf."""
+    with np.errstate(divide="ignore"):
+        return [np.log(x.detach().double().cpu().numpy()) for x in probabilities]
 
 
 def digest(parts: Iterable[NDArray[np.float64]]) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 
@@ -18,7 +17,7 @@ from hil_nas.nas.graph import Preference
 from hil_nas.nas.prices import Cost, Limits, PriceTable
 from hil_nas.nas.settings import TinySettings
 from hil_nas.nas.space import Choice
-from hil_nas.nas.strategy import Logits, digest, entropy
+from hil_nas.nas.strategy import AS_LEARNED, Logits, View, digest, entropy, logs_of
 from hil_nas.nas.supernet import TinySupernet
 
 
@@ -72,16 +71,15 @@ class TinyStrategy:
         expected = ExpectedCost(self.prices.corrected(ratio)).to(self.device)
         return lambda: expected(self.probabilities())
 
-    def preference(self) -> Preference:
+    def preference(self, view: View = AS_LEARNED) -> Preference:
         """Log-probabilities as they stand."""
         with torch.no_grad():
             now = self.probabilities()
-        found = (now.configs, now.stem, now.widths, now.operations)
-        with np.errstate(divide="ignore"):  # a configuration that is out has log-probability -inf
-            return Preference(*(np.log(x.double().cpu().numpy()) for x in found))
+        configs, *chain = logs_of(now.configs, now.stem, now.widths, now.operations)
+        return Preference(view.configs(configs), *map(view.disturbed, chain))
 
-    def derive(self, ratio: float, limits: Limits) -> Choice:
-        return derive(self.prices.corrected(ratio), self.preference(), limits)
+    def derive(self, ratio: float, limits: Limits, view: View = AS_LEARNED) -> Choice:
+        return derive(self.prices.corrected(ratio), self.preference(view), limits)
 
     def at(self, point: Choice) -> tuple[TinyGenotype, MfccConfig]:
         return self.space.at(point)

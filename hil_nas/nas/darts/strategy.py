@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 
@@ -18,7 +17,7 @@ from hil_nas.nas.darts.settings import DartsSettings
 from hil_nas.nas.darts.supernet import DartsProbabilities, DartsSupernet
 from hil_nas.nas.expected import Expectation
 from hil_nas.nas.prices import Cost, Limits
-from hil_nas.nas.strategy import Logits, digest, entropy
+from hil_nas.nas.strategy import AS_LEARNED, Logits, View, digest, entropy, logs_of
 
 DartsPoint = tuple[DartsGenotype, int]  # and its configuration
 
@@ -67,15 +66,15 @@ class DartsStrategy:
         expected = DartsExpectedCost(self.prices.corrected(ratio)).to(self.device)
         return lambda: expected(self.probabilities())
 
-    def preference(self) -> DartsPreference:
+    def preference(self, view: View = AS_LEARNED) -> DartsPreference:
         """Log-probabilities as they stand."""
         with torch.no_grad():
             now = self.probabilities()
-        with np.errstate(divide="ignore"):  # a configuration that is out has log-probability -inf
-            return DartsPreference(*(np.log(x.double().cpu().numpy()) for x in (now.configs, now.alpha, now.beta)))
+        configs, *cells = logs_of(now.configs, now.alpha, now.beta)
+        return DartsPreference(view.configs(configs), *map(view.disturbed, cells))
 
-    def derive(self, ratio: float, limits: Limits) -> DartsPoint:
-        return derive_darts(self.prices.corrected(ratio), self.preference(), limits)
+    def derive(self, ratio: float, limits: Limits, view: View = AS_LEARNED) -> DartsPoint:
+        return derive_darts(self.prices.corrected(ratio), self.preference(view), limits)
 
     def at(self, point: DartsPoint) -> tuple[DartsGenotype, MfccConfig]:
         genotype, config = point
