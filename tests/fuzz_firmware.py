@@ -71,7 +71,7 @@ class Fuzzed:
 
 def missing_tool() -> str | None:
     """Why nothing can be fuzzed here, and how to change that."""
-    how = "apt-get install clang llvm libclang-rt-dev (Debian 12: libclang-rt-14-dev)"
+    how = "apt-get install clang libclang-rt-dev"
     if shutil.which("clang") is None:
         return f"needs clang: {how}"
     program = b"int LLVMFuzzerTestOneInput(const char *d, unsigned long n) { return 0 * (int)n; }"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import serial
+from board_hosts import KINDS, TARGETS
 
 from hil_nas.audio.front_end import HostFrontEnd, build_host_library
 from hil_nas.audio.tables import front_end_blob
@@ -25,15 +25,6 @@ from hil_nas.errors import DeviceError, InputError, LinkError, RefusedError
 from hil_nas.mfcc import MfccConfig
 from hil_nas.network import Layer, Network
 
-KINDS = {
-    "native@native": "host",
-    "nucleo-l4r5@virtual": "modelled",
-    "mps2-an386@qemu": "instructions",
-    "nucleo-l4r5@renode": "instructions",
-}
-no_renode = shutil.which("renode") is None
-needs_renode = pytest.mark.skipif(no_renode, reason="needs Renode 1.16 or later on PATH: renode.io")
-TARGETS = [pytest.param(x, marks=needs_renode if x.endswith("@renode") else ()) for x in KINDS]
 CONFIG = MfccConfig(640, 320, 40, 10)
 BLOB = front_end_blob(CONFIG, 0.6, 20)
 NETWORK = Network(

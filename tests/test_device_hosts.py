@@ -171,6 +171,12 @@ def test_missing_programs_are_named(
         start_renode(BOARD, tmp_path / "fw.elf", boards, tmp_path)
 
 
+def test_a_renode_that_is_too_old_is_refused(fake_bin: Path, boards: Path, tmp_path: Path) -> None:
+    program(fake_bin, "renode", "#!/bin/sh\necho 'Renode v1.15.3.28010'\n")
+    with pytest.raises(MissingToolError, match=r"is Renode 1.15.3.28010, whose counts.*install Renode 1.16"):
+        start_renode(BOARD, tmp_path / "fw.elf", boards, tmp_path)
+
+
 def test_qemu_counts_instructions(fake_bin: Path, tmp_path: Path) -> None:
     program(fake_bin, "qemu-system-arm", "")
     command = " ".join(qemu_command(BOARD, tmp_path / "fw.elf", 4321))

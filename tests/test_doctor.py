@@ -89,7 +89,7 @@ def test_an_old_renode_does_not_do(path: Path, boards_dir: Path, build_dir: Path
 def test_a_program_that_hangs_or_fails_is_there_without_a_version(
     path: Path, boards_dir: Path, build_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(doctor, "TOOL_S", 0.2)
+    monkeypatch.setattr("hil_nas.device.hosts.process.VERSION_S", 0.2)
     install(path, "make", "", status=3)
     (path / "gcc").write_text("#!/bin/sh\nwhile :; do :; done\n")
     (path / "gcc").chmod(0o755)

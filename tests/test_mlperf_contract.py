@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import re
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import serial
+from board_hosts import TARGETS
 from mlperf_runner import LAP, RESULTS, Runner
 
 from hil_nas.deploy.lower import lower
@@ -16,11 +22,11 @@ from hil_nas.deploy.plan import Plan
 from hil_nas.deploy.reference import Tflm
 from hil_nas.deploy.synthetic import random_graph
 from hil_nas.deploy.tflite import read_tflite
+from hil_nas.deploy.tflite_writer import write_tflite
 from hil_nas.device.hosts import CLOCK_KINDS, Started, start
 from hil_nas.device.link import Link
 from hil_nas.network import Layer, Network
 
-HOSTS = ["native@native", "nucleo-l4r5@virtual", "mps2-an386@qemu"]
 KWS = Network(
     (49, 10, 1),
     (
@@ -30,7 +36,9 @@ KWS = Network(
         Layer("softmax", (2,)),
     ),
 )
-PLAN = lower(random_graph(KWS, seed=9))
+GRAPH = random_graph(KWS, seed=9)
+PLAN = lower(GRAPH)
+SERVE = "import sys; from hil_nas.cli import main; sys.exit(main(sys.argv[1:]))"
 CLIPS = np.random.default_rng(4).integers(-128, 128, (6, 490), dtype=np.int8)
 LIMIT = "27648"
 REFUSALS = {
@@ -51,7 +59,7 @@ REFUSALS = {
 }
 
 
-@pytest.fixture(scope="module", params=HOSTS)
+@pytest.fixture(scope="module", params=TARGETS)
 def started(request: pytest.FixtureRequest, boards_dir: Path, build_dir: Path) -> Iterator[Started]:
     started = start(request.param, boards_dir=boards_dir, build_dir=build_dir)
     yield started
@@ -232,3 +240,29 @@ def test_the_mlperf_model_over_the_runners_wire(runner: Runner, link: Link, refe
     for values, logits in zip(inputs, expected, strict=True):
         runner.load(values.tobytes())
         assert [int(np.ceil(256 * x)) - 128 for x in runner.infer(1, 0).results] == logits.tolist()
+
+
+@pytest.mark.parametrize(("board", "options"), [("native@native", []), ("nucleo-l4r5@virtual", ["--tcp", "0"])])
+def test_the_runner_reaches_a_board_through_serve(
+    board: str, options: list[str], tmp_path: Path, boards_dir: Path, build_dir: Path
+) -> None:
+    """As a person types it; the runner opens what the command names with pyserial, as it opens a board."""
+    model = tmp_path / "model.tflite"
+    model.write_bytes(write_tflite(GRAPH))
+    expected = Tflm(model.read_bytes()).run(CLIPS[:2].reshape(2, 49, 10, 1))
+    words = ["serve", str(model), "--board", board, "--json", *options]
+    command = [sys.executable, "-c", SERVE, *words, "--boards", str(boards_dir), "--build", str(build_dir)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            address = json.loads(process.stdout.readline())["address"]
+            with serial.serial_for_url(address, 115200, timeout=0.1) as port:
+                runner = Runner(port)
+                assert (runner.name(), runner.profile()["model"]) == ("hil-nas", "kws01")
+                for clip, logits in zip(CLIPS, expected, strict=False):
+                    runner.load(clip.tobytes())
+                    assert [int(np.ceil(256 * x)) - 128 for x in runner.infer(1, 0).results] == logits.tolist()
+            process.send_signal(signal.SIGINT)
+            assert process.wait(20) == 130
+        finally:
+            process.kill()

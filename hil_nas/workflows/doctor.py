@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
-import subprocess
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
@@ -14,13 +12,13 @@ from typing import Any, Literal
 from hil_nas.device.boards import Board, BoardTarget, board_names, load_board
 from hil_nas.device.firmware import find_third_party
 from hil_nas.device.hosts import CLOCK_KINDS
+from hil_nas.device.hosts.emulator import RENODE_OLDEST
+from hil_nas.device.hosts.process import is_older, program_version
 from hil_nas.device.ports import UsbPort, usb_ports
 from hil_nas.device.tflm import find_tflm
 from hil_nas.errors import MissingToolError
 
 Group = Literal["tool", "library", "source"]
-RENODE_OLDEST = (1, 16)
-TOOL_S = 30.0
 _RENODE = "Renode 1.16 or later: https://github.com/renode/renode/releases, its folder on PATH"
 _TOOLS = (  # program, what for, how to get it
     ("arm-none-eabi-gcc", "firmware", "apt-get install gcc-arm-none-eabi libnewlib-arm-none-eabi"),
@@ -29,7 +27,7 @@ _TOOLS = (  # program, what for, how to get it
     ("qemu-system-arm", "hosts @qemu", "apt-get install qemu-system-arm"),
     ("renode", "hosts @renode", _RENODE),
     ("espeak-ng", "search without recordings", "apt-get install espeak-ng"),
-    ("clang", "tests: fuzzing", "apt-get install clang libclang-rt-dev (Debian 12: libclang-rt-14-dev)"),
+    ("clang", "tests: fuzzing", "apt-get install clang libclang-rt-dev"),
 )
 _LIBRARIES = (  # distributions, what for, the extra of hil_nas that brings it
     (("numpy",), "everything", ""),
@@ -130,23 +128,9 @@ def _tool_part(row: tuple[str, str, str]) -> Part:
     path = shutil.which(name)
     if path is None:
         return Part("tool", name, purpose, None, how=how)
-    version = _version_of(path)
-    old = name == "renode" and tuple(map(int, re.findall(r"\d+", version)[:2])) < RENODE_OLDEST
+    version = program_version(path)
+    old = name == "renode" and is_older(version, RENODE_OLDEST)
     return Part("tool", name, purpose, version, path, how if old else "")
-
-
-def _version_of(path: str) -> str:
-    """What a program calls its version; empty where it does not say, or not in time."""
-    try:
-        done = subprocess.run(
-            [path, "--version"], stdin=subprocess.DEVNULL, capture_output=True, timeout=TOOL_S,
-            env=os.environ | {"LC_ALL": "C"},
-        )  # fmt: skip
-    except (OSError, subprocess.TimeoutExpired):
-        return ""
-    text = re.sub(r"\([^)]*\)", "", done.stdout.decode("utf-8", "replace"))  # a distribution's own numbers
-    found = re.search(r"\d+(\.\d+)+", text)
-    return found.group() if found else ""
 
 
 def _library_part(row: tuple[tuple[str, ...], str, str]) -> Part:

@@ -12,12 +12,13 @@ from pathlib import Path
 from serial import SerialException
 
 from hil_nas.device.boards import Board
-from hil_nas.device.hosts.process import Child, connect, find_program, free_port
+from hil_nas.device.hosts.process import Child, connect, find_program, free_port, is_older, program_version
 from hil_nas.device.hosts.running import Running
-from hil_nas.errors import InputError, LinkError
+from hil_nas.errors import InputError, LinkError, MissingToolError
 
 QEMU_HINT = "install it: apt-get install qemu-system-arm"
 RENODE_HINT = "install Renode 1.16 or later from https://github.com/renode/renode/releases and put it on PATH"
+RENODE_OLDEST = (1, 16)  # an older one reads a cycle counter that lags behind its instructions
 BOOT_S = 60.0
 _READY = b"m-ready\r\n"
 _MAX_BOOT_BYTES = 10_000
@@ -51,7 +52,7 @@ def start_renode(board: Board, elf: Path, boards_dir: Path, build_dir: Path) -> 
     """Run the firmware in Renode on the board's own platform file, `boards/<name>/<name>.resc`.
 
     Raises:
-        MissingToolError: where renode is not installed.
+        MissingToolError: where renode is not installed, or too old to count.
         LinkError: where it ends or does not listen.
     """
     port = free_port()
@@ -65,7 +66,15 @@ def start_renode(board: Board, elf: Path, boards_dir: Path, build_dir: Path) -> 
 def renode_command(script: Path, elf: Path, port: int) -> list[str]:
     """The command line of Renode; with `--console` and no terminal it would quit before it has begun."""
     setup = f"$bin=@{_path(elf)}; $port={port}; include @{_path(script)}"
-    return [find_program("renode", RENODE_HINT), "--disable-gui", "--plain", "-e", setup]
+    return [_find_renode(), "--disable-gui", "--plain", "-e", setup]
+
+
+def _find_renode() -> str:
+    path = find_program("renode", RENODE_HINT)
+    version = program_version(path)
+    if version and is_older(version, RENODE_OLDEST):
+        raise MissingToolError(f"{path} is Renode {version}, whose counts are not exact", hint=RENODE_HINT)
+    return path
 
 
 def _path(path: Path) -> str:

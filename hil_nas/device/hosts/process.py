@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 import shutil
 import socket
 import subprocess
@@ -17,6 +19,7 @@ from hil_nas.device.protocol import shown
 from hil_nas.errors import LinkError, MissingToolError
 
 CONNECT_S = 30.0
+VERSION_S = 30.0
 _END_S = 3.0
 
 
@@ -30,6 +33,25 @@ def find_program(name: str, hint: str) -> str:
     if path is None:
         raise MissingToolError(f"'{name}' is not on PATH", hint=hint)
     return path
+
+
+def program_version(path: str) -> str:
+    """What a program calls its version; empty where it does not say, or not in time."""
+    try:
+        done = subprocess.run(
+            [path, "--version"], stdin=subprocess.DEVNULL, capture_output=True, timeout=VERSION_S,
+            env=os.environ | {"LC_ALL": "C"},
+        )  # fmt: skip
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    text = re.sub(r"\([^)]*\)", "", done.stdout.decode("utf-8", "replace"))  # a distribution's own numbers
+    found = re.search(r"\d+(\.\d+)+", text)
+    return found.group() if found else ""
+
+
+def is_older(version: str, oldest: tuple[int, ...]) -> bool:
+    """Whether a version, as `program_version` gives it, lies before the oldest that does."""
+    return tuple(map(int, re.findall(r"\d+", version)[: len(oldest)])) < oldest
 
 
 def free_port() -> int:
