@@ -75,6 +75,19 @@ def test_only_boards_on_a_serial_port_are_counted() -> None:
     assert boards_of(asked) == {"nucleo-l4r5": 1, "nucleo-h743zi": 1}
 
 
+def test_a_cluster_runs_what_its_machines_have(tmp_path: Path) -> None:
+    from ray.cluster_utils import Cluster as Machines
+
+    machines = Machines(initialize_head=True, head_node_args={"num_cpus": 1, "resources": {"nucleo-l4r5": 1}})
+    try:
+        (ended,) = [x for x in Cluster(machines.address)(points("nucleo-l4r5", 1), noting(tmp_path)) if x is not None]
+        assert ended[1]["status"] == "complete"
+        with pytest.raises(InputError, match="no machine .* has the board nucleo-h743zi"):
+            list(Cluster(machines.address)(points("nucleo-h743zi", 1), noting(tmp_path)))
+    finally:
+        machines.shutdown()
+
+
 @pytest.mark.parametrize(("address", "said"), [("127.0.0.1:9", "no Ray cluster answers"), ("auto", "HOST:PORT")])
 def test_an_address_where_nobody_answers_is_one_line(address: str, said: str, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=said):

@@ -48,7 +48,7 @@ class Cluster:
         if not points:
             return
         ray = _ray()
-        folder = tempfile.mkdtemp(prefix="hil_nas-")
+        folder = tempfile.mkdtemp(prefix="hil_nas-", dir="/tmp")  # as Ray: names of its sockets must stay short
         try:
             self._start(ray, boards_of(points), folder)
             yield from _run_all(ray, points, run)
@@ -59,10 +59,9 @@ class Cluster:
     def _start(self, ray: Any, boards: dict[str, int], folder: str) -> None:
         quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
         if self.address is None:
-            cores = len(os.sched_getaffinity(0))
             ray.init(
-                address="local", num_cpus=cores, resources=boards, include_dashboard=False,
-                object_store_memory=STORE_BYTES, _temp_dir=folder, **quiet,
+                address="local", resources=boards, include_dashboard=False, object_store_memory=STORE_BYTES,
+                _temp_dir=folder, **quiet,
             )  # fmt: skip
             return
         _check_answers(self.address)
@@ -86,7 +85,7 @@ def _run_all(ray: Any, points: Sequence[Point], run: RunPoint) -> Generator[tupl
 
     # a process for each point: nothing of one reaches another, and its memory is given back
     remote = ray.remote(max_calls=1, max_retries=0, num_cpus=1)(task)
-    running = {remote.options(resources=boards_of([x])).remote(x): x for x in points}
+    running = {remote.options(name=x.label, resources=boards_of([x])).remote(x): x for x in points}
     try:
         while running:
             done, _ = ray.wait(list(running), timeout=TICK_S)
