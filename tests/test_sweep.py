@@ -222,11 +222,13 @@ def test_a_point_that_ended_unseen_is_not_run_again(workflows: Workflows, tmp_pa
     ]
 
 
-def test_resume_refuses_another_sweep(workflows: Workflows, tmp_path: Path) -> None:
+def test_resume_refuses_another_sweep_and_says_what_differs(workflows: Workflows, tmp_path: Path) -> None:
     workflows.does = lambda config: (_ for _ in ()).throw(DeviceError("silence"))
     sweep(sweep_points([ONE], [], 2), tmp_path)
     with pytest.raises(RunError, match=r"seeds was \[0, 1\], is \[0, 1, 2\]"):
         sweep(sweep_points([ONE], [], 3), tmp_path, resume=True)
+    with pytest.raises(RunError, match="of another configuration: align was 'conv', is 'pad'"):
+        sweep(sweep_points([replace(ONE, align="pad")], [], 2), tmp_path, resume=True)
 
 
 def test_progress_says_what_is_under_way(workflows: Workflows, tmp_path: Path) -> None:

@@ -195,7 +195,7 @@ def sweep_config(points: Sequence[Point]) -> dict[str, Any]:
     searches = [x for x in groups.values() if isinstance(x, SearchConfig)]
     varying = _varying(searches)
     return {
-        "shared": {k: v for k, v in _flat(searches[0]).items() if k not in varying},
+        **{k: v for k, v in _flat(searches[0]).items() if k not in varying},
         "seeds": sorted({x.config.seed for x in points}),
         "groups": {
             name: {"network": x.network, "board": x.board} if isinstance(x, BaselineConfig)
