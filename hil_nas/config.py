@@ -26,6 +26,8 @@ class SearchConfig:
         grid: the MFCC configurations to choose from.
         align: how the configurations share one supernet.
         search_epochs, train_epochs: of the supernet, and of the derived network from scratch.
+        rivals: other networks within the limits that race against the derived one before one is trained; 0: no race.
+        race_epochs: how long they race.
         measure_every: measure the network that would be derived now every so many epochs; 0: only at the end.
         clips: how many clips the final check compares on the board, bit by bit.
     """
@@ -37,6 +39,8 @@ class SearchConfig:
     grid: tuple[MfccConfig, ...] = field(default_factory=paper_grid)
     align: Literal["pad", "conv"] = "conv"
     search_epochs: int = 20
+    rivals: int = 7
+    race_epochs: int = 8
     train_epochs: int = 40
     measure_every: int = 5
     clips: int = 60
@@ -49,8 +53,9 @@ class SearchConfig:
         if len(set(self.words)) != len(self.words):
             raise InputError(f"the keywords must be different words, found {list(self.words)}")
         _check_least(
-            self, ("search_epochs", 4), ("train_epochs", 1), ("clips", 50), ("measure_every", 0), ("seed", 0)
-        )
+            self, ("search_epochs", 4), ("rivals", 0), ("race_epochs", 1), ("train_epochs", 1), ("clips", 50),
+            ("measure_every", 0), ("seed", 0),
+        )  # fmt: skip
 
     def to_json(self) -> dict[str, Any]:
         return {**asdict(self), "grid": [str(x) for x in self.grid]}

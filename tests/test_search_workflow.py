@@ -55,6 +55,8 @@ def asked(words: Path) -> SearchConfig:
         data=str(words),
         grid=(MfccConfig(400, 200, 40, 20), MfccConfig(640, 320, 40, 20)),
         search_epochs=5,
+        rivals=2,
+        race_epochs=1,
         train_epochs=2,
         measure_every=2,
         clips=50,
@@ -96,10 +98,20 @@ def test_the_folder_holds_what_a_person_takes_home(finished: tuple[dict[str, Any
         assert (folder / name).stat().st_size > 0
     assert (folder / "export" / "Makefile").is_file()
     page = (folder / "report.html").read_text()
-    assert page.count("<svg") >= 3 and "Limits against measured" in page
+    assert page.count("<svg") >= 3 and "Limits against measured" in page and "The finals" in page
 
 
-@pytest.mark.parametrize(("task", "done"), [("searching", 3), ("training", 1)])
+def test_the_best_finalist_that_holds_the_limits_is_trained(finished: tuple[dict[str, Any], Path]) -> None:
+    result, folder = finished
+    lines = [json.loads(x) for x in (folder / "metrics.jsonl").read_text().splitlines()]
+    finals = [x for x in lines if x["phase"] == "finals"]
+    assert len(finals) == 3 and [x["derived"] for x in finals].count(True) == 1
+    assert [x["loss"] for x in finals] == sorted(x["loss"] for x in finals)
+    assert result["mfcc"] == finals[0]["mfcc"]
+    assert result["measured"]["latency_ms"] == pytest.approx(finals[0]["cycles"] / 120e3, rel=0.02)
+
+
+@pytest.mark.parametrize(("task", "done"), [("searching", 3), ("racing", 1), ("training", 1)])
 def test_an_interrupted_search_resumes_to_the_same_bytes(
     task: str, done: int, asked: SearchConfig, finished: tuple[dict[str, Any], Path], tmp_path: Path
 ) -> None:

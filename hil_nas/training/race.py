@@ -62,7 +62,7 @@ def race(
             learners, feed, recipe, seed=seed, number=number, device_features=False,
             rate=lambda step: learning_rate(step, recipe.epochs * steps, warmup, recipe.learning_rate),
         )  # fmt: skip
-        progress(Progress(f"racing {len(networks)} networks at {config}", number + 1, recipe.epochs))
+        progress(Progress("racing", number + 1, recipe.epochs, f"{len(networks)} networks at {config}"))
     return [_standing(x, feed) for x in modules]
 
 

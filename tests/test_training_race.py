@@ -1,0 +1,37 @@
+"""Candidates side by side: each as if it were alone, and ranked as they deserve."""
+
+from __future__ import annotations
+
+import pytest
+
+from hil_nas.audio.datasets import KeywordData
+from hil_nas.network import INPUT, Layer, Network
+from hil_nas.training.loop import train
+from hil_nas.training.race import race
+from tests.test_training_loop import CONFIG, SMALL, data, network  # noqa: F401  (data is a fixture)
+
+
+def blind() -> Network:
+    """Looks at nothing but the mean of one channel."""
+    layers = (
+        Layer("conv", (INPUT,), 1, (1, 1), relu=True),
+        Layer("avg_pool", (0,), kernel=(CONFIG.frames, CONFIG.coefficients), stride=(1, 1), padding="valid"),
+        Layer("dense", (1,), 3),
+    )
+    return Network((CONFIG.frames, CONFIG.coefficients, 1), layers)
+
+
+def test_a_network_races_as_it_trains_alone(data: KeywordData) -> None:  # noqa: F811
+    """The oracle is the whole training loop: without the device's features the last epoch is the best or its equal."""
+    alone = train(network(), CONFIG, data, SMALL, seed=3)
+    standing = race([blind(), network()], CONFIG, data, SMALL, seed=3)[1]
+    assert standing.accuracy == pytest.approx(alone.epochs[-1].accuracy)
+
+
+def test_one_that_cannot_tell_the_classes_loses(data: KeywordData) -> None:  # noqa: F811
+    seen, unseen = race([network(), blind()], CONFIG, data, SMALL, seed=0)
+    assert seen.loss < unseen.loss and seen.accuracy > unseen.accuracy
+
+
+def test_it_repeats_itself(data: KeywordData) -> None:  # noqa: F811
+    assert race([network()], CONFIG, data, SMALL, seed=0) == race([network()], CONFIG, data, SMALL, seed=0)
