@@ -24,6 +24,8 @@ class SearchConfig:
             has not those ten.
         data: a folder of recorded words, or None for words spoken by espeak-ng.
         grid: the MFCC configurations to choose from.
+        price_front_end: whether the search knows what a configuration's front end costs. Without it the latency limit
+            holds for the network alone, and front end and network together may miss it: to see what the price is worth.
         align: how the configurations share one supernet.
         search_epochs, train_epochs: of the supernet, and of the derived network from scratch.
         rivals: other networks within the limits that race against the derived one before one is trained; 0: no race.
@@ -37,6 +39,7 @@ class SearchConfig:
     words: tuple[str, ...] = ()
     data: str | None = None
     grid: tuple[MfccConfig, ...] = field(default_factory=paper_grid)
+    price_front_end: bool = True
     align: Literal["pad", "conv"] = "conv"
     search_epochs: int = 20
     rivals: int = 7

@@ -16,10 +16,11 @@ from hil_nas.budget import Budget
 from hil_nas.config import BaselineConfig, SearchConfig
 from hil_nas.cost.macs import network_macs
 from hil_nas.deploy.tflite import read_mfcc
-from hil_nas.errors import InfeasibleError, InputError, RunError
+from hil_nas.errors import InfeasibleError, InputError, LimitsMissedError, RunError
 from hil_nas.mfcc import MfccConfig
 from hil_nas.progress import Progress, silent
 from hil_nas.report.page import search_page
+from hil_nas.runs import read_result
 from hil_nas.workflows.baseline import run_baseline
 from hil_nas.workflows.finish import Folders
 from hil_nas.workflows.search import run_search
@@ -141,6 +142,17 @@ def test_limits_that_cannot_be_met_name_the_nearest_and_leave_nothing(asked: Sea
     with pytest.raises(InfeasibleError, match="RAM .* at least"):
         run(config, tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_front_end_without_a_price_breaks_the_limit_that_it_was_not_counted_in(
+    asked: SearchConfig, tmp_path: Path
+) -> None:
+    config = replace(asked, price_front_end=False, budget=Budget(None, None, 0.012), rivals=0, train_epochs=1)
+    with pytest.raises(LimitsMissedError, match="latency is .* ms, the limit 12 ms"):
+        run(config, tmp_path)
+    result = read_result(next(tmp_path.iterdir()))
+    assert result["status"] == "missed" and not result["limits_held"] and result["bits_equal"]
+    assert result["measured"]["network_ms"] <= 12 < result["measured"]["front_end_ms"]
 
 
 def test_a_published_network_goes_the_same_way(asked: SearchConfig, tmp_path: Path) -> None:

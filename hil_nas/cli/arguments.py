@@ -49,6 +49,12 @@ def _search(subparsers: Subparsers) -> None:
     _limits(add)
     _recognised(add)
     how = add.add_argument_group("how to search")
+    how.add_argument(
+        "--unpriced-front-end",
+        dest="price_front_end",
+        action="store_false",
+        help="for comparison: search as if the front end cost nothing; the latency limit is then the network's alone",
+    )
     how.add_argument("--align", choices=("conv", "pad"), default=DEFAULTS.align, help="default: %(default)s")
     _supernet(how)
     _train(how)

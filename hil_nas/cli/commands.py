@@ -45,6 +45,7 @@ def search_config(arguments: argparse.Namespace) -> SearchConfig:
         words=arguments.words,
         data=arguments.data,
         grid=arguments.mfcc,
+        price_front_end=arguments.price_front_end,
         align=arguments.align,
         search_epochs=arguments.search_epochs,
         train_epochs=arguments.train_epochs,

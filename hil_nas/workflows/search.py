@@ -104,7 +104,7 @@ class _Search:
         self.prices: PriceTable = price(
             self.space,
             self.model.operator_cycles,
-            self.overhead.front_end_cycles.__getitem__,
+            self._front_end_price,
             overhead_cycles=self.model.overhead_cycles,
             front_end_ram_bytes=lambda x: self.overhead.ram_bytes + self.overhead.front_end_ram_bytes[x],
             front_end_flash_bytes=lambda x: self.overhead.flash_bytes + self.overhead.front_end_flash_bytes[x],
@@ -159,17 +159,18 @@ class _Search:
             hint="measure more networks with `hil_nas profile`, or raise the limit",
         )
 
+    def _front_end_price(self, config: MfccConfig) -> float:
+        return float(self.overhead.front_end_cycles[config]) if self.config.price_front_end else 0.0
+
     def _measured_cycles(self, network: Network) -> float:
         total, _ = measure_network(self.device, self.identity, network)
         return float(total.median_cycles)
 
     def _measured_cost(self, network: Network, config: MfccConfig) -> Cost:
-        cycles = (
-            self._measured_cycles(network)
-            + next(measure_front_ends(self.device, self.identity, [config])).median_cycles
-        )
+        own = self._measured_cycles(network)
+        front_end = next(measure_front_ends(self.device, self.identity, [config])).median_cycles
         memory = self.device.memory()
-        return Cost(cycles, memory.ram_bytes, memory.flash_bytes)
+        return Cost(own + front_end * self.config.price_front_end, memory.ram_bytes, memory.flash_bytes)
 
     def _predicted(self, network: Network, config: MfccConfig) -> dict[str, Any]:
         front_end, own = self.model.front_end_cycles(config), self.model.network_cycles(network)
