@@ -3,65 +3,23 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from sweep_stand_in import ONE, TWO, Workflows, in_this_process
 
-from hil_nas.baselines import BASELINES
 from hil_nas.budget import Budget
-from hil_nas.cli.arguments import parser
-from hil_nas.cli.sweep import searches
 from hil_nas.config import BaselineConfig, SearchConfig
-from hil_nas.errors import DeviceError, InfeasibleError, InputError, LimitsMissedError, RunError
+from hil_nas.errors import DeviceError, InfeasibleError, InputError, RunError
 from hil_nas.network import Network
 from hil_nas.progress import Progress, silent
 from hil_nas.report.sweep_page import sweep_page
-from hil_nas.runs import Run, read_result
-from hil_nas.workflows import baseline, search
+from hil_nas.runs import read_result
 from hil_nas.workflows.finish import Folders
-from hil_nas.workflows.sweep import Outcome, Point, PointRunner, RunPoint, run_sweep, sweep_config, sweep_points
-
-ONE, TWO = SearchConfig(budget=Budget(max_latency_s=0.04)), SearchConfig(budget=Budget(max_latency_s=0.1))
-
-
-def result(config: SearchConfig | BaselineConfig, *, clock: str = "modelled", missed: Sequence[str] = ()) -> dict:
-    """What a finished run says, as far as a sweep reads it; its figures follow from budget and seed."""
-    limit_s = config.budget.max_latency_s or 0.15
-    return {
-        "board": config.board, "clock": {"kind": clock, "hz": 120_000_000}, "mfcc": "400/200/40/40", "macs": 10**6,
-        "accuracy_int8": 0.8 + limit_s + config.seed / 100, "accuracy_float": 0.9, "test_clips": 100,
-        "bits_equal": True, "limits_missed": list(missed),
-        "measured": {"front_end_cycles": 1000, "network_cycles": round(limit_s * 1e8),
-                     "latency_ms": None if clock == "instructions" else limit_s * 950,
-                     "ram_bytes": 50_000, "flash_bytes": 90_000},
-    }  # fmt: skip
-
-
-class Workflows:
-    """Stands for `run_search` and `run_baseline`: writes a run folder as they do, and does as told on the way."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.ran: list[tuple[str, int, bool]] = []
-        self.does: Callable[[Any], None] = lambda config: None
-        self.clock, self.missed = "modelled", ()
-        monkeypatch.setattr(search, "run_search", lambda *x, **y: self.run("search", *x, **y))
-        monkeypatch.setattr(baseline, "run_baseline", lambda *x, **y: self.run("baseline", *x, **y))
-
-    def run(self, command: str, config: Any, folders: Folders, *, resume: bool, report: Any, **_: Any) -> None:
-        run = (
-            Run.resume(folders.runs, command, config.to_json())
-            if resume
-            else Run.create(folders.runs, command, "x", config.to_json())
-        )
-        self.ran.append((folders.runs.name, config.seed, resume))
-        report(Progress("training", 1, 2))
-        self.does(config)
-        run.finish("missed" if self.missed else "complete", result(config, clock=self.clock, missed=self.missed))
-        if self.missed:
-            raise LimitsMissedError(self.missed[0])
+from hil_nas.workflows.sweep import Point, PointRunner, run_sweep, sweep_config, sweep_points
 
 
 @pytest.fixture
@@ -71,14 +29,6 @@ def workflows(monkeypatch: pytest.MonkeyPatch) -> Workflows:
 
 def no_page(result: dict[str, Any], network: Network, history: list[dict[str, Any]]) -> str:
     return ""
-
-
-def in_this_process(
-    points: Sequence[Point], run: RunPoint
-) -> Generator[tuple[Point, Outcome] | None, None, None]:
-    for point in points:
-        yield None
-        yield point, run(point)
 
 
 def sweep(points: Sequence[Point], runs: Path, *, resume: bool = False, report: Any = silent) -> tuple[Any, Path]:
@@ -261,37 +211,3 @@ def test_boards_are_never_in_one_front(workflows: Workflows, tmp_path: Path) -> 
     assert [x["on_front"] for x in found["groups"]] == [True] * 4  # the same figures: each on its own board's
     assert {x["least"] for x in found["beside"]} == {None} and len(found["beside"]) == 2
     assert (folder / "report.html").read_text().count("<svg") == 2
-
-
-def asked(*options: str) -> list[SearchConfig]:
-    return searches(parser().parse_args(["sweep", *options]))
-
-
-def test_lists_are_searched_in_every_combination() -> None:
-    found = asked("--max-latency", "40ms,none", "--align", "pad,conv", "--max-ram", "256k")
-    assert [(x.budget.max_latency_s, x.align) for x in found] == [
-        (0.04, "pad"), (0.04, "conv"), (None, "pad"), (None, "conv")
-    ]  # fmt: skip
-    assert {x.budget.max_ram_bytes for x in found} == {256 * 1024}
-    assert asked() == [SearchConfig()]
-
-
-def test_also_adds_combinations_that_differ_in_what_it_says() -> None:
-    also = ("--also", "--align pad --max-latency none", "--also", "--train-epochs 3")
-    found = asked("--max-latency", "40ms,60ms", *also)
-    assert [(x.budget.max_latency_s, x.align, x.train_epochs) for x in found] == [
-        (0.04, "conv", 40), (0.06, "conv", 40), (None, "pad", 40), (0.04, "conv", 3), (0.06, "conv", 3)
-    ]  # fmt: skip
-    names = [x.group for x in sweep_points(found, [], 1)]
-    assert len(set(names)) == 5 and names[2] == "any latency pad train_epochs 40"
-
-
-@pytest.mark.parametrize("options", [["--align", "conv,pax"], ["--baselines", "resnet"], ["--max-latency", "40"]])
-def test_wrong_lists_are_refused(options: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit):
-        asked(*options)
-    assert options[1].split(",")[-1] in capsys.readouterr().err
-
-
-def test_every_published_network_can_be_asked_for() -> None:
-    assert parser().parse_args(["sweep", "--baselines", ",".join(BASELINES)]).baselines == BASELINES

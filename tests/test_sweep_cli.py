@@ -1,0 +1,123 @@
+"""`hil_nas sweep`: its lists as searches, what it prints, its exit status."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sweep_stand_in import Workflows, in_this_process
+
+from hil_nas import cli
+from hil_nas.baselines import BASELINES
+from hil_nas.cli.arguments import parser
+from hil_nas.cli.sweep import searches
+from hil_nas.config import SearchConfig
+from hil_nas.errors import DeviceError, InfeasibleError
+from hil_nas.workflows import cluster, sweep
+from hil_nas.workflows.sweep import sweep_points
+
+Run = Callable[..., tuple[int, dict[str, Any], str]]
+
+
+def asked(*options: str) -> list[SearchConfig]:
+    return searches(parser().parse_args(["sweep", *options]))
+
+
+def test_lists_are_searched_in_every_combination() -> None:
+    found = asked("--max-latency", "40ms,none", "--align", "pad,conv", "--max-ram", "256k")
+    assert [(x.budget.max_latency_s, x.align) for x in found] == [
+        (0.04, "pad"), (0.04, "conv"), (None, "pad"), (None, "conv")
+    ]  # fmt: skip
+    assert {x.budget.max_ram_bytes for x in found} == {256 * 1024}
+    assert asked() == [SearchConfig()]
+
+
+def test_also_adds_combinations_that_differ_in_what_it_says() -> None:
+    also = ("--also", "--align pad --max-latency none", "--also", "--train-epochs 3")
+    found = asked("--max-latency", "40ms,60ms", *also)
+    assert [(x.budget.max_latency_s, x.align, x.train_epochs) for x in found] == [
+        (0.04, "conv", 40), (0.06, "conv", 40), (None, "pad", 40), (0.04, "conv", 3), (0.06, "conv", 3)
+    ]  # fmt: skip
+    names = [x.group for x in sweep_points(found, [], 1)]
+    assert len(set(names)) == 5 and names[2] == "any latency pad train_epochs 40"
+
+
+@pytest.mark.parametrize("options", [["--align", "conv,pax"], ["--baselines", "resnet"], ["--max-latency", "40"]])
+def test_wrong_lists_are_refused(options: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        asked(*options)
+    assert options[1].split(",")[-1] in capsys.readouterr().err
+
+
+def test_every_published_network_can_be_asked_for() -> None:
+    assert parser().parse_args(["sweep", "--baselines", ",".join(BASELINES)]).baselines == BASELINES
+
+
+@pytest.fixture
+def workflows(monkeypatch: pytest.MonkeyPatch) -> Workflows:
+    return Workflows(monkeypatch)
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Run:
+    """The command with trivial points in this process: its status, the object it printed, and what it said."""
+    monkeypatch.setattr(cluster, "Cluster", lambda address: in_this_process)
+    monkeypatch.setattr(sweep, "prepare", lambda *_: None)
+
+    def command(*options: str) -> tuple[int, dict[str, Any], str]:
+        status = cli.main(["sweep", "--json", "--runs", str(tmp_path), "--seeds", "2", *options])
+        shown = capsys.readouterr()
+        return status, json.loads(shown.out) if shown.out else {}, shown.err
+
+    return command
+
+
+def test_one_object_with_the_folder_is_printed(workflows: Workflows, run: Run) -> None:
+    status, found, _ = run("--max-latency", "40ms,100ms", "--baselines", "ds-cnn")
+    assert status == 0 and found["status"] == "complete"
+    assert [x["group"] for x in found["groups"]] == ["40 ms", "100 ms", "ds-cnn"]
+    assert json.loads((Path(found["run"]) / "result.json").read_text())["points"] == found["points"]
+
+
+def test_people_get_a_table(workflows: Workflows, tmp_path: Path, run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["sweep", "--runs", str(tmp_path), "--seeds", "2", "--baselines", "ds-cnn"]) == 0
+    shown = capsys.readouterr().out
+    assert "modelled clock" in shown and "beside ds-cnn" in shown and "report.html" in shown
+
+
+def test_a_limit_that_was_not_held_has_a_status_of_its_own(workflows: Workflows, run: Run) -> None:
+    def refuse(config: SearchConfig) -> None:
+        raise InfeasibleError("no network holds the limits")
+
+    workflows.does = refuse
+    status, found, said = run()
+    assert status == 3 and found["status"] == "complete" and "search-seed1: infeasible: no network" in said
+
+
+def test_points_that_failed_are_told_and_run_again(workflows: Workflows, run: Run) -> None:
+    def fail(config: SearchConfig) -> None:
+        raise DeviceError("the board is silent")
+
+    workflows.does = fail
+    status, found, said = run()
+    assert status == 1 and found["status"] == "incomplete"
+    assert "the board is silent" in said and "--resume" in said
+    workflows.does = lambda config: None
+    assert run("--resume")[0] == 0
+
+
+def test_an_interrupted_sweep_says_how_it_goes_on(workflows: Workflows, run: Run) -> None:
+    def interrupt(config: SearchConfig) -> None:
+        raise KeyboardInterrupt
+
+    workflows.does = interrupt
+    status, _, said = run()
+    assert status == 130 and "--resume goes on" in said
+
+
+def test_a_port_belongs_to_one_board(run: Run) -> None:
+    status, found, _ = run("--board", "nucleo-l4r5,nucleo-h743zi", "--port", "/dev/ttyACM0")
+    assert status == 1 and "one port for 2 boards" in found["message"]
