@@ -38,7 +38,8 @@ class Workflows:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.ran: list[tuple[str, int, bool]] = []
         self.does: Callable[[Any], None] = lambda config: None
-        self.clock, self.missed = "modelled", ()
+        self.missed: Callable[[Any], Sequence[str]] = lambda config: ()
+        self.clock = "modelled"
         monkeypatch.setattr(search, "run_search", lambda *x, **y: self.run("search", *x, **y))
         monkeypatch.setattr(baseline, "run_baseline", lambda *x, **y: self.run("baseline", *x, **y))
 
@@ -51,9 +52,10 @@ class Workflows:
         self.ran.append((folders.runs.name, config.seed, resume))
         report(Progress("training", 1, 2))
         self.does(config)
-        run.finish("missed" if self.missed else "complete", result(config, clock=self.clock, missed=self.missed))
-        if self.missed:
-            raise LimitsMissedError(self.missed[0])
+        missed = self.missed(config)
+        run.finish("missed" if missed else "complete", result(config, clock=self.clock, missed=missed))
+        if missed:
+            raise LimitsMissedError(missed[0])
 
 
 def in_this_process(

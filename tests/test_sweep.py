@@ -110,11 +110,14 @@ def test_what_no_network_can_hold_is_recorded_and_stops_nothing(workflows: Workf
 
 
 def test_a_missed_limit_keeps_its_figures_and_stays_off_the_front(workflows: Workflows, tmp_path: Path) -> None:
-    workflows.missed = ("latency 41 ms exceeds 40 ms",)
-    found, _ = sweep(sweep_points([ONE], [], 1), tmp_path)
-    (point,) = found["points"]
+    workflows.missed = lambda config: ["latency 41 ms exceeds 40 ms"] if config.budget == ONE.budget else []
+    found, folder = sweep(sweep_points([ONE, TWO], ["ds-cnn"], 1), tmp_path)
+    point, group = found["points"][0], found["groups"][0]
     assert (point["status"], point["reason"]) == ("missed", "latency 41 ms exceeds 40 ms")
-    assert point["count"] == 4_001_000 and found["groups"][0]["held"] == 0
+    assert point["count"] == group["count"]["mean"] == 4_001_000
+    assert (group["ended"], group["held"], group["on_front"]) == (1, 0, False)
+    assert found["groups"][1]["on_front"] and found["beside"][0]["best"]["group"] == "100 ms"
+    assert "0 of 1" in (folder / "report.html").read_text()
 
 
 @pytest.mark.parametrize("error", [DeviceError("silence"), ZeroDivisionError("a bug")])

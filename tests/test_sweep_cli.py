@@ -42,7 +42,14 @@ def test_also_adds_combinations_that_differ_in_what_it_says() -> None:
         (0.04, "conv", 40), (0.06, "conv", 40), (None, "pad", 40), (0.04, "conv", 3), (0.06, "conv", 3)
     ]  # fmt: skip
     names = [x.group for x in sweep_points(found, [], 1)]
-    assert len(set(names)) == 5 and names[2] == "any latency pad train_epochs 40"
+    assert names == ["40 ms conv", "60 ms conv", "any latency pad", "40 ms conv train epochs 3",
+                     "60 ms conv train epochs 3"]  # fmt: skip
+
+
+def test_any_option_of_a_search_can_set_combinations_apart() -> None:
+    found = asked("--max-latency", "40ms,60ms", "--also", "--max-latency 60ms --unpriced-front-end")
+    names = [x.group for x in sweep_points(found, [], 1)]
+    assert names == ["40 ms", "60 ms", "60 ms no price front end"]
 
 
 @pytest.mark.parametrize("options", [["--align", "conv,pax"], ["--baselines", "resnet"], ["--max-latency", "40"]])

@@ -49,12 +49,6 @@ def _search(subparsers: Subparsers) -> None:
     _limits(add)
     _recognised(add)
     how = add.add_argument_group("how to search")
-    how.add_argument(
-        "--unpriced-front-end",
-        dest="price_front_end",
-        action="store_false",
-        help="for comparison: search as if the front end cost nothing; the latency limit is then the network's alone",
-    )
     how.add_argument("--align", choices=("conv", "pad"), default=DEFAULTS.align, help="default: %(default)s")
     _supernet(how)
     _train(how)
@@ -207,6 +201,12 @@ def _recognised(add: argparse.ArgumentParser) -> None:
 
 
 def _supernet(add: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
+    add.add_argument(
+        "--unpriced-front-end",
+        dest="price_front_end",
+        action="store_false",
+        help="for comparison: search as if the front end cost nothing; the latency limit is then the network's alone",
+    )
     add.add_argument(
         "--mfcc",
         type=_grid,

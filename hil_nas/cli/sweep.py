@@ -84,7 +84,7 @@ def _tables(result: dict[str, Any], folder: Path) -> Group:
         for number, head in enumerate(heads(kind)):
             table.add_column(head, justify="right" if number else "left")
         for group in result["groups"]:
-            if group["held"] and (group["board"], group["clock"]["kind"]) == (board, kind):
+            if group["ended"] and (group["board"], group["clock"]["kind"]) == (board, kind):
                 table.add_row(*cells(group))
         tables.append(table)
     lines = [_beside(x) for x in result["beside"]]

@@ -98,11 +98,13 @@ class Marks:
 
     Attributes:
         apart: drawn in another colour, as what others are compared with.
+        holds: whether it may be on the front.
         costs, accuracies: one of each for every seed.
     """
 
     name: str
     apart: bool
+    holds: bool
     costs: Sequence[float]
     accuracies: Sequence[float]
 
@@ -118,14 +120,15 @@ def fronts(panels: Mapping[str, Sequence[Marks]]) -> str:
     figure, all_axes = _figure(5.2 * len(panels), 4.2, len(panels))
     for axes, (label, groups) in zip(all_axes, panels.items(), strict=True):
         means = [(float(np.mean(x.costs)), float(np.mean(x.accuracies))) for x in groups]
-        on_front = front([(cost, -accuracy) for cost, accuracy in means])
-        edge = sorted(x for x, on in zip(means, on_front, strict=True) if on)
-        axes.step(*zip(*edge, strict=True), where="post", color=_INK, linewidth=1.0, zorder=1)
-        for group, mean, on in zip(groups, means, on_front, strict=True):
+        held = [x for x, group in zip(means, groups, strict=True) if group.holds]
+        edge = sorted(x for x, on in zip(held, front([(x, -y) for x, y in held]), strict=True) if on)
+        axes.step([x for x, _ in edge], [y for _, y in edge], where="post", color=_INK, linewidth=1.0, zorder=1)
+        for group, mean in zip(groups, means, strict=True):
             colour = _APART if group.apart else _ACCENT
             bars = [np.std(x, ddof=1) if len(x) > 1 else 0.0 for x in (group.costs, group.accuracies)]
             axes.plot(group.costs, group.accuracies, ".", color=colour, markersize=4, alpha=0.5)
-            axes.errorbar(*mean, *reversed(bars), color=colour, fmt="o" if on else "x", markersize=6, capsize=2)
+            mark = "o" if group.holds and mean in edge else "x"
+            axes.errorbar(*mean, *reversed(bars), color=colour, fmt=mark, markersize=6, capsize=2)
             axes.annotate(group.name, mean, textcoords="offset points", xytext=(6, -10), fontsize=8, color=colour)
         axes.set_xlabel(label)
         axes.set_ylabel("accuracy int8, test, %")

@@ -8,6 +8,7 @@ from typing import Any
 from hil_nas.report import figures
 from hil_nas.report.document import CLOCKS, page, table, text
 from hil_nas.units import count_unit, format_bytes
+from hil_nas.workflows.compare import ENDED
 
 Show = Callable[[float], str]
 
@@ -21,7 +22,7 @@ def sweep_page(result: dict[str, Any]) -> str:
     body = [
         f"<h1>{len(result['points'])} trainings: what accuracy costs</h1>",
         "<p class=note>Accuracy is of the int8 model on the test split. A value with ± is the mean over seeds and "
-        "its standard deviation; only points that held every limit count.</p>",
+        "its standard deviation. A group where a seed missed a limit has its figures too, but is on no front.</p>",
         *(x for board in boards_of(result) for x in _board(result, *board)),
         _beside(result["beside"]),
         _unfinished(result["points"]),
@@ -33,7 +34,7 @@ def sweep_page(result: dict[str, Any]) -> str:
 
 def boards_of(result: dict[str, Any]) -> list[tuple[str, str]]:
     """The boards and kinds of clock that the groups were measured on: what has a figure and a table of its own."""
-    return list(dict.fromkeys((x["board"], x["clock"]["kind"]) for x in result["groups"] if x["held"]))
+    return list(dict.fromkeys((x["board"], x["clock"]["kind"]) for x in result["groups"] if x["ended"]))
 
 
 def cells(group: dict[str, Any]) -> list[str]:
@@ -63,7 +64,7 @@ def shown(spread: dict[str, float | None] | None, show: Show) -> str:
 
 def _board(result: dict[str, Any], board: str, kind: str) -> list[str]:
     """A figure and a table of what was measured on one board by one clock."""
-    groups = [x for x in result["groups"] if x["held"] and (x["board"], x["clock"]["kind"]) == (board, kind)]
+    groups = [x for x in result["groups"] if x["ended"] and (x["board"], x["clock"]["kind"]) == (board, kind)]
     hz = groups[0]["clock"]["hz"]
     rate = f", at {hz / 1e6:g} MHz" if kind in ("silicon", "modelled") else ""
     rows = [_row(*cells(x), classed="held" if x["on_front"] else "") for x in groups]
@@ -84,10 +85,9 @@ def _figure(result: dict[str, Any], groups: list[dict[str, Any]]) -> str:
 
 
 def _marks(result: dict[str, Any], group: dict[str, Any], key: str, unit: float) -> figures.Marks:
-    own = [x for x in result["points"] if x["group"] == group["group"] and x["status"] == "complete"]
-    return figures.Marks(
-        group["group"], group["baseline"], [x[key] * unit for x in own], [x["accuracy"] * 100 for x in own]
-    )
+    own = [x for x in result["points"] if x["group"] == group["group"] and x["status"] in ENDED]
+    costs, accuracies = [x[key] * unit for x in own], [x["accuracy"] * 100 for x in own]
+    return figures.Marks(group["group"], group["baseline"], group["held"] == group["ended"], costs, accuracies)
 
 
 def _beside(found: list[dict[str, Any]]) -> str:

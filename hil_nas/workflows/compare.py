@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 FIGURES = ("accuracy", "count", "latency_ms", "ram_bytes", "flash_bytes", "macs")
+ENDED = ("complete", "missed")  # statuses of points that have figures
 
 
 def compared(points: Sequence[dict[str, Any]], baselines: Iterable[str]) -> dict[str, Any]:
@@ -20,16 +21,17 @@ def compared(points: Sequence[dict[str, Any]], baselines: Iterable[str]) -> dict
         baselines: groups that are published networks.
 
     Returns:
-        `groups`, each with the mean and spread of every figure over the points that held their limits, and whether
-        it is on its board's front of accuracy against count and RAM; `beside`, each published network with the
-        group that needs least of its count at no less accuracy, and with the most accurate at no more count.
+        `groups`, each with the mean and spread of every figure over the points that ended, how many of them held
+        their limits, and whether it is on its board's front of accuracy against count and RAM; `beside`, each
+        published network with the group that needs least of its count at no less accuracy, and with the most
+        accurate at no more count. A group where one missed a limit is on no front and beside nothing.
     """
     named = set(baselines)
     by_group: dict[str, list[dict[str, Any]]] = {}
     for point in points:
         by_group.setdefault(point["group"], []).append(point)
     groups = [_group(name, found, name in named) for name, found in by_group.items()]
-    for same in _by_board(groups):
+    for same in map(_holding, _by_board(groups)):
         costs = [(-x["accuracy"]["mean"], x["count"]["mean"], x["ram_bytes"]["mean"]) for x in same]
         for group, on_front in zip(same, front(costs), strict=True):
             group["on_front"] = on_front
@@ -53,17 +55,18 @@ def front(costs: Sequence[Sequence[float]]) -> list[bool]:
 
 
 def _group(name: str, points: Sequence[dict[str, Any]], baseline: bool) -> dict[str, Any]:
-    held = [x for x in points if x["status"] == "complete"]
+    ended = [x for x in points if x["status"] in ENDED]
     group: dict[str, Any] = {
         "group": name,
         "baseline": baseline,
         "points": len(points),
-        "held": len(held),
-        "board": held[0]["board"] if held else None,
-        "clock": held[0]["clock"] if held else None,
+        "ended": len(ended),
+        "held": sum(x["status"] == "complete" for x in ended),
+        "board": ended[0]["board"] if ended else None,
+        "clock": ended[0]["clock"] if ended else None,
         "on_front": False,
     }
-    return {**group, **{x: _spread([y[x] for y in held]) for x in FIGURES}}
+    return {**group, **{x: _spread([y[x] for y in ended]) for x in FIGURES}}
 
 
 def _spread(values: Sequence[float | None]) -> dict[str, float | None] | None:
@@ -83,10 +86,14 @@ def _by_board(groups: Sequence[dict[str, Any]]) -> list[list[dict[str, Any]]]:
     return list(found.values())
 
 
+def _holding(groups: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [x for x in groups if x["held"] == x["ended"]]
+
+
 def _beside(baseline: dict[str, Any], groups: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """A published network and the best searches: at its accuracy, and at its count. None where none is as good."""
     accuracy, count = baseline["accuracy"]["mean"], baseline["count"]["mean"]
-    searched = [x for x in groups if not x["baseline"]]
+    searched = [x for x in _holding(groups) if not x["baseline"]]
     as_good = [x for x in searched if x["accuracy"]["mean"] >= accuracy]
     as_cheap = [x for x in searched if x["count"]["mean"] <= count]
     least = min(as_good, key=lambda x: x["count"]["mean"], default=None)

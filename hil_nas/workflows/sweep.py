@@ -32,7 +32,7 @@ from hil_nas.workflows.verify import host_library
 
 Outcome = dict[str, Any]
 SETTLED = ("complete", "missed", "infeasible")  # running such a point again would give the same
-_BUDGET = {"max_latency_s": "latency", "max_ram_bytes": "RAM", "max_flash_bytes": "flash"}
+_MEMORIES = {"max_ram_bytes": "RAM", "max_flash_bytes": "flash"}
 
 
 @dataclass(frozen=True)
@@ -213,6 +213,9 @@ def _flat(config: SearchConfig) -> dict[str, Any]:
     return {"board": data.pop("board"), **budget, **data}
 
 
+_USUAL = _flat(SearchConfig())
+
+
 def _varying(searches: Sequence[SearchConfig]) -> list[str]:
     flat = [_flat(x) for x in searches]
     return [k for k in flat[0] if any(x[k] != flat[0][k] for x in flat)]
@@ -221,16 +224,24 @@ def _varying(searches: Sequence[SearchConfig]) -> list[str]:
 def _names(searches: Sequence[SearchConfig]) -> list[str]:
     """A name for each search, of what sets them apart."""
     varying = _varying(searches)
-    return [" ".join(_part(k, v) for k, v in _flat(x).items() if k in varying) or "search" for x in searches]
+    parts = [[_part(k, v) for k, v in _flat(x).items() if k in varying] for x in searches]
+    return [" ".join(filter(None, x)) or "search" for x in parts]
 
 
 def _part(key: str, value: Any) -> str:
-    if key in _BUDGET:
-        shown = "any" if value is None else f"{value * 1e3:g} ms" if key == "max_latency_s" else format_bytes(value)
-        return shown if key == "max_latency_s" and value is not None else f"{shown} {_BUDGET[key]}"
+    """How a name tells a value; numbers and switches that are as usual go without saying."""
+    if key == "max_latency_s":
+        return "any latency" if value is None else f"{value * 1e3:g} ms"
+    if key in _MEMORIES:
+        return f"{'any' if value is None else format_bytes(value)} {_MEMORIES[key]}"
     if isinstance(value, str):
         return value
-    return f"{key} {','.join(value) if isinstance(value, list | tuple) else value}"
+    if value == _USUAL[key]:
+        return ""
+    shown = key.replace("_", " ")
+    if isinstance(value, bool):
+        return shown if value else f"no {shown}"
+    return f"{shown} {','.join(value) if isinstance(value, list | tuple) else value}"
 
 
 def _ended(folder: Path) -> tuple[Path, dict[str, Any]] | None:
