@@ -32,7 +32,7 @@ from hil_nas.training.module import Convolution, Dense, NetworkModule
 from tests.test_darts_space import random_genotype
 from tests.test_nas_space import toy_cycles
 
-SMALL = DartsSpace((MfccConfig(640, 320, 40, 10), MfccConfig(400, 200, 40, 10)), classes=5, cells=3, nodes=2)
+SMALL = DartsSpace((MfccConfig(640, 320, 40, 10), MfccConfig(400, 160, 40, 10)), classes=5, cells=3, nodes=2)
 
 
 def generator(seed: int = 0) -> torch.Generator:

@@ -379,6 +379,6 @@ def test_a_stem_reads_what_alignment_gives() -> None:
         assert len(shapes) == 1
     grid = TinySpace()
     frames = [grid.aligned_shape(x)[0] for x in grid.configs]
-    assert frames == [53, 53, 40, 40, 49, 49, 49, 49]
+    assert frames == [53, 53, 79, 79, 49, 49, 49, 49]
     assert grid.align_operation(grid.configs[0]) == Operation("conv", (5, 1), (3, 1))
     assert grid.align_operation(grid.configs[-1]) is None

@@ -59,6 +59,16 @@ class Choice:
     chain: tuple[Pair, ...]
 
 
+def align_stride(config: MfccConfig, configs: Sequence[MfccConfig]) -> int:
+    """The largest stride that leaves a map no shorter than that of the shortest grid.
+
+    Rounding to the nearest instead would take frames from a network that it needs: 79 would become 40 beside a grid
+    of 49.
+    """
+    shortest = min(x.frames for x in configs)
+    return max(1, (config.frames - 1) // max(1, shortest - 1))
+
+
 def _operations(kernels: Sequence[Pair], strides: Sequence[Pair]) -> tuple[Operation, ...]:
     separable = [Operation("separable", kernel, stride) for stride in strides for kernel in kernels]
     pools = [Operation("pool", stride, stride) for stride in strides if stride != (1, 1)]
@@ -163,7 +173,7 @@ class TinySpace:
 
     def align_operation(self, config: MfccConfig) -> Operation | None:
         """The convolution that brings `config` near the shortest grid; None where none is needed."""
-        stride = round(config.frames / min(x.frames for x in self.configs)) if self.align == "conv" else 1
+        stride = align_stride(config, self.configs) if self.align == "conv" else 1
         if stride < 2:
             return None
         return Operation("conv", (2 * stride - 1, 1 if self.arrangement == "channels" else 3), (stride, 1))

@@ -20,7 +20,7 @@ from typing import Any, Literal
 from hil_nas.errors import InputError
 from hil_nas.mfcc import MfccConfig, paper_grid
 from hil_nas.nas.genotype import Arrangement, Operation
-from hil_nas.nas.space import Align
+from hil_nas.nas.space import Align, align_stride
 from hil_nas.network import Pair, Shape
 
 CellKind = Literal["normal", "reduction"]
@@ -116,7 +116,7 @@ class DartsSpace:
 
     def align_operation(self, config: MfccConfig) -> Operation | None:
         """The convolution that brings `config` near the shortest grid; None where none is needed."""
-        stride = round(config.frames / min(x.frames for x in self.configs)) if self.align == "conv" else 1
+        stride = align_stride(config, self.configs) if self.align == "conv" else 1
         return None if stride < 2 else Operation("conv", (2 * stride - 1, 3), (stride, 1))
 
     def aligned_shape(self, config: MfccConfig) -> Shape:
