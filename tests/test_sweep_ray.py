@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+import tempfile
 import time
 from pathlib import Path
 
@@ -78,7 +80,9 @@ def test_only_boards_on_a_serial_port_are_counted() -> None:
 def test_a_cluster_runs_what_its_machines_have(tmp_path: Path) -> None:
     from ray.cluster_utils import Cluster as Machines
 
-    machines = Machines(initialize_head=True, head_node_args={"num_cpus": 1, "resources": {"nucleo-l4r5": 1}})
+    folder = tempfile.mkdtemp(dir="/tmp")  # tmp_path is too long for Ray's sockets
+    head = {"num_cpus": 1, "resources": {"nucleo-l4r5": 1}, "temp_dir": folder}
+    machines = Machines(initialize_head=True, head_node_args=head)
     try:
         (ended,) = [x for x in Cluster(machines.address)(points("nucleo-l4r5", 1), noting(tmp_path)) if x is not None]
         assert ended[1]["status"] == "complete"
@@ -86,6 +90,7 @@ def test_a_cluster_runs_what_its_machines_have(tmp_path: Path) -> None:
             list(Cluster(machines.address)(points("nucleo-h743zi", 1), noting(tmp_path)))
     finally:
         machines.shutdown()
+        shutil.rmtree(folder)
 
 
 @pytest.mark.parametrize(("address", "said"), [("127.0.0.1:9", "no Ray cluster answers"), ("auto", "HOST:PORT")])

@@ -20,7 +20,6 @@ GRACE_S = 20.0  # for points to close their boards after Ctrl-C
 STORE_BYTES = 100 * 1024**2  # points talk through files; hardly anything goes through the store
 _ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # a point sees the GPUs that a search would
     "RAY_worker_niceness": "0",  # a point runs as fast as a search would
 }
 
@@ -65,7 +64,13 @@ class Cluster:
             )  # fmt: skip
             return
         _check_answers(self.address)
-        ray.init(address=self.address, **quiet)
+        try:
+            ray.init(address=self.address, **quiet)
+        except (ConnectionError, RuntimeError, ray.exceptions.RayError) as error:
+            raise InputError(
+                f"the Ray cluster at {self.address} takes no part: {str(error).splitlines()[0]}",
+                hint="if it asks for a token, have it in ~/.ray/auth_token and set RAY_AUTH_MODE=token",
+            ) from None
         for board in boards.keys() - ray.cluster_resources().keys():
             raise InputError(
                 f"no machine of the cluster at {self.address} has the board {board}",
