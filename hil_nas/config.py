@@ -10,6 +10,7 @@ from hil_nas.budget import Budget
 from hil_nas.errors import InputError
 from hil_nas.mfcc import MfccConfig, paper_grid
 
+SEARCH_EPOCHS = {"tiny": 20, "darts": 30}
 TEN_WORDS = ("down", "go", "left", "no", "off", "on", "right", "stop", "up", "yes")
 
 
@@ -23,13 +24,15 @@ class SearchConfig:
         words: the keywords; silence and unknown are added. Empty: the ten usual ones, or all words of a folder that
             has not those ten.
         data: a folder of recorded words, or None for words spoken by espeak-ng.
+        space: of networks, one of `nas.spaces.SPACES`.
         grid: the MFCC configurations to choose from.
         price_front_end: whether the search knows what a configuration's front end costs. Without it the latency limit
             holds for the network alone, and front end and network together may miss it: to see what the price is worth.
         align: how the configurations share one supernet.
-        search_epochs, train_epochs: of the supernet, and of the derived network from scratch.
+        search_epochs: of the supernet; 0: as many as its space takes.
         rivals: other networks within the limits that race against the derived one before one is trained; 0: no race.
         race_epochs: how long they race.
+        train_epochs: of the derived network from scratch.
         measure_every: measure the network that would be derived now every so many epochs; 0: only at the end.
         clips: how many clips the final check compares on the board, bit by bit.
     """
@@ -38,10 +41,11 @@ class SearchConfig:
     budget: Budget = field(default_factory=Budget)
     words: tuple[str, ...] = ()
     data: str | None = None
+    space: Literal["tiny", "darts"] = "tiny"
     grid: tuple[MfccConfig, ...] = field(default_factory=paper_grid)
     price_front_end: bool = True
     align: Literal["pad", "conv"] = "conv"
-    search_epochs: int = 20
+    search_epochs: int = 0
     rivals: int = 7
     race_epochs: int = 8
     train_epochs: int = 40
@@ -50,6 +54,10 @@ class SearchConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        if self.space not in SEARCH_EPOCHS:
+            raise InputError(f"there is no space '{self.space}', expected one of {', '.join(SEARCH_EPOCHS)}")
+        if self.search_epochs == 0:
+            object.__setattr__(self, "search_epochs", SEARCH_EPOCHS[self.space])
         if not self.grid or len(set(self.grid)) != len(self.grid):
             found = [str(x) for x in self.grid]
             raise InputError(f"the grid needs different MFCC configurations, found {found}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,8 @@ from hil_nas.cost.macs import network_macs
 from hil_nas.deploy.tflite import read_mfcc
 from hil_nas.errors import InfeasibleError, InputError, LimitsMissedError, RunError
 from hil_nas.mfcc import MfccConfig
+from hil_nas.nas.darts.space import DartsSpace
+from hil_nas.network import Network
 from hil_nas.progress import Progress, silent
 from hil_nas.report.page import search_page
 from hil_nas.runs import read_result
@@ -153,6 +156,25 @@ def test_a_front_end_without_a_price_breaks_the_limit_that_it_was_not_counted_in
     result = read_result(next(tmp_path.iterdir()))
     assert result["status"] == "missed" and not result["limits_held"] and result["bits_equal"]
     assert result["measured"]["network_ms"] <= 12 < result["measured"]["front_end_ms"]
+
+
+def test_cells_go_the_same_way(asked: SearchConfig, tmp_path: Path) -> None:
+    config = replace(asked, space="darts", budget=Budget(None, None, 0.150), search_epochs=4, train_epochs=1)
+    result, folder = run(config, tmp_path)
+    assert result["status"] == "complete" and result["limits_held"] and result["bits_equal"]
+    assert result["measured"]["latency_ms"] <= 150
+    assert result["predicted"]["latency_ms"] == pytest.approx(result["measured"]["latency_ms"], rel=0.05)
+    network = Network.from_json(json.loads((folder / "network.json").read_text())["network"])
+    cells = DartsSpace().cells
+    assert sum(x.kind == "concat" for x in network.layers) == cells
+    phases = [x["stage"] for x in map(json.loads, (folder / "metrics.jsonl").read_text().splitlines()) if "stage" in x]
+    assert phases[0] == "warm-up" and len(phases) == 4
+    subprocess.run(["make", "-s", "-C", folder / "export"], check=True, capture_output=True)
+
+
+def test_an_unknown_space_is_refused() -> None:
+    with pytest.raises(InputError, match="expected one of tiny, darts"):
+        SearchConfig(space="cells")  # type: ignore[arg-type]
 
 
 def test_a_published_network_goes_the_same_way(asked: SearchConfig, tmp_path: Path) -> None:

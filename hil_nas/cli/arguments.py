@@ -12,7 +12,7 @@ from hil_nas.baselines import BASELINES
 from hil_nas.cli import commands, profile, sweep
 from hil_nas.cli.console import Console
 from hil_nas.cli.doctor import doctor
-from hil_nas.config import SearchConfig
+from hil_nas.config import SEARCH_EPOCHS, SearchConfig
 from hil_nas.device.firmware import Engine
 from hil_nas.errors import HilNasError
 from hil_nas.mfcc import MfccConfig
@@ -202,6 +202,12 @@ def _recognised(add: argparse.ArgumentParser) -> None:
 
 def _supernet(add: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
     add.add_argument(
+        "--space",
+        choices=SEARCH_EPOCHS,
+        default=DEFAULTS.space,
+        help="tiny: chains of depthwise-separable blocks; darts: the cells of PC-DARTS (default: %(default)s)",
+    )
+    add.add_argument(
         "--unpriced-front-end",
         dest="price_front_end",
         action="store_false",
@@ -214,9 +220,8 @@ def _supernet(add: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
         metavar="W/H/M/C,...",
         help="MFCC configurations as window/hop/mel/coefficients (default: the paper's eight with 40 coefficients)",
     )
-    add.add_argument(
-        "--search-epochs", type=int, default=DEFAULTS.search_epochs, metavar="N", help="default: %(default)s"
-    )
+    epochs = ", ".join(f"{space} {count}" for space, count in SEARCH_EPOCHS.items())
+    add.add_argument("--search-epochs", type=int, default=0, metavar="N", help=f"default: {epochs}")
     add.add_argument(
         "--measure-every",
         type=int,

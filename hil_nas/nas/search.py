@@ -44,7 +44,7 @@ def search(
     limits: Limits,
     *,
     seed: int,
-    device: str = "cpu",
+    device: str | None = None,
     on_epoch: Callable[[dict[str, Any]], None] | None = None,
     checkpoint: Path | None = None,
     resume: bool = False,
@@ -55,6 +55,7 @@ def search(
     Args:
         start: of a space, with its prices and settings.
         train, validation: disjoint sets of clips; the first trains weights, the second alpha and gamma.
+        device: where the supernet is trained; None: a GPU where there is one.
         on_epoch: called after every epoch with its figures.
         checkpoint: written after every epoch.
         resume: go on from `checkpoint` where it exists; on a CPU the result is the uninterrupted one's, bit by bit.
@@ -67,7 +68,8 @@ def search(
         RunError: where the checkpoint is of another search.
     """
     generator = torch.Generator().manual_seed(seed)
-    strategy = start(limits, generator, torch.device(device))
+    place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    strategy = start(limits, generator, place)
     for data in (train, validation):
         data.check(strategy.space)
     identity = {
@@ -78,7 +80,7 @@ def search(
         "train": train.digest(),
         "validation": validation.digest(),
     }
-    run = _Search(strategy, train, validation, limits, generator, torch.device(device))
+    run = _Search(strategy, train, validation, limits, generator, place)
     if resume and checkpoint is not None and checkpoint.exists():
         run.load_state_dict(checkpoints.load(checkpoint, identity))
     while run.epoch < strategy.settings.epochs:

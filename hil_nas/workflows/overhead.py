@@ -53,21 +53,18 @@ class Overhead:
         return self.flash_bytes + self.front_end_flash_bytes[config] + plan_bytes(network)
 
 
-def measure_overhead(device: Device, configs: Sequence[MfccConfig], probes: Sequence[Network] = ()) -> Overhead:
+def measure_overhead(device: Device, configs: Sequence[MfccConfig]) -> Overhead:
     """Runs every front end and every kernel, and reads the board's own account of its memory and deepest stack.
 
     The stack of a kernel does not depend on the sizes it works on, so no network of kernels that ran here goes
     deeper; one that lacks the deepest of them needs less than is said here, by some hundred bytes.
-
-    Args:
-        probes: networks that run as well.
 
     Raises:
         DeviceError: where the board does not take or run one.
     """
     identity = device.identify()
     found = list(run_front_ends(device, identity, configs))
-    for network in (*every_kernel(), *probes):
+    for network in every_kernel():
         measure_network(device, identity, network)
     memory = device.memory()
     counted = memory.arena_bytes + memory.front_end_scratch_bytes + memory.io_bytes

@@ -9,8 +9,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from hil_nas.audio.datasets import KeywordData
 from hil_nas.audio.front_end import HostFrontEnd
 from hil_nas.budget import Budget
@@ -22,13 +20,10 @@ from hil_nas.device.replies import Identity
 from hil_nas.errors import InfeasibleError, InputError, RunError
 from hil_nas.latency.model import LatencyModel
 from hil_nas.mfcc import MfccConfig
-from hil_nas.nas.derive import feasible_configs
-from hil_nas.nas.prices import Cost, Limits, PriceTable, price
+from hil_nas.nas.prices import Cost, Limits
 from hil_nas.nas.search import search
-from hil_nas.nas.settings import TinySettings
-from hil_nas.nas.space import TinySpace
+from hil_nas.nas.spaces import SPACES
 from hil_nas.nas.strategy import Derived
-from hil_nas.nas.tiny import TinyStrategy
 from hil_nas.network import Network
 from hil_nas.progress import Progress, Reporter
 from hil_nas.runs import Run
@@ -39,8 +34,6 @@ from hil_nas.workflows.finish import Folders, Found, PageWriter, finish, load_da
 from hil_nas.workflows.overhead import Overhead, measure_overhead
 from hil_nas.workflows.profile import folder_name, measure_front_ends, measure_network, provenance_of
 from hil_nas.workflows.verify import host_library, latency_ms
-
-PROBES = 3
 
 
 def run_search(
@@ -67,7 +60,7 @@ def run_search(
     ) as device:
         earlier = Run.resume(folders.runs, "search", config.to_json()) if resume else None
         job = _Search(config, folders, device, host, report, earlier)
-        feasible_configs(job.prices, job.limits)
+        job.kind.feasible(job.prices, job.limits)
         run = earlier or Run.create(folders.runs, "search", name, config.to_json())
         run.write_json("overhead.json", job.overhead.to_json())
         found = job.find(run)
@@ -98,11 +91,11 @@ class _Search:
         self.model = LatencyModel.load(folders.models / folder_name(self.identity), expected=provenance)
         self.folders = folders
         self._data: KeywordData | None = None
-        self.space = TinySpace(configs=config.grid, classes=self._class_count(), align=config.align)
+        self.kind = SPACES[config.space]
         self.overhead: Overhead = self._overhead(earlier)
         self.limits = self._limits(config.budget)
-        self.prices: PriceTable = price(
-            self.space,
+        self.prices = self.kind.price(
+            self.kind.space(configs=config.grid, classes=self._class_count(), align=config.align),
             self.model.operator_cycles,
             self._front_end_price,
             overhead_cycles=self.model.overhead_cycles,
@@ -122,11 +115,11 @@ class _Search:
         if run.path("network.json").exists():
             return _read_found(run)
         train, validation = search_features(self.data, self.config.grid, self.config.seed, self.report)
-        settings = TinySettings(
+        settings = self.kind.settings(
             epochs=self.config.search_epochs, measure_every=self.config.measure_every, rivals=self.config.rivals
         )
         result = search(
-            partial(TinyStrategy, self.prices, settings),
+            partial(self.kind.strategy, self.prices, settings),
             train,
             validation,
             self.limits,
@@ -197,11 +190,7 @@ class _Search:
         """Measured now, or as the interrupted run measured it: a resumed search sees the same prices."""
         if earlier is not None and earlier.path("overhead.json").exists():
             return Overhead.from_json(json.loads(earlier.path("overhead.json").read_text()))
-        return measure_overhead(self.device, self.config.grid, self._probes())
-
-    def _probes(self) -> list[Network]:
-        rng = np.random.default_rng(self.config.seed)
-        return [self.space.sample(rng, self.config.grid[0]) for _ in range(PROBES)]
+        return measure_overhead(self.device, self.config.grid)
 
     def _class_count(self) -> int:
         """Of spoken words known before a clip is made: the words, silence and unknown."""

@@ -1,0 +1,49 @@
+"""The spaces by name, each by its parts: all that a workflow needs to know of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from hil_nas.nas.darts.derive import feasible_darts_configs
+from hil_nas.nas.darts.prices import price_darts
+from hil_nas.nas.darts.settings import DartsSettings
+from hil_nas.nas.darts.space import DartsSpace
+from hil_nas.nas.darts.strategy import DartsStrategy
+from hil_nas.nas.derive import feasible_configs
+from hil_nas.nas.prices import price
+from hil_nas.nas.settings import Settings, TinySettings
+from hil_nas.nas.space import InputSpace, TinySpace
+from hil_nas.nas.strategy import Strategy
+from hil_nas.nas.tiny import TinyStrategy
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What one part gives the next takes.
+
+    Attributes:
+        space: of `configs`, `classes` and `align`.
+        price: a space's prices; arguments as of `nas.prices.price`.
+        feasible: (prices, limits) to the configurations on which a network holds the limits.
+        settings: of `epochs`, `measure_every` and `rivals`.
+        strategy: of prices and settings, then as `nas.strategy.Start`.
+    """
+
+    space: Callable[..., InputSpace]
+    price: Callable[..., Any]
+    feasible: Callable[..., tuple[int, ...]]
+    settings: Callable[..., Settings]
+    strategy: Callable[..., Strategy[Any]]
+
+
+def _darts_settings(epochs: int, **more: int) -> DartsSettings:
+    """The warm-up takes PC-DARTS' share, 15 epochs of 50."""
+    return DartsSettings(epochs=epochs, warmup_epochs=epochs * 3 // 10, **more)
+
+
+SPACES = {
+    "tiny": Kind(TinySpace, price, feasible_configs, TinySettings, TinyStrategy),
+    "darts": Kind(DartsSpace, price_darts, feasible_darts_configs, _darts_settings, DartsStrategy),
+}
