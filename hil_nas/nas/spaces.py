@@ -38,7 +38,7 @@ class Kind:
     strategy: Callable[..., Strategy[Any]]
 
 
-def _darts_settings(epochs: int, **more: int) -> DartsSettings:
+def _darts_settings(epochs: int, **more: Any) -> DartsSettings:
     """The warm-up takes PC-DARTS' share, 15 epochs of 50."""
     return DartsSettings(epochs=epochs, warmup_epochs=epochs * 3 // 10, **more)
 
