@@ -11,7 +11,7 @@ from deploy_harness import Engine, build_engine, random_inputs, random_network
 from tflite_micro.tensorflow.lite.micro.python import schema_py_generated as schema
 
 from hil_nas.baselines import ds_cnn, micronet_kws_s
-from hil_nas.deploy.graph import QuantGraph
+from hil_nas.deploy.graph import QuantGraph, QuantOperator, QuantTensor
 from hil_nas.deploy.lower import lower
 from hil_nas.deploy.metadata import attach_mfcc, read_mfcc
 from hil_nas.deploy.reference import Tflm
@@ -80,6 +80,13 @@ def test_random_networks_survive() -> None:
     assert written > 20
 
 
+def test_a_requantisation_is_written() -> None:
+    shape = (1, 4, 5, 6)
+    tensors = (QuantTensor(shape, 0.5, 3), QuantTensor(shape, 0.25, -7))
+    graph = QuantGraph(tensors, (QuantOperator("requantize", (0,), 1),), 0, 1)
+    assert same(graph, read_tflite(write_tflite(graph)))
+
+
 def test_tflms_own_accessors_find_aligned_constants() -> None:
     model = write_tflite(random_graph(ds_cnn(), 1))
     root = schema.Model.GetRootAsModel(model, 0)
@@ -94,7 +101,6 @@ def test_tflms_own_accessors_find_aligned_constants() -> None:
 
 def test_what_is_not_written_is_said() -> None:
     graph = random_graph(ds_cnn(), 1)
-    first = graph.operators[0]
-    other = type(first)("pad", first.inputs, first.output)
+    other = QuantOperator("pad", (0,), 1)
     with pytest.raises(UnsupportedError, match="a pad is not written"):
         write_tflite(QuantGraph(graph.tensors[:2], (other,), 0, 1))

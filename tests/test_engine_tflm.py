@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +15,11 @@ from device_fake import FakeBoard
 from hil_nas import cli
 from hil_nas.audio.front_end import HostFrontEnd, build_host_library
 from hil_nas.audio.tables import front_end_blob
+from hil_nas.deploy.graph import QuantGraph, QuantOperator
 from hil_nas.deploy.lower import lower
 from hil_nas.deploy.reference import Tflm
 from hil_nas.deploy.synthetic import random_graph
-from hil_nas.deploy.tflite import read_tflite
+from hil_nas.deploy.tflite import attach_mfcc, read_tflite
 from hil_nas.deploy.tflite_writer import write_tflite
 from hil_nas.device.device import Device
 from hil_nas.device.firmware import build_firmware, find_third_party
@@ -33,6 +36,7 @@ needs_tflm = pytest.mark.skipif(
     not os.environ.get("TFLM_ROOT"),
     reason="needs TensorFlow Lite Micro: TFLM_ROOT names its sources, built as boards/README.md says",
 )
+SMALL = Network((25, 10, 1), (Layer("conv", (-1,), 4, kernel=(3, 3), relu=True), Layer("dense", (0,), 5)))
 
 
 @pytest.fixture
@@ -111,13 +115,12 @@ def test_an_engine_without_a_form_is_said() -> None:
 
 
 def test_a_profile_uploads_the_same_network_to_either_engine() -> None:
-    network = Network((9, 10, 1), (Layer("conv", (-1,), 4, kernel=(3, 3), relu=True), Layer("dense", (0,), 5)))
     names, rows, uploaded = [], [], []
     for engine in ("cmsis-nn", "tflm"):
         fake = FakeBoard(engine=engine)
         with Device(Link(fake), "virtual", "modelled") as device:
             identity = device.identify()
-            rows.append(measure_network(device, identity, network))
+            rows.append(measure_network(device, identity, SMALL))
             names.append(folder_name(identity))
         uploaded.append(fake.slots["plan"])
     assert uploaded[0] == lower(read_tflite(uploaded[1])).to_bytes()
@@ -125,8 +128,7 @@ def test_a_profile_uploads_the_same_network_to_either_engine() -> None:
 
 
 def test_verify_uploads_a_tflite_as_it_is(boards_dir: Path, build_dir: Path, cmsis_dsp_dir: Path) -> None:
-    network = Network((9, 10, 1), (Layer("conv", (-1,), 4, kernel=(3, 3), relu=True), Layer("dense", (0,), 5)))
-    model = write_tflite(random_graph(network, 0))
+    model = write_tflite(random_graph(SMALL, 0))
     fake = FakeBoard(engine="tflm")
     with Device(Link(fake), "virtual", "modelled") as device:
         Bench(device, model, HostFrontEnd(build_host_library(boards_dir, cmsis_dsp_dir, build_dir)))
@@ -144,8 +146,7 @@ def test_a_command_that_chooses_it_says_what_it_needs(
 ) -> None:
     monkeypatch.delenv("TFLM_ROOT", raising=False)
     model = tmp_path / "model.tflite"
-    network = Network((9, 10, 1), (Layer("dense", (-1,), 5),))
-    model.write_bytes(write_tflite(random_graph(network, 0)))
+    model.write_bytes(write_tflite(random_graph(SMALL, 0)))
     where = ["--boards", str(boards_dir), "--build", str(build_dir), "--models", str(tmp_path)]
     options = [] if command == "profile" else [str(model)]
     board = ["--board", "nucleo-l4r5@virtual", "--engine", "tflm"]
@@ -224,6 +225,33 @@ def test_every_kind_of_operator_runs(device: Device) -> None:
     assert np.array_equal(device.read("output"), Tflm(model).run(values).reshape(-1))
     kinds = [x.kind for x in counts.operators]
     assert len(kinds) == info.op_count and kinds[3:6] == ["add", "concatenation", "max_pool"]
+
+
+@needs_tflm
+def test_a_requantisation_runs(device: Device) -> None:
+    """The converter puts one before a concatenation of several scales; random graphs have none."""
+    graph = random_graph(Network((9, 10, 1), (Layer("conv", (-1,), 4, kernel=(3, 3)),)), 0)
+    finer = replace(graph.tensors[1], scale=graph.tensors[1].scale * 0.75, zero_point=-9)
+    operators = (*graph.operators, QuantOperator("requantize", (1,), 2))
+    model = write_tflite(QuantGraph((*graph.tensors, finer), operators, 0, 2))
+    device.load_model({"tflm": model})
+    values = np.random.default_rng(5).integers(-128, 128, (1, 9, 10, 1), dtype=np.int8)
+    device.set_input(values)
+    assert [x.kind for x in device.run("network", 0, 1).operators] == ["conv", "requantize"]
+    assert np.array_equal(device.read("output"), Tflm(model).run(values).reshape(-1))
+
+
+@needs_tflm
+def test_a_command_runs_a_tflite_on_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], boards_dir: Path, build_dir: Path
+) -> None:
+    model = tmp_path / "model.tflite"
+    model.write_bytes(attach_mfcc(write_tflite(random_graph(SMALL, 0)), MfccConfig(640, 640, 20, 10)))
+    where = ["--boards", str(boards_dir), "--build", str(build_dir), "--json"]
+    board = ["--board", "nucleo-l4r5@virtual", "--engine", "tflm", "--clips", "3"]
+    assert cli.main(["verify", str(model), *board, *where]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["engine"] == "tflm" and found["bits_equal"] and found["compared"] == "features and logits"
 
 
 @needs_tflm

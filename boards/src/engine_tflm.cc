@@ -23,7 +23,7 @@ namespace {
 constexpr size_t kLeastArenaBytes = 8192; /* the interpreter's own objects; below, its constructor would give up */
 constexpr int32_t kWhole = -1;
 
-using Resolver = tflite::MicroMutableOpResolver<10>;
+using Resolver = tflite::MicroMutableOpResolver<11>;
 
 struct Kind {
     tflite::BuiltinOperator code;
@@ -42,6 +42,7 @@ constexpr Kind kKinds[] = {
     {tflite::BuiltinOperator_PAD, "pad", [](Resolver &r) { return r.AddPad(); }},
     {tflite::BuiltinOperator_SOFTMAX, "softmax", [](Resolver &r) { return r.AddSoftmax(); }},
     {tflite::BuiltinOperator_RESHAPE, "reshape", [](Resolver &r) { return r.AddReshape(); }},
+    {tflite::BuiltinOperator_QUANTIZE, "requantize", [](Resolver &r) { return r.AddQuantize(); }},
 };
 
 /* TFLM's own profiler keeps 4096 events, 80 KiB; the probe needs none of them kept. */

@@ -68,9 +68,10 @@ def _spread(operator: Operator, levels: list[float]) -> float:
 
 def _output(operator: Operator, source: QuantTensor, spread: float) -> QuantTensor:
     """The output's scale and zero point, in the form a converter gives them."""
-    shape, layer = (1, *operator.output), operator.layer
+    layer = operator.layer
+    shape = (1, layer.out_channels) if layer.kind == "dense" else (1, *operator.output)
     if layer.kind == "softmax":
-        return QuantTensor(shape, 1 / 256, -128)
+        return QuantTensor(source.shape, 1 / 256, -128)
     if layer.kind in ("conv", "depthwise", "dense", "add"):
         low, zero_point = (0.0, -128) if layer.relu else (-_RANGE * spread, 5)
         return QuantTensor(shape, float(np.float32((_RANGE * spread - low) / 255)), zero_point)

@@ -26,6 +26,7 @@ _CODES: dict[GraphKind, int] = {
     "concatenation": schema.CONCATENATION,
     "softmax": schema.SOFTMAX,
     "reshape": schema.RESHAPE,
+    "requantize": schema.QUANTIZE,
 }
 _ACTIVATIONS = {name: code for code, name in schema.ACTIVATIONS.items()}
 _PADDINGS = {name: code for code, name in schema.PADDINGS.items()}
@@ -36,7 +37,7 @@ def write_tflite(graph: QuantGraph) -> bytes:
     """An int8 .tflite that `read_tflite` reads as this graph again.
 
     Raises:
-        UnsupportedError: for a pad or a requantisation.
+        UnsupportedError: for a pad.
     """
     return _Writer(graph).write()
 

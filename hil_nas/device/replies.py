@@ -17,7 +17,7 @@ What = Literal["network", "frontend", "all"]
 ClockKind = Literal["silicon", "modelled", "instructions", "host"]
 KINDS = (
     "conv", "depthwise", "fully_connected", "average_pool", "max_pool", "add", "concatenation", "pad",
-    "softmax", "reshape",
+    "softmax", "reshape", "requantize",
 )  # fmt: skip
 IDENTITY_NAMES = ("board", "clock", "engine", "build", "kernels", "wire", "pool", "store", "versions")
 _NUMBER = r"(0|[1-9][0-9]{0,9})"  # one spelling per number, so that nothing damaged reads as another
