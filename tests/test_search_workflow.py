@@ -8,9 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-import soundfile
 
 from hil_nas.baselines import baseline
 from hil_nas.budget import Budget
@@ -27,9 +25,9 @@ from hil_nas.runs import read_result
 from hil_nas.workflows.baseline import run_baseline
 from hil_nas.workflows.finish import Folders
 from hil_nas.workflows.search import run_search
+from tests.tones import KEYWORDS, write_tones
 
 ROOT = Path(__file__).resolve().parent.parent
-WORDS = {"low": 300.0, "middle": 800.0, "high": 2000.0, "other": 4000.0}
 KEYS = {
     "schema", "version", "status", "board", "clock", "limits", "measured", "predicted", "limits_held", "bits_equal",
     "clips_compared", "accuracy_int8", "accuracy_float",
@@ -38,16 +36,8 @@ KEYS = {
 
 @pytest.fixture(scope="module")
 def words(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Tones in noise, a pitch for each word, as a user's own folder."""
-    folder, rng = tmp_path_factory.mktemp("words"), np.random.default_rng(0)
-    for word, pitch_hz in WORDS.items():
-        (folder / word).mkdir()
-        for number in range(40):
-            at = np.arange(16000) / 16000
-            tone = np.sin(2 * np.pi * pitch_hz * rng.uniform(0.9, 1.1) * at) * rng.uniform(0.1, 0.5)
-            clip = tone + rng.normal(0, 0.05, 16000)
-            path = folder / word / f"{number:08x}_nohash_0.wav"
-            soundfile.write(path, np.clip(clip, -1, 1), 16000, subtype="PCM_16")
+    folder = tmp_path_factory.mktemp("words")
+    write_tones(folder)
     return folder
 
 
@@ -55,7 +45,7 @@ def words(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def asked(words: Path) -> SearchConfig:
     return SearchConfig(
         budget=Budget(256 * 1024, None, 0.060),
-        words=("low", "middle", "high"),
+        words=KEYWORDS,
         data=str(words),
         grid=(MfccConfig(400, 200, 40, 20), MfccConfig(640, 320, 40, 20)),
         search_epochs=5,
