@@ -8,7 +8,7 @@ from typing import Any, Literal
 from hil_nas.baselines import baseline
 from hil_nas.budget import Budget
 from hil_nas.errors import InputError
-from hil_nas.mfcc import MfccConfig, paper_grid
+from hil_nas.mfcc import MfccConfig, search_grid
 
 SEARCH_EPOCHS = {"tiny": 20, "darts": 30}
 TEN_WORDS = ("down", "go", "left", "no", "off", "on", "right", "stop", "up", "yes")
@@ -42,7 +42,7 @@ class SearchConfig:
     words: tuple[str, ...] = ()
     data: str | None = None
     space: Literal["tiny", "darts"] = "tiny"
-    grid: tuple[MfccConfig, ...] = field(default_factory=paper_grid)
+    grid: tuple[MfccConfig, ...] = field(default_factory=search_grid)
     price_front_end: bool = True
     align: Literal["pad", "conv"] = "conv"
     search_epochs: int = 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from hil_nas.errors import InputError
@@ -43,6 +44,11 @@ class MfccConfig:
         """Frames of one clip, with no centre padding."""
         return 1 + (CLIP_SAMPLES - self.window_samples) // self.hop_samples
 
+    @property
+    def transform(self) -> tuple[int, int, int]:
+        """All but the number of coefficients: one transform gives any number of them."""
+        return (self.window_samples, self.hop_samples, self.mel_bins)
+
     def __str__(self) -> str:
         return f"{self.window_samples}/{self.hop_samples}/{self.mel_bins}/{self.coefficients}"
 
@@ -69,3 +75,19 @@ def paper_grid(coefficients: int = 40) -> tuple[MfccConfig, ...]:
         for hop in hops
         for mel in (40, 80)
     )
+
+
+def search_grid() -> tuple[MfccConfig, ...]:
+    """The paper's eight with 40, 20 and 13 coefficients: fewer cost less, in the front end and in what reads them."""
+    return tuple(x for coefficients in (40, 20, 13) for x in paper_grid(coefficients))
+
+
+def transforms(configs: Sequence[MfccConfig]) -> tuple[MfccConfig, ...]:
+    """The configurations without those whose coefficients are the first of another's, in their order.
+
+    A discrete cosine transform gives each coefficient by itself, so that fewer are a part of more.
+    """
+    most: dict[tuple[int, int, int], MfccConfig] = {}
+    for config in configs:
+        most[config.transform] = max(most.get(config.transform, config), config, key=lambda x: x.coefficients)
+    return tuple(most.values())

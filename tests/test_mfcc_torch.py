@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from mfcc_signals import CONFIGS, mixed_clips, oracle
 from hil_nas.audio.front_end import HostFrontEnd, build_host_library
 from hil_nas.audio.tables import feature_range, front_end_blob, int8_quantisation
 from hil_nas.errors import InputError
-from hil_nas.mfcc import MfccConfig, paper_grid
+from hil_nas.mfcc import MfccConfig, paper_grid, search_grid, transforms
 
 torch = pytest.importorskip("torch", reason="the torch front end needs torch")
 
@@ -101,3 +102,14 @@ def test_torchaudio_gives_the_same(config: MfccConfig) -> None:
     ours = Mfcc(config)(waveform)
     low, high = feature_range(ours.numpy())
     assert (ours - theirs).abs().max() < 0.05 * (high - low) / 255
+
+
+def test_fewer_coefficients_are_the_first_of_more() -> None:
+    from hil_nas.audio.mfcc_torch import Mfcc
+
+    waveform = torch.randn(2, 16000, generator=torch.Generator().manual_seed(0))
+    for config in paper_grid(40):
+        few = replace(config, coefficients=13)
+        torch.testing.assert_close(Mfcc(few)(waveform), Mfcc(config)(waveform)[..., :13], atol=1e-5, rtol=1e-5)
+    assert transforms(search_grid()) == paper_grid(40)
+    assert transforms((*paper_grid(13), *paper_grid(20))) == paper_grid(20)

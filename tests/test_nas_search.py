@@ -362,3 +362,16 @@ def test_rivals_are_samples_of_the_networks_that_hold_the_limits(prices: PriceTa
     stems = [strategy.derive(1.0, Limits(), View(0, rng)).stem[0] for _ in range(400)]
     counts = np.bincount(stems, minlength=len(SPACE.stems))
     assert counts.min() > 0.7 * counts.mean()  # 3.5 standard deviations for three stems
+
+
+def test_configurations_that_differ_in_coefficients_alone_share_their_features() -> None:
+    configs = (MfccConfig(640, 640, 20, 3), MfccConfig(400, 320, 20, 6), MfccConfig(640, 640, 20, 6))
+    wide, other = torch.randn(5, 25, 6), torch.randn(5, 49, 6)
+    store = FeatureStore(FeatureSet((wide, other), torch.arange(5)), configs, torch.device("cpu"))
+    (few, second, many), labels = store.batch(torch.tensor([4, 0]), (0, 1, 2))
+    assert labels.tolist() == [4, 0] and few.shape == (3, 2, 25) and second.shape == (6, 2, 49)
+    torch.testing.assert_close(few, many[:3])
+    standard = (wide - wide.mean((0, 1))) / wide.std((0, 1), correction=0)
+    torch.testing.assert_close(many, standard[[4, 0]].permute(2, 0, 1))
+    store.drop_all_but(0)
+    torch.testing.assert_close(store.batch(torch.tensor([1]), (0,))[0][0], standard[[1]].permute(2, 0, 1)[:3])

@@ -119,7 +119,7 @@ def test_a_damaged_genotype_is_refused(change: dict[str, object]) -> None:
     [
         ({"widths": (16, 30)}, "multiples of 4"),
         ({"widths": (32, 16)}, "ascending"),
-        ({"configs": (*paper_grid(40), *paper_grid(10))}, "same number of coefficients"),
+        ({"configs": ()}, "at least one MFCC configuration"),
         ({"positions": 0}, "positions"),
         ({"stems": (Operation("separable", (3, 1)),)}, "stem"),
         ({"operations": (Operation("skip"),)}, "weights"),

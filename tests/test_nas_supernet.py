@@ -24,10 +24,13 @@ from hil_nas.training.module import Convolution, Dense, NetworkModule
 from tests.test_nas_space import random_choice, toy_cycles
 
 GRID = (MfccConfig(640, 320, 40, 10), MfccConfig(400, 200, 40, 10), MfccConfig(400, 100, 40, 10))
+FEWER = (MfccConfig(400, 200, 40, 6), *GRID[1:])  # the first is a part of the second
 SPACES = {
     "channels": TinySpace(configs=GRID, classes=5, positions=4, widths=(8, 12, 20)),
     "pad": TinySpace(configs=GRID, classes=5, positions=3, widths=(8, 12), align="pad"),
     "plane": TinySpace(configs=GRID, classes=5, positions=3, widths=(8, 12, 20), arrangement="plane"),
+    "coefficients": TinySpace(configs=FEWER, classes=5, positions=3, widths=(8, 12)),
+    "plane coefficients": TinySpace(configs=FEWER, classes=5, positions=2, widths=(8, 12), arrangement="plane"),
 }
 
 
@@ -115,7 +118,8 @@ def trained_module(net: TinySupernet, choice: Choice) -> NetworkModule:
         fill(target, kernel, None)
     width = genotype.stem.width
     stem = convolutions.pop(0)
-    fill(stem, window(net.stem.weight[:width], genotype.stem.operation.kernel), net.stem)
+    channels = net.space.aligned_shape(config)[2]
+    fill(stem, window(net.stem.weight[:width, :channels], genotype.stem.operation.kernel), net.stem)
     kept = [i for i, (o, _) in enumerate(choice.chain) if _does_something(net.space, choice, i)]
     for position, step in zip(kept, genotype.chain, strict=True):
         if step.operation.kind == "separable":
@@ -238,6 +242,22 @@ def test_equal_gammas_favour_no_configuration() -> None:
     (gradient,) = torch.autograd.grad(loss, [net.alignment.gamma])
     assert gradient.abs().max() < 1e-6
     assert net.alignment.weights().tolist() == pytest.approx([1 / 3] * 3)
+
+
+@pytest.mark.parametrize("name", ["coefficients", "plane coefficients"])
+def test_fewer_coefficients_are_mixed_in_at_their_places(name: str) -> None:
+    net = supernet(SPACES[name])
+    with torch.no_grad():
+        net.alignment.gamma.copy_(torch.tensor([2.0, 1.0, -torch.inf]))
+    more = features(SPACES[name])[1]
+    mixed = net.alignment([more[:6], more, torch.zeros(10, 6, 157)])
+    alone = net.alignment.aligned(1, more)
+    weights = net.alignment.weights()
+    axis = 0 if name == "coefficients" else 2
+    first, last = (x.narrow(axis, 0, 6) for x in (mixed, alone))
+    torch.testing.assert_close(first[..., :79], last)
+    first, last = (x.narrow(axis, 6, 4) for x in (mixed, alone))
+    torch.testing.assert_close(first[..., :79], weights[1] * last)
 
 
 def test_a_barred_configuration_is_never_mixed_in() -> None:

@@ -218,7 +218,8 @@ def _supernet(add: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
         type=_grid,
         default=DEFAULTS.grid,
         metavar="W/H/M/C,...",
-        help="MFCC configurations as window/hop/mel/coefficients (default: the paper's eight with 40 coefficients)",
+        help="MFCC configurations as window/hop/mel/coefficients "
+        "(default: the paper's eight, each with 40, 20 and 13 coefficients)",
     )
     epochs = ", ".join(f"{space} {count}" for space, count in SEARCH_EPOCHS.items())
     add.add_argument("--search-epochs", type=int, default=0, metavar="N", help=f"default: {epochs}")

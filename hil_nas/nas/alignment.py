@@ -58,11 +58,13 @@ class Alignment(nn.Module):
         aligned = [self.aligned(i, x) for i, x in zip(self.configs, features, strict=True)]
         if len(aligned) == 1:
             return aligned[0]
-        frames = max(x.shape[3] for x in aligned)
+        channels, _, bands, frames = (max(sizes) for sizes in zip(*(x.shape for x in aligned), strict=True))
         weights = self.weights()
         mixed = torch.zeros(())
         for index, x in zip(self.configs, aligned, strict=True):
-            mixed = mixed + weights[index] * F.pad(x, (0, frames - x.shape[3]))
+            # fewer coefficients are the first of more, so that zeros stand where they end
+            padded = F.pad(x, (0, frames - x.shape[3], 0, bands - x.shape[2], 0, 0, 0, channels - x.shape[0]))
+            mixed = mixed + weights[index] * padded
         return mixed
 
     def aligned(self, config: int, features: Tensor) -> Tensor:

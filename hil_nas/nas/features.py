@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from hil_nas.errors import InputError
-from hil_nas.mfcc import SAMPLE_RATE_HZ, MfccConfig
+from hil_nas.mfcc import SAMPLE_RATE_HZ, MfccConfig, transforms
 from hil_nas.nas.space import InputSpace
 
 
@@ -21,7 +21,7 @@ class FeatureSet:
     """The same clips under every configuration of a space.
 
     Attributes:
-        features: per configuration (clips, frames, coefficients), float.
+        features: (clips, frames, coefficients), float, of each of `mfcc.transforms` of the configurations.
         labels: (clips,), int64.
 
     Raises:
@@ -45,9 +45,10 @@ class FeatureSet:
 
     def check(self, space: InputSpace) -> None:
         """Raises InputError where the features are not those of the space's configurations."""
-        if len(self.features) != len(space.configs):
-            raise InputError(f"{len(self.features)} sets of features for {len(space.configs)} configurations")
-        for config, x in zip(space.configs, self.features, strict=True):
+        configs = transforms(space.configs)
+        if len(self.features) != len(configs):
+            raise InputError(f"{len(self.features)} sets of features for {len(configs)} configurations")
+        for config, x in zip(configs, self.features, strict=True):
             if tuple(x.shape[1:]) != (config.frames, config.coefficients):
                 expected = (config.frames, config.coefficients)
                 raise InputError(f"features of {config} are {tuple(x.shape[1:])} a clip, expected {expected}")
@@ -61,10 +62,19 @@ class FeatureStore:
 
     Args:
         data: the clips.
+        configs: all of a space, in its order.
         like: the store whose mean and spread are used; None: those of `data` itself.
     """
 
-    def __init__(self, data: FeatureSet, device: torch.device, like: FeatureStore | None = None) -> None:
+    def __init__(
+        self,
+        data: FeatureSet,
+        configs: Sequence[MfccConfig],
+        device: torch.device,
+        like: FeatureStore | None = None,
+    ) -> None:
+        places = {x.transform: i for i, x in enumerate(transforms(configs))}
+        self._sources = [(places[x.transform], x.coefficients) for x in configs]
         self.labels = data.labels.to(device)
         self._moments: list[tuple[Tensor, Tensor]] = (
             [_moments(x) for x in data.features] if like is None else like._moments
@@ -79,15 +89,20 @@ class FeatureStore:
 
     def drop_all_but(self, config: int) -> None:
         """Frees the features of the other configurations."""
-        self._features = [x if i == config else None for i, x in enumerate(self._features)]
+        source, _ = self._sources[config]
+        self._features = [x if i == source else None for i, x in enumerate(self._features)]
 
     def batch(self, clips: Tensor, configs: Sequence[int]) -> tuple[list[Tensor], Tensor]:
         """Per configuration (coefficients, batch, frames), and the labels (batch,)."""
+        gathered: dict[int, Tensor] = {}
         found = []
         for config in configs:
-            features = self._features[config]
+            source, coefficients = self._sources[config]
+            features = self._features[source]
             assert features is not None, f"the features of configuration {config} were dropped"
-            found.append(features.index_select(1, clips))
+            if source not in gathered:
+                gathered[source] = features.index_select(1, clips)
+            found.append(gathered[source][:coefficients])
         return found, self.labels[clips]
 
 

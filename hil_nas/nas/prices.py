@@ -189,14 +189,20 @@ def price(
         InputError: where a price is negative or no number.
     """
     requests = [price_requests(space, x) for x in space.configs]
-    cycles = [np.asarray(operator_cycles(x.operators), dtype=np.float64) for x in requests]
+    every = {x: i for i, x in enumerate(dict.fromkeys(x for request in requests for x in request.operators))}
+    places = [np.array([every[x] for x in request.operators]) for request in requests]
+
+    def by_config(values: NDArray[np.generic]) -> list[NDArray[np.generic]]:
+        return [values[x] for x in places]
+
+    cycles = by_config(np.asarray(operator_cycles(tuple(every)), dtype=np.float64))
     front_end = [float(front_end_cycles(x)) for x in space.configs]
-    for config, values, own in zip(space.configs, cycles, front_end, strict=True):
-        _check(config, np.append(values, own))
-    alone = [[_alone(x) for x in request.operators] for request in requests]
-    ram = [np.array([arena_bytes(x) for x in row]) for row in alone]
-    flash = [np.array([plan_bytes(x) - HEADER_BYTES for x in row]) for row in alone]
-    macs = [np.array([operator_macs(x) for x in request.operators]) for request in requests]
+    for config, found, own in zip(space.configs, cycles, front_end, strict=True):
+        _check(config, np.append(found, own))
+    alone = [_alone(x) for x in every]
+    ram = by_config(np.array([arena_bytes(x) for x in alone]))
+    flash = by_config(np.array([plan_bytes(x) - HEADER_BYTES for x in alone]))
+    macs = by_config(np.array([operator_macs(x) for x in every]))
     return PriceTable(
         space,
         _tables(requests, cycles, front_end, every_network=overhead_cycles),

@@ -116,8 +116,9 @@ class _Search(Generic[Point]):
             {"params": [gamma], "lr": settings.gamma_rate},
         ]
         self.alpha_optimizer = torch.optim.Adam(groups, settings.alpha_rate, betas=(0.5, 0.999))
-        self.train = FeatureStore(train, device)
-        self.validation = FeatureStore(validation, device, like=self.train)
+        configs = strategy.space.configs
+        self.train = FeatureStore(train, configs, device)
+        self.validation = FeatureStore(validation, configs, device, like=self.train)
         self.train_batches = Batches(len(self.train), settings.batch, self.generator)
         self.validation_batches = Batches(len(self.validation), settings.batch, self.generator)
         self.ratios: list[float] = []  # measured over predicted cycles

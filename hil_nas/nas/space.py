@@ -94,7 +94,7 @@ class TinySpace:
     """What a search may choose from.
 
     Attributes:
-        configs: the MFCC configurations; all keep the same number of coefficients.
+        configs: the MFCC configurations.
         classes: of the task, silence and unknown included.
         positions: length of the chain behind the stem; skips make it shorter.
         widths: channels, multiples of 4, ascending.
@@ -120,8 +120,8 @@ class TinySpace:
             object.__setattr__(self, "stems", _DEFAULT_STEMS[self.arrangement])
         if not self.operations:
             object.__setattr__(self, "operations", _DEFAULT_OPERATIONS[self.arrangement])
-        if not self.configs or len({x.coefficients for x in self.configs}) != 1:
-            raise InputError("the configurations of one search keep the same number of coefficients")
+        if not self.configs:
+            raise InputError("a search needs at least one MFCC configuration")
         good = all(w >= 4 and w % 4 == 0 for w in self.widths)
         if not self.widths or not good or list(self.widths) != sorted(set(self.widths)):
             raise InputError(f"widths are ascending multiples of 4, found {self.widths}")

@@ -48,7 +48,7 @@ class TinySupernet(Supernet):
         self.space = space
         self.alignment = Alignment(space, generator, allowed)
         self.architecture = Architecture(space)
-        most, source = space.widths[-1], space.aligned_shape(space.configs[0])[2]
+        most, source = space.widths[-1], max(space.aligned_shape(x)[2] for x in space.configs)
         stem, places = largest([x.kernel for x in space.stems]), range(space.positions)
         self.kernels = [x.kernel for x in space.operations if x.kind == "separable"]
         size = largest(self.kernels) if self.kernels else (1, 1)
@@ -88,7 +88,7 @@ class TinySupernet(Supernet):
         """
         space = self.space
         operation, width = space.stems[choice.stem[0]], space.widths[choice.stem[1]]
-        kernel = window(self.stem.weight[:width], operation.kernel)
+        kernel = window(self.stem.weight[:width, : len(x)], operation.kernel)
         x = self.stem.finish(convolution(x, kernel, operation.stride))
         scale = operation.stride
         for position, (index, width_index) in enumerate(choice.chain):
@@ -122,7 +122,7 @@ class TinySupernet(Supernet):
         space = self.space
         masks = draw.widths @ cast(Tensor, self.masks)  # (1 + positions, channels): 1 for one that is there
         kernels = [o.kernel for o in space.stems]
-        x = self.stem.finish(mixed_convolution(x, self.stem.weight, kernels, self.base, draw.stem))
+        x = self.stem.finish(mixed_convolution(x, self.stem.weight[:, : len(x)], kernels, self.base, draw.stem))
         mask, scales = masks[0], draw.stem @ cast(Tensor, self.starts)
         for position in range(space.positions):
             skip, pool, convolve = draw.outer[position]

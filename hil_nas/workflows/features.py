@@ -6,7 +6,7 @@ import numpy as np
 
 from hil_nas.audio.datasets import KeywordData, balanced_indices, word_count
 from hil_nas.audio.features import augmented_features, labels_of
-from hil_nas.mfcc import MfccConfig
+from hil_nas.mfcc import MfccConfig, transforms
 from hil_nas.nas.features import FeatureSet
 from hil_nas.progress import Reporter
 
@@ -20,13 +20,13 @@ def search_features(
     and test splits stay unseen, so that what they say of the derived network is of clips that chose nothing.
 
     Returns:
-        Features (clips, frames, coefficients) by configuration, of each half.
+        Features (clips, frames, coefficients) of each of the configurations' transforms, of each half.
     """
     rng = np.random.default_rng([seed, 1])
     drawn = balanced_indices(data.train.labels, word_count(data.classes), rng)
     order = drawn[np.sort(np.unique(drawn, return_index=True)[1])]  # a clip that was drawn twice is kept once
     clips = data.train.take(order)
-    features = augmented_features(clips, data.background, configs, int(rng.integers(2**62)), report)
+    features = augmented_features(clips, data.background, transforms(configs), int(rng.integers(2**62)), report)
     labels, half = labels_of(clips), len(order) // 2
     return (
         FeatureSet(tuple(x[:half] for x in features), labels[:half]),
