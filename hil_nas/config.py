@@ -29,6 +29,7 @@ class SearchConfig:
         price_front_end: whether the search knows what a configuration's front end costs. Without it the latency limit
             holds for the network alone, and front end and network together may miss it: to see what the price is worth.
         align: how the configurations share one supernet.
+        gamma_ratio: how far the largest gamma must lead every other to end the data search; the paper's is 2.
         search_epochs: of the supernet; 0: as many as its space takes.
         rivals: other networks within the limits that race against the derived one before one is trained; 0: no race.
         race_epochs: how long they race.
@@ -45,6 +46,7 @@ class SearchConfig:
     grid: tuple[MfccConfig, ...] = field(default_factory=search_grid)
     price_front_end: bool = True
     align: Literal["pad", "conv"] = "conv"
+    gamma_ratio: float = 2.0
     search_epochs: int = 0
     rivals: int = 7
     race_epochs: int = 8
@@ -63,6 +65,8 @@ class SearchConfig:
             raise InputError(f"the grid needs different MFCC configurations, found {found}")
         if len(set(self.words)) != len(self.words):
             raise InputError(f"the keywords must be different words, found {list(self.words)}")
+        if not 1 < self.gamma_ratio < float("inf"):
+            raise InputError(f"gamma_ratio is {self.gamma_ratio}, expected a finite number above 1")
         _check_least(
             self, ("search_epochs", 4), ("rivals", 0), ("race_epochs", 1), ("train_epochs", 1), ("clips", 50),
             ("measure_every", 0), ("seed", 0),

@@ -221,6 +221,14 @@ def _supernet(add: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
         help="MFCC configurations as window/hop/mel/coefficients "
         "(default: the paper's eight, each with 40, 20 and 13 coefficients)",
     )
+    add.add_argument(
+        "--gamma-ratio",
+        type=float,
+        default=DEFAULTS.gamma_ratio,
+        metavar="R",
+        help="the data search ends once one configuration's gamma is R times every other's; 1e9: never "
+        "(default: %(default)s)",
+    )
     epochs = ", ".join(f"{space} {count}" for space, count in SEARCH_EPOCHS.items())
     add.add_argument("--search-epochs", type=int, default=0, metavar="N", help=f"default: {epochs}")
     add.add_argument(

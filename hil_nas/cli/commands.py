@@ -48,6 +48,7 @@ def search_config(arguments: argparse.Namespace) -> SearchConfig:
         grid=arguments.mfcc,
         price_front_end=arguments.price_front_end,
         align=arguments.align,
+        gamma_ratio=arguments.gamma_ratio,
         search_epochs=arguments.search_epochs,
         train_epochs=arguments.train_epochs,
         measure_every=arguments.measure_every,

@@ -116,7 +116,10 @@ class _Search:
             return _read_found(run)
         train, validation = search_features(self.data, self.config.grid, self.config.seed, self.report)
         settings = self.kind.settings(
-            epochs=self.config.search_epochs, measure_every=self.config.measure_every, rivals=self.config.rivals
+            epochs=self.config.search_epochs,
+            gamma_ratio=self.config.gamma_ratio,
+            measure_every=self.config.measure_every,
+            rivals=self.config.rivals,
         )
         result = search(
             partial(self.kind.strategy, self.prices, settings),
