@@ -6,13 +6,32 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import numpy as np
 import pytest
 from virtual_programs import C_START, compile_program, library, power_on, run_to_breakpoint, word
+
+from hil_nas.deploy.lower import lower
+from hil_nas.deploy.synthetic import random_graph
+from hil_nas.device.hosts import check, start
+from hil_nas.network import Layer, Network
 
 INSTRUCTION_NS = 64  # -icount shift=6
 SYSTICK_NS = 40  # the mps2-an386's processor runs at 25 MHz
 REPEATS = (3, 40)
 
+KERNELS = Network(
+    (49, 10, 1),
+    (
+        Layer("conv", (-1,), 8, kernel=(5, 3), stride=(2, 1), relu=True),
+        Layer("depthwise", (0,), kernel=(3, 3), relu=True),
+        Layer("conv", (1,), 8, relu=True),
+        Layer("add", (0, 2)),
+        Layer("concat", (3, 1)),
+        Layer("max_pool", (4,), kernel=(2, 2), stride=(2, 2)),
+        Layer("avg_pool", (5,), kernel=(13, 5), stride=(13, 5), padding="valid"),
+        Layer("dense", (6,), 12),
+    ),
+)
 WORK = r"""
 static volatile uint8_t memory[1024];
 static const uint16_t table[16] = {3, 1, 4, 1, 5, 9, 2, 6, 5, 3, 5, 8, 9, 7, 9, 3};
@@ -112,3 +131,28 @@ def test_qemu_finds_the_same_result_in_as_many_instructions(
         assert value == word(machine, "result")
     assert ours[1] - ours[0] > 50_000
     assert abs((ours[1] - ours[0]) - (theirs[1] - theirs[0])) <= 3  # SysTick's grain is 1.6 instructions
+
+
+@pytest.mark.skipif(shutil.which("qemu-system-arm") is None, reason="needs qemu-system-arm: apt-get install it")
+def test_the_firmware_runs_a_network_in_as_many_instructions_on_both(boards_dir: Path, build_dir: Path) -> None:
+    """The sources of two boards, CMSIS-NN's kernels, one plan: the same bits, and the same path through them."""
+    plan = lower(random_graph(KERNELS, 4)).to_bytes()
+    values = np.random.default_rng(3).integers(-128, 128, 490, dtype=np.int8)
+    outputs, instructions = [], []
+    for target in ("nucleo-l4r5@virtual", "mps2-an386@qemu"):
+        started = start(target, boards_dir=boards_dir, build_dir=build_dir)
+        with check(started) as device:
+            device.load_plan(plan)
+            device.set_input(values)
+            if target.endswith("@qemu"):
+                instructions.append(device.run("network", 0, 1).network_cycles[0])
+            else:
+                counted = started.running.port.machine.counts
+                marks = [counted().instructions]
+                for runs in (1, 2):  # each with one run more, for the operators
+                    device.run("network", 0, runs)
+                    marks.append(counted().instructions)
+                instructions.append(marks[2] - marks[1] - (marks[1] - marks[0]))
+            outputs.append(device.read("output"))
+    assert np.array_equal(*outputs) and len(set(outputs[0])) > 5
+    assert instructions[1] > 500_000 and 0 <= instructions[0] - instructions[1] <= 10  # at the counter's own switch
