@@ -25,6 +25,7 @@ from hil_nas.device.device import Device
 from hil_nas.device.firmware import build_firmware, find_third_party
 from hil_nas.device.hosts import open_device
 from hil_nas.device.link import Link
+from hil_nas.device.protocol import RestartedError
 from hil_nas.device.tflm import LIBRARY, find_tflm
 from hil_nas.errors import InputError, MissingToolError, RefusedError
 from hil_nas.mfcc import MfccConfig
@@ -239,6 +240,22 @@ def test_a_requantisation_runs(device: Device) -> None:
     device.set_input(values)
     assert [x.kind for x in device.run("network", 0, 1).operators] == ["conv", "requantize"]
     assert np.array_equal(device.read("output"), Tflm(model).run(values).reshape(-1))
+
+
+@needs_tflm
+def test_a_check_of_tflms_that_fails_is_a_restart_and_no_silence(boards_dir: Path, build_dir: Path) -> None:
+    """TFLM takes four axes out of a dense layer for a batched product, and gives up on one scale for all channels."""
+    graph = random_graph(SMALL, 0)
+    four_axes = replace(graph.tensors[2], shape=(1, 1, 1, 5))
+    unlucky = write_tflite(replace(graph, tensors=(*graph.tensors[:2], four_axes)))
+    with open_device("mps2-an386@qemu", boards_dir=boards_dir, build_dir=build_dir, engine="tflm") as device:
+        device.load_model({"tflm": unlucky})
+        device.set_input(np.zeros(250, np.int8))
+        with pytest.raises(RefusedError, match="fault 0001"):  # an undefined instruction
+            device.run("network", 0, 1)
+        with pytest.raises(RestartedError, match="restarted"):
+            device.memory()
+        assert device.load_model({"tflm": write_tflite(graph)}).op_count == 2
 
 
 @needs_tflm
