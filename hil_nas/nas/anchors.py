@@ -1,0 +1,189 @@
+"""What any MFCC configuration costs, window, hop and coefficients being real numbers: interpolated between anchors.
+
+A network's price on the anchors' features is asked for exactly, by number of frames and of coefficients, and is close
+to a straight line between neighbours. A front end's is one line in the number of frames for every window, since each
+frame takes the same; between windows lies another, but for the two where the FFT doubles: that step is spread over
+some samples, so that a gradient sees it. What is found at the end is priced exactly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from hil_nas.errors import InfeasibleError, InputError
+from hil_nas.mfcc import CLIP_SAMPLES, MfccConfig
+from hil_nas.nas.architecture import Probabilities
+from hil_nas.nas.derive import feasible_configs
+from hil_nas.nas.expected import Expectation, ExpectedCost
+from hil_nas.nas.prices import Cost, Floats, Limits, PriceTable, price
+from hil_nas.nas.space import TinySpace
+from hil_nas.nas.strategy import digest
+from hil_nas.network import Operator
+
+_WINDOW = 400  # of the anchors that networks are priced on: only their frames count
+
+
+@dataclass(frozen=True)
+class DataSpace:
+    """Where window, hop and coefficients are looked for; ends are included.
+
+    Attributes:
+        windows: in samples, ascending: what the front end is priced at. The FFT doubles behind 256 and 512.
+        hops: in samples, ascending: what networks are priced at.
+        coefficients: fewest and most.
+        mel_bins: of every configuration.
+        start: window, hop and coefficients that a search begins with.
+
+    Raises:
+        InputError: for anchors that span nothing, or a start outside.
+    """
+
+    windows: tuple[int, ...] = (200, 256, 288, 512, 576, 1024)
+    hops: tuple[int, ...] = (100, 125, 160, 200, 250, 320, 400)
+    coefficients: tuple[int, int] = (12, 40)
+    mel_bins: int = 40
+    start: tuple[int, int, int] = (400, 200, 28)
+
+    def __post_init__(self) -> None:
+        for name, anchors in (("windows", self.windows), ("hops", self.hops), ("coefficients", self.coefficients)):
+            if len(anchors) < 2 or list(anchors) != sorted(set(anchors)):
+                raise InputError(f"{name} are {anchors}, expected two or more, ascending")
+        for value, (low, high) in zip(self.start, self.bounds, strict=True):
+            if not low <= value <= high:
+                raise InputError(f"the start {self.start} lies outside {self.bounds}")
+
+    @property
+    def bounds(self) -> tuple[tuple[int, int], ...]:
+        """Lowest and highest window, hop and coefficients."""
+        return tuple((x[0], x[-1]) for x in (self.windows, self.hops, self.coefficients))
+
+    @property
+    def cheapest(self) -> MfccConfig:
+        return MfccConfig(self.windows[0], self.hops[-1], self.mel_bins, self.coefficients[0])
+
+    def config(self, window: float, hop: float, coefficients: float) -> MfccConfig:
+        """The nearest configuration that a device has: whole samples, coefficients in fours as kernels take them."""
+        low, high = self.coefficients
+        return MfccConfig(round(window), round(hop), self.mel_bins, min(max(4 * round(coefficients / 4), low), high))
+
+    def roundings(self, window: float, hop: float, coefficients: float) -> tuple[MfccConfig, ...]:
+        """The nearest configuration, and that with the longest window of half the FFT where it is in reach."""
+        nearest = self.config(window, hop, coefficients)
+        halved = nearest.fft_size // 2
+        return (nearest, replace(nearest, window_samples=halved)) if halved >= self.windows[0] else (nearest,)
+
+    def cheaper_than(self, hop: float) -> Iterator[MfccConfig]:
+        """Ever longer hops, with the shortest window and the fewest coefficients."""
+        return (replace(self.cheapest, hop_samples=x) for x in self.hops if x > hop)
+
+
+@dataclass(frozen=True)
+class DataPrices:
+    """Exact prices of any configuration.
+
+    Attributes:
+        operator_cycles: of operators, such as `LatencyModel.operator_cycles`.
+        overhead_cycles: of every network, beside its operators'.
+        front_end: of a configuration with all that is neither network nor arena, such as the firmware.
+    """
+
+    operator_cycles: Callable[[Sequence[Operator]], Floats]
+    overhead_cycles: float
+    front_end: Callable[[MfccConfig], Cost]
+
+    def table(self, space: TinySpace) -> PriceTable:
+        return price(
+            space,
+            self.operator_cycles,
+            lambda x: self.front_end(x).cycles,
+            overhead_cycles=self.overhead_cycles,
+            front_end_ram_bytes=lambda x: self.front_end(x).ram_bytes,
+            front_end_flash_bytes=lambda x: self.front_end(x).flash_bytes,
+        )
+
+
+class AnchorPrices(nn.Module):
+    """Expected cost at any point of a data space, with gradients of the point and of the probabilities.
+
+    Args:
+        tiny: the networks; its configurations are not used.
+    """
+
+    def __init__(self, space: DataSpace, tiny: TinySpace, prices: DataPrices) -> None:
+        super().__init__()
+        hops = sorted(space.hops, reverse=True)
+        grids = [tuple(MfccConfig(_WINDOW, x, space.mel_bins, c) for x in hops) for c in space.coefficients]
+        parts = [_networks(prices.table(replace(tiny, configs=x, align="pad"))) for x in grids]
+        self.networks = nn.ModuleList(ExpectedCost(x) for x in parts)
+        lines = [[_line(prices.front_end, space, w, c) for c in space.coefficients] for w in space.windows]
+        self._keep("lines", np.array(lines))  # (windows, coefficients, 2, resources)
+        self._keep("windows", space.windows)
+        self._keep("frames", [x.frames for x in grids[0]])
+        self._keep("coefficients", space.coefficients)
+        self.digest = digest(
+            [np.array(lines), *(y for x in parts for y in (x.cycles.chain, x.ram.chain, x.cycles.stem))]
+        )
+
+    def _keep(self, name: str, values: Any) -> None:
+        self.register_buffer(name, torch.tensor(values, dtype=torch.float32), persistent=False)
+
+    def forward(self, point: Tensor, chosen: Probabilities) -> Expectation:
+        """Of the drawn networks on one configuration.
+
+        Args:
+            point: window and hop in samples, and coefficients, (3,).
+            chosen: with one probability for each hop, of which nothing is read.
+        """
+        window, hop, coefficients = point
+        frames = 1 + (CLIP_SAMPLES - window) / hop
+        on_window, on_frames = between(window, self.get_buffer("windows")), between(frames, self.get_buffer("frames"))
+        on_coefficients = between(coefficients, self.get_buffer("coefficients"))
+        costs = [torch.stack(x(chosen).by_config) for x in self.networks]  # (resources, hops) each
+        network = torch.einsum("crf,f,c->r", torch.stack(costs), on_frames, on_coefficients)
+        line = torch.einsum("wckr,w,c->kr", self.get_buffer("lines"), on_window, on_coefficients)
+        total = network + line[0] + line[1] * frames
+        return Expectation(torch.ones(1).to(total), (total[:1], total[1:2], total[2:]))
+
+
+def holds(table: PriceTable, limits: Limits) -> bool:
+    """Whether a network of the table holds every limit."""
+    try:
+        feasible_configs(table, limits)
+    except InfeasibleError:
+        return False
+    return True
+
+
+def between(value: Tensor, anchors: Tensor) -> Tensor:
+    """Weights of ascending anchors that interpolate linearly, (anchors,); beyond the ends, the end's."""
+    inside = value.clamp(anchors[0], anchors[-1])
+    left = int((torch.searchsorted(anchors, inside.detach(), right=True) - 1).clamp(0, len(anchors) - 2))
+    share = (inside - anchors[left]) / (anchors[left + 1] - anchors[left])
+    places = F.one_hot(torch.tensor([left, left + 1]), len(anchors)).to(anchors)
+    return (1 - share) * places[0] + share * places[1]
+
+
+def _networks(table: PriceTable) -> PriceTable:
+    """Without what stands for front ends."""
+    none = np.zeros(len(table.space.configs))
+    cycles, ram, flash = (replace(x, front_end=none) for x in (table.cycles, table.ram, table.flash))
+    return replace(table, cycles=cycles, ram=ram, flash=flash)
+
+
+def _line(front_end: Callable[[MfccConfig], Cost], space: DataSpace, window: int, coefficients: int) -> list[Floats]:
+    """Cost of no frame, and of each: the line through the space's two ends. mfcc.c takes frames in pairs, so that an
+    odd number costs as much as the next."""
+    ends = []
+    for hop in space.bounds[1]:
+        config = MfccConfig(window, hop, space.mel_bins, coefficients)
+        ends.append((config.frames + config.frames % 2, np.array(front_end(config).values())))
+    (many, dear), (few, cheap) = ends
+    each = (dear - cheap) / (many - few)
+    return [cheap - few * each, each]

@@ -1,0 +1,246 @@
+"""The data search without a grid, on toy clips: where it goes, what it costs, and that it goes on where it stopped."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from math import log
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from hil_nas.errors import InfeasibleError, InputError, RunError
+from hil_nas.mfcc import MfccConfig
+from hil_nas.nas import continuous as continuous_module
+from hil_nas.nas.anchors import AnchorPrices, DataPrices, DataSpace, between, holds
+from hil_nas.nas.architecture import Probabilities
+from hil_nas.nas.continuous import ClipSet, DataResult, DataSettings, kept, search_data, standardised
+from hil_nas.nas.expected import ExpectedCost
+from hil_nas.nas.prices import Cost, Limits
+from hil_nas.nas.space import Operation, TinySpace
+from tests.test_nas_space import toy_cycles
+
+SPACE = DataSpace(hops=(400, 640, 1000), coefficients=(4, 8), mel_bins=8, start=(400, 640, 6))
+TINY = TinySpace(
+    classes=3,
+    positions=2,
+    widths=(4, 8, 12),
+    stems=(Operation("conv", (3, 1)), Operation("conv", (3, 1), (2, 1))),
+    operations=(
+        Operation("skip"),
+        Operation("pointwise"),
+        Operation("separable", (3, 1)),
+        Operation("separable", (5, 1), (2, 1)),
+    ),
+)
+QUICK = DataSettings(epochs=8, warmup_epochs=2, rounds=12, batch=32)
+CLIPS, LONGEST = 384, 40  # frames at the shortest hop
+
+
+def front_end(config: MfccConfig) -> Cost:
+    """As mfcc.c's: pairs of frames, each an FFT and some more for each sample."""
+    pairs = (config.frames + 1) // 2
+    cycles = pairs * (8 * config.fft_size + config.window_samples + 20 * config.coefficients)
+    return Cost(cycles, 8 * config.fft_size + config.frames * config.coefficients, 4 * config.window_samples)
+
+
+PRICES = DataPrices(toy_cycles, 100.0, front_end)
+
+
+def clips(seed: int) -> ClipSet:
+    """Noise in every frame, and in the last two columns the class."""
+    generator = torch.Generator().manual_seed(seed)
+    labels = torch.randint(TINY.classes, (CLIPS,), generator=generator)
+    noise = 1000 * torch.randn(CLIPS, LONGEST * 8, generator=generator)
+    return ClipSet(torch.cat([noise, labels[:, None].float()], 1).to(torch.int16), labels)
+
+
+def heard_at(best: float) -> Any:
+    """A front end that hears the class best at one window: (batch, frames, 8)."""
+
+    def extract(samples: torch.Tensor, window: torch.Tensor, hop: torch.Tensor) -> torch.Tensor:
+        frames = 1 + int((16000 - float(window.detach())) // float(hop.detach()))
+        loudness = 1.5 * torch.exp(-((window.log() - log(best)) ** 2) / 0.1)
+        noise = samples[:, :-1].float().reshape(-1, LONGEST, 8)[:, :frames] / 1000
+        raised = torch.nn.functional.one_hot(samples[:, -1].long(), 8).float()
+        return noise + loudness * raised[:, None]
+
+    return extract
+
+
+def run(limits: Limits | None = None, best: float = 400.0, **more: Any) -> DataResult:
+    settings, seed = more.pop("settings", QUICK), more.pop("seed", 0)
+    sets = clips(1), clips(2)
+    return search_data(SPACE, TINY, heard_at(best), *sets, PRICES, limits or Limits(), settings, seed=seed, **more)
+
+
+@pytest.mark.parametrize("best", [300.0, 530.0])
+def test_it_goes_to_the_window_that_hears_the_classes_best(best: float) -> None:
+    settings = replace(QUICK, epochs=10, data_rate=0.05, settled=0.0, spread=(0.3, 0.1, 0.05))
+    result = run(best=best, settings=settings)
+    assert abs(log(result.point[0] / best)) < 0.5 * abs(log(400 / best))
+    assert result.history[-1]["validation_loss"] < 0.9
+
+
+def test_a_tight_limit_makes_the_front_end_cheaper_and_holds() -> None:
+    loose = run(settings=QUICK)
+    cheapest = front_end(SPACE.cheapest).cycles
+    limits = Limits(cycles=1.5 * cheapest)
+    tight = run(limits)
+    assert front_end(tight.config).cycles < front_end(loose.config).cycles
+    assert holds(PRICES.table(replace(TINY, configs=(tight.config,))), limits)
+
+
+def test_impossible_limits_are_refused_before_anything_is_trained(monkeypatch: pytest.MonkeyPatch) -> None:
+    def trained(*args: Any) -> None:
+        raise AssertionError("the search began")
+
+    monkeypatch.setattr(continuous_module, "TinySupernet", trained)
+    with pytest.raises(InfeasibleError, match="cycles"):
+        run(Limits(cycles=10.0))
+
+
+def test_the_search_ends_when_the_point_has_settled() -> None:
+    result = run(settings=replace(QUICK, rounds=2, data_rate=0.001))
+    assert len(result.history) == QUICK.warmup_epochs + 3
+    assert json.loads(json.dumps(result.history)) == list(result.history)
+
+
+class Stopped(Exception):
+    """Stands for Ctrl-C."""
+
+
+def test_stopped_anywhere_and_resumed_it_is_bit_identical(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    limits, settings = Limits(cycles=4e4), replace(QUICK, epochs=5, rounds=4)
+    whole, steps, path = run(limits, settings=settings), 0, tmp_path / "data.pt"
+    original = continuous_module._step
+
+    def stopping(*args: Any) -> None:
+        nonlocal steps
+        steps += 1
+        if steps in (6, 15, 16):  # in the warm-up, behind it, and at once after a resume
+            raise Stopped
+        original(*args)
+
+    monkeypatch.setattr(continuous_module, "_step", stopping)
+    for _ in range(3):
+        with pytest.raises(Stopped):
+            run(limits, settings=settings, checkpoint=path, resume=True)
+    assert run(limits, settings=settings, checkpoint=path, resume=True) == whole
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"seed": 1}, "seed was 0, is 1"),
+        ({"settings": replace(QUICK, epochs=3, rounds=2, data_rate=0.5)}, "settings.data_rate was 0.02, is 0.5"),
+        ({"limits": Limits(cycles=2e5)}, "limits.cycles was null, is 200000.0"),
+    ],
+)
+def test_a_checkpoint_of_another_search_is_refused_with_both_named(
+    tmp_path: Path, change: dict[str, Any], message: str
+) -> None:
+    same: dict[str, Any] = {"settings": replace(QUICK, epochs=3, rounds=2), "checkpoint": tmp_path / "data.pt"}
+    run(**same)
+    with pytest.raises(RunError, match=message):
+        run(**{**same, **change}, resume=True)
+
+
+def test_a_step_of_one_half_leaves_the_other_parameters_alone() -> None:
+    one = continuous_module._DataSearch(SPACE, TINY, heard_at(300.0), clips(1), clips(2), PRICES, Limits(), QUICK, 0)
+
+    def changed(step: Any) -> set[str]:
+        parameters = {**dict(one.net.named_parameters()), **dict(one.data.named_parameters())}
+        before = {k: v.detach().clone() for k, v in parameters.items()}
+        step()
+        return {k for k, v in parameters.items() if not torch.equal(v, before[k])}
+
+    decided = {"place", *one.net.architecture_parameters()} - {"alignment.gamma"}
+    assert changed(one._decision_step) == decided
+    assert changed(one._weight_step) == set(one.net.weight_parameters())
+
+
+def chosen(one_hot: bool) -> Probabilities:
+    """Of every choice at random; all on one where it is one-hot."""
+    generator = torch.Generator().manual_seed(0)
+
+    def rows(*shape: int) -> torch.Tensor:
+        logits = torch.randn(*shape, generator=generator, dtype=torch.float64)
+        return torch.softmax(1e6 * logits if one_hot else logits, -1)
+
+    operations = rows(TINY.positions, len(TINY.operations))
+    widths = rows(1 + TINY.positions, len(TINY.widths))
+    return Probabilities(torch.ones(1, dtype=torch.float64), rows(len(TINY.stems)), widths, operations)
+
+
+@pytest.fixture(scope="module")
+def anchors() -> AnchorPrices:
+    return AnchorPrices(SPACE, TINY, PRICES).double()
+
+
+@pytest.mark.parametrize("text", ["400/640/8/8", "200/1000/8/4", "512/400/8/8"])
+def test_at_anchors_a_single_network_costs_what_the_exact_table_says(anchors: AnchorPrices, text: str) -> None:
+    """But for the last pair of frames, of which a configuration may have one more than the line says."""
+    config = MfccConfig.parse(text)
+    exact = ExpectedCost(PRICES.table(replace(TINY, configs=(config,))), torch.float64)(chosen(one_hot=True))
+    point = torch.tensor([config.window_samples, config.hop_samples, config.coefficients], dtype=torch.float64)
+    found = anchors(point, chosen(one_hot=True))
+    for ours, theirs in zip(found.values(), exact.values(), strict=True):
+        assert float(ours) == pytest.approx(float(theirs), rel=0.08)
+
+
+@pytest.mark.parametrize("point", [(410.0, 700.0, 6.3), (530.0, 450.0, 4.5), (270.0, 900.0, 7.7)])
+def test_prices_have_the_slopes_that_finite_differences_find(
+    anchors: AnchorPrices, point: tuple[float, float, float]
+) -> None:
+    def costs(x: torch.Tensor) -> torch.Tensor:
+        return torch.stack(anchors(x, chosen(one_hot=False)).values())
+
+    assert torch.autograd.gradcheck(costs, torch.tensor(point, dtype=torch.float64, requires_grad=True), eps=1e-4)
+
+
+def test_interpolation_is_linear_between_anchors_and_ends_with_them() -> None:
+    anchors = torch.tensor([1.0, 2.0, 4.0])
+    for value, weights in (
+        (0.5, (1, 0, 0)),
+        (1.5, (0.5, 0.5, 0)),
+        (2.0, (0, 1, 0)),
+        (3.5, (0, 0.25, 0.75)),
+        (9, (0, 0, 1)),
+    ):
+        assert between(torch.tensor(value), anchors).tolist() == pytest.approx(weights)
+
+
+def test_a_window_just_above_an_fft_is_compared_with_that_fft() -> None:
+    assert DataSpace().roundings(540.4, 211.7, 21.9) == (MfccConfig(540, 212, 40, 20), MfccConfig(512, 212, 40, 20))
+    assert DataSpace().roundings(256.2, 211.7, 22.1) == (MfccConfig(256, 212, 40, 24),)
+
+
+def test_the_dear_side_of_a_step_in_price_is_left() -> None:
+    """A front end that hears all windows alike, and a limit that a longer FFT breaks."""
+    space = replace(SPACE, start=(560, 640, 6))
+    limits = Limits(cycles=1.05 * front_end(MfccConfig(512, 640, 8, 8)).cycles + 4000)
+    flat = heard_at(1.0)
+    result = search_data(space, TINY, flat, clips(1), clips(2), PRICES, limits, replace(QUICK, rounds=4), seed=0)
+    assert result.config.fft_size <= 512
+
+
+def test_what_is_kept_and_how_it_is_scaled() -> None:
+    x = torch.randn(4, 5, 6, generator=torch.Generator().manual_seed(0))
+    moved = standardised(3 * x + 7)
+    np.testing.assert_allclose(moved.mean((0, 1)), torch.zeros(6), atol=1e-6)
+    np.testing.assert_allclose(moved.std((0, 1), correction=0), torch.ones(6), rtol=1e-5)
+    torch.testing.assert_close(standardised(x), moved)
+    masked = kept(torch.ones(1, 1, 6), torch.tensor(3.25))
+    assert masked.flatten().tolist() == [1, 1, 1, 0.25, 0, 0]
+
+
+@pytest.mark.parametrize(
+    "change", [{"hops": (100,)}, {"windows": (512, 256)}, {"coefficients": (40, 12)}, {"start": (100, 200, 20)}]
+)
+def test_a_space_that_spans_nothing_is_refused(change: dict[str, Any]) -> None:
+    with pytest.raises(InputError, match="expected two or more|lies outside"):
+        replace(DataSpace(), **change)
