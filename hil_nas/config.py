@@ -25,7 +25,7 @@ class SearchConfig:
             has not those ten.
         data: a folder of recorded words, or None for words spoken by espeak-ng.
         space: of networks, one of `nas.spaces.SPACES`.
-        grid: the MFCC configurations to choose from.
+        grid: the MFCC configurations to choose from; empty: any, with a gradient on window, hop and coefficients.
         price_front_end: whether the search knows what a configuration's front end costs. Without it the latency limit
             holds for the network alone, and front end and network together may miss it: to see what the price is worth.
         align: how the configurations share one supernet.
@@ -60,7 +60,9 @@ class SearchConfig:
             raise InputError(f"there is no space '{self.space}', expected one of {', '.join(SEARCH_EPOCHS)}")
         if self.search_epochs == 0:
             object.__setattr__(self, "search_epochs", SEARCH_EPOCHS[self.space])
-        if not self.grid or len(set(self.grid)) != len(self.grid):
+        if not self.grid and self.space != "tiny":
+            raise InputError(f"the space '{self.space}' needs configurations to choose from", hint="name some of them")
+        if len(set(self.grid)) != len(self.grid):
             found = [str(x) for x in self.grid]
             raise InputError(f"the grid needs different MFCC configurations, found {found}")
         if len(set(self.words)) != len(self.words):

@@ -9,7 +9,9 @@ import pytest
 
 from hil_nas import cli
 from hil_nas.cli import commands
+from hil_nas.cli.arguments import parser
 from hil_nas.errors import InfeasibleError
+from hil_nas.mfcc import MfccConfig
 
 
 def test_a_mistake_is_one_line_and_a_hint(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -31,6 +33,11 @@ def test_wrong_usage_says_what_to_write(options: list[str], capsys: pytest.Captu
         cli.main(["search", *options])
     assert stopped.value.code == 2
     assert "write" in capsys.readouterr().err
+
+
+def test_configurations_are_a_list_or_found_by_gradient() -> None:
+    for text, grid in (("400/200/40/10", (MfccConfig(400, 200, 40, 10),)), ("continuous", ())):
+        assert parser().parse_args(["search", "--mfcc", text]).mfcc == grid
 
 
 def test_limits_that_cannot_be_met_have_a_status_of_their_own(

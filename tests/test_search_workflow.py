@@ -125,6 +125,27 @@ def test_an_interrupted_search_resumes_to_the_same_bytes(
     assert result["measured"]["latency_ms"] == pytest.approx(expected["measured"]["latency_ms"], rel=1e-5)
 
 
+def test_a_configuration_found_by_gradient_is_measured_and_kept_over_a_resume(
+    asked: SearchConfig, tmp_path: Path
+) -> None:
+    def interrupt(step: Progress) -> None:
+        if (step.task, step.done) == ("searching", 1):
+            raise KeyboardInterrupt
+
+    config = replace(asked, grid=(), rivals=0, train_epochs=1, measure_every=0)
+    with pytest.raises(KeyboardInterrupt):
+        run(config, tmp_path, report=interrupt)
+    (folder,) = tmp_path.iterdir()
+    settled = json.loads((folder / "mfcc.json").read_text())["mfcc"]
+    result, folder = run(config, tmp_path, resume=True)
+    assert result["status"] == "complete" and result["limits_held"] and result["mfcc"] == settled
+    assert str(read_mfcc((folder / "model.tflite").read_bytes())) == settled
+    measured = json.loads((folder / "overhead.json").read_text())["front_end_cycles"]
+    assert measured == {settled: pytest.approx(result["measured"]["front_end_cycles"], rel=0.01)}
+    lines = [json.loads(x) for x in (folder / "metrics.jsonl").read_text().splitlines()]
+    assert [x["epoch"] for x in lines if x["phase"] == "configuration"] == list(range(1, asked.search_epochs + 1))
+
+
 def test_resume_refuses_another_configuration(asked: SearchConfig, tmp_path: Path) -> None:
     with pytest.raises(RunError, match="no incomplete search run"):
         run(replace(asked, seed=1), tmp_path, resume=True)
@@ -132,8 +153,9 @@ def test_resume_refuses_another_configuration(asked: SearchConfig, tmp_path: Pat
 
 def test_limits_that_cannot_be_met_name_the_nearest_and_leave_nothing(asked: SearchConfig, tmp_path: Path) -> None:
     config = replace(asked, budget=Budget(8 * 1024, None, None))
-    with pytest.raises(InfeasibleError, match="RAM .* at least"):
-        run(config, tmp_path)
+    for grid in (asked.grid, ()):
+        with pytest.raises(InfeasibleError, match="RAM .* at least"):
+            run(replace(config, grid=grid), tmp_path)
     assert not list(tmp_path.iterdir())
 
 

@@ -6,7 +6,7 @@ its last epochs and for every accuracy that is reported.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
 
@@ -54,8 +54,7 @@ class DeviceFeatures:
 
     @torch.no_grad()
     def __call__(self, waveforms: Tensor) -> Tensor:
-        samples = (waveforms * _FULL_SCALE).round_().clamp_(-_FULL_SCALE, _FULL_SCALE - 1)
-        return torch.from_numpy(self.scale.real(self.quantised(samples.to(torch.int16).numpy()))).unsqueeze(-1)
+        return torch.from_numpy(self.scale.real(self.quantised(to_int16(waveforms).numpy()))).unsqueeze(-1)
 
     def quantised(self, clips: Samples) -> np.ndarray[tuple[int, ...], np.dtype[np.int8]]:
         """int16 clips (n, samples) to int8 (n, frames, coefficients), on two threads."""
@@ -77,6 +76,11 @@ def to_waveforms(samples: Samples) -> Tensor:
     return torch.from_numpy(samples).float().div_(_FULL_SCALE)
 
 
+def to_int16(waveforms: Tensor) -> Tensor:
+    """The inverse of `to_waveforms`, rounded."""
+    return (waveforms * _FULL_SCALE).round_().clamp_(-_FULL_SCALE, _FULL_SCALE - 1).to(torch.int16)
+
+
 def features_of(clips: Clips, extract: Features) -> Tensor:
     """The features of all clips, (n, frames, coefficients, 1)."""
     batches = np.array_split(clips.samples, max(1, -(-len(clips) // _BATCH)))
@@ -87,15 +91,26 @@ def augmented_features(
     clips: Clips, background: Samples, configs: Sequence[MfccConfig], seed: int, report: Reporter = silent
 ) -> list[Tensor]:
     """Every clip augmented once, under every configuration: (n, frames, coefficients) each."""
-    generator, bank, noise = torch.Generator().manual_seed(seed), MfccBank(configs), to_waveforms(background)
-    parts: list[list[Tensor]] = []
-    done = 0
-    for batch in np.array_split(clips.samples, max(1, -(-len(clips) // _BATCH))):
+    bank, parts = MfccBank(configs), []
+    for batch in _augmented(clips, background, seed, "features of all configurations", report):
         with torch.no_grad():
-            parts.append(bank(augment_waveforms(to_waveforms(batch), noise, Augmentation(), generator)))
-        done += len(batch)
-        report(Progress("features of all configurations", done, len(clips)))
+            parts.append(bank(batch))
     return [torch.cat(x) for x in zip(*parts, strict=True)]
+
+
+def augmented_samples(clips: Clips, background: Samples, seed: int, report: Reporter = silent) -> Tensor:
+    """Every clip augmented once: int16 (n, samples)."""
+    batches = _augmented(clips, background, seed, "augmented clips", report)
+    return torch.cat([to_int16(x) for x in batches])
+
+
+def _augmented(clips: Clips, background: Samples, seed: int, task: str, report: Reporter) -> Iterator[Tensor]:
+    """Batches of augmented waveforms, full scale 1."""
+    generator, noise, done = torch.Generator().manual_seed(seed), to_waveforms(background), 0
+    for batch in np.array_split(clips.samples, max(1, -(-len(clips) // _BATCH))):
+        yield augment_waveforms(to_waveforms(batch), noise, Augmentation(), generator)
+        done += len(batch)
+        report(Progress(task, done, len(clips)))
 
 
 def labels_of(clips: Clips) -> Tensor:

@@ -218,8 +218,8 @@ def _supernet(add: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
         type=_grid,
         default=DEFAULTS.grid,
         metavar="W/H/M/C,...",
-        help="MFCC configurations as window/hop/mel/coefficients "
-        "(default: the paper's eight, each with 40, 20 and 13 coefficients)",
+        help="MFCC configurations as window/hop/mel/coefficients (default: the paper's eight, each with 40, 20 and 13 "
+        "coefficients), or 'continuous': window, hop and coefficients by gradient",
     )
     add.add_argument(
         "--gamma-ratio",
@@ -316,6 +316,8 @@ def _words(text: str) -> tuple[str, ...]:
 
 
 def _grid(text: str) -> tuple[MfccConfig, ...]:
+    if text == "continuous":
+        return ()
     return tuple(_checked(MfccConfig.parse, x) for x in text.split(","))
 
 

@@ -1,14 +1,18 @@
-"""What the supernet reads: every clip under every MFCC configuration, computed once."""
+"""What a supernet learns from: every clip under every MFCC configuration, computed once, or the clips themselves."""
 
 from __future__ import annotations
 
 import numpy as np
 
+from hil_nas.audio.clips import Clips
 from hil_nas.audio.datasets import KeywordData, balanced_indices, word_count
-from hil_nas.audio.features import augmented_features, labels_of
+from hil_nas.audio.features import augmented_features, augmented_samples, labels_of
 from hil_nas.mfcc import MfccConfig, transforms
+from hil_nas.nas.continuous import ClipSet
 from hil_nas.nas.features import FeatureSet
 from hil_nas.progress import Reporter
+
+_RAW_CLIPS = 4096  # as many as a search among configurations of any kind hears
 
 
 def search_features(
@@ -23,12 +27,26 @@ def search_features(
         Features (clips, frames, coefficients) of each of the configurations' transforms, of each half.
     """
     rng = np.random.default_rng([seed, 1])
-    drawn = balanced_indices(data.train.labels, word_count(data.classes), rng)
-    order = drawn[np.sort(np.unique(drawn, return_index=True)[1])]  # a clip that was drawn twice is kept once
-    clips = data.train.take(order)
+    clips = _drawn(data, rng)
     features = augmented_features(clips, data.background, transforms(configs), int(rng.integers(2**62)), report)
-    labels, half = labels_of(clips), len(order) // 2
+    labels, half = labels_of(clips), len(clips) // 2
     return (
         FeatureSet(tuple(x[:half] for x in features), labels[:half]),
         FeatureSet(tuple(x[half:] for x in features), labels[half:]),
     )
+
+
+def search_clips(data: KeywordData, seed: int, report: Reporter) -> tuple[ClipSet, ClipSet]:
+    """As `search_features`, the waveforms themselves."""
+    rng = np.random.default_rng([seed, 1])
+    clips = _drawn(data, rng)
+    clips = clips.take(np.arange(min(len(clips), _RAW_CLIPS)))
+    samples = augmented_samples(clips, data.background, int(rng.integers(2**62)), report)
+    labels, half = labels_of(clips), len(clips) // 2
+    return ClipSet(samples[:half], labels[:half]), ClipSet(samples[half:], labels[half:])
+
+
+def _drawn(data: KeywordData, rng: np.random.Generator) -> Clips:
+    drawn = balanced_indices(data.train.labels, word_count(data.classes), rng)
+    order = drawn[np.sort(np.unique(drawn, return_index=True)[1])]  # a clip that was drawn twice is kept once
+    return data.train.take(order)

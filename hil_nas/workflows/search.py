@@ -4,8 +4,9 @@ goes on behind the last one that stands there."""
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from functools import partial
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from hil_nas.device.replies import Identity
 from hil_nas.errors import InfeasibleError, InputError, RunError
 from hil_nas.latency.model import LatencyModel
 from hil_nas.mfcc import MfccConfig
+from hil_nas.nas.anchors import DataSpace
 from hil_nas.nas.prices import Cost, Limits
 from hil_nas.nas.search import search
 from hil_nas.nas.spaces import SPACES
@@ -28,6 +30,7 @@ from hil_nas.network import Network
 from hil_nas.progress import Progress, Reporter
 from hil_nas.runs import Run
 from hil_nas.units import format_bytes
+from hil_nas.workflows.data_search import ConfigSearch, found_earlier
 from hil_nas.workflows.features import search_features
 from hil_nas.workflows.finals import by_race
 from hil_nas.workflows.finish import Folders, Found, PageWriter, finish, load_data
@@ -59,9 +62,10 @@ def run_search(
         config.board, boards_dir=folders.boards, build_dir=folders.build, port=port, flash=flash
     ) as device:
         earlier = Run.resume(folders.runs, "search", config.to_json()) if resume else None
-        job = _Search(config, folders, device, host, report, earlier)
+        new_run = cache(lambda: earlier or Run.create(folders.runs, "search", name, config.to_json()))
+        job = _Search(config, folders, device, host, report, earlier, new_run)
         job.kind.feasible(job.prices, job.limits)
-        run = earlier or Run.create(folders.runs, "search", name, config.to_json())
+        run = new_run()
         run.write_json("overhead.json", job.overhead.to_json())
         found = job.find(run)
         whole = finish(found, config, job.data, device, host, run, folders, page=page, report=report)
@@ -79,6 +83,7 @@ class _Search:
         host: HostFrontEnd,
         report: Reporter,
         earlier: Run | None,
+        new_run: Callable[[], Run],
     ) -> None:
         self.config, self.device, self.host, self.report = config, device, host, report
         self.identity: Identity = device.identify()
@@ -92,8 +97,10 @@ class _Search:
         self.folders = folders
         self._data: KeywordData | None = None
         self.kind = SPACES[config.space]
-        self.overhead: Overhead = self._overhead(earlier)
         self.limits = self._limits(config.budget)
+        if not config.grid:
+            self.config = config = replace(config, grid=(found_earlier(earlier) or self._searched_config(new_run),))
+        self.overhead: Overhead = self._overhead(earlier)
         self.prices = self.kind.price(
             self.kind.space(configs=config.grid, classes=self._class_count(), align=config.align),
             self.model.operator_cycles,
@@ -169,7 +176,8 @@ class _Search:
         return Cost(own + front_end * self.config.price_front_end, memory.ram_bytes, memory.flash_bytes)
 
     def _predicted(self, network: Network, config: MfccConfig) -> dict[str, Any]:
-        front_end, own = self.model.front_end_cycles(config), self.model.network_cycles(network)
+        # A front end that a gradient found may lie beyond those measured for the model; its own was measured first.
+        front_end, own = self.model.extrapolated_front_end_cycles(config), self.model.network_cycles(network)
         kind, hz = self.identity.clock_kind, self.identity.clock_hz
         return {
             "latency_ms": latency_ms(kind, hz, front_end + own),
@@ -194,6 +202,15 @@ class _Search:
         if earlier is not None and earlier.path("overhead.json").exists():
             return Overhead.from_json(json.loads(earlier.path("overhead.json").read_text()))
         return measure_overhead(self.device, self.config.grid)
+
+    def _searched_config(self, new_run: Callable[[], Run]) -> MfccConfig:
+        """The configuration that a gradient finds; refused before there is a run where nothing can hold the limits."""
+        overhead = measure_overhead(self.device, [DataSpace().cheapest])
+        work = ConfigSearch(
+            self.model, self.host, overhead.ram_bytes, overhead.flash_bytes, self.limits, self._class_count(),
+            self.config.price_front_end,
+        )  # fmt: skip
+        return work.find(new_run(), self.data, self.config.search_epochs, self.config.seed, self.report)
 
     def _class_count(self) -> int:
         """Of spoken words known before a clip is made: the words, silence and unknown."""
