@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from hil_nas.baselines import ds_cnn
@@ -12,10 +14,14 @@ from hil_nas.device.boards import load_board
 from hil_nas.device.firmware import build_firmware, find_third_party
 from hil_nas.latency.evaluate import Report, held_out_errors
 from hil_nas.latency.model import FRONT_END, LatencyModel
+from hil_nas.latency.regressor import Floats
 from hil_nas.latency.store import Measurements, Store
 from hil_nas.mfcc import paper_grid
+from hil_nas.nas.darts.prices import price_darts
+from hil_nas.nas.darts.space import DartsSpace
 from hil_nas.nas.prices import price_requests
-from hil_nas.nas.space import Arrangement, TinySpace
+from hil_nas.nas.space import Align, Arrangement, TinySpace
+from hil_nas.network import Operator
 
 MODELS = Path(__file__).resolve().parent.parent / "latency_models"
 
@@ -69,13 +75,33 @@ def test_misses_of_flash_cost_what_the_board_says(boards_dir: Path) -> None:
     assert fitted["flash_lines"] == pytest.approx(timing.data_line_miss_cycles, rel=0.25)
 
 
+@pytest.mark.parametrize("align", ["conv", "pad"])
 @pytest.mark.parametrize("arrangement", ["channels", "plane"])
-def test_the_default_spaces_lie_inside_the_measured_range(model: LatencyModel, arrangement: Arrangement) -> None:
-    space = TinySpace(arrangement=arrangement)
-    for config in space.configs:
-        requests = price_requests(space, config).operators
-        assert [x for x in map(model.outside, requests) if x is not None] == []
-        assert model.front_end_cycles(config) > 0
+def test_tiny_spaces_lie_inside_the_measured_range(
+    model: LatencyModel, arrangement: Arrangement, align: Align
+) -> None:
+    for coefficients, classes in ((10, 2), (40, 35)):
+        space = TinySpace(paper_grid(coefficients), classes, arrangement, align)
+        for config in space.configs:
+            requests = price_requests(space, config).operators
+            assert [x for x in map(model.outside, requests) if x is not None] == []
+            assert model.front_end_cycles(config) > 0
+
+
+@pytest.mark.parametrize("align", ["conv", "pad"])
+@pytest.mark.parametrize("channels", [4, 16, 24])
+def test_darts_spaces_lie_inside_the_measured_range(model: LatencyModel, channels: int, align: Align) -> None:
+    """Every operator that the search of such a space asks the price of; 8 cells of 4 nodes are the paper's."""
+    for coefficients, classes, cells, nodes in ((10, 2, 3, 2), (20, 12, 5, 3), (40, 35, 8, 4)):
+        space = DartsSpace(paper_grid(coefficients), classes, align, cells, nodes, channels)
+        asked: set[Operator] = set()
+
+        def remember(operators: Sequence[Operator], asked: set[Operator] = asked) -> Floats:
+            asked.update(operators)
+            return np.ones(len(operators))
+
+        price_darts(space, remember, lambda _: 1.0)
+        assert len(asked) > 100 and [x for x in map(model.outside, asked) if x is not None] == []
 
 
 def test_every_front_end_of_the_grid_was_measured(rows: Measurements) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from datetime import date, timedelta
 from pathlib import Path
 
 import pytest
@@ -127,7 +128,9 @@ def test_rows_of_another_provenance_are_refused(store: Store, key: str, value: o
 
 def test_another_build_of_the_same_kernels_goes_on(store: Store) -> None:
     store.open(HERE, build="bbbb")
-    assert json.loads((store.folder / "campaign.json").read_text())["builds"] == ["aaaa", "bbbb"]
+    header = json.loads((store.folder / "campaign.json").read_text())
+    assert header["builds"] == ["aaaa", "bbbb"]
+    assert date.today() - date.fromisoformat(header["days"][-1]) <= timedelta(days=1)  # it is in UTC
 
 
 @pytest.mark.parametrize(

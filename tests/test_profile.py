@@ -23,11 +23,12 @@ from hil_nas.device.replies import FrontEndInfo, Identity, MemoryUse, OperatorCy
 from hil_nas.errors import InputError, LinkError
 from hil_nas.latency.features import PATHS, is_executed, kernel_path
 from hil_nas.latency.model import LatencyModel
+from hil_nas.latency.store import Measurements, NetworkRow, Store, network_id
 from hil_nas.mfcc import MfccConfig
 from hil_nas.network import Network
 from hil_nas.progress import Progress
 from hil_nas.report.profile_page import profile_page
-from hil_nas.workflows import campaign, evaluate, overhead, profile
+from hil_nas.workflows import campaign, drawing, evaluate, overhead, profile
 
 IDENTITY = Identity(
     board="nucleo_l4r5", clock_hz=120_000_000, clock_kind="modelled", engine="cmsis-nn", build="a" * 16,
@@ -204,7 +205,11 @@ def test_fresh_networks_are_measured_and_not_kept(tmp_path: Path, use: Callable[
     folders = {"boards_dir": tmp_path, "build_dir": tmp_path, "models_dir": tmp_path / "latency_models"}
     report = evaluate.evaluate("nucleo-l4r5@virtual", networks=5, **folders)
     assert (found.folder / "measurements.csv").read_bytes() == before
-    assert 0 <= report["networks_outside_range"] <= 5
+    assert (report["networks"], report["tiny_networks"], report["darts_networks"]) == (10, 5, 5)
+    assert report["networks_outside_range"] == sum(report[f"{x}_networks_outside_range"] for x in drawing.SPACES)
+    for name in ("network_mean_error_percent", "macs_linear_network_mean_error_percent"):
+        assert report[name] == pytest.approx((report[f"tiny_{name}"] + report[f"darts_{name}"]) / 2)
+    assert not any("front_end" in x for x in report if x.startswith(tuple(drawing.SPACES)))
     assert report["ram_under_bytes"] == report["flash_under_bytes"] == report["flash_over_bytes"] == 0
     assert report["ram_over_bytes"] in (0, 200)  # a network without a softmax goes less deep
     assert report["network_mean_error_percent"] <= report["network_worst_error_percent"]
@@ -213,7 +218,7 @@ def test_fresh_networks_are_measured_and_not_kept(tmp_path: Path, use: Callable[
 def test_memory_that_is_promised_too_low_is_said_in_bytes(use: Callable[[FakeDevice], None]) -> None:
     device, network, config = FakeDevice(), campaign.published()[0], MfccConfig(640, 320, 40, 10)
     said = overhead.measure_overhead(device, [config])  # type: ignore[arg-type]
-    product, used = evaluate.Product(network, config), device.memory()
+    product, used = evaluate.Product("tiny", network, config), device.memory()
     exact = replace(used, arena_bytes=arena_bytes(network), plan_bytes=plan_bytes(network))
     assert set(evaluate.memory_errors(said, [product], [exact]).values()) == {0.0}
     wrong = evaluate.memory_errors(
@@ -259,6 +264,35 @@ def test_instructions_are_no_time_on_the_page(tmp_path: Path, use: Callable[[Fak
     assert "instructions, which are no time" in shown and "instructions each" in shown
     assert not re.search(r"\bms\b|MHz|cycles", shown)
     assert any("M instructions" in x for x in notes) and not any("cycles" in x for x in notes)
+
+
+def test_the_smallest_network_has_the_least_of_every_kernel() -> None:
+    random = np.random.default_rng(3)
+    least = {kernel_path(x): math.prod(x.output) for x in campaign.smallest().operators()}
+    assert set(least) == set(PATHS)
+    for space in drawing.SPACES.values():
+        for operator in (y for _ in range(40) for y in space(random).operators()):
+            assert not is_executed(operator) or math.prod(operator.output) >= least[kernel_path(operator)]
+
+
+def test_fresh_networks_are_told_apart_by_how_near_the_model_says_it_is(
+    tmp_path: Path, use: Callable[[FakeDevice], None]
+) -> None:
+    use(FakeDevice())
+    known = Store(run(tmp_path, networks=40).folder).read()
+    model = LatencyModel.fit(known)
+    fresh = evaluate.fresh_products("tiny", 40, 0, IDENTITY, known)
+    drawn = [x for x in fresh if all(model.outside(y) is None for y in x.network.operators())][:6]
+    exact = Measurements(networks=tuple(
+        NetworkRow(network_id(x.network), 1, (round(model.network_cycles(x.network)),)) for x in drawn
+    ))  # fmt: skip
+    beyond = replace(exact, networks=tuple(
+        replace(y, cycles=(round(y.cycles[0] / (1 + 1.1 * model.network_spread(x.network))),)) if i < 3 else y
+        for i, (x, y) in enumerate(zip(drawn, exact.networks, strict=True))
+    ))  # fmt: skip
+    name = "networks_within_spread_percent"
+    assert evaluate.trust(model, [x.network for x in drawn], exact)[name] == 100
+    assert evaluate.trust(model, [x.network for x in drawn], beyond)[name] == 50
 
 
 @pytest.mark.parametrize("also", [[], ["--evaluate"]])

@@ -112,10 +112,14 @@ def _baseline(subparsers: Subparsers) -> None:
 
 def _profile(subparsers: Subparsers) -> None:
     add = _command(subparsers, "profile", profile.profile, "measure operators and front ends, fit the latency model")
-    _board(add)
+    _board(add, several=True)
     _engine(add)
     add.add_argument(
-        "--networks", type=int, default=None, metavar="N", help="how many to measure (default: 160, fresh ones: 100)"
+        "--networks",
+        type=int,
+        default=None,
+        metavar="N",
+        help="how many to measure (default: 160, with --evaluate 100 of each space)",
     )
     add.add_argument(
         "--evaluate",
@@ -247,8 +251,10 @@ def _train(add: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
     add.add_argument("--seed", type=int, default=DEFAULTS.seed, metavar="N", help="default: %(default)s")
 
 
-def _board(add: argparse.ArgumentParser) -> None:
-    add.add_argument("--board", default=DEFAULTS.board, metavar="BOARD[@HOST]", help="default: %(default)s")
+def _board(add: argparse.ArgumentParser, several: bool = False) -> None:
+    told = f"default: {DEFAULTS.board}" + "; given again, several boards work at once" * several
+    how: dict[str, str] = {"action": "append"} if several else {"default": DEFAULTS.board}
+    add.add_argument("--board", metavar="BOARD[@HOST]", help=told, **how)  # type: ignore[arg-type]
     _connection(add)
 
 

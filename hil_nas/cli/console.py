@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
+from threading import Lock
 from types import TracebackType
 from typing import Any
 
@@ -14,6 +15,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from hil_nas.errors import HilNasError
 from hil_nas.progress import Progress as Step
+
+
+def failure(error: HilNasError) -> dict[str, Any]:
+    """What JSON says of an error."""
+    return {"status": "failed", "error": type(error).__name__, "message": error.message, "hint": error.hint}
 
 
 class Console:
@@ -28,8 +34,8 @@ class Console:
         self._rich = Rich(stderr=True)
         self._progress: Progress | None = None
         self._tasks: dict[str, Any] = {}
-        self._last_line_s = 0.0
-        self._last_task = ""
+        self._last_lines_s: dict[str, float] = {}
+        self._lock = Lock()
 
     def __enter__(self) -> Console:
         return self
@@ -40,11 +46,12 @@ class Console:
         self._stop()
 
     def step(self, step: Step) -> None:
-        """A reporter for the library's long work."""
-        if self._rich.is_terminal:
-            self._draw(step)
-        else:
-            self._log(step)
+        """A reporter for the library's long work, from any thread."""
+        with self._lock:
+            if self._rich.is_terminal:
+                self._draw(step)
+            else:
+                self._log(step)
 
     def result(self, data: dict[str, Any], text: RenderableType) -> None:
         """The outcome: JSON, or text and tables for a person."""
@@ -59,12 +66,15 @@ class Console:
 
     def error(self, error: HilNasError) -> None:
         self._stop()
-        sys.stderr.write(f"hil_nas: {error.message}\n")
+        self.tell(error)
+        if self.as_json:
+            sys.stdout.write(json.dumps(failure(error)) + "\n")
+
+    def tell(self, error: HilNasError, of: str = "") -> None:
+        """An error on standard error; `of` says of which board, where there are several."""
+        sys.stderr.write(f"hil_nas: {of}{error.message}\n")
         if error.hint:
             sys.stderr.write(f"         {error.hint}\n")
-        if self.as_json:
-            failure = {"status": "failed", "error": type(error).__name__, "message": error.message, "hint": error.hint}
-            sys.stdout.write(json.dumps(failure) + "\n")
 
     def interrupted(self, resumable: bool) -> None:
         self._stop()
@@ -82,9 +92,9 @@ class Console:
 
     def _log(self, step: Step) -> None:
         now = time.monotonic()
-        if step.task == self._last_task and step.done < step.total and now - self._last_line_s < 10.0:
+        if step.task in self._last_lines_s and step.done < step.total and now - self._last_lines_s[step.task] < 10.0:
             return
-        self._last_task, self._last_line_s = step.task, now
+        self._last_lines_s[step.task] = now
         counted = f" {step.done}/{step.total}" if step.total else ""
         self._rich.print(f"{step.task}{counted}  {step.note}".rstrip(), highlight=False, soft_wrap=True)
 

@@ -1,17 +1,22 @@
-"""`hil_nas profile`: a campaign, its evaluation, or two latency models side by side."""
+"""`hil_nas profile`: campaigns, their evaluation, or two latency models side by side."""
 
 from __future__ import annotations
 
 import argparse
 import math
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from rich.console import Group
 from rich.table import Table
 
-from hil_nas.cli.console import Console
+from hil_nas.cli.console import Console, failure
+from hil_nas.config import SearchConfig
+from hil_nas.device.boards import BoardTarget
+from hil_nas.errors import HilNasError, InputError
 from hil_nas.latency.compare import Comparison, Ratio, compare
+from hil_nas.progress import Reporter
 from hil_nas.units import count_unit
 
 MEANING = {
@@ -24,11 +29,12 @@ MEANING = {
     "front_end_mean_error_percent": "front ends, mean error",
 }
 BESIDE = {
+    "networks_within_spread_percent": "networks as near as the model says it is",
+    "networks_outside_range": "networks outside the measured range",
     "ram_under_bytes": "RAM, the most below the board's account",
     "ram_over_percent": "RAM, the most above it",
     "flash_under_bytes": "flash, the most below the board's account",
     "flash_over_percent": "flash, the most above it",
-    "networks_outside_range": "networks outside the measured range",
 }
 
 
@@ -39,11 +45,38 @@ def profile(arguments: argparse.Namespace, console: Console) -> int:
         found = compare(first, second)
         console.result(found.to_json(), _comparison(found))
         return 0
+    named = arguments.board or [SearchConfig().board]
+    boards = list(dict.fromkeys(str(BoardTarget.parse(x)) for x in named))  # one folder takes the rows of one board
+    if len(boards) == 1:
+        console.result(*_profile_one(arguments, boards[0], console.step))
+        return 0
+    if arguments.port is not None:
+        raise InputError(f"--port {arguments.port} with {len(boards)} boards", hint="name one board, or leave it out")
+    return _profile_several(arguments, boards, console)
+
+
+def _profile_several(arguments: argparse.Namespace, boards: list[str], console: Console) -> int:
+    """All at once; those that fail are told last and make the exit status 1."""
+    from hil_nas.workflows.side_by_side import side_by_side
+
+    work = {x: partial(_profile_one, arguments, x) for x in boards}
+    found = side_by_side(work, console.step)
+    good = {x: y for x, y in found.items() if not isinstance(y, HilNasError)}
+    failed = {x: y for x, y in found.items() if isinstance(y, HilNasError)}
+    data = {**{x: y for x, (y, _) in good.items()}, **{x: failure(y) for x, y in failed.items()}}
+    console.result({"boards": data}, Group(*(y for _, y in good.values())))
+    for board, error in failed.items():
+        console.tell(error, f"{board}: ")
+    return 1 if failed else 0
+
+
+def _profile_one(arguments: argparse.Namespace, board: str, progress: Reporter) -> tuple[dict[str, Any], Group]:
+    """What is said of one board, as JSON and for people."""
     where: dict[str, Any] = {
         "boards_dir": arguments.boards,
         "build_dir": arguments.build,
         "models_dir": arguments.models,
-        "progress": console.step,
+        "progress": progress,
         "seed": arguments.seed,
         "port": arguments.port,
         "flash": arguments.flash,
@@ -52,25 +85,27 @@ def profile(arguments: argparse.Namespace, console: Console) -> int:
     if arguments.networks is not None:
         where["networks"] = arguments.networks
     if arguments.evaluate:
-        return _evaluate(arguments, console, where)
+        return _evaluate(board, where)
     from hil_nas.report.profile_page import profile_page
     from hil_nas.workflows.profile import run_profile
 
-    result, folder = run_profile(arguments.board, runs_dir=arguments.runs, page=profile_page, **where)
+    result, folder = run_profile(board, runs_dir=arguments.runs, page=profile_page, **where)
     counted = f"{result['networks']} networks, {result['operators']} operators, {result['front_ends']} front ends"
     table = _error_table(f"{result['folder']}: {counted}", result)
     table.caption = f"{folder}/report.html"
-    console.result({**result, "run": str(folder)}, table)
-    return 0
+    return {**result, "run": str(folder)}, Group(table)
 
 
-def _evaluate(arguments: argparse.Namespace, console: Console, where: dict[str, Any]) -> int:
+def _evaluate(board: str, where: dict[str, Any]) -> tuple[dict[str, Any], Group]:
+    from hil_nas.workflows.drawing import SPACES
     from hil_nas.workflows.evaluate import evaluate
 
-    report = evaluate(arguments.board, **where)
-    plain = {name: value if math.isfinite(value) else None for name, value in report.items()}
-    console.result(plain, _error_table(f"{arguments.board}: networks that were never seen", plain))
-    return 0
+    report = {x: y if math.isfinite(y) else None for x, y in evaluate(board, **where).items()}
+    tables = [_error_table(f"{board}: {report['networks']:.0f} networks that were never seen", report)]
+    for space in SPACES:
+        own = {x.removeprefix(f"{space}_"): y for x, y in report.items() if x.startswith(f"{space}_")}
+        tables.append(_error_table(f"{board}: the {own['networks']:.0f} of the space {space}", own))
+    return report, Group(*tables)
 
 
 def _model_folder(name: str, models: Path) -> Path:
@@ -88,10 +123,11 @@ def _error_table(title: str, report: dict[str, Any]) -> Table:
     for name in ("this model", "linear in MACs", "look-up table"):
         table.add_column(name, justify="right")
     for name, meaning in MEANING.items():
-        table.add_row(meaning, *(_shown(name, report[f"{x}{name}"]) for x in ("", "macs_linear_", "look_up_")))
-    if "ram_under_bytes" in report:
-        table.add_section()
-        for name, meaning in BESIDE.items():
+        if name in report:
+            table.add_row(meaning, *(_shown(name, report[f"{x}{name}"]) for x in ("", "macs_linear_", "look_up_")))
+    table.add_section()
+    for name, meaning in BESIDE.items():
+        if name in report:
             table.add_row(meaning, _shown(name, report[name]))
     return table
 

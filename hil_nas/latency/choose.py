@@ -20,11 +20,12 @@ def farthest_networks(
     count: int,
     measured: Sequence[Operator] = (),
     weights: Mapping[str, float] | None = None,
+    costs: Sequence[float] | None = None,
 ) -> list[int]:
-    """Indices of `count` candidates, each the one that adds most to what is covered by then.
+    """Indices of `count` candidates, each the one that adds most to what is covered by then, for what it costs.
 
     A network adds, for every operator, the distance to the nearest covered operator on the same kernel path,
-    in logarithms of loop counts.
+    in logarithms of loop counts; of operators that are alike one counts.
 
     Args:
         candidates: networks to choose from.
@@ -32,7 +33,9 @@ def farthest_networks(
         measured: operators that are covered already.
         weights: per kernel path, such as the model's spread, so that distance counts where it is least sure;
             1 where a path is not named.
+        costs: of measuring each candidate, in any unit; all alike where not given.
     """
+    prices = np.ones(len(candidates)) if costs is None else np.array(costs)
     places, owners = _places([list(x.operators()) for x in candidates])
     nearest = {path: np.full(len(x), NEW_PATH_DISTANCE) for path, x in places.items()}
     for path, covered in _places([list(measured)])[0].items():
@@ -43,6 +46,7 @@ def farthest_networks(
         for path, distances in nearest.items():
             weight = (weights or {}).get(path, 1.0)
             gains += weight * np.bincount(owners[path], distances, len(candidates))
+        gains /= prices
         gains[chosen] = -np.inf
         chosen.append(int(gains.argmax()))
         for path, owner in owners.items():
@@ -79,13 +83,12 @@ def _cover(nearest: dict[str, Floats], places: dict[str, Floats], path: str, cov
 
 
 def _places(networks: Sequence[Sequence[Operator]]) -> tuple[dict[str, Floats], dict[str, NDArray[np.int64]]]:
-    """Per kernel path the operators of all networks as points (operators, features), and whose each is."""
-    points: dict[str, list[list[float]]] = defaultdict(list)
+    """Per kernel path the different operators of all networks as points (operators, features), and whose each is."""
+    points: dict[str, list[tuple[float, ...]]] = defaultdict(list)
     owners: dict[str, list[int]] = defaultdict(list)
     for index, operators in enumerate(networks):
-        for operator in operators:
-            if is_executed(operator):
-                work = kernel_work(operator)
-                points[work.path].append(list(work.counts.values()))
-                owners[work.path].append(index)
+        works = (kernel_work(x) for x in operators if is_executed(x))
+        for path, counts in dict.fromkeys((x.path, tuple(x.counts.values())) for x in works):
+            points[path].append(counts)
+            owners[path].append(index)
     return {p: np.log1p(np.array(x)) for p, x in points.items()}, {p: np.array(x) for p, x in owners.items()}

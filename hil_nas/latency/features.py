@@ -103,7 +103,7 @@ def _conv_1x1(operator: Operator) -> Counts:
     misses = pointwise_misses(depth, outputs, rows).times(products)
     return {
         "products": products,
-        **_entered("pair", pairs, depth, 16),
+        **_pairs(pairs, rows, depth),
         "weight_sums": pairs * depth,
         **_blocks("tile", tiles, depth, 16),
         **_blocks("left_over", left_overs, depth, 16),
@@ -111,6 +111,18 @@ def _conv_1x1(operator: Operator) -> Counts:
         "odd_channel_macs": odd * depth,
         **_missed(misses),
     }
+
+
+def _pairs(pairs: int, rows: int, depth: int) -> Counts:
+    """Pairs of output channels, under the loops that they go through: tiles of two pixels, one pixel alone, or both.
+
+    Few pixels make a pair's code run once, so that fetching it is what a pair costs.
+    """
+    ways = {"even": rows % 2 == 0, "odd": rows > 1 and rows % 2 == 1, "lone": rows == 1}
+    found: Counts = {}
+    for name, taken in ways.items():
+        found |= _entered(f"{name}_pair", pairs * taken, depth, 16)
+    return found
 
 
 def _conv_im2col(operator: Operator) -> Counts:

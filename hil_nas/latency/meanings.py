@@ -80,6 +80,9 @@ _ALONE = {
 }
 _UNITS = {
     "pair": "pairs of outputs",
+    "even_pair": "pairs of channels over an even number of pixels",
+    "odd_pair": "pairs of channels over an odd number of pixels",
+    "lone_pair": "pairs of channels over one pixel",
     "tile": "tiles of 2 channels x 2 columns",
     "left_over": "pairs of channels at the odd last pixel",
     "odd_channel": "the odd last channel of a pair of columns",

@@ -16,6 +16,7 @@ import re
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
+from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
 from typing import Any, Literal, cast, get_args
@@ -165,18 +166,20 @@ class Store:
 
         Args:
             provenance: what is about to be measured.
-            build: the firmware image, recorded and not compared.
+            build: the firmware image; recorded with the day, neither is compared.
 
         Raises:
             InputError: where the folder holds rows of another provenance.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
-        builds: list[str] = []
+        seen: dict[str, Any] = {}
         if (self.folder / HEADER).exists():
             provenance.require(self.provenance(), self.name)
-            builds = list(_read_header(self.folder / HEADER).get("builds", []))
-        builds += [build] if build not in builds else []
-        _write_header(self.folder / HEADER, provenance, builds)
+            seen = _read_header(self.folder / HEADER)
+        today = datetime.now(UTC).date().isoformat()
+        history = {"builds": build, "days": today}
+        kept = {key: list(dict.fromkeys([*seen.get(key, []), value])) for key, value in history.items()}
+        _write_header(self.folder / HEADER, provenance, kept)
         self._cut_unfinished()
 
     def read(self) -> Measurements:
@@ -335,8 +338,8 @@ def _read_header(path: Path) -> dict[str, Any]:
     return data
 
 
-def _write_header(path: Path, provenance: Provenance, builds: Sequence[str]) -> None:
-    data = {"schema": SCHEMA, "version": VERSION, "provenance": asdict(provenance), "builds": list(builds)}
+def _write_header(path: Path, provenance: Provenance, history: dict[str, list[str]]) -> None:
+    data = {"schema": SCHEMA, "version": VERSION, "provenance": asdict(provenance), **history}
     with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False, encoding="utf-8") as file:
         file.write(json.dumps(data, indent=2) + "\n")
         file.flush()

@@ -5,22 +5,25 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from itertools import islice, product
+from typing import TypeVar
 
 import numpy as np
 
 from hil_nas.baselines import ds_cnn, micronet_kws_s
+from hil_nas.cost.macs import network_macs
 from hil_nas.latency.choose import farthest_networks, spanning_networks
 from hil_nas.latency.model import SLACK
 from hil_nas.mfcc import MfccConfig, paper_grid
-from hil_nas.nas.genotype import Arrangement, Step, TinyGenotype
-from hil_nas.nas.space import Align, TinySpace
+from hil_nas.nas.darts.genotype import Cell, DartsGenotype, Edge
+from hil_nas.nas.darts.space import DartsSpace
+from hil_nas.nas.genotype import Step, TinyGenotype
+from hil_nas.nas.space import TinySpace
 from hil_nas.network import INPUT, Layer, Network, Pair, Shape
+from hil_nas.workflows.drawing import ALIGNMENTS, ARRANGEMENTS, CELLS, CHANNELS, CLASSES, COEFFICIENTS, NODES, draw
 
-WIDTHS = (8, 12, 16, 20, 24, 32, 40, 48, 56, 64, 72, 80, 84, 96, 112, 128, 160, 196)
-COEFFICIENTS = (10, 13, 20, 40)
-CLASSES = (3, 12, 35)
-ARRANGEMENTS: tuple[Arrangement, ...] = ("channels", "plane")
-ALIGNMENTS: tuple[Align, ...] = ("conv", "pad")
+Value = TypeVar("Value")
+
+MACS_PER_NETWORK = 2_000_000  # of what its upload and the host's work on it take as long as
 CANDIDATES = 600  # drawn before any is chosen: the most that a campaign can measure
 
 
@@ -52,11 +55,12 @@ def networks(count: int, seed: int, fits: Callable[[Network], bool]) -> list[Net
     """
     ends = [x for x in corners() if fits(x)]
     spanning = [ends[i] for i in spanning_networks(ends, SLACK)]
-    first = list(dict.fromkeys([*(x for x in published() if fits(x)), *spanning]))
+    first = list(dict.fromkeys([*(x for x in (*published(), smallest()) if fits(x)), *spanning]))
     drawn = islice((x for x in draw(np.random.default_rng(seed)) if fits(x)), CANDIDATES)
-    candidates = [x for x in dict.fromkeys([*ends, *drawn]) if x not in first]
+    candidates = [x for x in dict.fromkeys(drawn) if x not in first]
     measured = [operator for network in first for operator in network.operators()]
-    order = farthest_networks(candidates, count - len(first), measured)
+    costs = [MACS_PER_NETWORK + network_macs(x) for x in candidates]
+    order = farthest_networks(candidates, count - len(first), measured, costs=costs)
     return [*first, *(candidates[i] for i in order)][:count]
 
 
@@ -67,11 +71,15 @@ def published() -> list[Network]:
 
 def every_kernel() -> list[Network]:
     """Small networks that between them run every kernel path, with channels in fours and with some left over."""
-    return [_kernels(16), _kernels(7)]
+    return [_kernels((10, 8, 1), 16), _kernels((10, 8, 1), 7)]
 
 
-def _kernels(width: int) -> Network:
-    shape: Shape = (10, 8, 1)
+def smallest() -> Network:
+    """Every kernel path with less to do than in any network of a space: the low end of what was measured."""
+    return _kernels((2, 2, 1), 4, classes=2)
+
+
+def _kernels(shape: Shape, width: int, classes: int = 12) -> Network:
     layers = (
         Layer("conv", (INPUT,), width, (3, 3), relu=True),
         Layer("depthwise", (0,), kernel=(3, 3)),
@@ -82,27 +90,42 @@ def _kernels(width: int) -> Network:
         Layer("max_pool", (5,), kernel=(3, 3)),
         Layer("concat", (5, 6)),
         Layer("avg_pool", (7,), kernel=shape[:2], stride=shape[:2], padding="valid"),
-        Layer("dense", (8,), 12),
+        Layer("dense", (8,), classes),
         Layer("softmax", (9,)),
     )
     return Network(shape, layers)
 
 
 def corners() -> list[Network]:
-    """Short chains of the spaces' own operations at their narrowest and widest on the shortest and longest maps."""
-    found = []
+    """Few of the spaces' own operations at their narrowest and widest on the shortest and longest maps."""
+    return list(dict.fromkeys([*_tiny_corners(), *_darts_corners()]))
+
+
+def _tiny_corners() -> Iterator[Network]:
     for arrangement, align in product(ARRANGEMENTS, ALIGNMENTS):
         space = TinySpace(arrangement=arrangement, align=align)
         ragged = max(x for x in space.widths if x % 16)  # a kernel's widest loop takes 16 channels
         lowest, highest = space.widths[0], space.widths[-1]
-        configs = sorted(space.configs, key=lambda x: x.frames)
         operations = [x for x in space.operations if x.kind != "skip"]
-        for config, widths in product(
-            (configs[0], configs[-1]), ((lowest, lowest), (highest, highest), (highest, ragged))
-        ):
+        configs = _ends(sorted(space.configs, key=lambda x: x.frames))
+        for config, widths in product(configs, ((lowest, lowest), (highest, highest), (highest, ragged))):
             for first in range(max(len(space.stems), len(operations))):
-                found.append(_corner(space, first, widths).build(config))
-    return list(dict.fromkeys(found))
+                yield _corner(space, first, widths).build(config)
+
+
+def _darts_corners() -> Iterator[Network]:
+    """The fewest cells, whose nodes have every operator on the cell's inputs: no map of the space is larger."""
+    pairs = (
+        ("sep_conv_5x5", "dil_conv_5x5"), ("max_pool_3x3", "avg_pool_3x3"), ("sep_conv_3x3", "dil_conv_3x3"),
+        ("skip_connect", "skip_connect"),
+    )  # fmt: skip
+    nodes = range(NODES[0], NODES[1] + 1)
+    channels = range(CHANNELS[0], CHANNELS[1] + 1, 4)  # which of a kernel's loops run depends on them modulo 16
+    configs = [x for y in COEFFICIENTS for x in _ends(sorted(paper_grid(y), key=lambda x: x.frames))]
+    for align, count, width, config in product(ALIGNMENTS, nodes, channels, configs):
+        space = DartsSpace(paper_grid(config.coefficients), align=align)
+        cell = Cell(tuple((Edge(0, one), Edge(1, other)) for one, other in pairs[:count]))
+        yield DartsGenotype(cell, cell, CELLS[0], width, space.align_operation(config), max(CLASSES)).build(config)
 
 
 def _corner(space: TinySpace, first: int, widths: tuple[int, int]) -> TinyGenotype:
@@ -120,57 +143,6 @@ def _corner(space: TinySpace, first: int, widths: tuple[int, int]) -> TinyGenoty
     return space.genotype(space.configs[0], steps[0], steps[1:])
 
 
-def draw(rng: np.random.Generator) -> Iterator[Network]:
-    """Networks without end, two of three from the search space and one with what that space lacks."""
-    while True:
-        coefficients = int(rng.choice(COEFFICIENTS))
-        config = paper_grid(coefficients)[rng.integers(8)]
-        if rng.integers(3) == 0:
-            yield mixed_network(rng, (config.frames, coefficients, 1))
-            continue
-        first = int(rng.integers(len(WIDTHS) - 7))
-        space = TinySpace(
-            configs=paper_grid(coefficients),
-            classes=int(rng.choice(CLASSES)),
-            arrangement=ARRANGEMENTS[rng.integers(2)],
-            align=ALIGNMENTS[rng.integers(2)],
-            widths=WIDTHS[first : first + 8],
-        )
-        yield space.sample(rng, config)
-
-
-def mixed_network(rng: np.random.Generator, shape: Shape) -> Network:
-    """A stem and some cells with additions, concatenations, dilations and pools, on a map of `shape`."""
-    width = 4 * int(rng.integers(2, 17)) if rng.integers(4) else int(rng.integers(6, 40))
-    stem: Pair = (3, 3) if rng.integers(2) else (10, 4)
-    layers = [Layer("conv", (INPUT,), width, stem, (2, 2), relu=True)]
-    for _ in range(int(rng.integers(1, 4))):
-        layers += _cell(rng, len(layers) - 1, width)
-        width = Network(shape, tuple(layers)).output_shape[2]
-    height, breadth, _ = Network(shape, tuple(layers)).output_shape
-    last = len(layers) - 1
-    pool = Layer("avg_pool", (last,), kernel=(height, breadth), stride=(height, breadth), padding="valid")
-    head = [pool, Layer("dense", (last + 1,), int(rng.choice(CLASSES)))]
-    return Network(shape, (*layers, *head, *([Layer("softmax", (last + 2,))] if rng.integers(6) == 0 else [])))
-
-
-def _cell(rng: np.random.Generator, source: int, width: int) -> list[Layer]:
-    """Two branches from one map, joined; what the paper's cells are made of."""
-    stride: Pair = ((1, 1), (1, 1), (2, 2))[rng.integers(3)]
-    first = _branch(rng, source, source + 1, width, stride)
-    second = _branch(rng, source, source + 1 + len(first), width, stride)
-    ends = (source + len(first), source + len(first) + len(second))
-    return [*first, *second, Layer("add" if rng.integers(2) else "concat", ends)]
-
-
-def _branch(rng: np.random.Generator, source: int, start: int, width: int, stride: Pair) -> list[Layer]:
-    """Layers numbered from `start` that keep the width and apply the stride once."""
-    size = int(rng.choice((3, 5)))
-    choice = int(rng.integers(6))
-    if choice < 2:  # separable, plain or dilated as in the paper's cells
-        depthwise = Layer("depthwise", (source,), kernel=(size, size), stride=stride, dilation=((1, 1), (2, 2))[choice])
-        return [depthwise, Layer("conv", (start,), width, relu=bool(rng.integers(2)))]
-    if choice < 4:
-        return [Layer("max_pool" if choice == 2 else "avg_pool", (source,), kernel=(3, 3), stride=stride)]
-    kernel: Pair = ((1, 1), (3, 3))[choice - 4]
-    return [Layer("conv", (source,), width, kernel, stride, relu=True)]
+def _ends(values: Sequence[Value]) -> tuple[Value, Value]:
+    """The first and the last."""
+    return values[0], values[-1]

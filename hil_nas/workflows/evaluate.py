@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +18,7 @@ from hil_nas.latency.store import FrontEndRow, Measurements, Store, network_id
 from hil_nas.mfcc import MfccConfig, paper_grid
 from hil_nas.network import Network
 from hil_nas.progress import Progress, Reporter, silent
-from hil_nas.workflows import campaign
+from hil_nas.workflows.drawing import SPACES
 from hil_nas.workflows.overhead import Overhead, measure_overhead
 from hil_nas.workflows.profile import (
     AUDIO_BYTES,
@@ -36,8 +36,9 @@ BESIDE_ARENA_BYTES = AUDIO_BYTES + 32 * 1024  # of the pool: the audio, and more
 
 @dataclass(frozen=True)
 class Product:
-    """A network with a front end that gives its input."""
+    """A network of a space, with a front end that gives its input."""
 
+    space: str
     network: Network
     config: MfccConfig
 
@@ -59,10 +60,14 @@ def evaluate(
 
     The board restarts before each network, so that its deepest stack is that network's own.
 
+    Args:
+        networks: how many of each space.
+
     Returns:
-        What `latency.evaluate.errors` names; of all RAM and flash how far the most wanting prediction lies under
-        the board's own account in bytes, and the most generous over it in percent; and `networks_outside_range`,
-        how many of the networks the model would have refused.
+        What `latency.evaluate.errors` names, of all networks and, under the spaces' names, of those of each; how many
+        `networks` that were, and how many of them the model would have refused (`networks_outside_range`) or
+        predicted within the spread that it states; of all RAM and flash how far the most wanting prediction lies
+        under the board's own account in bytes, and the most generous over it in percent.
 
     Raises:
         InputError: where the latency model is missing or is of something else than what answers.
@@ -74,32 +79,55 @@ def evaluate(
         store = Store(models_dir / folder_name(identity))
         model = LatencyModel.load(store.folder, expected=provenance_of(identity))
         known = store.read()
-        drawn = fresh_products(networks, seed, identity, known)
+        drawn = [y for x in SPACES for y in fresh_products(x, networks, seed, identity, known)]
         overhead = measure_overhead(device, list(dict.fromkeys(x.config for x in drawn)))
         fresh = Measurements(front_ends=_fresh_front_ends(device, identity, known, seed))
         memories: list[MemoryUse] = []
         for number, product in enumerate(drawn):
             rows, memory = _measure_product(device, identity, product)
             fresh, memories = fresh + rows, [*memories, memory]
-            progress(Progress("fresh networks", number + 1, len(drawn)))
-    outside = sum(any(model.outside(y) is not None for y in x.network.operators()) for x in drawn)
-    sizes = memory_errors(overhead, drawn, memories)
-    return {**errors(of_fresh(known, fresh)), **sizes, "networks_outside_range": float(outside)}
+            progress(Progress("fresh networks", number + 1, len(drawn), product.space))
+    return {**cycles_errors(model, drawn, known, fresh), **memory_errors(overhead, drawn, memories)}
 
 
-def fresh_products(count: int, seed: int, identity: Identity, known: Measurements) -> list[Product]:
-    """Networks that fit the board and are not among `known`, each with one of the front ends made for its input."""
+def fresh_products(space: str, count: int, seed: int, identity: Identity, known: Measurements) -> list[Product]:
+    """Networks of a space that fit the board and are not among `known`, each with a front end made for its input."""
     seen = {x.network for x in known.networks}
     found: list[Product] = []
-    for network in campaign.draw(np.random.default_rng([FRESH_SEED, seed])):
-        if len(found) == count:
-            break
+    rng = np.random.default_rng([FRESH_SEED, seed, *space.encode()])
+    while len(found) < count:
+        network = SPACES[space](rng)
         frames, coefficients, _ = network.input_shape
         configs = [x for x in paper_grid(coefficients) if x.frames == frames]
         if _fits_beside(network, identity) and network_id(network) not in seen:
-            found.append(Product(network, configs[len(found) % len(configs)]))
+            found.append(Product(space, network, configs[len(found) % len(configs)]))
             seen.add(network_id(network))
     return found
+
+
+def cycles_errors(model: LatencyModel, drawn: list[Product], known: Measurements, fresh: Measurements) -> Report:
+    """Figures of all fresh networks and, under its name, of each space's; of both baselines too."""
+    report = {**errors(of_fresh(known, fresh)), **trust(model, [x.network for x in drawn], fresh)}
+    for space in dict.fromkeys(x.space for x in drawn):
+        networks = [x.network for x in drawn if x.space == space]
+        own = replace(fresh.of_networks({network_id(x) for x in networks}), front_ends=())
+        figures = {**errors(of_fresh(known, own)), **trust(model, networks, own)}
+        report |= {f"{space}_{name}": value for name, value in figures.items() if "front_end" not in name}
+    return report
+
+
+def trust(model: LatencyModel, networks: list[Network], fresh: Measurements) -> Report:
+    """How many networks there are, how many lie outside the range, and the share as near as the model says."""
+    measured = {x.network: x.median_cycles for x in fresh.networks}
+    inside = [x for x in networks if all(model.outside(y) is None for y in x.operators())]
+    kept = [
+        abs(model.network_cycles(x) / measured[network_id(x)] - 1) <= model.network_spread(x) for x in inside
+    ]  # one for each network inside
+    return {
+        "networks": float(len(networks)),
+        "networks_outside_range": float(len(networks) - len(inside)),
+        "networks_within_spread_percent": 100 * float(np.mean(kept)) if kept else float("nan"),
+    }
 
 
 def memory_errors(overhead: Overhead, products: list[Product], measured: list[MemoryUse]) -> Report:

@@ -45,6 +45,7 @@ from hil_nas.workflows import campaign
 WEIGHTS: Where = "flash"  # where products keep them
 AUDIO_BYTES = 2 * CLIP_SAMPLES
 MOST_MACS = 60_000_000
+MOST_OPERATORS = 256  # PLAN_MAX_OPS of `boards/include/plan.h`
 SILICON_RUNS = (1, 5)  # warm-ups and counted runs
 MODELLED_RUNS = (0, 1)  # a modelled or counted clock repeats itself
 FEATURE_SCALE, FEATURE_ZERO_POINT = 0.15, 40  # of a front end whose coefficients span int8
@@ -245,7 +246,7 @@ def folder_name(identity: Identity) -> str:
 
 def fits(network: Network, identity: Identity) -> bool:
     """Whether the board has the memory to run a network with its constants in flash, and runs it in seconds."""
-    if network_macs(network) > MOST_MACS:
+    if network_macs(network) > MOST_MACS or sum(map(is_executed, network.operators())) > MOST_OPERATORS:
         return False
     room = 1 if identity.engine == USUAL_ENGINE else TFLM_ROOM
     in_pool = room * arena_bytes(network) + AUDIO_BYTES <= identity.pool_bytes
