@@ -74,6 +74,18 @@ def plan_buffers(buffers: Sequence[Buffer]) -> Layout:
     return best or Layout((), 0)
 
 
+def largest_first(buffers: Sequence[Buffer]) -> Layout:
+    """The largest first, of equal ones the last, each at the lowest place that fits.
+
+    That is what TensorFlow Lite Micro's planner does (`greedy_memory_planner.cc`).
+    """
+    sizes = [aligned(x.size_bytes) for x in buffers]
+    offsets: dict[int, int] = {}
+    for index in sorted(range(len(buffers)), key=lambda i: (-sizes[i], -i)):
+        offsets[index] = _lowest_fit(index, buffers, sizes, offsets)
+    return _layout(offsets, sizes)
+
+
 def plan_steps(size_bytes: dict[int, int], steps: Sequence[Step], source: int, output: int) -> ArenaPlan:
     """Lifetimes of all tensors and scratch buffers, and their places.
 

@@ -15,10 +15,19 @@ _INT16_BYTES, _INT32_BYTES = 2, 4
 def operator_scratch_bytes(operator: Operator) -> int:
     """Bytes that the operator's kernel asks for while it runs; 0 for most kinds."""
     layer, source = operator.layer, operator.inputs[0]
-    padding = (0, 0)
-    if layer.padding == "same" and layer.kind in ("conv", "depthwise"):
-        padding = _padding_before(source, layer.kernel, layer.stride, layer.dilation)
+    padding = padding_before(operator)
     return scratch_bytes(layer.kind, source, operator.output, layer.kernel, layer.stride, layer.dilation, padding)
+
+
+def padding_before(operator: Operator) -> Pair:
+    """Rows and columns of padding before the map, as the kernel gets them."""
+    layer, (height, width, _) = operator.layer, operator.inputs[0]
+    if layer.padding == "valid":
+        return (0, 0)
+    return (
+        same_padding(height, layer.kernel[0], layer.stride[0], layer.dilation[0])[0],
+        same_padding(width, layer.kernel[1], layer.stride[1], layer.dilation[1])[0],
+    )
 
 
 def scratch_bytes(
@@ -41,8 +50,3 @@ def scratch_bytes(
     if kind in ("avg_pool", "average_pool"):
         return source[2] * _INT32_BYTES  # one row of int32 sums
     return 0
-
-
-def _padding_before(source: Shape, kernel: Pair, stride: Pair, dilation: Pair) -> Pair:
-    top, left = (same_padding(source[i], kernel[i], stride[i], dilation[i])[0] for i in (0, 1))
-    return top, left

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import prod, sqrt
 
 import numpy as np
@@ -34,15 +35,33 @@ def random_graph(network: Network, seed: int) -> QuantGraph:
     random = np.random.default_rng(seed)
     tensors = [QuantTensor((1, *network.input_shape), *_INPUT)]
     levels = [_INPUT[0] * _UNIFORM_INT8]  # root mean square of every tensor, as it should come out
-    operators = []
+    spreads = []
     for operator in network.operators():
         numbers = [_number(i) for i in operator.layer.inputs]
-        spread = _spread(operator, [levels[i] for i in numbers])
-        levels.append(spread / sqrt(2.0) if operator.layer.relu else spread)
-        tensors.append(_output(operator, tensors[numbers[0]], spread))
-        weights = _weights(operator, tensors[numbers[0]].scale, spread, random)
-        operators.append(_operator(operator, len(tensors) - 1, weights))
+        spreads.append(_spread(operator, [levels[i] for i in numbers]))
+        levels.append(spreads[-1] / sqrt(2.0) if operator.layer.relu else spreads[-1])
+        tensors.append(_output(operator, tensors[numbers[0]], spreads[-1]))
+    tensors = _tied(network, tensors)
+    operators = []
+    for number, (operator, spread) in enumerate(zip(network.operators(), spreads, strict=True), start=1):
+        weights = _weights(operator, tensors[_number(operator.layer.inputs[0])].scale, spread, random)
+        operators.append(_operator(operator, number, weights))
     return QuantGraph(tuple(tensors), tuple(operators), 0, len(tensors) - 1)
+
+
+def _tied(network: Network, tensors: list[QuantTensor]) -> list[QuantTensor]:
+    """What is copied is not rescaled: all that a concatenation joins, and what pools pass on, gets the widest scale."""
+    group = list(range(len(tensors)))
+    for number, layer in enumerate(network.layers, start=1):
+        if layer.kind in ("concat", "avg_pool", "max_pool", "reshape"):
+            joined = {group[number], *(group[_number(i)] for i in layer.inputs)}
+            group = [min(joined) if x in joined else x for x in group]
+    widest: dict[int, QuantTensor] = {}
+    for number, tensor in zip(group, tensors, strict=True):
+        widest[number] = max(widest.get(number, tensor), tensor, key=lambda x: x.scale)
+    return [
+        replace(x, scale=widest[i].scale, zero_point=widest[i].zero_point) for i, x in zip(group, tensors, strict=True)
+    ]
 
 
 def _number(layer: int) -> int:

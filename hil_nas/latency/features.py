@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from functools import lru_cache
 from itertools import combinations
 
+from hil_nas.cost.scratch import padding_before
 from hil_nas.errors import UnsupportedError
 from hil_nas.latency.flash_cache import Misses
 from hil_nas.latency.flash_traffic import Taps, depthwise_misses, pointwise_misses, rows_sweep
-from hil_nas.network import Operator, same_padding
+from hil_nas.network import Operator
 
 Counts = dict[str, float]
 
@@ -59,17 +60,6 @@ def kernel_work(operator: Operator) -> KernelWork:
     """
     path = kernel_path(operator)
     return KernelWork(path, {"calls": 1.0, **_COUNTS[path](operator)})
-
-
-def padding_before(operator: Operator) -> tuple[int, int]:
-    """Rows and columns of padding before the map, as the plan gives them to the kernel."""
-    layer, (height, width, _) = operator.layer, operator.inputs[0]
-    if layer.padding == "valid":
-        return (0, 0)
-    return (
-        same_padding(height, layer.kernel[0], layer.stride[0], layer.dilation[0])[0],
-        same_padding(width, layer.kernel[1], layer.stride[1], layer.dilation[1])[0],
-    )
 
 
 def _conv_path(operator: Operator) -> str:
