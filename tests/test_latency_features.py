@@ -107,7 +107,7 @@ def test_paths_are_those_that_the_wrappers_choose(wrappers: ctypes.CDLL) -> None
 def test_pointwise_counts_by_hand() -> None:
     # 5 pixels = 2 pairs and 1 left over; 7 channels = 3 pairs and 1 odd; depth 22 = 16 + 4 + 2
     counts = kernel_work(conv((5, 1, 22), 7, (1, 1))).counts
-    assert counts["products"] == 1 and counts["pairs_16_4_1"] == 3 and counts["weight_sums"] == 3 * 22
+    assert counts["products"] == 1 and counts["odd_pairs_16_4_1"] == 3 and counts["weight_sums"] == 3 * 22
     assert counts["tiles_16_4_1"] == 3 * 2 and counts["left_overs_16_4_1"] == 3 and counts["tiles_16"] == 0
     assert counts["tile_by_16"] == 6 and counts["tile_by_4"] == 6 and counts["tile_by_1"] == 12
     assert counts["odd_channel_outputs"] == 5 and counts["odd_channel_macs"] == 5 * 22
@@ -115,8 +115,16 @@ def test_pointwise_counts_by_hand() -> None:
 
 def test_strided_pointwise_is_one_product_per_row() -> None:
     counts = kernel_work(conv((8, 6, 16), 4, (1, 1), stride=(2, 2))).counts
-    assert counts["products"] == 4 and counts["pairs_16"] == 4 * 2 and counts["tiles_16"] == 4 * 2 * 1
+    assert counts["products"] == 4 and counts["odd_pairs_16"] == 4 * 2 and counts["tiles_16"] == 4 * 2 * 1
     assert counts["left_overs_16"] == 4 * 2 * 1
+
+
+def test_pairs_are_told_apart_by_what_their_pixels_run() -> None:
+    for pixels, way in ((4, "even"), (5, "odd"), (1, "lone")):
+        counts = kernel_work(conv((pixels, 1, 16), 6, (1, 1))).counts
+        assert {x: counts[f"{x}_pairs_16"] for x in ("even", "odd", "lone")} == {
+            x: 3 * (x == way) for x in ("even", "odd", "lone")
+        }
 
 
 def test_im2col_counts_by_hand() -> None:

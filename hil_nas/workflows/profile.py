@@ -16,6 +16,7 @@ from hil_nas.baselines import ds_cnn
 from hil_nas.cost.arena import arena_bytes
 from hil_nas.cost.blob import plan_bytes
 from hil_nas.cost.macs import network_macs
+from hil_nas.cost.tflm_arena import tflm_arena
 from hil_nas.deploy.lower import lower
 from hil_nas.deploy.synthetic import random_graph
 from hil_nas.deploy.tflite_writer import write_tflite
@@ -51,7 +52,7 @@ MODELLED_RUNS = (0, 1)  # a modelled or counted clock repeats itself
 FEATURE_SCALE, FEATURE_ZERO_POINT = 0.15, 40  # of a front end whose coefficients span int8
 NETWORKS = 160
 USUAL_ENGINE: Engine = "cmsis-nn"
-TFLM_ROOM = 2  # times our arena and our plan; TFLM's hold a model's metadata and each channel's factors too
+TFLM_ROOM = 2  # times our plan: a .tflite holds the model's metadata and each channel's scale too
 
 
 @dataclass(frozen=True)
@@ -248,9 +249,11 @@ def fits(network: Network, identity: Identity) -> bool:
     """Whether the board has the memory to run a network with its constants in flash, and runs it in seconds."""
     if network_macs(network) > MOST_MACS or sum(map(is_executed, network.operators())) > MOST_OPERATORS:
         return False
-    room = 1 if identity.engine == USUAL_ENGINE else TFLM_ROOM
-    in_pool = room * arena_bytes(network) + AUDIO_BYTES <= identity.pool_bytes
-    return in_pool and room * plan_bytes(network) <= identity.store_bytes
+    if identity.engine == USUAL_ENGINE:
+        arena, stored = arena_bytes(network), plan_bytes(network)
+    else:
+        arena, stored = tflm_arena(network, converted=False).arena_bytes, TFLM_ROOM * plan_bytes(network)
+    return arena + AUDIO_BYTES <= identity.pool_bytes and stored <= identity.store_bytes
 
 
 def _runs(identity: Identity) -> tuple[int, int]:
