@@ -159,14 +159,16 @@ def run_sweep(
     left = [x for x in points if x.label not in settled]
     for stale in where.runs.glob("*/now"):
         stale.unlink()
-    _tell(report, points, left, where.runs)
+    told = None
     with closing(execute(tuple(left), run_point(where))) as ending:
         for ended in ending:
             if ended is not None:
                 point, outcome = ended
                 left.remove(point)
                 run.log({"point": point.label, "group": point.group, "seed": point.config.seed, **outcome})
-            _tell(report, points, left, where.runs)
+            if (now := _progress(points, left, where.runs)) != told:
+                report(now)
+                told = now
     result = _result(points, {x["point"]: x for x in run.metrics()})
     run.write_bytes("report.html", page(result).encode())
     if any(x["status"] == "failed" for x in result["points"]):
@@ -279,8 +281,8 @@ def _result(points: Sequence[Point], lines: dict[str, dict[str, Any]]) -> dict[s
     return {"points": found, **compared(found, baselines)}
 
 
-def _tell(report: Reporter, points: Sequence[Point], left: Sequence[Point], folder: Path) -> None:
+def _progress(points: Sequence[Point], left: Sequence[Point], folder: Path) -> Progress:
     """How many points have ended, and what those under way do."""
     now = [(x.label, folder / x.label / "now") for x in left]
     note = "; ".join(f"{label}: {path.read_text()}" for label, path in now if path.exists())
-    report(Progress("points of the sweep", len(points) - len(left), len(points), note))
+    return Progress("points of the sweep", len(points) - len(left), len(points), note)
