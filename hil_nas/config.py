@@ -70,7 +70,7 @@ class SearchConfig:
         if not 1 < self.gamma_ratio < float("inf"):
             raise InputError(f"gamma_ratio is {self.gamma_ratio}, expected a finite number above 1")
         _check_least(
-            self, ("search_epochs", 4), ("rivals", 0), ("race_epochs", 1), ("train_epochs", 1), ("clips", 50),
+            self, ("search_epochs", 5), ("rivals", 0), ("race_epochs", 1), ("train_epochs", 1), ("clips", 50),
             ("measure_every", 0), ("seed", 0),
         )  # fmt: skip
 

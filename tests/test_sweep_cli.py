@@ -14,8 +14,9 @@ from hil_nas import cli
 from hil_nas.baselines import BASELINES
 from hil_nas.cli.arguments import parser
 from hil_nas.cli.sweep import searches
-from hil_nas.config import SearchConfig
+from hil_nas.config import SEARCH_EPOCHS, SearchConfig
 from hil_nas.errors import DeviceError, InfeasibleError
+from hil_nas.nas.settings import TinySettings
 from hil_nas.workflows import cluster, sweep
 from hil_nas.workflows.sweep import sweep_points
 
@@ -44,6 +45,12 @@ def test_also_adds_combinations_that_differ_in_what_it_says() -> None:
     names = [x.group for x in sweep_points(found, [], 1)]
     assert names == ["40 ms conv", "60 ms conv", "any latency pad", "40 ms conv train epochs 3",
                      "60 ms conv train epochs 3"]  # fmt: skip
+
+
+def test_a_space_takes_its_own_epochs_and_they_go_without_saying() -> None:
+    found = asked("--max-latency", "40ms,60ms", "--also", "--space darts --max-latency 60ms")
+    assert [x.search_epochs for x in found] == [SEARCH_EPOCHS["tiny"], SEARCH_EPOCHS["tiny"], SEARCH_EPOCHS["darts"]]
+    assert [x.group for x in sweep_points(found, [], 1)] == ["40 ms tiny", "60 ms tiny", "60 ms darts"]
 
 
 def test_any_option_of_a_search_can_set_combinations_apart() -> None:
@@ -128,3 +135,10 @@ def test_an_interrupted_sweep_says_how_it_goes_on(workflows: Workflows, run: Run
 def test_a_port_belongs_to_one_board(run: Run) -> None:
     status, found, _ = run("--board", "nucleo-l4r5,nucleo-h743zi", "--port", "/dev/ttyACM0")
     assert status == 1 and "one port for 2 boards" in found["message"]
+
+
+def test_too_few_epochs_are_refused_before_anything_runs(run: Run) -> None:
+    """A supernet of the default space warms up for four."""
+    TinySettings(epochs=5)
+    status, found, _ = run("--search-epochs", "4")
+    assert status == 1 and "search_epochs is 4, expected at least 5" in found["message"]

@@ -49,6 +49,12 @@ def _search(subparsers: Subparsers) -> None:
     _limits(add)
     _recognised(add)
     how = add.add_argument_group("how to search")
+    how.add_argument(
+        "--space",
+        choices=SEARCH_EPOCHS,
+        default=DEFAULTS.space,
+        help="tiny: chains of depthwise-separable blocks; darts: the cells of PC-DARTS (default: %(default)s)",
+    )
     how.add_argument("--align", choices=("conv", "pad"), default=DEFAULTS.align, help="default: %(default)s")
     _supernet(how)
     _train(how)
@@ -67,7 +73,8 @@ def _sweep(subparsers: Subparsers) -> None:
         ("--max-ram", _sized, "none", "like 128k,256k"),
         ("--max-flash", _sized, "none", "like 512k"),
         ("--max-latency", _timed, "none", "like 40ms,60ms,none; front end and network"),
-        ("--align", _among("conv", "pad"), DEFAULTS.align, "conv, pad or both"),
+        ("--space", _among(*SEARCH_EPOCHS), DEFAULTS.space, f"of {', '.join(SEARCH_EPOCHS)}"),
+        ("--align", _among("conv", "pad"), DEFAULTS.align, "of conv, pad"),
     ):
         axes.add_argument(
             flag, type=_listed(parse), default=default, metavar="LIST", help=f"{example} (default: %(default)s)"
@@ -205,12 +212,6 @@ def _recognised(add: argparse.ArgumentParser) -> None:
 
 
 def _supernet(add: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
-    add.add_argument(
-        "--space",
-        choices=SEARCH_EPOCHS,
-        default=DEFAULTS.space,
-        help="tiny: chains of depthwise-separable blocks; darts: the cells of PC-DARTS (default: %(default)s)",
-    )
     add.add_argument(
         "--unpriced-front-end",
         dest="price_front_end",

@@ -17,7 +17,7 @@ from hil_nas.cli.console import Console
 from hil_nas.config import SearchConfig
 from hil_nas.errors import InputError
 
-AXES = ("board", "max_ram", "max_flash", "max_latency", "align")  # options that take a list
+AXES = ("board", "max_ram", "max_flash", "max_latency", "space", "align")  # options that take a list
 OK, FAILED, MISSED = 0, 1, 3
 
 

@@ -215,31 +215,32 @@ def _flat(config: SearchConfig) -> dict[str, Any]:
     return {"board": data.pop("board"), **budget, **data}
 
 
-_USUAL = _flat(SearchConfig())
-
-
 def _varying(searches: Sequence[SearchConfig]) -> list[str]:
     flat = [_flat(x) for x in searches]
     return [k for k in flat[0] if any(x[k] != flat[0][k] for x in flat)]
 
 
 def _names(searches: Sequence[SearchConfig]) -> list[str]:
-    """A name for each search, of what sets them apart."""
-    varying = _varying(searches)
-    parts = [[_part(k, v) for k, v in _flat(x).items() if k in varying] for x in searches]
-    return [" ".join(filter(None, x)) or "search" for x in parts]
+    """A name for each search, of what sets them apart; numbers and switches that are as usual go without saying."""
+    varying, names = _varying(searches), []
+    for search in searches:
+        usual = _flat(SearchConfig(space=search.space))
+        parts = [_part(k, v) for k, v in _flat(search).items() if k in varying and (_told(k, v) or v != usual[k])]
+        names.append(" ".join(parts) or "search")
+    return names
+
+
+def _told(key: str, value: Any) -> bool:
+    return key in _MEMORIES or key == "max_latency_s" or isinstance(value, str)
 
 
 def _part(key: str, value: Any) -> str:
-    """How a name tells a value; numbers and switches that are as usual go without saying."""
     if key == "max_latency_s":
         return "any latency" if value is None else f"{value * 1e3:g} ms"
     if key in _MEMORIES:
         return f"{'any' if value is None else format_bytes(value)} {_MEMORIES[key]}"
     if isinstance(value, str):
         return value
-    if value == _USUAL[key]:
-        return ""
     shown = key.replace("_", " ")
     if isinstance(value, bool):
         return shown if value else f"no {shown}"
