@@ -136,7 +136,7 @@ def test_stopped_anywhere_and_resumed_it_is_bit_identical(tmp_path: Path, monkey
     ("change", "message"),
     [
         ({"seed": 1}, "seed was 0, is 1"),
-        ({"settings": replace(QUICK, epochs=3, rounds=2, data_rate=0.5)}, "settings.data_rate was 0.02, is 0.5"),
+        ({"settings": replace(QUICK, epochs=3, rounds=2, data_rate=0.5)}, "settings.data_rate was 0.01, is 0.5"),
         ({"limits": Limits(cycles=2e5)}, "limits.cycles was null, is 200000.0"),
     ],
 )
@@ -161,6 +161,14 @@ def test_a_step_of_one_half_leaves_the_other_parameters_alone() -> None:
     decided = {"place", *one.net.architecture_parameters()} - {"alignment.gamma"}
     assert changed(one._decision_step) == decided
     assert changed(one._weight_step) == set(one.net.weight_parameters())
+
+
+def test_one_batch_pulls_no_harder_than_it_may() -> None:
+    settings = replace(QUICK, data_clip=1e-3)
+    one = continuous_module._DataSearch(SPACE, TINY, heard_at(300.0), clips(1), clips(2), PRICES, Limits(), settings, 0)
+    one._decision_step()
+    assert one.data.place.grad is not None
+    assert float(one.data.place.grad.abs().max()) == pytest.approx(1e-3)
 
 
 def chosen(one_hot: bool) -> Probabilities:

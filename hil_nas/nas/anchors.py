@@ -119,17 +119,16 @@ class AnchorPrices(nn.Module):
     def __init__(self, space: DataSpace, tiny: TinySpace, prices: DataPrices) -> None:
         super().__init__()
         hops = sorted(space.hops, reverse=True)
-        grids = [tuple(MfccConfig(_WINDOW, x, space.mel_bins, c) for x in hops) for c in space.coefficients]
-        parts = [_networks(prices.table(replace(tiny, configs=x, align="pad"))) for x in grids]
-        self.networks = nn.ModuleList(ExpectedCost(x) for x in parts)
+        configs = tuple(MfccConfig(_WINDOW, x, space.mel_bins, c) for c in space.coefficients for x in hops)
+        table = _networks(prices.table(replace(tiny, configs=configs, align="pad")))
+        self.networks = ExpectedCost(table)
         lines = [[_line(prices.front_end, space, w, c) for c in space.coefficients] for w in space.windows]
         self._keep("lines", np.array(lines))  # (windows, coefficients, 2, resources)
         self._keep("windows", space.windows)
-        self._keep("frames", [x.frames for x in grids[0]])
+        self._keep("frames", [x.frames for x in configs[: len(hops)]])
         self._keep("coefficients", space.coefficients)
-        self.digest = digest(
-            [np.array(lines), *(y for x in parts for y in (x.cycles.chain, x.ram.chain, x.cycles.stem))]
-        )
+        parts = [p for x in (table.cycles, table.ram, table.flash) for p in (x.stem, x.chain, x.head)]
+        self.digest = digest([np.array(lines), *parts])
 
     def _keep(self, name: str, values: Any) -> None:
         self.register_buffer(name, torch.tensor(values, dtype=torch.float32), persistent=False)
@@ -139,14 +138,15 @@ class AnchorPrices(nn.Module):
 
         Args:
             point: window and hop in samples, and coefficients, (3,).
-            chosen: with one probability for each hop, of which nothing is read.
+            chosen: of which the configurations' probabilities are not read.
         """
         window, hop, coefficients = point
         frames = 1 + (CLIP_SAMPLES - window) / hop
         on_window, on_frames = between(window, self.get_buffer("windows")), between(frames, self.get_buffer("frames"))
         on_coefficients = between(coefficients, self.get_buffer("coefficients"))
-        costs = [torch.stack(x(chosen).by_config) for x in self.networks]  # (resources, hops) each
-        network = torch.einsum("crf,f,c->r", torch.stack(costs), on_frames, on_coefficients)
+        costs = torch.stack(self.networks(chosen).by_config)
+        costs = costs.reshape(len(costs), len(on_coefficients), len(on_frames))
+        network = torch.einsum("rcf,f,c->r", costs, on_frames, on_coefficients)
         line = torch.einsum("wckr,w,c->kr", self.get_buffer("lines"), on_window, on_coefficients)
         total = network + line[0] + line[1] * frames
         return Expectation(torch.ones(1).to(total), (total[:1], total[1:2], total[2:]))
