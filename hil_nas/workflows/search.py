@@ -35,6 +35,7 @@ from hil_nas.workflows.features import search_features
 from hil_nas.workflows.finals import by_race
 from hil_nas.workflows.finish import Folders, Found, PageWriter, finish, load_data
 from hil_nas.workflows.overhead import Overhead, measure_overhead
+from hil_nas.workflows.patience import PatientBoard
 from hil_nas.workflows.profile import folder_name, measure_front_ends, measure_network, provenance_of
 from hil_nas.workflows.verify import host_library, latency_ms
 
@@ -58,17 +59,16 @@ def run_search(
         DeviceError, InputError, MissingToolError: as they come.
     """
     host = host_library(folders.boards, folders.build)
-    with open_device(
-        config.board, boards_dir=folders.boards, build_dir=folders.build, port=port, flash=flash
-    ) as device:
+    opened = partial(open_device, config.board, boards_dir=folders.boards, build_dir=folders.build, port=port)
+    with PatientBoard(opened(flash=flash), opened, report) as board:
         earlier = Run.resume(folders.runs, "search", config.to_json()) if resume else None
         new_run = cache(lambda: earlier or Run.create(folders.runs, "search", name, config.to_json()))
-        job = _Search(config, folders, device, host, report, earlier, new_run)
+        job = _Search(config, folders, board, host, report, earlier, new_run)
         job.kind.feasible(job.prices, job.limits)
         run = new_run()
         run.write_json("overhead.json", job.overhead.to_json())
         found = job.find(run)
-        whole = finish(found, config, job.data, device, host, run, folders, page=page, report=report)
+        whole = finish(found, config, job.data, board.device, host, run, folders, page=page, report=report)
     return whole, run.folder
 
 
@@ -79,14 +79,14 @@ class _Search:
         self,
         config: SearchConfig,
         folders: Folders,
-        device: Device,
+        board: PatientBoard,
         host: HostFrontEnd,
         report: Reporter,
         earlier: Run | None,
         new_run: Callable[[], Run],
     ) -> None:
-        self.config, self.device, self.host, self.report = config, device, host, report
-        self.identity: Identity = device.identify()
+        self.config, self.board, self.host, self.report = config, board, host, report
+        self.identity: Identity = board.device.identify()
         if latency_ms(self.identity.clock_kind, self.identity.clock_hz, 1.0) is None and config.budget.max_latency_s:
             raise InputError(
                 f"{config.board} counts {self.identity.clock_kind}, so --max-latency means nothing there",
@@ -166,14 +166,17 @@ class _Search:
         return float(self.overhead.front_end_cycles[config]) if self.config.price_front_end else 0.0
 
     def _measured_cycles(self, network: Network) -> float:
-        total, _ = measure_network(self.device, self.identity, network)
+        total, _ = self.board.do(lambda device: measure_network(device, self.identity, network))
         return float(total.median_cycles)
 
     def _measured_cost(self, network: Network, config: MfccConfig) -> Cost:
-        own = self._measured_cycles(network)
-        front_end = next(measure_front_ends(self.device, self.identity, [config])).median_cycles
-        memory = self.device.memory()
-        return Cost(own + front_end * self.config.price_front_end, memory.ram_bytes, memory.flash_bytes)
+        def measure(device: Device) -> Cost:
+            own = measure_network(device, self.identity, network)[0].median_cycles
+            front_end = next(measure_front_ends(device, self.identity, [config])).median_cycles
+            memory = device.memory()
+            return Cost(own + front_end * self.config.price_front_end, memory.ram_bytes, memory.flash_bytes)
+
+        return self.board.do(measure)
 
     def _predicted(self, network: Network, config: MfccConfig) -> dict[str, Any]:
         # A front end that a gradient found may lie beyond those measured for the model; its own was measured first.
@@ -201,11 +204,11 @@ class _Search:
         """Measured now, or as the interrupted run measured it: a resumed search sees the same prices."""
         if earlier is not None and earlier.path("overhead.json").exists():
             return Overhead.from_json(json.loads(earlier.path("overhead.json").read_text()))
-        return measure_overhead(self.device, self.config.grid)
+        return self.board.do(lambda device: measure_overhead(device, self.config.grid))
 
     def _searched_config(self, new_run: Callable[[], Run]) -> MfccConfig:
         """The configuration that a gradient finds; refused before there is a run where nothing can hold the limits."""
-        overhead = measure_overhead(self.device, [DataSpace().cheapest])
+        overhead = self.board.do(lambda device: measure_overhead(device, [DataSpace().cheapest]))
         work = ConfigSearch(
             self.model, self.host, overhead.ram_bytes, overhead.flash_bytes, self.limits, self._class_count(),
             self.config.price_front_end,

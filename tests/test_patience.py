@@ -1,0 +1,80 @@
+"""A board that goes away under a search pauses it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from hil_nas.device.device import Device
+from hil_nas.device.link import Link
+from hil_nas.errors import LinkError, RefusedError
+from hil_nas.progress import Progress
+from hil_nas.workflows import search as search_module
+from hil_nas.workflows.patience import WAIT_S, PatientBoard
+from tests.device_fake import FakeBoard
+from tests.test_search_workflow import asked, finished, run, words  # noqa: F401  (fixtures)
+
+
+def device(board: FakeBoard) -> Device:
+    opened = Device(Link(board), "serial", "silicon")
+    opened.identify(5.0)
+    return opened
+
+
+def test_work_is_done_anew_once_the_board_is_back() -> None:
+    first, second = FakeBoard(), FakeBoard(build="feedfeedfeedfeed")
+    away = [LinkError("no port"), LinkError("no port")]
+    slept: list[float] = []
+    told: list[Progress] = []
+
+    def open_again() -> Device:
+        if away:
+            raise away.pop()
+        return device(second)
+
+    with PatientBoard(device(first), open_again, told.append, sleep=slept.append) as patient:
+        first.gone = True
+        assert patient.do(lambda x: x.identify().build) == "feedfeedfeedfeed"
+    assert slept == [WAIT_S, WAIT_S] and [x.done for x in told] == [1, 2, 3]
+    assert "device disconnected" in told[0].note and told[-1].note == "no port"
+    assert first.closed and second.closed
+
+
+def test_what_fails_on_a_board_that_is_there_is_no_absence() -> None:
+    boards = [FakeBoard() for _ in range(3)]
+    tries = []
+
+    def work(opened: Device) -> None:
+        tries.append(opened)
+        raise LinkError("silence")
+
+    left = iter(boards[1:])
+    with PatientBoard(device(boards[0]), lambda: device(next(left)), lambda _: None) as patient:
+        with pytest.raises(LinkError, match="silence"):
+            patient.do(work)
+        assert len(tries) == 3
+
+    def refused(opened: Device) -> None:
+        raise RefusedError("too large")
+
+    with PatientBoard(device(FakeBoard()), pytest.fail, lambda _: None) as patient, pytest.raises(RefusedError):
+        patient.do(refused)
+
+
+def test_a_search_ends_alike_though_its_board_went_away(asked, finished, tmp_path, monkeypatch) -> None:  # noqa: F811
+    """The first network that a search measures finds the link closed; what is derived stays the same."""
+    measure, lost = search_module.measure_network, []
+
+    def unplugged(opened: Device, *rest: object) -> object:
+        if not lost:
+            lost.append(opened)
+            opened._link.close()
+        return measure(opened, *rest)
+
+    monkeypatch.setattr(search_module, "measure_network", unplugged)
+    told: list[Progress] = []
+    _, folder = run(replace(asked), tmp_path, report=told.append)
+    assert lost and [x for x in told if x.task == "waiting for the board"]
+    for name in ("network.json", "model.tflite"):
+        assert (folder / name).read_bytes() == (finished[1] / name).read_bytes(), name
