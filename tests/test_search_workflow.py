@@ -172,7 +172,7 @@ def test_a_front_end_without_a_price_breaks_the_limit_that_it_was_not_counted_in
 
 def test_cells_go_the_same_way(asked: SearchConfig, tmp_path: Path) -> None:
     config = replace(
-        asked, space="darts", budget=Budget(None, None, 0.150), search_epochs=4, rivals=1, race_epochs=1, train_epochs=1
+        asked, space="darts", budget=Budget(None, None, 0.150), search_epochs=5, rivals=1, race_epochs=1, train_epochs=1
     )
     result, folder = run(config, tmp_path)
     assert result["status"] == "complete" and result["limits_held"] and result["bits_equal"]
