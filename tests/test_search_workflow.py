@@ -182,7 +182,7 @@ def test_cells_go_the_same_way(asked: SearchConfig, tmp_path: Path) -> None:
     cells = DartsSpace().cells
     assert sum(x.kind == "concat" for x in network.layers) == cells
     phases = [x["stage"] for x in map(json.loads, (folder / "metrics.jsonl").read_text().splitlines()) if "stage" in x]
-    assert phases[0] == "warm-up" and len(phases) == 4
+    assert phases[0] == "warm-up" and len(phases) == 5
     subprocess.run(["make", "-s", "-C", folder / "export"], check=True, capture_output=True)
 
 
