@@ -143,6 +143,7 @@ def test_a_configuration_found_by_gradient_is_measured_and_kept_over_a_resume(
     measured = json.loads((folder / "overhead.json").read_text())["front_end_cycles"]
     assert measured == {settled: pytest.approx(result["measured"]["front_end_cycles"], rel=0.01)}
     lines = [json.loads(x) for x in (folder / "metrics.jsonl").read_text().splitlines()]
+    assert "Window and hop over their search" in (folder / "report.html").read_text()
     assert [x["epoch"] for x in lines if x["phase"] == "configuration"] == list(range(1, asked.search_epochs + 1))
 
 

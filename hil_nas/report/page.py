@@ -122,7 +122,11 @@ def _finals(finals: Sequence[dict[str, Any]]) -> str:
 def _search_figures(history: Sequence[dict[str, Any]], result: dict[str, Any]) -> list[str]:
     search = [x for x in history if x.get("phase") == "search"]
     train = [x for x in history if x.get("phase") == "train"]
+    configuration = [x for x in history if x.get("phase") == "configuration"]
     parts = []
+    if configuration:
+        series = {x: [y[f"{x}_samples"] for y in configuration] for x in ("window", "hop")}
+        parts += ["<h2>Window and hop over their search</h2>", figures.lines(series, ylabel="samples")]
     if search and "gammas" in search[0]:
         gammas = {name: [x["gammas"][name] for x in search] for name in search[0]["gammas"]}
         parts += ["<h2>Gamma: the MFCC configurations over the search</h2>", figures.lines(gammas, ylabel="gamma")]
