@@ -8,10 +8,18 @@ from typing import Any, Literal
 from hil_nas.baselines import baseline
 from hil_nas.budget import Budget
 from hil_nas.errors import InputError
-from hil_nas.mfcc import MfccConfig, search_grid
+from hil_nas.mfcc import MfccConfig, paper_grid, search_grid
 
-SEARCH_EPOCHS = {"tiny": 20, "darts": 30}
+SPACES = ("tiny", "darts")
+SEARCH_EPOCHS = {"tiny": 20, "darts": 20, "paper": 50}  # by preset, else by space
+RIVALS = {"tiny": 7, "darts": 2, "paper": 0}  # a network of cells takes some times a chain's time to train
+TRAIN_EPOCHS, PAPER_TRAIN_EPOCHS = 40, 100
 TEN_WORDS = ("down", "go", "left", "no", "off", "on", "right", "stop", "up", "yes")
+ALL_WORDS = (  # of Speech Commands, version 2
+    "backward", "bed", "bird", "cat", "dog", "down", "eight", "five", "follow", "forward", "four", "go", "happy",
+    "house", "learn", "left", "marvin", "nine", "no", "off", "on", "one", "right", "seven", "sheila", "six", "stop",
+    "three", "tree", "two", "up", "visual", "wow", "yes", "zero",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -24,16 +32,20 @@ class SearchConfig:
         words: the keywords; silence and unknown are added. Empty: the ten usual ones, or all words of a folder that
             has not those ten.
         data: a folder of recorded words, or None for words spoken by espeak-ng.
-        space: of networks, one of `nas.spaces.SPACES`.
+        preset: "paper" is the whole protocol of arXiv 2507.15545 on Speech Commands: its 35 words without silence and
+            unknown, clips as they are, its eight configurations, the supernet and settings of PC-DARTS, the most
+            preferred network trained from scratch. Its space is `darts`; epochs, words and configurations may be given.
+        space: of networks.
         grid: the MFCC configurations to choose from; empty: any, with a gradient on window, hop and coefficients.
         price_front_end: whether the search knows what a configuration's front end costs. Without it the latency limit
             holds for the network alone, and front end and network together may miss it: to see what the price is worth.
         align: how the configurations share one supernet.
         gamma_ratio: how far the largest gamma must lead every other to end the data search; the paper's is 2.
-        search_epochs: of the supernet; 0: as many as its space takes.
-        rivals: other networks within the limits that race against the derived one before one is trained; 0: no race.
+        search_epochs: of the supernet; 0: as many as its preset or space takes.
+        rivals: other networks within the limits that race against the derived one before one is trained; 0: no race,
+            -1: as many as its preset or space takes.
         race_epochs: how long they race.
-        train_epochs: of the derived network from scratch.
+        train_epochs: of the derived network from scratch; 0: as many as the preset takes, else 40.
         measure_every: measure the network that would be derived now every so many epochs; 0: only at the end.
         clips: how many clips the final check compares on the board, bit by bit.
     """
@@ -42,24 +54,22 @@ class SearchConfig:
     budget: Budget = field(default_factory=Budget)
     words: tuple[str, ...] = ()
     data: str | None = None
+    preset: Literal["paper"] | None = None
     space: Literal["tiny", "darts"] = "tiny"
     grid: tuple[MfccConfig, ...] = field(default_factory=search_grid)
     price_front_end: bool = True
     align: Literal["pad", "conv"] = "conv"
     gamma_ratio: float = 2.0
     search_epochs: int = 0
-    rivals: int = 7
+    rivals: int = -1
     race_epochs: int = 8
-    train_epochs: int = 40
+    train_epochs: int = 0
     measure_every: int = 5
     clips: int = 60
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.space not in SEARCH_EPOCHS:
-            raise InputError(f"there is no space '{self.space}', expected one of {', '.join(SEARCH_EPOCHS)}")
-        if self.search_epochs == 0:
-            object.__setattr__(self, "search_epochs", SEARCH_EPOCHS[self.space])
+        self._resolve()
         if not self.grid and self.space != "tiny":
             raise InputError(f"the space '{self.space}' needs configurations to choose from", hint="name some of them")
         if len(set(self.grid)) != len(self.grid):
@@ -73,6 +83,25 @@ class SearchConfig:
             self, ("search_epochs", 5), ("rivals", 0), ("race_epochs", 1), ("train_epochs", 1), ("clips", 50),
             ("measure_every", 0), ("seed", 0),
         )  # fmt: skip
+
+    def _resolve(self) -> None:
+        """Fills in what was left open."""
+        found: dict[str, Any] = {}
+        if self.space not in SPACES:
+            raise InputError(f"there is no space '{self.space}', expected one of {', '.join(SPACES)}")
+        if self.preset == "paper":
+            if self.data is None:
+                raise InputError("the paper's protocol learns from Speech Commands", hint="name its folder with --data")
+            grid = paper_grid() if self.grid == search_grid() else self.grid
+            found = {"space": "darts", "words": self.words or ALL_WORDS, "grid": grid}
+        if self.rivals == -1:
+            found["rivals"] = RIVALS[self.preset or self.space]
+        if not self.search_epochs:
+            found["search_epochs"] = SEARCH_EPOCHS[self.preset or self.space]
+        if not self.train_epochs:
+            found["train_epochs"] = PAPER_TRAIN_EPOCHS if self.preset else TRAIN_EPOCHS
+        for name, value in found.items():
+            object.__setattr__(self, name, value)
 
     def to_json(self) -> dict[str, Any]:
         return {**asdict(self), "grid": [str(x) for x in self.grid]}

@@ -1,71 +1,221 @@
-"""Prints seconds a step of the darts search, drawn operators beside the full mixture of plain PC-DARTS.
+"""Prints what a step of a search takes, beside a plain PC-DARTS and beside a step of one network.
 
     python tests/bench_darts_step.py
 
-A step is one of alpha and one of the weights: first order, 5 cells of 3 nodes, 8 channels, batches of 64 clips of one
-configuration, one thread. Variants take turns, so that other load on the machine meets all of them alike.
+A step is one of alpha, beta and gamma and one of the weights: first order, batches of 64 clips, one thread. Variants
+take turns, so that other load on the machine meets all of them alike; times are of the processor, not of the clock.
 """
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
+from functools import cache, partial
 from pathlib import Path
 from statistics import median
-from time import perf_counter
+from time import process_time
+from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from hil_nas.audio.mfcc_torch import Mfcc
 from hil_nas.cost import operator_macs
-from hil_nas.mfcc import MfccConfig
 from hil_nas.nas.darts.prices import price_darts
 from hil_nas.nas.darts.settings import DartsSettings
 from hil_nas.nas.darts.space import DartsSpace
-from hil_nas.nas.darts.strategy import DartsPoint, DartsStrategy
+from hil_nas.nas.darts.strategy import DartsStrategy
 from hil_nas.nas.features import FeatureSet
-from hil_nas.nas.prices import Limits
+from hil_nas.nas.prices import Limits, price
 from hil_nas.nas.search import _Search
+from hil_nas.nas.settings import TinySettings
+from hil_nas.nas.space import Choice, TinySpace
+from hil_nas.nas.tiny import TinyStrategy
 
-ROUNDS = 7
-SPACE = DartsSpace((MfccConfig(640, 320, 40, 40),))
-VARIANTS = {"all operators": 0, "2 drawn": 2, "1 drawn": 1}
-
-
-def searches() -> dict[str, _Search[DartsPoint]]:
-    random = torch.Generator().manual_seed(0)
-    features = torch.randn(256, SPACE.configs[0].frames, SPACE.configs[0].coefficients, generator=random)
-    data = FeatureSet((features,), torch.arange(256) % SPACE.classes)
-    prices = price_darts(SPACE, lambda x: np.array([float(operator_macs(o)) for o in x]), lambda config: 0.0)
-    device, limits, found = torch.device("cpu"), Limits(cycles=1e7), {}
-    for name, count in VARIANTS.items():
-        generator = torch.Generator().manual_seed(0)
-        strategy = DartsStrategy(prices, DartsSettings(drawn=count), limits, generator, device)
-        found[name] = _Search(strategy, data, data, limits, generator, device)
-    return found
+BATCH, CLIPS, ROUNDS = 64, 128, 5
+CELLS, TINY = DartsSpace(), TinySpace(configs=DartsSpace().configs[6:7])
+Step = Callable[[], object]
 
 
-def seconds(search: _Search[DartsPoint]) -> float:
-    start = perf_counter()
-    clips = search._batch(search.train, search.train_batches)
-    search._alpha_step(lambda: clips)
-    search._weight_step(lambda: clips)
-    return perf_counter() - start
+class PlainEdge(nn.Module):
+    """Every operator on a quarter of the channels, weighted by alpha; the others pass; then the shuffle."""
+
+    def __init__(self, channels: int, stride: int) -> None:
+        super().__init__()
+        part = channels // 4
+        self.part, self.stride = part, stride
+
+        def separable(size: int, dilation: int, step: int) -> list[nn.Module]:
+            pad = dilation * (size - 1) // 2
+            wide = nn.Conv2d(part, part, size, step, pad, dilation, groups=part, bias=False)
+            return [nn.ReLU(), wide, nn.Conv2d(part, part, 1, bias=False), nn.BatchNorm2d(part)]
+
+        reduce = [nn.ReLU(), nn.Conv2d(part, part, 1, 2, bias=False), nn.BatchNorm2d(part)]
+        self.operators = nn.ModuleList([
+            nn.Sequential(*reduce) if stride == 2 else nn.Identity(),
+            nn.Sequential(nn.MaxPool2d(3, stride, 1), nn.BatchNorm2d(part)),
+            nn.Sequential(nn.AvgPool2d(3, stride, 1, count_include_pad=False), nn.BatchNorm2d(part)),
+            *(nn.Sequential(*separable(size, 1, stride), *separable(size, 1, 1)) for size in (3, 5)),
+            *(nn.Sequential(*separable(size, 2, stride)) for size in (3, 5)),
+        ])  # fmt: skip
+
+    def forward(self, x: Tensor, alpha: Tensor) -> Tensor:
+        mixed = sum(a * operator(x[:, : self.part]) for a, operator in zip(alpha[1:], self.operators, strict=True))
+        rest = x[:, self.part :] if self.stride == 1 else F.max_pool2d(x[:, self.part :], 2, 2, ceil_mode=True)
+        y = torch.cat([mixed, rest], 1)
+        batch, channels, height, width = y.shape
+        return y.view(batch, 4, channels // 4, height, width).transpose(1, 2).reshape(batch, channels, height, width)
+
+
+class PlainCell(nn.Module):
+    def __init__(self, before: int, last: int, channels: int, reduction: bool, reduced: bool) -> None:
+        super().__init__()
+        self.entries = nn.ModuleList(
+            nn.Sequential(nn.ReLU(), nn.Conv2d(x, channels, 1, stride, bias=False), nn.BatchNorm2d(channels))
+            for x, stride in ((before, 2 if reduced else 1), (last, 1))
+        )
+        self.edges = nn.ModuleList(
+            PlainEdge(channels, 2 if reduction and source < 2 else 1)
+            for node in range(CELLS.nodes) for source in range(node + 2)
+        )  # fmt: skip
+
+    def forward(self, before: Tensor, last: Tensor, alpha: Tensor, beta: Tensor) -> Tensor:
+        states, first = [self.entries[0](before), self.entries[1](last)], 0
+        for _ in range(CELLS.nodes):
+            places = range(first, first + len(states))
+            shares = torch.softmax(beta[list(places)], 0)
+            first += len(states)
+            states.append(sum(s * self.edges[e](x, alpha[e]) for s, e, x in zip(shares, places, states, strict=True)))
+        return torch.cat(states[2:], 1)
+
+
+class PlainDarts(nn.Module):
+    """PC-DARTS as its paper (arXiv:1907.05737) has it, over inputs mixed as in arXiv 2507.15545."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.front_ends = nn.ModuleList(map(Mfcc, CELLS.configs))
+        operations = [CELLS.align_operation(x) for x in CELLS.configs]
+        self.aligned = nn.ModuleList(
+            nn.Identity() if o is None else nn.Conv2d(1, 1, o.kernel, o.stride, (o.kernel[0] // 2, 1), bias=False)
+            for o in operations
+        )
+        channels = CELLS.channels
+        self.stem = nn.Sequential(nn.Conv2d(1, channels, 3, 2, 1, bias=False), nn.BatchNorm2d(channels))
+        self.cells, before, last, reduced = nn.ModuleList(), channels, channels, False
+        for index in range(CELLS.cells):
+            reduction = index in CELLS.reductions
+            channels *= 2 if reduction else 1
+            self.cells.append(PlainCell(before, last, channels, reduction, reduced))
+            before, last, reduced = last, CELLS.nodes * channels, reduction
+        self.head = nn.Linear(last, CELLS.classes)
+        edges = len(CELLS.edges)
+        self.alpha, self.beta = (nn.Parameter(1e-3 * torch.randn(2, edges, *x)) for x in ((8,), ()))
+        self.gamma = nn.Parameter(torch.zeros(len(CELLS.configs)))
+
+    def forward(self, waveforms: Tensor) -> Tensor:
+        with torch.no_grad():
+            features = [extract(waveforms)[:, None] for extract in self.front_ends]
+        aligned = [align(x) for align, x in zip(self.aligned, features, strict=True)]
+        frames = max(x.shape[2] for x in aligned)
+        mixed = [F.pad(x, (0, 0, 0, frames - x.shape[2])) for x in aligned]
+        x = sum(g * y for g, y in zip(torch.softmax(self.gamma, 0), mixed, strict=True))
+        before = last = self.stem(x)
+        for index, cell in enumerate(self.cells):
+            kind = int(index in CELLS.reductions)
+            alpha = torch.softmax(self.alpha[kind], -1)
+            before, last = last, cell(before, last, alpha, self.beta[kind])
+        logits: Tensor = self.head(last.mean((2, 3)))
+        return logits
+
+
+def plain_step() -> Step:
+    torch.manual_seed(0)
+    net = PlainDarts()
+    deciding = [net.alpha, net.beta, net.gamma]
+    weights = [x for x in net.parameters() if not any(x is y for y in deciding)]
+    optimizers = (
+        torch.optim.Adam(deciding, 6e-4, betas=(0.5, 0.999), weight_decay=1e-3),
+        torch.optim.SGD(weights, 0.1, 0.9, weight_decay=3e-4),
+    )
+    waveforms, labels = 0.1 * torch.randn(CLIPS, 16000), torch.arange(CLIPS) % CELLS.classes
+
+    def step() -> None:
+        for optimizer in optimizers:
+            clips = torch.randperm(CLIPS)[:BATCH]
+            net.zero_grad()
+            F.cross_entropy(net(waveforms[clips]), labels[clips]).backward()
+            nn.utils.clip_grad_norm_(weights, 5.0)
+            optimizer.step()
+
+    return step
+
+
+def searched(strategy: Any, settings: Any, prices: Any) -> _Search[Any]:
+    random, generator = torch.Generator().manual_seed(0), torch.Generator().manual_seed(0)
+    space, device, limits = prices.space, torch.device("cpu"), Limits(cycles=1e9)
+    shapes = [(CLIPS, x.frames, x.coefficients) for x in space.configs]
+    features = tuple(torch.randn(x, generator=random) for x in shapes)
+    data = FeatureSet(features, torch.arange(CLIPS) % space.classes)
+    return _Search(strategy(prices, settings, limits, generator, device), data, data, limits, generator, device)
+
+
+def our_step(search: _Search[Any]) -> None:
+    training = cache(partial(search._batch, search.train, search.train_batches))
+    search._alpha_step(training)
+    search._weight_step(training)
+
+
+def largest_step(search: _Search[Any]) -> Step:
+    """Of the weights, with the widest and deepest chain of the largest kernels alone."""
+    kernels = [(x.kernel[0], -x.stride[0], i) for i, x in enumerate(TINY.operations) if x.kind == "separable"]
+    stem = max((x.kernel[0], -x.stride[0], i) for i, x in enumerate(TINY.stems))[2]
+    widest = len(TINY.widths) - 1
+    choice = Choice(0, (stem, widest), ((max(kernels)[2], widest),) * TINY.positions)
+    net: Any = search.net
+
+    def step() -> None:
+        features, labels = search._batch(search.train, search.train_batches)
+        loss = F.cross_entropy(net.path(net.alignment(features), choice), labels)
+        search.weight_optimizer.zero_grad()
+        loss.backward()
+        search.weight_optimizer.step()
+
+    return step
+
+
+def macs(operators: Any) -> Any:
+    return np.array([float(operator_macs(x)) for x in operators])
 
 
 def main() -> None:
     torch.set_num_threads(1)
-    running = searches()
-    times: dict[str, list[float]] = {name: [] for name in running}
+    cells, chain = price_darts(CELLS, macs, lambda config: 0.0), price(TINY, macs, lambda config: 0.0)
+    tiny = searched(TinyStrategy, TinySettings(), chain)
+    steps: dict[str, Step] = {"plain PC-DARTS": plain_step()}
+    for name, drawn in {"all operators": 0, "2 drawn": 2, "1 drawn": 1}.items():
+        steps[name] = partial(our_step, searched(DartsStrategy, DartsSettings(drawn=drawn), cells))
+    steps["largest chain"] = largest_step(tiny)
+    steps["tiny, weights"] = lambda: tiny._weight_step(partial(tiny._batch, tiny.train, tiny.train_batches))
+    steps["tiny, alpha"] = lambda: tiny._alpha_step(partial(tiny._batch, tiny.train, tiny.train_batches))
+    times: dict[str, list[float]] = {name: [] for name in steps}
     for turn in range(ROUNDS + 1):  # the first one warms up
-        for name, search in running.items():
-            found = seconds(search)
+        for name, step in steps.items():
+            start = process_time()
+            step()
             if turn:
-                times[name].append(found)
-    plain = median(times["all operators"])
-    for name, found in times.items():
-        print(f"{name:14} {median(found):6.3f} s a step, plain PC-DARTS takes {plain / median(found):.1f} times that")
+                times[name].append(process_time() - start)
+    seconds = {name: median(x) for name, x in times.items()}
+    for name in ("plain PC-DARTS", "all operators", "2 drawn", "1 drawn"):
+        share = seconds["plain PC-DARTS"] / seconds[name]
+        print(f"darts, {name:14} {seconds[name]:6.3f} s a step; plain PC-DARTS takes {share:.1f} times that")
+    for name in ("largest chain", "tiny, weights", "tiny, alpha"):
+        share = seconds[name] / seconds["largest chain"]
+        print(f"{name:21} {seconds[name]:6.3f} s a step, {share:.1f} times that of the largest chain alone")
 
 
 if __name__ == "__main__":

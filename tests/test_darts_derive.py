@@ -112,6 +112,38 @@ def best_sum(prices: DartsPrices, liked: DartsPreference, config: int, cycles: f
     return float((one[:, 0] + best).max() + liked.configs[config])
 
 
+def best_in_band(prices: DartsPrices, liked: DartsPreference, config: int, low: float, high: float) -> float:
+    """The highest preference whose sum of cycles lies between two, by trying every pair of cells."""
+    every = answers(prices, liked, config)
+    halves = []
+    for kind in (0, 1):
+        nodes = [[x for x in every if (x.kind, x.node) == (kind, n)] for n in (0, 1)]
+        halves.append(np.array([(a.value + b.value, a.cycles + b.cycles) for a, b in product(*nodes)]))
+    always = float(prices.cycles.front_end[config] + prices.cycles.fixed[config])
+    best = -np.inf
+    for value, cycles in halves[0]:
+        sums = always + cycles + halves[1][:, 1]
+        inside = halves[1][(low <= sums) & (sums <= high), 0]
+        best = max(best, value + inside.max(initial=-np.inf))
+    return float(best + liked.configs[config])
+
+
+def test_cells_that_like_skips_use_the_budget_all_the_same() -> None:
+    """Prices made skips likeliest; the network is the most preferred of those in the band below the limit."""
+    space = DartsSpace(GRID[:1], classes=4, cells=3, nodes=2, channels=8)
+    prices = price_darts(space, toy_cycles, lambda config: 500.0)
+    for seed in range(3):
+        liked = preference(seed, space)
+        liked.alpha[..., ALL.index("skip_connect")] += 3.0
+        collapsed, _ = derive_darts(prices, liked, Limits())
+        assert collapsed.skips == 8
+        high = 2.0 * prices.cost(collapsed, 0).cycles
+        found, _ = derive_darts(prices, liked, Limits(cycles=high), 0.85 * high)
+        assert 0.9 * 0.85 * high <= prices.cost(found, 0).cycles <= high
+        assert liked.of(found, 0, space) >= best_in_band(prices, liked, 0, 0.85 * high, high) - 1e-9
+        assert derive_darts(prices, liked, Limits(cycles=high), 1e12)[0] == collapsed  # no network needs as many
+
+
 def test_derived_cells_are_the_most_preferred_whose_cycles_hold(prices: DartsPrices) -> None:
     binding = 0
     for seed in range(6):

@@ -106,7 +106,9 @@ class Stopped(Exception):
     """Stands for a kill."""
 
 
-@pytest.mark.parametrize("change", [{}, {"second_order": True, "epochs": 3}, {"drawn": 2}])
+@pytest.mark.parametrize(
+    "change", [{}, {"second_order": True, "epochs": 3}, {"drawn": 2, "skip_noise": 0.5, "stop_rise": 9.0}]
+)
 def test_a_killed_search_resumes_to_the_same_bits(
     prices: DartsPrices, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: dict[str, Any]
 ) -> None:
@@ -137,6 +139,23 @@ def test_a_killed_search_resumes_to_the_same_bits(
     assert resumed.history == whole.history
     assert (resumed.genotype, resumed.config, resumed.gammas) == (whole.genotype, whole.config, whole.gammas)
     assert all(torch.equal(states[1][x], states[0][x]) for x in states[0])
+
+
+def test_a_rise_of_the_curvature_ends_the_search_where_it_was_before(
+    prices: DartsPrices, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = iter([1.0] * 6 + [9.0] * 6)
+    monkeypatch.setattr(search_module, "dominant_eigenvalue", lambda *args: next(found))
+    history = run(prices, settings=replace(QUICK, epochs=12, stop_rise=1.3)).history
+    assert [x["curvature"] for x in history] == [None, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 9.0]
+    entropies = [x["entropy"]["operators"] for x in history]
+    assert entropies[-1] == entropies[-4] != entropies[-2]
+
+
+def test_the_curvature_is_of_a_real_search(prices: DartsPrices) -> None:
+    history = run(prices, settings=replace(QUICK, epochs=3, stop_rise=1e9)).history
+    assert history[0]["curvature"] is None and all(x["curvature"] != 0 for x in history[1:])
+    assert "curvature" not in run(prices, settings=replace(QUICK, epochs=2)).history[-1]
 
 
 @pytest.mark.parametrize(

@@ -250,3 +250,10 @@ def test_a_split_left_empty_is_refused(tmp_path: Path) -> None:
         soundfile.write(tmp_path / "go" / f"0132a06d_nohash_{take}.wav", tone(300), 16000)
     with pytest.raises(InputError, match="leaves no .* clip of its 12"):
         load_speech_commands(tmp_path)
+
+
+def test_silence_is_no_class_where_it_is_not_asked_for(tmp_path: Path) -> None:
+    write_words(tmp_path, {"go": 30, "stop": 30})
+    data = load_speech_commands(tmp_path, words=["go", "stop"], silence=False)
+    assert data.classes == ("go", "stop") and word_count(data.classes) == 2
+    assert set(data.train.labels.tolist()) == {0, 1} and len(data.background) >= 16000

@@ -17,7 +17,9 @@ from hil_nas.cost.macs import network_macs
 from hil_nas.deploy.tflite import read_mfcc
 from hil_nas.errors import InfeasibleError, InputError, LimitsMissedError, RunError
 from hil_nas.mfcc import MfccConfig
+from hil_nas.nas.darts.settings import PC_DARTS, DartsSettings
 from hil_nas.nas.darts.space import DartsSpace
+from hil_nas.nas.spaces import SPACES
 from hil_nas.network import Network
 from hil_nas.progress import Progress, silent
 from hil_nas.report.page import search_page
@@ -25,7 +27,7 @@ from hil_nas.runs import read_result
 from hil_nas.workflows.baseline import run_baseline
 from hil_nas.workflows.finish import Folders
 from hil_nas.workflows.search import run_search
-from tests.tones import KEYWORDS, write_tones
+from tests.tones import KEYWORDS, PITCHES_HZ, write_tones
 
 ROOT = Path(__file__).resolve().parent.parent
 KEYS = {
@@ -187,7 +189,36 @@ def test_cells_go_the_same_way(asked: SearchConfig, tmp_path: Path) -> None:
     subprocess.run(["make", "-s", "-C", folder / "export"], check=True, capture_output=True)
 
 
-def test_an_unknown_space_is_refused() -> None:
+def test_the_papers_protocol_starts(asked: SearchConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In its own size on toy words, for which its batches are too large; stopped once the supernet is trained."""
+    config = SearchConfig(
+        preset="paper", words=tuple(PITCHES_HZ), data=asked.data, grid=(MfccConfig(640, 320, 40, 10),), search_epochs=5
+    )
+    monkeypatch.setitem(PC_DARTS, "batch", 48)
+
+    def interrupt(step: Progress) -> None:
+        if step.task == "training":
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(config, tmp_path, report=interrupt)
+    (folder,) = tmp_path.iterdir()
+    network = Network.from_json(json.loads((folder / "network.json").read_text())["network"])
+    assert network.output_shape == (1, 1, len(PITCHES_HZ))  # neither silence nor unknown
+    assert sum(x.kind == "concat" for x in network.layers) == 8
+    assert network.layers[0].kind == "conv" and network.layers[0].out_channels == 16
+
+
+def test_the_papers_protocol_is_filled_in() -> None:
+    config = SearchConfig(preset="paper", data="speech_commands")
+    assert (config.space, config.search_epochs, config.train_epochs, config.rivals) == ("darts", 50, 100, 0)
+    assert len(config.words) == len(set(config.words)) == 35 and len(config.grid) == 8
+    settings = SPACES["paper"].settings(epochs=config.search_epochs, measure_every=config.measure_every, rivals=0)
+    assert isinstance(settings, DartsSettings) and settings.drawn == 0
+    assert (settings.warmup_epochs, settings.batch, settings.weight_rate, settings.alpha_rate) == (15, 256, 0.1, 6e-4)
+    assert SearchConfig(preset="paper", data="x", search_epochs=5, train_epochs=1).train_epochs == 1
+    with pytest.raises(InputError, match="learns from Speech Commands"):
+        SearchConfig(preset="paper")
     with pytest.raises(InputError, match="expected one of tiny, darts"):
         SearchConfig(space="cells")  # type: ignore[arg-type]
 

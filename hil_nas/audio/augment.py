@@ -44,6 +44,9 @@ class Augmentation:
     coefficient_mask_share: float = 0.15
 
 
+AS_RECORDED = Augmentation(0.0, 0.0, 0.0, volume_db=0.0, time_masks=0, coefficient_masks=0)
+
+
 def augment_waveforms(clips: Tensor, background: Tensor, settings: Augmentation, generator: torch.Generator) -> Tensor:
     """Shifted, stretched, noisy and scaled clips.
 

@@ -90,7 +90,9 @@ def word_count(classes: Sequence[str]) -> int:
     return sum(x not in (SILENCE, UNKNOWN) for x in classes)
 
 
-def load_speech_commands(folder: Path, words: Sequence[str] | None = None, *, seed: int = 0) -> KeywordData:
+def load_speech_commands(
+    folder: Path, words: Sequence[str] | None = None, *, silence: bool = True, seed: int = 0
+) -> KeywordData:
     """A folder with one subfolder of clips per word, as Speech Commands is published.
 
     Words that are not asked for become the class `unknown`, together with a folder `_unknown_`. `silence` is
@@ -101,6 +103,7 @@ def load_speech_commands(folder: Path, words: Sequence[str] | None = None, *, se
     Args:
         folder: WAV or FLAC, 16 kHz, mono.
         words: the keywords; by default the ten standard ones where the folder has them all, else all it has.
+        silence: whether it is a class.
         seed: which unknown clips are kept and where silence is cut.
 
     Raises:
@@ -116,7 +119,7 @@ def load_speech_commands(folder: Path, words: Sequence[str] | None = None, *, se
     test = _official_test(folder / _TEST_FOLDER, chosen)
     _check_splits(folder, chosen, files, SPLITS if test is None else SPLITS[:2])
     recordings = _recordings(folder, seed)
-    classes = (*chosen, SILENCE, *([UNKNOWN] if UNKNOWN in files else []))
+    classes = (*chosen, *([SILENCE] if silence else []), *([UNKNOWN] if UNKNOWN in files else []))
     build = _Builder(classes, files, recordings, np.random.default_rng(seed))
     train, validation = build.clips("train"), build.clips("validation")
     return KeywordData(
@@ -149,9 +152,11 @@ class _Builder:
             limit = size * (_UNKNOWN_POOL if split == "train" else 1)
             drawn = _draw(self.files[UNKNOWN][split], limit, self.rng, repeat=split == "train")
             paths += [(self.classes.index(UNKNOWN), path) for path in drawn]
-        silent = silence_clips(self.rng, _noise_part(self.recordings, split), max(1, size))
-        labels = [index for index, _ in paths] + [self.classes.index(SILENCE)] * len(silent)
-        samples = np.concatenate([read_clips([path for _, path in paths]), silent])
+        labels, samples = [index for index, _ in paths], read_clips([path for _, path in paths])
+        if SILENCE in self.classes:
+            silent = silence_clips(self.rng, _noise_part(self.recordings, split), max(1, size))
+            labels += [self.classes.index(SILENCE)] * len(silent)
+            samples = np.concatenate([samples, silent])
         return Clips(samples, np.array(labels, np.int64))
 
 

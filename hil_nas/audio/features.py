@@ -88,11 +88,16 @@ def features_of(clips: Clips, extract: Features) -> Tensor:
 
 
 def augmented_features(
-    clips: Clips, background: Samples, configs: Sequence[MfccConfig], seed: int, report: Reporter = silent
+    clips: Clips,
+    background: Samples,
+    configs: Sequence[MfccConfig],
+    augmentation: Augmentation,
+    seed: int,
+    report: Reporter = silent,
 ) -> list[Tensor]:
     """Every clip augmented once, under every configuration: (n, frames, coefficients) each."""
     bank, parts = MfccBank(configs), []
-    for batch in _augmented(clips, background, seed, "features of all configurations", report):
+    for batch in _augmented(clips, background, augmentation, seed, "features of all configurations", report):
         with torch.no_grad():
             parts.append(bank(batch))
     return [torch.cat(x) for x in zip(*parts, strict=True)]
@@ -100,15 +105,17 @@ def augmented_features(
 
 def augmented_samples(clips: Clips, background: Samples, seed: int, report: Reporter = silent) -> Tensor:
     """Every clip augmented once: int16 (n, samples)."""
-    batches = _augmented(clips, background, seed, "augmented clips", report)
+    batches = _augmented(clips, background, Augmentation(), seed, "augmented clips", report)
     return torch.cat([to_int16(x) for x in batches])
 
 
-def _augmented(clips: Clips, background: Samples, seed: int, task: str, report: Reporter) -> Iterator[Tensor]:
+def _augmented(
+    clips: Clips, background: Samples, augmentation: Augmentation, seed: int, task: str, report: Reporter
+) -> Iterator[Tensor]:
     """Batches of augmented waveforms, full scale 1."""
     generator, noise, done = torch.Generator().manual_seed(seed), to_waveforms(background), 0
     for batch in np.array_split(clips.samples, max(1, -(-len(clips) // _BATCH))):
-        yield augment_waveforms(to_waveforms(batch), noise, Augmentation(), generator)
+        yield augment_waveforms(to_waveforms(batch), noise, augmentation, generator)
         done += len(batch)
         report(Progress(task, done, len(clips)))
 

@@ -12,7 +12,7 @@ from hil_nas.baselines import BASELINES
 from hil_nas.cli import commands, profile, sweep
 from hil_nas.cli.console import Console
 from hil_nas.cli.doctor import doctor
-from hil_nas.config import SEARCH_EPOCHS, SearchConfig
+from hil_nas.config import PAPER_TRAIN_EPOCHS, SEARCH_EPOCHS, SPACES, TRAIN_EPOCHS, SearchConfig
 from hil_nas.device.firmware import Engine
 from hil_nas.errors import HilNasError
 from hil_nas.mfcc import MfccConfig
@@ -51,13 +51,18 @@ def _search(subparsers: Subparsers) -> None:
     how = add.add_argument_group("how to search")
     how.add_argument(
         "--space",
-        choices=SEARCH_EPOCHS,
+        choices=SPACES,
         default=DEFAULTS.space,
         help="tiny: chains of depthwise-separable blocks; darts: the cells of PC-DARTS (default: %(default)s)",
     )
     how.add_argument("--align", choices=("conv", "pad"), default=DEFAULTS.align, help="default: %(default)s")
+    how.add_argument(
+        "--preset",
+        choices=("paper",),
+        help="the whole protocol of arXiv 2507.15545 on the 35 words of Speech Commands in --data, for a GPU",
+    )
     _supernet(how)
-    _train(how)
+    _train(how, 0, f"default: {TRAIN_EPOCHS}, of paper {PAPER_TRAIN_EPOCHS}")
     how.add_argument("--resume", action="store_true", help="go on with the newest unfinished search of these options")
     add.add_argument("--name", default="kws", metavar="NAME", help="ends the run folder's name (default: %(default)s)")
     _runs(add)
@@ -73,7 +78,7 @@ def _sweep(subparsers: Subparsers) -> None:
         ("--max-ram", _sized, "none", "like 128k,256k"),
         ("--max-flash", _sized, "none", "like 512k"),
         ("--max-latency", _timed, "none", "like 40ms,60ms,none; front end and network"),
-        ("--space", _among(*SEARCH_EPOCHS), DEFAULTS.space, f"of {', '.join(SEARCH_EPOCHS)}"),
+        ("--space", _among(*SPACES), DEFAULTS.space, f"of {', '.join(SPACES)}"),
         ("--align", _among("conv", "pad"), DEFAULTS.align, "of conv, pad"),
     ):
         axes.add_argument(
@@ -234,7 +239,7 @@ def _supernet(add: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
         help="the data search ends once one configuration's gamma is R times every other's; 1e9: never "
         "(default: %(default)s)",
     )
-    epochs = ", ".join(f"{space} {count}" for space, count in SEARCH_EPOCHS.items())
+    epochs = ", ".join(f"{count} of {name}" for name, count in SEARCH_EPOCHS.items())
     add.add_argument("--search-epochs", type=int, default=0, metavar="N", help=f"default: {epochs}")
     add.add_argument(
         "--measure-every",
@@ -245,10 +250,12 @@ def _supernet(add: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
     )
 
 
-def _train(add: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
-    add.add_argument(
-        "--train-epochs", type=int, default=DEFAULTS.train_epochs, metavar="N", help="default: %(default)s"
-    )
+def _train(
+    add: argparse.ArgumentParser | argparse._ArgumentGroup,
+    epochs: int = TRAIN_EPOCHS,
+    told: str = "default: %(default)s",
+) -> None:
+    add.add_argument("--train-epochs", type=int, default=epochs, metavar="N", help=told)
     add.add_argument("--seed", type=int, default=DEFAULTS.seed, metavar="N", help="default: %(default)s")
 
 

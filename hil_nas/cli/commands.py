@@ -44,6 +44,7 @@ def search_config(arguments: argparse.Namespace) -> SearchConfig:
         budget=_budget(arguments),
         words=arguments.words,
         data=arguments.data,
+        preset=getattr(arguments, "preset", None),
         space=arguments.space,
         grid=arguments.mfcc,
         price_front_end=arguments.price_front_end,

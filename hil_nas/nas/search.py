@@ -25,6 +25,7 @@ from hil_nas.errors import InfeasibleError, InputError
 from hil_nas.nas import checkpoint as checkpoints
 from hil_nas.nas.alignment import decided
 from hil_nas.nas.bilevel import first_order, second_order
+from hil_nas.nas.curvature import EarlyStop, dominant_eigenvalue
 from hil_nas.nas.expected import Multipliers
 from hil_nas.nas.features import Batches, FeatureSet, FeatureStore, shifted
 from hil_nas.nas.prices import Limits
@@ -83,7 +84,7 @@ def search(
     run = _Search(strategy, train, validation, limits, generator, place)
     if resume and checkpoint is not None and checkpoint.exists():
         run.load_state_dict(checkpoints.load(checkpoint, identity))
-    while run.epoch < strategy.settings.epochs:
+    while not run.ended:
         run.advance(measure)
         if checkpoint is not None:
             checkpoints.save(checkpoint, identity, run.state_dict())
@@ -126,7 +127,8 @@ class _Search(Generic[Point]):
         with torch.no_grad():
             average = float(self.expected().cycles)
         self.multipliers = Multipliers(limits, settings.floor, average, settings.multiplier_rate)
-        self.epoch = 0
+        self.stop = EarlyStop(settings.stop_rise)
+        self.epoch, self.ended = 0, False
         self.history: list[dict[str, Any]] = []
         if len(strategy.allowed) == 1:
             self._settle(strategy.allowed[0])
@@ -150,12 +152,17 @@ class _Search(Generic[Point]):
                 validation_losses.append(self._alpha_step(training))
             train_losses.append(self._weight_step(training))
         self.epoch += 1
+        self.ended = self.epoch == settings.epochs
+        curvature: float | None = None
         if searching:
             self._decide_config()
+            if settings.stop_rise:
+                curvature = self._curvature()
             due = settings.measure_every and self.epoch % settings.measure_every == 0
-            if measure is not None and due and self.epoch < settings.epochs:
+            if measure is not None and due and not self.ended:
                 self._measure(measure, self.derived())
-        self.history.append(self._figures(phase, _mean(train_losses), _mean(validation_losses)))
+        figures = self._figures(phase, _mean(train_losses), _mean(validation_losses))
+        self.history.append({**figures, "curvature": curvature} if settings.stop_rise else figures)
 
     def _set_rate(self, progress: float) -> None:
         for group in self.weight_optimizer.param_groups:
@@ -202,6 +209,18 @@ class _Search(Generic[Point]):
         _step(self.alpha_optimizer, self.alphas, [a + b for a, b in zip(found, priced, strict=True)])
         self.multipliers.ascend(expected)
         return float(value)
+
+    def _curvature(self) -> float:
+        """That of the validation loss along alpha; where it rises the search ends with the alpha of before."""
+        logits = self.strategy.draw(self.generator, self.epoch)
+        clips = self._batch(self.validation, self.validation_batches)
+        alphas = [x for x in self.alphas if x is not self.net.alignment.gamma]
+        value = dominant_eigenvalue(lambda: self._loss(clips, logits), alphas, self.generator)
+        earlier = self.stop.look(value, dict(self.net.architecture_parameters()))
+        if earlier is not None:
+            self.net.load_state_dict(earlier, strict=False)
+            self.ended = True
+        return value
 
     def _loss(self, clips: Clips, logits: Logits) -> Tensor:
         features, labels = clips
@@ -316,6 +335,8 @@ class _Search(Generic[Point]):
         """All that the next epoch depends on."""
         return {
             "epoch": self.epoch,
+            "ended": self.ended,
+            "early_stop": self.stop.state_dict(),
             "net": self.net.state_dict(),
             "chosen": self.net.alignment.chosen,
             "weight_optimizer": self.weight_optimizer.state_dict(),
@@ -329,7 +350,8 @@ class _Search(Generic[Point]):
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.epoch, self.history = state["epoch"], state["history"]
+        self.epoch, self.ended, self.history = state["epoch"], state["ended"], state["history"]
+        self.stop.load_state_dict(state["early_stop"])
         self.net.load_state_dict(state["net"])
         if state["chosen"] is not None and self.net.alignment.chosen is None:
             self._settle(state["chosen"])

@@ -24,6 +24,7 @@ class Settings:
         multiplier_rate: of dual ascent.
         shift_s: how far clips are shifted in time while weights are trained.
         measure_every: epochs between measurements; 0: only at the end.
+        stop_rise: end the search once the curvature along alpha rises by this factor (`nas.curvature`); 0: never.
         rivals: how many other networks within the limits the result names.
 
     Raises:
@@ -45,6 +46,7 @@ class Settings:
     multiplier_rate: float = 0.2
     shift_s: float = 0.1
     measure_every: int = 0
+    stop_rise: float = 0.0
     rivals: int = 7
 
     def __post_init__(self) -> None:

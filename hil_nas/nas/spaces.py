@@ -1,4 +1,9 @@
-"""The spaces by name, each by its parts: all that a workflow needs to know of them."""
+"""The spaces by name, each by its parts: all that a workflow needs to know of them.
+
+"paper" is `darts` in the size and with the settings of PC-DARTS' search on CIFAR-10 (arXiv:1907.05737), on which
+arXiv 2507.15545 builds: 8 cells of 4 nodes, 16 channels, batches of 256, 15 of 50 epochs warm-up, every operator on
+every edge. The derived network keeps the size; with 35 classes it has the order of the 298 K parameters reported.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +13,7 @@ from typing import Any
 
 from hil_nas.nas.darts.derive import feasible_darts_configs
 from hil_nas.nas.darts.prices import price_darts
-from hil_nas.nas.darts.settings import DartsSettings
+from hil_nas.nas.darts.settings import PC_DARTS, DartsSettings
 from hil_nas.nas.darts.space import DartsSpace
 from hil_nas.nas.darts.strategy import DartsStrategy
 from hil_nas.nas.derive import feasible_configs
@@ -43,7 +48,16 @@ def _darts_settings(epochs: int, **more: Any) -> DartsSettings:
     return DartsSettings(epochs=epochs, warmup_epochs=epochs * 3 // 10, **more)
 
 
+def _paper_space(**given: Any) -> DartsSpace:
+    return DartsSpace(cells=8, nodes=4, channels=16, **given)
+
+
+def _paper_settings(epochs: int, **more: Any) -> DartsSettings:
+    return DartsSettings(epochs=epochs, warmup_epochs=epochs * 3 // 10, **PC_DARTS, **more)
+
+
 SPACES = {
     "tiny": Kind(TinySpace, price, feasible_configs, TinySettings, TinyStrategy),
     "darts": Kind(DartsSpace, price_darts, feasible_darts_configs, _darts_settings, DartsStrategy),
+    "paper": Kind(_paper_space, price_darts, feasible_darts_configs, _paper_settings, DartsStrategy),
 }

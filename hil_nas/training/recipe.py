@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
-from hil_nas.audio.augment import Augmentation
+from hil_nas.audio.augment import AS_RECORDED, Augmentation
 from hil_nas.errors import InputError
 
 
@@ -39,6 +39,11 @@ class Recipe:
         for name, least in (("epochs", 1), ("device_epochs", 0), ("batch", 2)):
             if getattr(self, name) < least:
                 raise InputError(f"{name} is {getattr(self, name)}, expected at least {least}")
+
+    @classmethod
+    def plain(cls, epochs: int) -> Recipe:
+        """Clips as they are, as arXiv 2507.15545 trains, in the batches of PC-DARTS; the optimizer stays ours."""
+        return cls(epochs=epochs, batch=96, label_smoothing=0.0, augmentation=AS_RECORDED)
 
 
 def learning_rate(step: int, steps: int, warmup_steps: int, highest: float) -> float:

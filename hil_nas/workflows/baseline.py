@@ -10,6 +10,7 @@ from hil_nas.config import BaselineConfig
 from hil_nas.device.hosts import open_device
 from hil_nas.progress import Reporter
 from hil_nas.runs import Run
+from hil_nas.training.recipe import Recipe
 from hil_nas.workflows.finish import Folders, Found, PageWriter, finish, load_data
 from hil_nas.workflows.verify import host_library
 
@@ -41,5 +42,6 @@ def run_baseline(
         run = earlier or Run.create(folders.runs, "baseline", config.network, config.to_json())
         run.write_json("network.json", {"mfcc": str(mfcc), "network": network.to_json()})
         found = Found(network, mfcc, {})
-        whole = finish(found, config, data, device, host, run, folders, page=page, report=report)
+        recipe = Recipe(epochs=config.train_epochs)
+        whole = finish(found, config, data, device, host, run, folders, recipe, page=page, report=report)
     return whole, run.folder

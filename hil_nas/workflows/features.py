@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from hil_nas.audio.augment import Augmentation
 from hil_nas.audio.clips import Clips
 from hil_nas.audio.datasets import KeywordData, balanced_indices, word_count
 from hil_nas.audio.features import augmented_features, augmented_samples, labels_of
@@ -16,7 +17,7 @@ _RAW_CLIPS = 4096  # as many as a search among configurations of any kind hears
 
 
 def search_features(
-    data: KeywordData, configs: tuple[MfccConfig, ...], seed: int, report: Reporter
+    data: KeywordData, configs: tuple[MfccConfig, ...], augmentation: Augmentation, seed: int, report: Reporter
 ) -> tuple[FeatureSet, FeatureSet]:
     """The training split in two halves, for the weights and for the architecture.
 
@@ -28,7 +29,8 @@ def search_features(
     """
     rng = np.random.default_rng([seed, 1])
     clips = _drawn(data, rng)
-    features = augmented_features(clips, data.background, transforms(configs), int(rng.integers(2**62)), report)
+    seed = int(rng.integers(2**62))
+    features = augmented_features(clips, data.background, transforms(configs), augmentation, seed, report)
     labels, half = labels_of(clips), len(clips) // 2
     return (
         FeatureSet(tuple(x[:half] for x in features), labels[:half]),

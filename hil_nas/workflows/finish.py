@@ -60,8 +60,6 @@ class Asked(Protocol):
     @property
     def budget(self) -> Budget: ...
     @property
-    def train_epochs(self) -> int: ...
-    @property
     def clips(self) -> int: ...
     @property
     def seed(self) -> int: ...
@@ -75,6 +73,7 @@ def finish(
     host: HostFrontEnd,
     run: Run,
     folders: Folders,
+    recipe: Recipe,
     *,
     page: PageWriter,
     report: Reporter,
@@ -85,7 +84,7 @@ def finish(
         LimitsMissedError: the finished network broke a limit or a bit on the board; result.json says which.
     """
     product = make_product(
-        found.network, found.config, data, host, run, Recipe(epochs=asked.train_epochs), seed=asked.seed, report=report
+        found.network, found.config, data, host, run, recipe, seed=asked.seed, report=report
     )
     run.write_bytes("model.tflite", product.model)
     verification = _verified(product, asked, data, device, host, report)
@@ -101,11 +100,13 @@ def finish(
     return whole
 
 
-def load_data(folder: str | None, words: tuple[str, ...], cache: Path, report: Reporter) -> KeywordData:
+def load_data(
+    folder: str | None, words: tuple[str, ...], cache: Path, report: Reporter, *, silence: bool = True
+) -> KeywordData:
     """Recorded words from a folder, or words spoken by espeak-ng; without words the usual ten, or all of a folder."""
     if folder is None:
         return spoken_keywords(words or TEN_WORDS, cache, progress=report)
-    return load_speech_commands(Path(folder), words or None)
+    return load_speech_commands(Path(folder), words or None, silence=silence)
 
 
 def write_export(run: Run, model: bytes, labels: tuple[str, ...], host: HostFrontEnd, folders: Folders) -> None:

@@ -29,6 +29,7 @@ from hil_nas.nas.strategy import Derived
 from hil_nas.network import Network
 from hil_nas.progress import Progress, Reporter
 from hil_nas.runs import Run
+from hil_nas.training.recipe import Recipe
 from hil_nas.units import format_bytes
 from hil_nas.workflows.data_search import ConfigSearch, found_earlier
 from hil_nas.workflows.features import search_features
@@ -68,7 +69,8 @@ def run_search(
         run = new_run()
         run.write_json("overhead.json", job.overhead.to_json())
         found = job.find(run)
-        whole = finish(found, config, job.data, board.device, host, run, folders, page=page, report=report)
+        recipe = job.recipe
+        whole = finish(found, config, job.data, board.device, host, run, folders, recipe, page=page, report=report)
     return whole, run.folder
 
 
@@ -96,7 +98,9 @@ class _Search:
         self.model = LatencyModel.load(folders.models / folder_name(self.identity), expected=provenance)
         self.folders = folders
         self._data: KeywordData | None = None
-        self.kind = SPACES[config.space]
+        self.kind = SPACES[config.preset or config.space]
+        epochs = config.train_epochs
+        self.recipe = Recipe.plain(epochs) if config.preset == "paper" else Recipe(epochs=epochs)
         self.limits = self._limits(config.budget)
         if not config.grid:
             self.config = config = replace(config, grid=(found_earlier(earlier) or self._searched_config(new_run),))
@@ -114,14 +118,18 @@ class _Search:
     def data(self) -> KeywordData:
         """Loaded when first needed: limits that cannot be met are refused before."""
         if self._data is None:
-            self._data = load_data(self.config.data, self.config.words, self.folders.build / "speech", self.report)
+            self._data = load_data(
+                self.config.data, self.config.words, self.folders.build / "speech", self.report,
+                silence=self.config.preset != "paper",
+            )  # fmt: skip
         return self._data
 
     def find(self, run: Run) -> Found:
         """Searches, derives and tries on the board until the derived network holds the limits there."""
         if run.path("network.json").exists():
             return _read_found(run)
-        train, validation = search_features(self.data, self.config.grid, self.config.seed, self.report)
+        augmentation = self.recipe.augmentation
+        train, validation = search_features(self.data, self.config.grid, augmentation, self.config.seed, self.report)
         settings = self.kind.settings(
             epochs=self.config.search_epochs,
             gamma_ratio=self.config.gamma_ratio,

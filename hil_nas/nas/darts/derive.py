@@ -5,6 +5,9 @@ left out). With limits, every node is a question whose answers are its pairs of 
 and flash of the answers add up, so that HiGHS solves the integer programme. RAM depends on all answers together.
 Edges that no arena within the limit can hold are left out; what was solved is priced exactly, and where its arena is
 too large its wiring is excluded and the programme solved again, at last with leaner edges alone.
+
+Prices pull on alpha during the search, and a mean cost at the limit can have an argmax of skips and pools far below it:
+then the most preferred network that uses the budget is taken instead, where there is one.
 """
 
 from __future__ import annotations
@@ -27,6 +30,7 @@ from hil_nas.units import format_bytes
 
 Floats = NDArray[np.float64]
 _LEVELS, _TRIES = 5, 4  # how often the edges get leaner, and wirings whose arena is looked at before they do
+_SHARED = 0.1  # of the least cycles may be saved by layers that edges share: sums of edges do not see it
 _ROUNDING = 1e-10  # of sums taken in another order: a network that exactly fills a limit holds it
 
 
@@ -97,23 +101,30 @@ def most_preferred(preference: DartsPreference, space: DartsSpace, config: int) 
     return _genotype(space, config, cells[0], cells[1])
 
 
-def derive_darts(prices: DartsPrices, preference: DartsPreference, limits: Limits) -> tuple[DartsGenotype, int]:
+def derive_darts(
+    prices: DartsPrices, preference: DartsPreference, limits: Limits, least_cycles: float = 0.0
+) -> tuple[DartsGenotype, int]:
     """The genotype and the configuration of the highest preference among all that were found to hold every limit.
+
+    Args:
+        least_cycles: front end included; networks that need fewer are taken only where none needs as many.
 
     Raises:
         InfeasibleError: where none was; the message names the nearest.
     """
     space = prices.space
     best: tuple[DartsGenotype, int] | None = None
-    highest = -np.inf
+    highest = (False, -np.inf)
     for config in map(int, np.argsort(-preference.configs, kind="stable")):
         if not isfinite(preference.configs[config]):
             break
-        if preference.of(most_preferred(preference, space, config), config, space) <= highest:
+        if (True, preference.of(most_preferred(preference, space, config), config, space)) <= highest:
             break  # cells are preferred alike on every configuration
-        found = _best_of(prices, preference, limits, config)
-        if found is not None and preference.of(found, config, space) > highest:
-            best, highest = (found, config), preference.of(found, config, space)
+        found = _best_of(prices, preference, limits, config, least_cycles)
+        if found is not None:
+            reached = prices.cost(found, config).cycles >= least_cycles
+            if (rank := (reached, preference.of(found, config, space))) > highest:
+                best, highest = (found, config), rank
     if best is None:
         raise _infeasible(prices, limits)
     return best
@@ -150,29 +161,45 @@ def answers(prices: DartsPrices, preference: DartsPreference, config: int) -> li
     return found
 
 
-def _best_of(prices: DartsPrices, preference: DartsPreference, limits: Limits, config: int) -> DartsGenotype | None:
-    """The most preferred network of one configuration that was found to hold the limits."""
-    space = prices.space
-    found = most_preferred(preference, space, config)
-    if limits.held_by(prices.cost(found, config)):
+def _best_of(
+    prices: DartsPrices, preference: DartsPreference, limits: Limits, config: int, least_cycles: float = 0.0
+) -> DartsGenotype | None:
+    """The most preferred network of one configuration that was found to hold the limits, using the budget if it can."""
+    found = most_preferred(preference, prices.space, config)
+    if not limits.held_by(prices.cost(found, config)):
+        every = _allowed(prices, preference, limits, config)
+        cheap = _solved(prices, limits, config, _undominated(every), 0.0)
+        if cheap is None:
+            return None
+        found = cheap
+    if prices.cost(found, config).cycles >= least_cycles:
         return found
-    left = [
-        limit * (1 + _ROUNDING) - float(x.front_end[config] + x.fixed[config])
-        for limit, x in zip((limits.values()[0], limits.values()[2]), (prices.cycles, prices.flash), strict=True)
-    ]
-    most = limits.values()[1]
-    every = _undominated([x for x in answers(prices, preference, config) if x.ram_bytes <= most])
+    # what is dear and little liked may now be needed: nothing is dominated
+    return _solved(prices, limits, config, _allowed(prices, preference, limits, config), least_cycles) or found
+
+
+def _allowed(prices: DartsPrices, preference: DartsPreference, limits: Limits, config: int) -> list[Answer]:
+    return [x for x in answers(prices, preference, config) if x.ram_bytes <= limits.values()[1]]
+
+
+def _solved(
+    prices: DartsPrices, limits: Limits, config: int, every: list[Answer], least_cycles: float
+) -> DartsGenotype | None:
+    """The network of the highest value among those answers that was found to hold the limits."""
+    cycles, most, flash = limits.values()
+    always = [float(x.front_end[config] + x.fixed[config]) for x in (prices.cycles, prices.flash)]
+    left = (cycles * (1 + _ROUNDING) - always[0], flash * (1 + _ROUNDING) - always[1])
     for level in _levels(every):
         group = [x for x in every if x.ram_bytes <= level]
         excluded: list[NDArray[np.bool_]] = []
         for _ in range(_TRIES):
-            taken = _solve(group, (left[0], left[1]), excluded)
+            taken = _solve(group, left, least_cycles - always[0], excluded)
             if taken is None:
                 break
             chosen = [group[i] for i in taken]
-            genotype = _assembled(space, config, chosen)
+            genotype = _assembled(prices.space, config, chosen)
             cost = prices.cost(genotype, config)
-            if limits.held_by(cost):
+            if limits.held_by(cost) and cost.cycles >= least_cycles * (1 - _SHARED):
                 return genotype
             wiring = {(x.kind, x.node, x.wiring) for x in chosen}
             if cost.ram_bytes > most:
@@ -198,7 +225,9 @@ def _undominated(every: list[Answer]) -> list[Answer]:
     return [x for kept in groups.values() for x in kept]
 
 
-def _solve(group: list[Answer], left: tuple[float, float], excluded: list[NDArray[np.bool_]]) -> list[int] | None:
+def _solve(
+    group: list[Answer], left: tuple[float, float], least_cycles: float, excluded: list[NDArray[np.bool_]]
+) -> list[int] | None:
     """The integer programme: one answer of every node, sums within what is left; None where there are none."""
     if min(left) <= 0:
         return None
@@ -210,6 +239,8 @@ def _solve(group: list[Answer], left: tuple[float, float], excluded: list[NDArra
     for sums, limit in zip(([x.cycles for x in group], [x.flash_bytes for x in group]), left, strict=True):
         if isfinite(limit):
             rows.append(LinearConstraint(np.array([sums]) / limit, -np.inf, 1.0))
+    if least_cycles > 0:
+        rows.append(LinearConstraint(np.array([[x.cycles for x in group]]) / least_cycles, 1.0, np.inf))
     if excluded:
         rows.append(LinearConstraint(np.array(excluded, dtype=float), -np.inf, len(questions) - 1.0))
     value = np.array([x.value for x in group])

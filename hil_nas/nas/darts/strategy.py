@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -14,7 +15,7 @@ from hil_nas.nas.darts.expected import DartsExpectedCost, skip_share
 from hil_nas.nas.darts.genotype import DartsGenotype
 from hil_nas.nas.darts.prices import DartsPrices
 from hil_nas.nas.darts.settings import DartsSettings
-from hil_nas.nas.darts.supernet import DartsProbabilities, DartsSupernet
+from hil_nas.nas.darts.supernet import DartsProbabilities, DartsSupernet, SkipNoise
 from hil_nas.nas.expected import Expectation
 from hil_nas.nas.prices import Cost, Limits
 from hil_nas.nas.strategy import AS_LEARNED, Logits, View, digest, entropy, logs_of
@@ -44,6 +45,8 @@ class DartsStrategy:
         self.prices, self.space, self.settings, self.device = prices, prices.space, settings, device
         self.allowed = feasible_darts_configs(prices, limits)
         self.net = DartsSupernet(self.space, generator, self.allowed).to(device)
+        with torch.no_grad():
+            self._average_cycles = float(self.expected_cost(1.0)().cycles)  # before anything is learned
 
     def identity(self) -> dict[str, Any]:
         tables = [x for t in (self.prices.cycles, self.prices.flash) for x in (t.front_end, t.fixed, t.edges)]
@@ -57,6 +60,9 @@ class DartsStrategy:
     def draw(self, generator: torch.Generator, epoch: int) -> Logits:
         architecture, count = self.net.architecture, self.settings.drawn
         mixture = architecture.draw(generator, count) if count else architecture.mixture()
+        if self.settings.skip_noise:
+            seed = int(torch.randint(2**62, (), generator=generator))
+            mixture = replace(mixture, noise=SkipNoise(self.settings.skip_noise, seed))
         return lambda x: self.net(x, mixture)
 
     def probabilities(self) -> DartsProbabilities:
@@ -74,7 +80,8 @@ class DartsStrategy:
         return DartsPreference(view.configs(configs), *map(view.disturbed, cells))
 
     def derive(self, ratio: float, limits: Limits, view: View = AS_LEARNED) -> DartsPoint:
-        return derive_darts(self.prices.corrected(ratio), self.preference(view), limits)
+        least = min(self.settings.floor * (limits.cycles or 0.0), self._average_cycles)
+        return derive_darts(self.prices.corrected(ratio), self.preference(view), limits, least)
 
     def at(self, point: DartsPoint) -> tuple[DartsGenotype, MfccConfig]:
         genotype, config = point
