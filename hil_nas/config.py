@@ -11,8 +11,8 @@ from hil_nas.errors import InputError
 from hil_nas.mfcc import MfccConfig, paper_grid, search_grid
 
 SPACES = ("tiny", "darts")
-SEARCH_EPOCHS = {"tiny": 20, "darts": 20, "paper": 50}  # by preset, else by space
-RIVALS = {"tiny": 7, "darts": 2, "paper": 0}  # a network of cells takes some times a chain's time to train
+SEARCH_EPOCHS = {"tiny": 14, "darts": 20, "paper": 50}  # by preset, else by space
+RIVALS = {"tiny": 11, "darts": 2, "paper": 0}  # a network of cells takes some times a chain's time to train
 TRAIN_EPOCHS, PAPER_TRAIN_EPOCHS = 40, 100
 TEN_WORDS = ("down", "go", "left", "no", "off", "on", "right", "stop", "up", "yes")
 ALL_WORDS = (  # of Speech Commands, version 2
@@ -42,8 +42,8 @@ class SearchConfig:
         align: how the configurations share one supernet.
         gamma_ratio: how far the largest gamma must lead every other to end the data search; the paper's is 2.
         search_epochs: of the supernet; 0: as many as its preset or space takes.
-        rivals: other networks within the limits that race against the derived one before one is trained; 0: no race,
-            -1: as many as its preset or space takes.
+        rivals: other networks within the limits that race against the derived one, as later do neighbours of the best,
+            before one is trained; 0: no race, -1: as many as its preset or space takes.
         race_epochs: how long they race.
         train_epochs: of the derived network from scratch; 0: as many as the preset takes, else 40.
         measure_every: measure the network that would be derived now every so many epochs; 0: only at the end.

@@ -8,6 +8,7 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -225,6 +226,8 @@ def test_rivals_hold_the_limits_as_measured_and_are_all_different(prices: DartsP
     for rival in result.rivals:
         measured = board(1.1, [])(rival.network) + rival.config.frames * 1e3
         assert measured == pytest.approx(rival.cost.cycles) and limits.held_by(rival.cost)
+    near = result.neighbours(3, np.random.default_rng(0))
+    assert near and result.network not in {x.network for x in near} and all(limits.held_by(x.cost) for x in near)
 
 
 def test_what_does_not_fit_is_refused(prices: DartsPrices) -> None:

@@ -355,6 +355,26 @@ def test_rivals_hold_the_limits_as_measured_and_are_all_different(prices: PriceT
     assert again.rivals == result.rivals
 
 
+def test_neighbours_differ_in_little_and_hold_the_limits(prices: PriceTable) -> None:
+    limits = Limits(cycles=1.2e5, ram_bytes=900)
+    result = run(prices, limits=limits, measure=board(1.1, []))
+    near = result.neighbours(5, np.random.default_rng(0))
+    assert 3 <= len({x.network for x in near}) == len(near) <= 5 and result.network not in {x.network for x in near}
+    for neighbour in near:
+        assert neighbour.config == result.config and limits.held_by(neighbour.cost)
+        measured = board(1.1, [])(neighbour.network) + neighbour.config.frames * 1e3
+        assert measured == pytest.approx(neighbour.cost.cycles)
+
+
+def test_a_view_around_a_point_prefers_it_to_all_others(prices: PriceTable) -> None:
+    strategy = TinyStrategy(prices, QUICK, Limits(), torch.Generator().manual_seed(0), torch.device("cpu"))
+    rng = np.random.default_rng(0)
+    for _ in range(10):
+        point = strategy.derive(1.0, Limits(), View(int(rng.integers(len(GRID))), rng))
+        found = strategy.derive(1.0, Limits(), View(point.config, around=point))
+        assert SPACE.at(found) == SPACE.at(point)
+
+
 def test_rivals_are_samples_of_the_networks_that_hold_the_limits(prices: PriceTable) -> None:
     """Perturb and maximise: with every choice alike and no limit, each stem is drawn as often as any other."""
     strategy = TinyStrategy(prices, QUICK, Limits(), torch.Generator().manual_seed(0), torch.device("cpu"))

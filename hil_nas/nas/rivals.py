@@ -1,4 +1,4 @@
-"""Networks beside the most preferred one: what the other leading configurations would become, and samples.
+"""Networks beside the most preferred one: what the other leading configurations would become, samples, neighbours.
 
 Weights that all networks share rank them roughly, and the mixed input ranks configurations roughly; the true order
 is what a short training of each shows.
@@ -6,7 +6,9 @@ is what a short training of each shows.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import repeat
+from math import isfinite
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +18,8 @@ from hil_nas.nas.prices import Limits
 from hil_nas.nas.strategy import Point, Strategy, View
 
 LEADERS = 3  # configurations that take part, by gamma
-_TRIES = 4  # draws for each rival: in a nearly decided search many are the same network
+_TRIES = 4  # draws for each network asked for: many are the same, or leave much of the limit unused
+_FULL = 0.9  # of what the latency limit leaves to a network: one that uses less is taken where there is no other
 
 
 def rivals(
@@ -35,25 +38,53 @@ def rivals(
         gammas: (configs,) probabilities, those of configurations that cannot hold the limits 0.
         ratio: measured over predicted cycles.
     """
-    found: dict[str, Point] = {_name(strategy, first): first}
-    for view in _views(gammas, count, rng):
-        if len(found) > count:
-            break
+    leaders = [int(x) for x in np.argsort(-gammas, kind="stable")[:LEADERS] if gammas[x] > 0]
+    own = _different(strategy, first, (View(x) for x in leaders), limits, ratio)[:count]
+    more = _different(strategy, first, _samples(gammas, leaders, _TRIES * count, rng), limits, ratio)
+    found = {_name(strategy, x): x for x in (*own, *_fullest_first(strategy, more, limits, ratio))}
+    return list(found.values())[:count]
+
+
+def neighbours(
+    strategy: Strategy[Point], first: Point, limits: Limits, *, ratio: float, count: int, rng: np.random.Generator
+) -> list[Point]:
+    """Up to `count` networks that hold the limits on the same configuration, a choice or three away from `first`."""
+    config = strategy.space.configs.index(strategy.at(first)[1])
+    views = repeat(View(config, rng, first), _TRIES * count)
+    return _fullest_first(strategy, _different(strategy, first, views, limits, ratio), limits, ratio)[:count]
+
+
+def _samples(
+    gammas: NDArray[np.float64], leaders: list[int], count: int, rng: np.random.Generator
+) -> Iterator[View[Point]]:
+    shares = gammas[leaders] / gammas[leaders].sum()
+    for _ in range(count):
+        yield View(int(rng.choice(leaders, p=shares)), rng)
+
+
+def _different(
+    strategy: Strategy[Point], first: Point, views: Iterable[View[Point]], limits: Limits, ratio: float
+) -> list[Point]:
+    found: dict[str, Point] = {}
+    for view in views:
         try:
             point = strategy.derive(ratio, limits, view)
         except InfeasibleError:  # measurements made this configuration too dear
             continue
         found.setdefault(_name(strategy, point), point)
-    return list(found.values())[1:]
+    found.pop(_name(strategy, first), None)
+    return list(found.values())
 
 
-def _views(gammas: NDArray[np.float64], count: int, rng: np.random.Generator) -> Iterator[View]:
-    leaders = [int(x) for x in np.argsort(-gammas, kind="stable")[:LEADERS] if gammas[x] > 0]
-    for config in leaders:
-        yield View(config)
-    shares = gammas[leaders] / gammas[leaders].sum()
-    for _ in range(_TRIES * count):
-        yield View(int(rng.choice(leaders, p=shares)), rng)
+def _fullest_first(strategy: Strategy[Point], points: list[Point], limits: Limits, ratio: float) -> list[Point]:
+    """Those that use most of the latency limit before those that do not; else in their order."""
+
+    def spare(point: Point) -> bool:
+        own = strategy.network_cycles(point) * ratio
+        front_end = strategy.cost(point, ratio).cycles - own
+        return own < _FULL * (limits.values()[0] - front_end)
+
+    return sorted(points, key=spare) if isfinite(limits.values()[0]) else points
 
 
 def _name(strategy: Strategy[Point], point: Point) -> str:

@@ -29,7 +29,7 @@ from hil_nas.nas.curvature import EarlyStop, dominant_eigenvalue
 from hil_nas.nas.expected import Multipliers
 from hil_nas.nas.features import Batches, FeatureSet, FeatureStore, shifted
 from hil_nas.nas.prices import Limits
-from hil_nas.nas.rivals import rivals
+from hil_nas.nas.rivals import neighbours, rivals
 from hil_nas.nas.strategy import Derived, Logits, Point, SearchResult, Start, Strategy
 from hil_nas.network import Network
 
@@ -267,31 +267,37 @@ class _Search(Generic[Point]):
         ratio, point = self.ratio, self.derived()
         if measure is not None:
             ratio, point = self._held_on_board(measure, point)
-        gammas = torch.softmax(self.net.alignment.gamma.detach(), 0)
         return SearchResult(
-            **vars(self._described(point, ratio)),
-            rivals=tuple(self._rivals(point, measure)),
-            gammas=tuple(gammas.tolist()),
+            **vars(self._described(point, ratio, measure)),
+            rivals=tuple(self._holding(self._rivals(point), measure)),
+            gammas=tuple(torch.softmax(self.net.alignment.gamma.detach(), 0).tolist()),
             price_ratio=ratio,
             history=tuple(self.history),
         )
 
-    def _described(self, point: Point, ratio: float) -> Derived:
+    def _described(self, point: Point, ratio: float, measure: Measure | None) -> Derived:
         genotype, config = self.strategy.at(point)
-        return Derived(genotype, config, genotype.build(config), self.strategy.cost(point, ratio))
 
-    def _rivals(self, first: Point, measure: Measure | None) -> Iterator[Derived]:
-        """Those that hold the limits, as measured where there is a board."""
+        def near(count: int, rng: np.random.Generator) -> list[Derived]:
+            points = neighbours(self.strategy, point, self.limits, ratio=self.ratio, count=count, rng=rng)
+            return list(self._holding(points, measure))
+
+        return Derived(genotype, config, genotype.build(config), self.strategy.cost(point, ratio), near)
+
+    def _rivals(self, first: Point) -> list[Point]:
         gamma = self.net.alignment.gamma.detach().double().cpu()
         allowed = torch.zeros_like(gamma, dtype=torch.bool)
         allowed[list(self.strategy.allowed)] = True
         gammas = torch.softmax(gamma.masked_fill(~allowed, -torch.inf), 0).numpy()
         rng = np.random.default_rng(int(torch.randint(2**62, (), generator=self.generator)))
-        for point in rivals(
-            self.strategy, first, gammas, self.limits, ratio=self.ratio, count=self.settings.rivals, rng=rng
-        ):
+        count = self.settings.rivals
+        return rivals(self.strategy, first, gammas, self.limits, ratio=self.ratio, count=count, rng=rng)
+
+    def _holding(self, points: Iterable[Point], measure: Measure | None) -> Iterator[Derived]:
+        """Those that hold the limits, as measured where there is a board."""
+        for point in points:
             ratio = self.ratio if measure is None else self._measure(measure, point)
-            described = self._described(point, ratio)
+            described = self._described(point, ratio, measure)
             if self.limits.held_by(described.cost):
                 yield described
 

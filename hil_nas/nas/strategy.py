@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import log
-from typing import Any, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 from zlib import crc32
 
 import numpy as np
@@ -25,11 +25,15 @@ Point = TypeVar("Point")  # how a space names one of its networks, on one config
 Logits = Callable[[Tensor], Tensor]  # of what `alignment` gives
 
 
+_DISTANCE = 4.0  # between the log-probabilities of a choice that was made and of one that was not
+
+
 @dataclass(frozen=True)
-class View:
+class View(Generic[Point]):
     """How a derivation looks at what was learned.
 
     Attributes:
+        around: a point, instead of the probabilities: with noise, networks that differ from it in a choice or three.
         config: on this configuration alone; None: on all, as gamma prefers them.
         noise: of Gumbel's distribution on every log-probability of the cells or the chain. The most preferred network
             is then a sample of those that hold the limits, about by their probabilities (perturb and maximise,
@@ -38,6 +42,7 @@ class View:
 
     config: int | None = None
     noise: np.random.Generator | None = None
+    around: Point | None = None
 
     def configs(self, logs: NDArray[np.float64]) -> NDArray[np.float64]:
         if self.config is None:
@@ -48,7 +53,7 @@ class View:
         return logs if self.noise is None else logs + self.noise.gumbel(size=logs.shape)
 
 
-AS_LEARNED = View()
+AS_LEARNED: View[Any] = View()
 
 
 class Genotype(Protocol):
@@ -94,7 +99,7 @@ class Strategy(Protocol[Point]):
         """The mean cost of networks drawn from the probabilities as they are when called."""
         ...
 
-    def derive(self, ratio: float, limits: Limits, view: View = AS_LEARNED) -> Point:
+    def derive(self, ratio: float, limits: Limits, view: View[Point] = AS_LEARNED) -> Point:
         """The most preferred network, as the probabilities stand, that holds the limits.
 
         Raises:
@@ -126,12 +131,14 @@ class Derived:
 
     Attributes:
         cost: by the prices, corrected by its own measurement where there was one; front end included.
+        neighbours: gives up to so many networks that hold the limits and differ from this one in a choice or three.
     """
 
     genotype: Genotype
     config: MfccConfig
     network: Network
     cost: Cost
+    neighbours: Callable[[int, np.random.Generator], list[Derived]] = field(repr=False, compare=False)
 
 
 @dataclass(frozen=True)
@@ -155,6 +162,14 @@ def logs_of(*probabilities: Tensor) -> list[NDArray[np.float64]]:
     """Log-probabilities; those of what is out are -inf."""
     with np.errstate(divide="ignore"):
         return [np.log(x.detach().double().cpu().numpy()) for x in probabilities]
+
+
+def made(shape: tuple[int, ...], *chosen: tuple[int, ...]) -> NDArray[np.float64]:
+    """Log-probabilities of these shape that prefer the chosen places."""
+    found = np.full(shape, -_DISTANCE)
+    for place in chosen:
+        found[place] = 0.0
+    return found
 
 
 def digest(parts: Iterable[NDArray[np.float64]]) -> str:

@@ -17,7 +17,7 @@ from hil_nas.nas.graph import Preference
 from hil_nas.nas.prices import Cost, Limits, PriceTable
 from hil_nas.nas.settings import TinySettings
 from hil_nas.nas.space import Choice
-from hil_nas.nas.strategy import AS_LEARNED, Logits, View, digest, entropy, logs_of
+from hil_nas.nas.strategy import AS_LEARNED, Logits, View, digest, entropy, logs_of, made
 from hil_nas.nas.supernet import TinySupernet
 
 
@@ -71,14 +71,21 @@ class TinyStrategy:
         expected = ExpectedCost(self.prices.corrected(ratio)).to(self.device)
         return lambda: expected(self.probabilities())
 
-    def preference(self, view: View = AS_LEARNED) -> Preference:
-        """Log-probabilities as they stand."""
+    def preference(self, view: View[Choice] = AS_LEARNED) -> Preference:
+        """Log-probabilities as they stand, or around a point."""
         with torch.no_grad():
             now = self.probabilities()
         configs, *chain = logs_of(now.configs, now.stem, now.widths, now.operations)
+        if (point := view.around) is not None:
+            widths = (point.stem[1], *(w for _, w in point.chain))
+            chain = [
+                made(chain[0].shape, (point.stem[0],)),
+                made(chain[1].shape, *enumerate(widths)),
+                made(chain[2].shape, *enumerate(o for o, _ in point.chain)),
+            ]
         return Preference(view.configs(configs), *map(view.disturbed, chain))
 
-    def derive(self, ratio: float, limits: Limits, view: View = AS_LEARNED) -> Choice:
+    def derive(self, ratio: float, limits: Limits, view: View[Choice] = AS_LEARNED) -> Choice:
         return derive(self.prices.corrected(ratio), self.preference(view), limits)
 
     def at(self, point: Choice) -> tuple[TinyGenotype, MfccConfig]:

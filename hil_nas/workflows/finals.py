@@ -1,44 +1,66 @@
-"""The finals: the derived network and its rivals in a short race, the best of which is then trained in full."""
+"""The finals: the derived network and its rivals race, then neighbours of the best, and one is then trained in full.
+
+A short training of a small network costs less than an epoch of the supernet, and all candidates of a configuration
+share its features. All train on the same batches, so that rounds compare.
+"""
 
 from __future__ import annotations
 
 from dataclasses import asdict
 
+import numpy as np
+
 from hil_nas.audio.datasets import KeywordData
-from hil_nas.mfcc import MfccConfig
 from hil_nas.nas.strategy import Derived, SearchResult
 from hil_nas.progress import Reporter
 from hil_nas.runs import Run
 from hil_nas.training.race import Standing, race
 from hil_nas.training.recipe import Recipe
 
+ROUNDS = 2  # of neighbours, behind the first race
+PARENTS = 2  # whose neighbours race
+
 
 def by_race(
     result: SearchResult, data: KeywordData, run: Run, *, epochs: int, seed: int, report: Reporter
 ) -> list[Derived]:
-    """The derived network and its rivals, best first by validation loss after so many epochs.
+    """All that raced, best first by validation loss after so many epochs.
 
     The weights' half and the architecture's half of the search are one training split again, so that the validation
-    split decides here for the first time; the test split still decides nothing.
+    split decides here for the first time; the test split still decides nothing. Without rivals there is no race.
     """
-    finalists: list[Derived] = [result, *result.rivals]
-    if len(finalists) == 1:
-        return finalists
-    standings: dict[int, Standing] = {}
-    for config in dict.fromkeys(x.config for x in finalists):
-        places = [i for i, x in enumerate(finalists) if x.config == config]
-        networks = [finalists[i].network for i in places]
-        found = race(networks, config, data, Recipe(epochs=epochs), seed=seed, progress=report)
-        standings |= dict(zip(places, found, strict=True))
-    order = sorted(standings, key=lambda i: standings[i].loss)
-    for rank, place in enumerate(order):
-        _log(run, rank, place, finalists[place], finalists[place].config, standings[place])
-    return [finalists[i] for i in order]
+    if not result.rivals:
+        return [result]
+    rng, recipe = np.random.default_rng([seed, 3]), Recipe(epochs=epochs)
+    raced: list[tuple[Derived, Standing]] = []
+    entered: list[Derived] = [result, *result.rivals]
+    children = -(-len(entered) // PARENTS)
+    for left in reversed(range(1 + ROUNDS)):
+        raced += _raced(entered, data, recipe, seed, report)
+        raced.sort(key=lambda x: x[1].loss)
+        known = {(x.config, x.network) for x, _ in raced}
+        if left:
+            near = [y for x, _ in raced[:PARENTS] for y in x.neighbours(children, rng)]
+            entered = list({(x.config, x.network): x for x in near if (x.config, x.network) not in known}.values())
+    for rank, (finalist, standing) in enumerate(raced):
+        _log(run, rank, finalist, standing, finalist is result)
+    return [x for x, _ in raced]
 
 
-def _log(run: Run, rank: int, place: int, finalist: Derived, config: MfccConfig, standing: Standing) -> None:
+def _raced(
+    entered: list[Derived], data: KeywordData, recipe: Recipe, seed: int, report: Reporter
+) -> list[tuple[Derived, Standing]]:
+    found: list[tuple[Derived, Standing]] = []
+    for config in dict.fromkeys(x.config for x in entered):
+        same = [x for x in entered if x.config == config]
+        standings = race([x.network for x in same], config, data, recipe, seed=seed, progress=report)
+        found += zip(same, standings, strict=True)
+    return found
+
+
+def _log(run: Run, rank: int, finalist: Derived, standing: Standing, derived: bool) -> None:
     """One line of metrics.jsonl: `epoch` is the rank, `derived` the most preferred one by the probabilities."""
     run.log({
-        "phase": "finals", "epoch": rank + 1, "derived": place == 0, "mfcc": str(config), **asdict(standing),
+        "phase": "finals", "epoch": rank + 1, "derived": derived, "mfcc": str(finalist.config), **asdict(standing),
         **asdict(finalist.cost), "genotype": finalist.genotype.to_json(),
     })  # fmt: skip

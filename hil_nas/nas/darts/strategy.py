@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -15,10 +15,11 @@ from hil_nas.nas.darts.expected import DartsExpectedCost, skip_share
 from hil_nas.nas.darts.genotype import DartsGenotype
 from hil_nas.nas.darts.prices import DartsPrices
 from hil_nas.nas.darts.settings import DartsSettings
+from hil_nas.nas.darts.space import CELL_KINDS, OPERATORS
 from hil_nas.nas.darts.supernet import DartsProbabilities, DartsSupernet, SkipNoise
 from hil_nas.nas.expected import Expectation
 from hil_nas.nas.prices import Cost, Limits
-from hil_nas.nas.strategy import AS_LEARNED, Logits, View, digest, entropy, logs_of
+from hil_nas.nas.strategy import AS_LEARNED, Logits, View, digest, entropy, logs_of, made
 
 DartsPoint = tuple[DartsGenotype, int]  # and its configuration
 
@@ -72,14 +73,24 @@ class DartsStrategy:
         expected = DartsExpectedCost(self.prices.corrected(ratio)).to(self.device)
         return lambda: expected(self.probabilities())
 
-    def preference(self, view: View = AS_LEARNED) -> DartsPreference:
-        """Log-probabilities as they stand."""
+    def preference(self, view: View[DartsPoint] = AS_LEARNED) -> DartsPreference:
+        """Log-probabilities as they stand, or around a point."""
         with torch.no_grad():
             now = self.probabilities()
         configs, *cells = logs_of(now.configs, now.alpha, now.beta)
+        if view.around is not None:
+            edges = list(self._edges_of(view.around[0]))
+            cells = [made(cells[0].shape, *edges), made(cells[1].shape, *(x[:2] for x in edges))]
         return DartsPreference(view.configs(configs), *map(view.disturbed, cells))
 
-    def derive(self, ratio: float, limits: Limits, view: View = AS_LEARNED) -> DartsPoint:
+    def _edges_of(self, genotype: DartsGenotype) -> Iterator[tuple[int, int, int]]:
+        """(kind of cell, edge, operator) of everything that is kept."""
+        for k, kind in enumerate(CELL_KINDS):
+            for node, edges in enumerate(genotype.cell(kind).nodes):
+                for edge in edges:
+                    yield k, self.space.edges_of(node)[edge.source], OPERATORS.index(edge.operator)
+
+    def derive(self, ratio: float, limits: Limits, view: View[DartsPoint] = AS_LEARNED) -> DartsPoint:
         least = min(self.settings.floor * (limits.cycles or 0.0), self._average_cycles)
         return derive_darts(self.prices.corrected(ratio), self.preference(view), limits, least)
 
