@@ -16,7 +16,7 @@ from hil_nas.errors import InfeasibleError, InputError, RunError
 from hil_nas.mfcc import MfccConfig
 from hil_nas.nas import continuous as continuous_module
 from hil_nas.nas.anchors import AnchorPrices, DataPrices, DataSpace, between, holds
-from hil_nas.nas.architecture import Probabilities
+from hil_nas.nas.architecture import Architecture, Probabilities
 from hil_nas.nas.continuous import ClipSet, DataResult, DataSettings, kept, search_data, standardised
 from hil_nas.nas.expected import ExpectedCost
 from hil_nas.nas.prices import Cost, Limits
@@ -189,6 +189,20 @@ def anchors() -> AnchorPrices:
     return AnchorPrices(SPACE, TINY, PRICES).double()
 
 
+@pytest.fixture(scope="module")
+def board_prices() -> tuple[DataPrices, AnchorPrices]:
+    """Cycles of the shipped latency model."""
+    from hil_nas.latency.model import LatencyModel
+
+    model = LatencyModel.load(Path(__file__).resolve().parent.parent / "latency_models" / "nucleo-l4r5@virtual")
+
+    def cost(config: MfccConfig) -> Cost:
+        return replace(front_end(config), cycles=model.extrapolated_front_end_cycles(config))
+
+    prices = DataPrices(model.operator_cycles, model.overhead_cycles, cost)
+    return prices, AnchorPrices(DataSpace(), TinySpace(), prices)
+
+
 @pytest.mark.parametrize("text", ["400/640/8/8", "200/1000/8/4", "512/400/8/8"])
 def test_at_anchors_a_single_network_costs_what_the_exact_table_says(anchors: AnchorPrices, text: str) -> None:
     """But for the last pair of frames, of which a configuration may have one more than the line says."""
@@ -198,6 +212,21 @@ def test_at_anchors_a_single_network_costs_what_the_exact_table_says(anchors: An
     found = anchors(point, chosen(one_hot=True))
     for ours, theirs in zip(found.values(), exact.values(), strict=True):
         assert float(ours) == pytest.approx(float(theirs), rel=0.08)
+
+
+@pytest.mark.parametrize("text", ["326/179/40/28", "205/308/40/12", "888/231/40/40"])
+def test_anywhere_on_a_board_the_expected_cost_is_within_some_percent_of_the_exact_one(
+    board_prices: tuple[DataPrices, AnchorPrices], text: str
+) -> None:
+    prices, anchors = board_prices
+    config, networks = MfccConfig.parse(text), TinySpace()
+    with torch.no_grad():
+        uniform = Architecture(networks).probabilities(torch.ones(1))
+        exact = ExpectedCost(prices.table(replace(networks, configs=(config,))))(uniform)
+        point = torch.tensor([config.window_samples, config.hop_samples, config.coefficients], dtype=torch.float32)
+        found = anchors(point, uniform)
+    for ours, theirs, error in zip(found.values(), exact.values(), (0.04, 0.1, 0.001), strict=True):
+        assert float(ours) == pytest.approx(float(theirs), rel=error)
 
 
 @pytest.mark.parametrize("point", [(410.0, 700.0, 6.3), (530.0, 450.0, 4.5), (270.0, 900.0, 7.7)])
