@@ -224,7 +224,10 @@ class _Search(Generic[Point]):
 
     def _loss(self, clips: Clips, logits: Logits) -> Tensor:
         features, labels = clips
-        return F.cross_entropy(logits(self.net.alignment(features)), labels)
+        exact = self.device.type != "cuda" or self.settings.second_order or bool(self.settings.stop_rise)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=not exact):  # but not where losses are subtracted
+            found = logits(self.net.alignment(features))
+        return F.cross_entropy(found.float(), labels)
 
     def _batch(self, store: FeatureStore, batches: Batches) -> Clips:
         """A fresh batch; those for the weights are shifted in time, all their clips alike."""

@@ -17,7 +17,7 @@ from hil_nas.nas.graph import Preference
 from hil_nas.nas.prices import Cost, Limits, PriceTable
 from hil_nas.nas.settings import TinySettings
 from hil_nas.nas.space import Choice
-from hil_nas.nas.strategy import AS_LEARNED, Logits, View, digest, entropy, logs_of, made
+from hil_nas.nas.strategy import AS_LEARNED, Logits, View, compiled, digest, entropy, logs_of, made
 from hil_nas.nas.supernet import TinySupernet
 
 
@@ -43,6 +43,7 @@ class TinyStrategy:
         self.prices, self.space, self.settings, self.device = prices, prices.space, settings, device
         self.allowed = feasible_configs(prices, limits)
         self.net = TinySupernet(self.space, generator, self.allowed).to(device)
+        self._mixture = compiled(self.net.mixture, device, settings)
 
     def identity(self) -> dict[str, Any]:
         tables = (self.prices.cycles, self.prices.ram, self.prices.flash)
@@ -54,7 +55,7 @@ class TinyStrategy:
 
     def draw(self, generator: torch.Generator, epoch: int) -> Logits:
         drawn = self.net.architecture.draw(generator, self._temperature(epoch))
-        return lambda x: self.net.mixture(x, drawn)
+        return lambda x: self._mixture(x, drawn)
 
     def _temperature(self, epoch: int) -> float:
         """Falls by one factor an epoch during the warm-up and by another behind it."""

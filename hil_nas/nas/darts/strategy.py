@@ -19,7 +19,7 @@ from hil_nas.nas.darts.space import CELL_KINDS, OPERATORS
 from hil_nas.nas.darts.supernet import DartsProbabilities, DartsSupernet, SkipNoise
 from hil_nas.nas.expected import Expectation
 from hil_nas.nas.prices import Cost, Limits
-from hil_nas.nas.strategy import AS_LEARNED, Logits, View, digest, entropy, logs_of, made
+from hil_nas.nas.strategy import AS_LEARNED, Logits, View, compiled, digest, entropy, logs_of, made
 
 DartsPoint = tuple[DartsGenotype, int]  # and its configuration
 
@@ -46,6 +46,8 @@ class DartsStrategy:
         self.prices, self.space, self.settings, self.device = prices, prices.space, settings, device
         self.allowed = feasible_darts_configs(prices, limits)
         self.net = DartsSupernet(self.space, generator, self.allowed).to(device)
+        # what is drawn would be compiled anew each step
+        self._forward = self.net if settings.drawn else compiled(self.net, device, settings)
         with torch.no_grad():
             self._average_cycles = float(self.expected_cost(1.0)().cycles)  # before anything is learned
 
@@ -64,7 +66,7 @@ class DartsStrategy:
         if self.settings.skip_noise:
             seed = int(torch.randint(2**62, (), generator=generator))
             mixture = replace(mixture, noise=SkipNoise(self.settings.skip_noise, seed))
-        return lambda x: self.net(x, mixture)
+        return lambda x: self._forward(x, mixture)
 
     def probabilities(self) -> DartsProbabilities:
         return self.net.architecture.probabilities(self.net.alignment.weights())
