@@ -6,7 +6,7 @@ import json
 import math
 import re
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -311,6 +311,13 @@ def test_evaluating_without_a_model_says_what_to_do(tmp_path: Path, use: Callabl
     use(FakeDevice())
     with pytest.raises(InputError, match="hil_nas profile"):
         evaluate.evaluate("nucleo-l4r5@virtual", boards_dir=tmp_path, build_dir=tmp_path, models_dir=tmp_path)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def few_candidates() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(campaign, "CANDIDATES", 160)
+        yield
 
 
 @pytest.fixture(scope="module")

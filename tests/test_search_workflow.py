@@ -81,7 +81,8 @@ def test_the_result_says_what_was_promised(finished: tuple[dict[str, Any], Path]
     assert result["board"] == "nucleo_l4r5@virtual" and result["clock"]["kind"] == "modelled"
     for key in ("latency_ms", "ram_bytes", "flash_bytes"):
         assert result["predicted"][key] == pytest.approx(result["measured"][key], rel=0.05)
-    measured = result["measured"]
+    measured, spread = result["measured"], result["predicted"]["network_spread_percent"] / 100
+    assert result["predicted"]["network_cycles"] == pytest.approx(measured["network_cycles"], rel=spread)
     assert measured["latency_ms"] == pytest.approx(measured["front_end_ms"] + measured["network_ms"])
     assert measured["latency_ms"] <= 60 and measured["ram_bytes"] <= 256 * 1024
     operators = sum(cycles for _, cycles in result["operators"])

@@ -20,9 +20,12 @@ from hil_nas.deploy.synthetic import random_graph
 from hil_nas.deploy.tflite_writer import write_tflite
 from hil_nas.device.device import Device
 from hil_nas.device.hosts import open_device
+from hil_nas.mfcc import MfccConfig
 from hil_nas.network import Layer, Network
 from hil_nas.workflows import campaign
 from hil_nas.workflows.drawing import SPACES, mixed_network
+from hil_nas.workflows.overhead import measure_overhead
+from hil_nas.workflows.profile import measure_network
 
 
 def mlperf() -> Network:
@@ -85,3 +88,14 @@ def test_the_boards_interpreter_says_the_same_of_every_kernel(device: Device) ->
 @needs_tflm
 def test_the_boards_interpreter_says_the_same_of_a_converted_model(device: Device, reference_model: bytes) -> None:
     assert device.load_model({"tflm": reference_model}).arena_bytes == tflm_arena(mlperf()).arena_bytes
+
+
+@needs_tflm
+def test_all_memory_of_a_product_is_known_before_it_is_loaded(device: Device) -> None:
+    config = MfccConfig(640, 320, 40, 10)
+    said = measure_overhead(device, [config])
+    for network in (mlperf(), ds_cnn()):
+        measure_network(device, device.identify(), network)
+        found = device.memory()
+        assert said.flash(network, config) == found.flash_bytes
+        assert 0 <= said.ram(network, config) - found.ram_bytes <= 0.01 * found.ram_bytes

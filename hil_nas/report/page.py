@@ -55,7 +55,9 @@ def _limits(result: dict[str, Any]) -> str:
         cells = [None if x is None else show(x) for x in (limit, found, predicted.get(key))]
         shown = "".join(f"<td>{x or '–'}</td>" for x in cells)
         rows.append(f"<tr><td>{name}</td>{shown}<td class={state}>{state or 'no limit'}</td></tr>")
-    return table(("", "limit", "measured", "predicted", ""), rows)
+    spread = predicted.get("network_spread_percent")
+    note = "" if spread is None else f"<p class=note>The network's latency is predicted to within {spread:.2f} %.</p>"
+    return table(("", "limit", "measured", "predicted", ""), rows) + note
 
 
 def _accuracy(result: dict[str, Any]) -> str:

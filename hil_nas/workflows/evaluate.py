@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 
-from hil_nas.cost.arena import arena_bytes
 from hil_nas.device.device import Device
 from hil_nas.device.firmware import Engine
 from hil_nas.device.hosts import open_device
@@ -22,6 +21,7 @@ from hil_nas.workflows.drawing import SPACES
 from hil_nas.workflows.overhead import Overhead, measure_overhead
 from hil_nas.workflows.profile import (
     AUDIO_BYTES,
+    arena_of,
     fits,
     folder_name,
     measure_front_ends,
@@ -153,7 +153,7 @@ def _measure_product(device: Device, identity: Identity, product: Product) -> tu
 
 
 def _fits_beside(network: Network, identity: Identity) -> bool:
-    return fits(network, identity) and arena_bytes(network) + BESIDE_ARENA_BYTES <= identity.pool_bytes
+    return fits(network, identity) and arena_of(network, identity.engine) + BESIDE_ARENA_BYTES <= identity.pool_bytes
 
 
 def _fresh_front_ends(device: Device, identity: Identity, known: Measurements, seed: int) -> tuple[FrontEndRow, ...]:

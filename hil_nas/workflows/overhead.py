@@ -6,13 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from hil_nas.cost.arena import arena_bytes
-from hil_nas.cost.blob import plan_bytes
 from hil_nas.device.device import Device
 from hil_nas.mfcc import MfccConfig
 from hil_nas.network import Network
 from hil_nas.workflows.campaign import every_kernel
-from hil_nas.workflows.profile import measure_network, run_front_ends
+from hil_nas.workflows.profile import USUAL_ENGINE, arena_of, measure_network, run_front_ends, stored_bytes
 
 
 @dataclass(frozen=True)
@@ -20,6 +18,7 @@ class Overhead:
     """Bytes that do not depend on the network: firmware, audio, deepest stack; and each front end's own.
 
     Attributes:
+        engine: that runs networks.
         ram_bytes: data, bss and audio, and the stack that the deepest of the kernels takes.
         flash_bytes: the firmware's image.
         front_end_cycles: measured, by configuration.
@@ -32,6 +31,7 @@ class Overhead:
     front_end_cycles: dict[MfccConfig, int]
     front_end_ram_bytes: dict[MfccConfig, int]
     front_end_flash_bytes: dict[MfccConfig, int]
+    engine: str = USUAL_ENGINE
 
     def to_json(self) -> dict[str, Any]:
         return {k: {str(c): x for c, x in v.items()} if isinstance(v, dict) else v for k, v in vars(self).items()}
@@ -46,11 +46,11 @@ class Overhead:
 
     def ram(self, network: Network, config: MfccConfig) -> int:
         """All RAM of a product with this network and front end."""
-        return self.ram_bytes + self.front_end_ram_bytes[config] + arena_bytes(network)
+        return self.ram_bytes + self.front_end_ram_bytes[config] + arena_of(network, self.engine)
 
     def flash(self, network: Network, config: MfccConfig) -> int:
         """All flash of a product with this network and front end."""
-        return self.flash_bytes + self.front_end_flash_bytes[config] + plan_bytes(network)
+        return self.flash_bytes + self.front_end_flash_bytes[config] + stored_bytes(network, self.engine)
 
 
 def measure_overhead(device: Device, configs: Sequence[MfccConfig]) -> Overhead:
@@ -75,4 +75,5 @@ def measure_overhead(device: Device, configs: Sequence[MfccConfig]) -> Overhead:
         {row.config: int(row.median_cycles) for row, _, _ in found},
         {row.config: info.scratch_bytes + info.frames * info.coefficients for row, info, _ in found},
         {row.config: table_bytes for row, _, table_bytes in found},
+        identity.engine,
     )

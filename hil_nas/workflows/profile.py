@@ -52,7 +52,6 @@ MODELLED_RUNS = (0, 1)  # a modelled or counted clock repeats itself
 FEATURE_SCALE, FEATURE_ZERO_POINT = 0.15, 40  # of a front end whose coefficients span int8
 NETWORKS = 160
 USUAL_ENGINE: Engine = "cmsis-nn"
-TFLM_ROOM = 2  # times our plan: a .tflite holds the model's metadata and each channel's scale too
 
 
 @dataclass(frozen=True)
@@ -249,11 +248,18 @@ def fits(network: Network, identity: Identity) -> bool:
     """Whether the board has the memory to run a network with its constants in flash, and runs it in seconds."""
     if network_macs(network) > MOST_MACS or sum(map(is_executed, network.operators())) > MOST_OPERATORS:
         return False
-    if identity.engine == USUAL_ENGINE:
-        arena, stored = arena_bytes(network), plan_bytes(network)
-    else:
-        arena, stored = tflm_arena(network, converted=False).arena_bytes, TFLM_ROOM * plan_bytes(network)
-    return arena + AUDIO_BYTES <= identity.pool_bytes and stored <= identity.store_bytes
+    in_pool = arena_of(network, identity.engine) + AUDIO_BYTES <= identity.pool_bytes
+    return in_pool and stored_bytes(network, identity.engine) <= identity.store_bytes
+
+
+def arena_of(network: Network, engine: str) -> int:
+    """The arena that an engine takes for a network as `measure_network` sends it."""
+    return arena_bytes(network) if engine == USUAL_ENGINE else tflm_arena(network, converted=False).arena_bytes
+
+
+def stored_bytes(network: Network, engine: str) -> int:
+    """What a network takes in flash: its plan, or its .tflite."""
+    return plan_bytes(network) if engine == USUAL_ENGINE else len(write_tflite(random_graph(network, 0)))
 
 
 def _runs(identity: Identity) -> tuple[int, int]:

@@ -196,6 +196,7 @@ class _Search:
             "network_ms": latency_ms(kind, hz, own),
             "front_end_cycles": round(front_end),
             "network_cycles": round(own),
+            "network_spread_percent": 100 * self.model.network_spread(network),
             "ram_bytes": self.overhead.ram(network, config),
             "flash_bytes": self.overhead.flash(network, config),
         }
