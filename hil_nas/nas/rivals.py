@@ -17,7 +17,7 @@ from hil_nas.errors import InfeasibleError
 from hil_nas.nas.prices import Limits
 from hil_nas.nas.strategy import Point, Strategy, View
 
-LEADERS = 3  # configurations that take part, by gamma
+LEADERS = 4  # configurations that take part, by gamma; of one window and hop only the first
 _TRIES = 4  # draws for each network asked for: many are the same, or leave much of the limit unused
 _FULL = 0.9  # of what the latency limit leaves to a network: one that uses less is taken where there is no other
 
@@ -38,7 +38,7 @@ def rivals(
         gammas: (configs,) probabilities, those of configurations that cannot hold the limits 0.
         ratio: measured over predicted cycles.
     """
-    leaders = [int(x) for x in np.argsort(-gammas, kind="stable")[:LEADERS] if gammas[x] > 0]
+    leaders = _leaders(strategy, gammas)
     own = _different(strategy, first, (View(x) for x in leaders), limits, ratio)[:count]
     more = _different(strategy, first, _samples(gammas, leaders, _TRIES * count, rng), limits, ratio)
     found = {_name(strategy, x): x for x in (*own, *_fullest_first(strategy, more, limits, ratio))}
@@ -52,6 +52,16 @@ def neighbours(
     config = strategy.space.configs.index(strategy.at(first)[1])
     views = repeat(View(config, rng, first), _TRIES * count)
     return _fullest_first(strategy, _different(strategy, first, views, limits, ratio), limits, ratio)[:count]
+
+
+def _leaders(strategy: Strategy[Point], gammas: NDArray[np.float64]) -> list[int]:
+    """What costs most differs by window and hop: no other difference may fill all places with one front end."""
+    found: dict[tuple[int, int], int] = {}
+    for place in map(int, np.argsort(-gammas, kind="stable")):
+        config = strategy.space.configs[place]
+        if gammas[place] > 0:
+            found.setdefault((config.window_samples, config.hop_samples), place)
+    return list(found.values())[:LEADERS]
 
 
 def _samples(
