@@ -36,7 +36,7 @@ from hil_nas.nas.settings import TinySettings
 from hil_nas.nas.space import Choice, TinySpace
 from hil_nas.nas.tiny import TinyStrategy
 
-BATCH, CLIPS, ROUNDS = 64, 128, 5
+BATCH, CLIPS, ROUNDS = 64, 128, 3
 CELLS, TINY = DartsSpace(), TinySpace(configs=DartsSpace().configs[6:7])
 Step = Callable[[], object]
 
