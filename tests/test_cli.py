@@ -10,7 +10,8 @@ import pytest
 from hil_nas import cli
 from hil_nas.cli import commands
 from hil_nas.cli.arguments import parser
-from hil_nas.errors import InfeasibleError
+from hil_nas.cli.console import Console
+from hil_nas.errors import InfeasibleError, LimitsMissedError
 from hil_nas.mfcc import MfccConfig
 
 
@@ -67,3 +68,13 @@ def test_an_unknown_board_lists_the_known_ones(boards_dir: Path, build_dir: Path
     where = ["--boards", str(boards_dir), "--build", str(build_dir)]
     assert cli.main(["verify", str(model), "--board", "nucleo-l4r6@virtual", *where]) == 1
     assert "nucleo_l4r5" in capsys.readouterr().err
+
+
+def test_a_result_that_missed_a_limit_is_the_only_object(capsys: pytest.CaptureFixture[str]) -> None:
+    console = Console(as_json=True)
+    console.result({"latency_ms": 9.0}, "")
+    console.error(LimitsMissedError("latency is 9 ms, the limit 8 ms"))
+    printed = capsys.readouterr()
+    assert json.loads(printed.out) == {"latency_ms": 9.0} and "the limit 8 ms" in printed.err
+    Console(as_json=True).error(LimitsMissedError("latency is 9 ms, the limit 8 ms"))
+    assert "the limit 8 ms" in json.dumps(json.loads(capsys.readouterr().out))

@@ -36,6 +36,7 @@ class Console:
         self._tasks: dict[str, Any] = {}
         self._last_lines_s: dict[str, float] = {}
         self._lock = Lock()
+        self._answered = False
 
     def __enter__(self) -> Console:
         return self
@@ -56,6 +57,7 @@ class Console:
     def result(self, data: dict[str, Any], text: RenderableType) -> None:
         """The outcome: JSON, or text and tables for a person."""
         self._stop()
+        self._answered = True
         if self.as_json:
             sys.stdout.write(json.dumps(data, default=str) + "\n")
         else:
@@ -67,7 +69,7 @@ class Console:
     def error(self, error: HilNasError) -> None:
         self._stop()
         self.tell(error)
-        if self.as_json:
+        if self.as_json and not self._answered:  # one object: a result that missed a limit says so itself
             sys.stdout.write(json.dumps(failure(error)) + "\n")
 
     def tell(self, error: HilNasError, of: str = "") -> None:

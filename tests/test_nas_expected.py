@@ -1,0 +1,136 @@
+"""Expected cost of a distribution over networks, and the multipliers that hold it inside the limits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from hil_nas.nas.architecture import Probabilities
+from hil_nas.nas.expected import Expectation, ExpectedCost, Multipliers
+from hil_nas.nas.prices import Limits, price
+from hil_nas.nas.space import Choice, TinySpace
+from tests.test_nas_space import random_choice, toy_cycles
+from tests.test_nas_supernet import GRID, SPACES
+
+
+def soft(space: TinySpace, seed: int) -> list[Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    shapes = [(len(space.configs),), (len(space.stems),)]
+    shapes += [(1 + space.positions, len(space.widths)), (space.positions, len(space.operations))]
+    return [torch.randn(*x, generator=generator, dtype=torch.float64, requires_grad=True) for x in shapes]
+
+
+def probabilities(logits: list[Tensor]) -> Probabilities:
+    return Probabilities(*(torch.softmax(x, -1) for x in logits))
+
+
+def expectation(space: TinySpace) -> tuple[ExpectedCost, Callable[[Choice], tuple[float, float, float]]]:
+    table = price(space, toy_cycles, lambda config: config.frames * 2e4, overhead_cycles=500.0)
+    return ExpectedCost(table, torch.float64), lambda choice: table.cost(choice).values()
+
+
+@pytest.mark.parametrize("name", SPACES)
+def test_one_hot_expectation_is_the_networks_cost(name: str) -> None:
+    space, rng = SPACES[name], np.random.default_rng(0)
+    expected, cost = expectation(space)
+    for _ in range(20):
+        choice = random_choice(space, rng)
+        rows = [choice.config, choice.stem[0], [choice.stem[1], *(w for _, w in choice.chain)]]
+        rows.append([o for o, _ in choice.chain])
+        sizes = (len(space.configs), len(space.stems), len(space.widths), len(space.operations))
+        hot = [F.one_hot(torch.tensor(r), n).double() for r, n in zip(rows, sizes, strict=True)]
+        found = expected(Probabilities(*hot))
+        cycles, ram, flash = cost(choice)
+        assert float(found.cycles) == pytest.approx(cycles)
+        assert float(found.flash_bytes) == pytest.approx(flash)
+        assert 0.5 * ram <= float(found.ram_bytes) <= ram * 1.001  # smooth: never above the largest
+
+
+def test_expected_cost_is_the_mean_over_drawn_networks() -> None:
+    space = SPACES["channels"]
+    expected, cost = expectation(space)
+    logits = soft(space, 0)
+    found = expected(probabilities(logits))
+    rng, shares = np.random.default_rng(0), [torch.softmax(x, -1).detach().numpy() for x in logits]
+    drawn = []
+    for _ in range(3000):
+        config, stem = (int(rng.choice(len(x), p=x)) for x in shares[:2])
+        widths, operations = ([int(rng.choice(len(x), p=x)) for x in rows] for rows in shares[2:])
+        drawn.append(cost(Choice(config, (stem, widths[0]), tuple(zip(operations, widths[1:], strict=True)))))
+    cycles, _, flash = np.mean(drawn, 0)
+    spread = np.std(drawn, 0) / np.sqrt(len(drawn))
+    assert abs(float(found.cycles.detach()) - cycles) < 4 * spread[0]
+    assert abs(float(found.flash_bytes.detach()) - flash) < 4 * spread[2]
+
+
+@pytest.mark.parametrize("name", ["channels", "plane"])
+@pytest.mark.parametrize("resource", ["cycles", "ram_bytes", "flash_bytes"])
+def test_gradients_of_expected_cost_are_its_finite_differences(name: str, resource: str) -> None:
+    space = SPACES[name]
+    expected, _ = expectation(space)
+
+    def scaled(*logits: Tensor) -> Tensor:
+        value: Tensor = getattr(expected(probabilities(list(logits))), resource)
+        return value / 1e4
+
+    if resource == "ram_bytes":  # the smooth maximum's weights are scaled by a constant taken from the largest
+        logits = soft(space, 1)
+        gradients = torch.autograd.grad(scaled(*logits), logits)
+        step = -1e-4
+        moved = [x.detach() + step * g for x, g in zip(logits, gradients, strict=True)]
+        assert float(scaled(*moved)) < float(scaled(*logits).detach())
+        return
+    assert torch.autograd.gradcheck(scaled, soft(space, 1), eps=1e-5, atol=1e-5)
+
+
+# multipliers
+
+
+def held_after(limits: Limits, floor: float, steps: int = 500) -> tuple[float, float]:
+    """Gradient descent with dual ascent on a toy where more cycles always help; expected cycles before and after."""
+    space = TinySpace(configs=GRID[:2], classes=4, positions=3, widths=(8, 16, 24))
+    table = price(space, toy_cycles, lambda config: 2e4)
+    expected = ExpectedCost(table)
+    generator = torch.Generator().manual_seed(0)
+    logits = [torch.randn(x.shape, generator=generator).requires_grad_() for x in soft(space, 0)]
+    optimizer = torch.optim.Adam(logits, 0.05)
+    start = expected(probabilities(logits))
+    multipliers = Multipliers(limits, floor, float(start.cycles.detach()), 0.05)
+    taste = [torch.randn(x.shape, generator=generator) for x in logits]
+    for _ in range(steps):
+        chosen = probabilities(logits)
+        found: Expectation = expected(chosen)
+        rows = (chosen.configs, chosen.stem, chosen.widths, chosen.operations)
+        loss = sum(((x * t).sum() for x, t in zip(rows, taste, strict=True)), torch.zeros(()))
+        optimizer.zero_grad()
+        (loss + multipliers.penalty(found)).backward()
+        optimizer.step()
+        multipliers.ascend(found)
+    return float(start.cycles.detach()), float(expected(probabilities(logits)).cycles.detach())
+
+
+def test_dual_ascent_holds_the_band() -> None:
+    start, free = held_after(Limits(), 0.0)
+    assert free > 0.3 * start
+    _, held = held_after(Limits(cycles=0.6 * free), 0.0)
+    assert held <= 0.6 * free * 1.02
+    _, lifted = held_after(Limits(cycles=1.6 * free), 0.9)
+    assert lifted >= min(start, 0.9 * 1.6 * free) * 0.97
+
+
+def test_the_floor_pulls_at_the_network_and_not_at_the_front_end() -> None:
+    space = TinySpace(configs=GRID[:2], classes=4, positions=3, widths=(8, 16, 24))
+    expected = ExpectedCost(price(space, toy_cycles, lambda config: config.frames * 1e5))
+    logits = [x.detach().float().requires_grad_() for x in soft(space, 0)]
+    found = expected(probabilities(logits))
+    multipliers = Multipliers(Limits(cycles=1e12), 0.5, 1e12, 1.0)
+    multipliers.ascend(found)
+    assert multipliers.state[:3] == [0.0, 0.0, 0.0] and multipliers.state[3] > 0
+    gradients = torch.autograd.grad(multipliers.penalty(found), logits, allow_unused=True)
+    assert gradients[0] is None or float(gradients[0].abs().max()) == 0.0
+    assert all(float(g.abs().max()) > 0 for g in gradients[1:] if g is not None)
