@@ -38,7 +38,10 @@ KWS = Network(
 )
 GRAPH = random_graph(KWS, seed=9)
 PLAN = lower(GRAPH)
-SERVE = "import sys; from hil_nas.cli import main; sys.exit(main(sys.argv[1:]))"
+SERVE = (  # a shell's background jobs, and what they start, ignore Ctrl-C
+    "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler);"
+    "from hil_nas.cli import main; sys.exit(main(sys.argv[1:]))"
+)
 CLIPS = np.random.default_rng(4).integers(-128, 128, (6, 490), dtype=np.int8)
 LIMIT = "27648"
 REFUSALS = {
