@@ -47,7 +47,7 @@ class Settings:
     shift_s: float = 0.1
     measure_every: int = 0
     stop_rise: float = 0.0
-    rivals: int = 11
+    rivals: int = 5
 
     def __post_init__(self) -> None:
         if not 0 <= self.warmup_epochs < self.epochs:
