@@ -78,8 +78,12 @@ def test_only_boards_on_a_serial_port_are_counted() -> None:
 
 
 def test_a_cluster_runs_what_its_machines_have(tmp_path: Path) -> None:
+    from ray._private.utils import get_ray_address_file
     from ray.cluster_utils import Cluster as Machines
 
+    noted = Path(get_ray_address_file(None)).parent  # this class notes its address there, and fails where it is not
+    made = not noted.exists()
+    noted.mkdir(exist_ok=True)
     folder = tempfile.mkdtemp(dir="/tmp")  # tmp_path is too long for Ray's sockets
     head = {"num_cpus": 1, "resources": {"nucleo-l4r5": 1}, "temp_dir": folder}
     machines = Machines(initialize_head=True, head_node_args=head)
@@ -91,6 +95,8 @@ def test_a_cluster_runs_what_its_machines_have(tmp_path: Path) -> None:
     finally:
         machines.shutdown()
         shutil.rmtree(folder)
+        if made:
+            shutil.rmtree(noted)
 
 
 @pytest.mark.parametrize(("address", "said"), [("127.0.0.1:9", "no Ray cluster answers"), ("auto", "HOST:PORT")])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+import signal
 import socket
 import tempfile
 from collections.abc import Generator, Sequence
@@ -86,6 +87,8 @@ def boards_of(points: Sequence[Point]) -> dict[str, int]:
 
 def _run_all(ray: Any, points: Sequence[Point], run: RunPoint) -> Generator[tuple[Point, Outcome] | None, None, None]:
     def task(point: Point) -> Outcome:
+        # a sweep that a shell began in the background ignores Ctrl-C, and so would what it starts: it ends points so
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         return run(point)
 
     # a process for each point: nothing of one reaches another, and its memory is given back
