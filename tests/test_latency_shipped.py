@@ -13,7 +13,8 @@ from hil_nas.baselines import ds_cnn
 from hil_nas.device.boards import load_board
 from hil_nas.device.firmware import build_firmware, find_third_party
 from hil_nas.latency.evaluate import Report, held_out_errors
-from hil_nas.latency.model import FRONT_END, LatencyModel
+from hil_nas.latency.features import kernel_work
+from hil_nas.latency.model import FOLDS, FRONT_END, SPREAD_QUANTILE, LatencyModel
 from hil_nas.latency.regressor import Floats
 from hil_nas.latency.store import Measurements, Store
 from hil_nas.mfcc import paper_grid
@@ -51,6 +52,23 @@ def test_held_out_networks_operators_and_front_ends(report: Report) -> None:
     assert report["network_worst_error_percent"] <= 6
     assert report["operator_mean_error_percent"] <= 3
     assert report["front_end_mean_error_percent"] <= 1
+
+
+def test_networks_left_out_lie_within_their_stated_spread(rows: Measurements) -> None:
+    """As often as a spread promises of each operator: one network alone may lie outside."""
+    names, within = [x.network for x in rows.networks], []
+    for fold in range(FOLDS):
+        left = rows.of_networks(names[fold::FOLDS])
+        fitted = LatencyModel.fit(rows.of_networks(set(names) - set(names[fold::FOLDS])))
+        for network in left.networks:
+            operators = [x.operator for x in left.operators if x.network == network.network]
+            if any(fitted.outside(x) for x in operators):
+                continue
+            cycles = fitted.operator_cycles(operators)
+            spreads = np.array([fitted.paths[kernel_work(x).path].spread for x in operators])
+            error_cycles = abs(fitted.whole_cycles(cycles) - network.median_cycles)
+            within.append(error_cycles <= cycles @ spreads)
+    assert len(within) >= 100 and np.mean(within) >= SPREAD_QUANTILE
 
 
 @pytest.mark.parametrize("baseline", ["macs_linear_", "look_up_"])
