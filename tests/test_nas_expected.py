@@ -100,7 +100,7 @@ def held_after(limits: Limits, floor: float, steps: int = 500) -> tuple[float, f
     logits = [torch.randn(x.shape, generator=generator).requires_grad_() for x in soft(space, 0)]
     optimizer = torch.optim.Adam(logits, 0.05)
     start = expected(probabilities(logits))
-    multipliers = Multipliers(limits, floor, float(start.cycles.detach()), 0.05)
+    multipliers = Multipliers(limits, floor, [float(x.detach()) for x in start.values()], 0.05)
     taste = [torch.randn(x.shape, generator=generator) for x in logits]
     for _ in range(steps):
         chosen = probabilities(logits)
@@ -123,12 +123,28 @@ def test_dual_ascent_holds_the_band() -> None:
     assert lifted >= min(start, 0.9 * 1.6 * free) * 0.97
 
 
+def test_the_limits_close_in_from_the_average() -> None:
+    expected = ExpectedCost(price(TinySpace(configs=GRID[:1], classes=4), toy_cycles, lambda config: 0.0))
+    found = expected(probabilities([x.detach().float() for x in soft(TinySpace(configs=GRID[:1], classes=4), 0)]))
+    start = [float(x) for x in found.values()]
+    multipliers = Multipliers(Limits(cycles=start[0] / 4, flash_bytes=10**9), 0.0, start, 0.1)
+
+    def penalty(progress: float) -> float:
+        multipliers.tighten(progress)
+        return float(multipliers.penalty(found))
+
+    assert penalty(0.0) == pytest.approx(0.0, abs=1e-6)
+    # half way from the average to a quarter of it on a log scale: a half
+    assert penalty(0.35) == pytest.approx(10 / 2 * np.log(2) ** 2, rel=1e-3)
+    assert penalty(0.7) == pytest.approx(10 / 2 * np.log(4) ** 2, rel=1e-3) == penalty(1.0)
+
+
 def test_the_floor_pulls_at_the_network_and_not_at_the_front_end() -> None:
     space = TinySpace(configs=GRID[:2], classes=4, positions=3, widths=(8, 16, 24))
     expected = ExpectedCost(price(space, toy_cycles, lambda config: config.frames * 1e5))
     logits = [x.detach().float().requires_grad_() for x in soft(space, 0)]
     found = expected(probabilities(logits))
-    multipliers = Multipliers(Limits(cycles=1e12), 0.5, 1e12, 1.0)
+    multipliers = Multipliers(Limits(cycles=1e12), 0.5, (1e12, 0.0, 0.0), 1.0)
     multipliers.ascend(found)
     assert multipliers.state[:3] == [0.0, 0.0, 0.0] and multipliers.state[3] > 0
     gradients = torch.autograd.grad(multipliers.penalty(found), logits, allow_unused=True)

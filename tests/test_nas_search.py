@@ -84,7 +84,7 @@ def run(
 
 @pytest.mark.parametrize("informed", range(3))
 def test_it_picks_the_only_configuration_that_tells_the_classes(prices: PriceTable, informed: int) -> None:
-    result = run(prices, (informed,))
+    result = run(prices, (informed,), settings=replace(QUICK, epochs=16))
     assert result.config == GRID[informed]
     assert max(result.gammas) == result.gammas[informed]
     phases = [x["phase"] for x in result.history]

@@ -217,7 +217,11 @@ def test_every_alpha_and_gamma_gets_a_gradient_from_the_loss_alone() -> None:
 def test_draws_cool_from_mixtures_to_networks_and_follow_the_probabilities() -> None:
     architecture = supernet(SPACES["channels"]).architecture
     generator = torch.Generator().manual_seed(0)
-    assert float(architecture.draw(generator, 10.0).widths.detach().max()) < 0.6
+    hot = architecture.draw(generator, 10.0)
+    assert float(hot.kernel.detach().max()) < 0.6
+    assert hot.widths.detach().unique().tolist() == [0.0, 1.0]  # a mixture of widths has every channel
+    (gradient,) = torch.autograd.grad((hot.widths**2).sum(), [architecture.widths])
+    assert float(gradient.abs().min()) > 0
     cold = [architecture.draw(generator, 0.01) for _ in range(400)]
     found = torch.stack([architecture.operations_of(x, 0) for x in cold]).mean(0)
     expected = torch.softmax(architecture.operations[0], 0)

@@ -5,6 +5,9 @@ or separable; if separable, with which kernel and stride. Every question is a Gu
 whose temperature falls during the search, as in FBNetV2 (arXiv:2004.05565): hot samples are mixtures in which
 the weights learn fast, cold ones are nearly single networks. Without the noise the weights would undo every mask
 and every mixed kernel by growing, and leave alpha no gradient.
+
+Widths are drawn hard, with the gradient of the soft sample (straight through): in a mixture of masks every channel
+stays within the weights' reach, so that narrow layers would cost nothing but look cheap.
 """
 
 from __future__ import annotations
@@ -86,13 +89,15 @@ class Architecture(nn.Module):
             noise = -torch.log(-torch.log(uniform.clamp(1e-9, 1 - 1e-7)))
             return torch.softmax((logits + noise) / temperature, -1)
 
+        widths = answer(self.widths)
+        hard = torch.nn.functional.one_hot(widths.argmax(-1), widths.shape[-1]).to(widths)
         separable, pointwise = self._logits("separable"), self._logits("pointwise")
         kinds = [torch.logsumexp(x, 1) for x in (pointwise, separable)]
         convolve = torch.logaddexp(*kinds)
         others = [torch.logsumexp(self._logits(x), 1) for x in ("skip", "pool")]
         return Draw(
             answer(self.stem),
-            answer(self.widths),
+            hard + (widths - widths.detach()),
             answer(torch.stack([*others, convolve], 1)),
             answer(torch.stack(kinds, 1)),
             answer(separable),

@@ -222,8 +222,10 @@ class _DataSearch:
         self.train, self.validation = train, validation
         self.train_batches = Batches(len(train), settings.batch, self.generator)
         self.validation_batches = Batches(len(validation), settings.batch, self.generator)
+        with torch.no_grad():
+            start = [float(x) for x in self._expected(self.data.place).values()]
         # Without a floor: cycles that a longer front end takes must not count as used.
-        self.multipliers = Multipliers(limits, 0.0, 0.0, settings.multiplier_rate)
+        self.multipliers = Multipliers(limits, 0.0, start, settings.multiplier_rate)
         self.epoch = 0
         self.history: list[dict[str, Any]] = []
         self.means: list[Tensor] = []  # of the data point's place in every epoch
@@ -242,10 +244,12 @@ class _DataSearch:
         """One epoch."""
         settings, searching = self.settings, self.epoch >= self.settings.warmup_epochs
         train_losses, validation_losses, places = [], [], []
+        searched, searches = self.epoch - settings.warmup_epochs, settings.epochs - settings.warmup_epochs
         rounds = min(settings.rounds, len(self.train) // settings.batch)
         for index in range(rounds):
             self._set_rates((self.epoch + index / rounds) / settings.epochs)
             if searching:
+                self.multipliers.tighten((searched + index / rounds) / searches)
                 validation_losses.append(self._decision_step())
             train_losses.append(self._weight_step())
             places.append(self.data.place.detach().clone())

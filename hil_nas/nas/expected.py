@@ -7,6 +7,7 @@ it is the mean cost of networks drawn from the probabilities, multilinear in the
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import isfinite, log
 
@@ -20,6 +21,7 @@ from hil_nas.nas.prices import Limits, PriceTable
 _LEAST = 1e-9  # keeps logs finite
 _HELD = 0.01  # a mean violation so small is none
 _STIFFNESS = 10.0  # of the squared violation: 10 % too much pulls like a multiplier of 1
+_TIGHT = 0.7  # the share of a search behind which the limits hold
 _SHARPNESS = 20.0  # of the smooth maximum over positions: the worst position weighs e^20 times one of size 0
 
 
@@ -121,19 +123,29 @@ class Multipliers:
     squared violation beside it (the augmented Lagrangian) damps the swings. The band's floor is for the network
     alone: what must not collapse into skips is the chain, and no front end should grow to fill a budget.
 
+    The limits close in from where the space begins. Were they in force at once, alpha would reach them in its first
+    epoch by prices alone, before it has learned what is worth its price, and hardly come back.
+
     Args:
         limits: the ceilings.
         floor: of the cycles, as a share of their limit; without one there is no floor.
-        average_cycles: of the space before anything is learned; the floor is never above them, so that a loose
-            limit does not buy cycles that nothing needs.
+        start: cycles, RAM and flash of the average network before anything is learned. The floor is never above, so
+            that a loose limit does not buy cycles that nothing needs.
         rate: of ascent, per step.
     """
 
-    def __init__(self, limits: Limits, floor: float, average_cycles: float, rate: float) -> None:
-        self._limits = limits.values()
-        self._floor = min(floor * self._limits[0], average_cycles) if isfinite(self._limits[0]) else 0.0
-        self._rate = rate
-        self.state = [0.0] * (len(self._limits) + 1)  # cycles, RAM, flash, floor of the cycles
+    def __init__(self, limits: Limits, floor: float, start: Sequence[float], rate: float) -> None:
+        self._final, self._start = limits.values(), tuple(start)
+        self._share, self._rate = floor, rate
+        self.state = [0.0] * (len(self._final) + 1)  # cycles, RAM, flash, floor of the cycles
+        self.tighten(1.0)
+
+    def tighten(self, progress: float) -> None:
+        """Sets the limits in force after this share of the search."""
+        left = max(0.0, 1 - progress / _TIGHT)
+        pairs = zip(self._final, self._start, strict=True)
+        self._limits = tuple(x * max(1.0, start / x) ** left for x, start in pairs)
+        self._floor = min(self._share * self._limits[0], self._start[0]) if isfinite(self._limits[0]) else 0.0
 
     def penalty(self, expected: Expectation) -> Tensor:
         """What is added to the loss."""

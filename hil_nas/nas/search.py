@@ -125,8 +125,8 @@ class _Search(Generic[Point]):
         self.ratios: list[float] = []  # measured over predicted cycles
         self.expected = strategy.expected_cost(1.0)
         with torch.no_grad():
-            average = float(self.expected().cycles)
-        self.multipliers = Multipliers(limits, settings.floor, average, settings.multiplier_rate)
+            start = [float(x) for x in self.expected().values()]
+        self.multipliers = Multipliers(limits, settings.floor, start, settings.multiplier_rate)
         self.stop = EarlyStop(settings.stop_rise)
         self.epoch, self.ended = 0, False
         self.history: list[dict[str, Any]] = []
@@ -144,11 +144,13 @@ class _Search(Generic[Point]):
         searching = self.epoch >= settings.warmup_epochs
         phase = "warm-up" if not searching else "data" if len(self.net.alignment.configs) > 1 else "network"
         rounds = len(self.train) // settings.batch
+        searched, searches = self.epoch - settings.warmup_epochs, settings.epochs - settings.warmup_epochs
         train_losses, validation_losses = [], []
         for index in range(rounds):
             self._set_rate((self.epoch + index / rounds) / settings.epochs)
             training = cache(partial(self._batch, self.train, self.train_batches))  # one a round, once it is needed
             if searching:
+                self.multipliers.tighten((searched + index / rounds) / searches)
                 validation_losses.append(self._alpha_step(training))
             train_losses.append(self._weight_step(training))
         self.epoch += 1
