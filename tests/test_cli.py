@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+from rich.table import Table
 
 from hil_nas import cli
 from hil_nas.cli import commands
@@ -78,3 +79,9 @@ def test_a_result_that_missed_a_limit_is_the_only_object(capsys: pytest.CaptureF
     assert json.loads(printed.out) == {"latency_ms": 9.0} and "the limit 8 ms" in printed.err
     Console(as_json=True).error(LimitsMissedError("latency is 9 ms, the limit 8 ms"))
     assert "the limit 8 ms" in json.dumps(json.loads(capsys.readouterr().out))
+
+
+def test_tables_do_not_wrap_in_a_pipe(capsys: pytest.CaptureFixture[str]) -> None:
+    table = Table(*("a column of some width" for _ in range(6)))
+    Console(as_json=False).result({}, table)
+    assert "┃".join([" a column of some width "] * 6) in capsys.readouterr().out

@@ -16,6 +16,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from hil_nas.errors import HilNasError
 from hil_nas.progress import Progress as Step
 
+_FILE_WIDTH = 200  # of tables in a pipe or a file, which have no edge to wrap at
+
 
 def failure(error: HilNasError) -> dict[str, Any]:
     """What JSON says of an error."""
@@ -61,7 +63,10 @@ class Console:
         if self.as_json:
             sys.stdout.write(json.dumps(data, default=str) + "\n")
         else:
-            Rich().print(text)
+            console = Rich()
+            if not console.is_terminal:
+                console = Rich(width=max(console.width, _FILE_WIDTH))
+            console.print(text)
 
     def say(self, text: str) -> None:
         self._rich.print(text, highlight=False)
