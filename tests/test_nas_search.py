@@ -340,7 +340,7 @@ def test_settings_that_make_no_search_are_refused(values: dict[str, Any]) -> Non
 
 
 def test_rivals_hold_the_limits_as_measured_and_are_all_different(prices: PriceTable) -> None:
-    limits, settings = Limits(cycles=1.2e5, ram_bytes=900), replace(QUICK, rivals=6)
+    limits, settings = Limits(cycles=1.2e5, ram_bytes=900), replace(QUICK, rivals=6, gamma_ratio=1e9)
     asked: list[Network] = []
     result = run(prices, limits=limits, settings=settings, measure=board(1.1, asked))
     networks = [(result.config, result.network), *((x.config, x.network) for x in result.rivals)]
@@ -350,9 +350,15 @@ def test_rivals_hold_the_limits_as_measured_and_are_all_different(prices: PriceT
         measured = board(1.1, [])(rival.network) + rival.config.frames * 1e3
         assert measured == pytest.approx(rival.cost.cycles) and limits.held_by(rival.cost)
         assert SPACE.contains(rival.genotype, rival.config)
-    assert len({config for config, _ in networks}) > 1  # other configurations have a say
+    assert len({config for config, _ in networks}) > 1  # undecided, so other configurations have a say
     again = run(prices, limits=limits, settings=settings, measure=board(1.1, []))
     assert again.rivals == result.rivals
+
+
+def test_rivals_stay_on_the_configuration_that_was_settled(prices: PriceTable) -> None:
+    result = run(prices, settings=replace(QUICK, epochs=16, rivals=4))
+    assert result.history[-1]["phase"] == "network" and len(result.rivals) == 4
+    assert {x.config for x in result.rivals} == {result.config}
 
 
 def test_neighbours_differ_in_little_and_hold_the_limits(prices: PriceTable) -> None:

@@ -290,10 +290,8 @@ class _Search(Generic[Point]):
         return Derived(genotype, config, genotype.build(config), self.strategy.cost(point, ratio), near)
 
     def _rivals(self, first: Point) -> list[Point]:
-        gamma = self.net.alignment.gamma.detach().double().cpu()
-        allowed = torch.zeros_like(gamma, dtype=torch.bool)
-        allowed[list(self.strategy.allowed)] = True
-        gammas = torch.softmax(gamma.masked_fill(~allowed, -torch.inf), 0).numpy()
+        """On the leading configurations, or on the one that the data search settled."""
+        gammas = self.net.alignment.weights().detach().double().cpu().numpy()
         rng = np.random.default_rng(int(torch.randint(2**62, (), generator=self.generator)))
         count = self.settings.rivals
         return rivals(self.strategy, first, gammas, self.limits, ratio=self.ratio, count=count, rng=rng)

@@ -68,7 +68,7 @@ class TinySettings(Settings):
             loses, and with it what the limit costs, so the search itself begins cool.
     """
 
-    temperature: tuple[float, float, float] = (4.0, 1.0, 0.3)
+    temperature: tuple[float, float, float] = (4.0, 0.7, 0.2)
 
     def __post_init__(self) -> None:
         super().__post_init__()

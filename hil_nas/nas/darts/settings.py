@@ -24,7 +24,7 @@ class DartsSettings(Settings):
 
     epochs: int = 20
     warmup_epochs: int = 6
-    weight_rate: float = 0.1
+    weight_rate: float = 0.3
     weight_decay: float = 3e-4
     clip: float | None = 5.0
     alpha_rate: float = 1e-2

@@ -74,6 +74,9 @@ class DartsSpace:
         nodes: of every cell, at least 2.
         channels: of the first cell's nodes, a multiple of 4; doubled by every reduction.
 
+    The default size is small: its average network takes 25 M cycles of a Cortex-M4 at 400/200. Of 5 cells of 3 nodes
+    (37 M), a limit of 12.5 M leaves skips and pools alone, whatever alpha says.
+
     Raises:
         InputError: for choices that make no network.
     """
@@ -81,8 +84,8 @@ class DartsSpace:
     configs: tuple[MfccConfig, ...] = field(default_factory=paper_grid)
     classes: int = 12
     align: Align = "conv"
-    cells: int = 5
-    nodes: int = 3
+    cells: int = 4
+    nodes: int = 2
     channels: int = 8
 
     def __post_init__(self) -> None:
