@@ -12,7 +12,7 @@ from hil_nas.mfcc import MfccConfig, paper_grid, search_grid
 
 SPACES = ("tiny", "darts")
 SEARCH_EPOCHS = {"tiny": 14, "darts": 20, "paper": 50}  # by preset, else by space
-RIVALS = {"tiny": 7, "darts": 0, "paper": 0}  # each network of cells takes minutes to train
+RIVALS = {"tiny": 5, "darts": 0, "paper": 0}  # each network of cells takes minutes to train
 TRAIN_EPOCHS, PAPER_TRAIN_EPOCHS = 40, 100
 TEN_WORDS = ("down", "go", "left", "no", "off", "on", "right", "stop", "up", "yes")
 ALL_WORDS = (  # of Speech Commands, version 2
@@ -62,7 +62,7 @@ class SearchConfig:
     gamma_ratio: float = 2.0
     search_epochs: int = 0
     rivals: int = -1
-    race_epochs: int = 8
+    race_epochs: int = 6
     train_epochs: int = 0
     measure_every: int = 5
     clips: int = 60

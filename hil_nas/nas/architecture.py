@@ -47,7 +47,7 @@ class Draw:
 
     Attributes:
         stem: (stems,).
-        widths: (1 + positions, widths).
+        widths: (1 + positions, widths), one-hot always.
         outer: (positions, 3): skip, pool, convolve.
         inner: (positions, 2): pointwise, separable.
         kernel: (positions, separable operations).
