@@ -1,4 +1,5 @@
-"""The finals: the derived network and its rivals race, then neighbours of the best, and one is then trained in full.
+"""The finals: the derived network and its rivals race, then neighbours of the best while they get better, and one is
+then trained in full.
 
 A short training of a small network costs less than an epoch of the supernet, and all candidates of a configuration
 share its features. All train on the same batches, so that rounds compare.
@@ -17,7 +18,7 @@ from hil_nas.runs import Run
 from hil_nas.training.race import Standing, race
 from hil_nas.training.recipe import Recipe
 
-ROUNDS = 2  # of neighbours, behind the first race
+ROUNDS = 4  # of neighbours, at most: they end with one that brings no better network
 PARENTS = 2  # whose neighbours race
 
 
@@ -32,16 +33,17 @@ def by_race(
     if not result.rivals:
         return [result]
     rng, recipe = np.random.default_rng([seed, 3]), Recipe(epochs=epochs)
-    raced: list[tuple[Derived, Standing]] = []
-    entered: list[Derived] = [result, *result.rivals]
-    children = -(-len(entered) // PARENTS)
-    for left in reversed(range(1 + ROUNDS)):
-        raced += _raced(entered, data, recipe, seed, report)
+    raced = _raced([result, *result.rivals], data, recipe, seed, report)
+    children = -(-len(raced) // PARENTS)
+    for _ in range(ROUNDS):
         raced.sort(key=lambda x: x[1].loss)
-        known = {(x.config, x.network) for x, _ in raced}
-        if left:
-            near = [y for x, _ in raced[:PARENTS] for y in x.neighbours(children, rng)]
-            entered = list({(x.config, x.network): x for x in near if (x.config, x.network) not in known}.values())
+        best, known = raced[0], {(x.config, x.network) for x, _ in raced}
+        near = [y for x, _ in raced[:PARENTS] for y in x.neighbours(children, rng)]
+        new = {(x.config, x.network): x for x in near if (x.config, x.network) not in known}
+        raced += _raced(list(new.values()), data, recipe, seed, report)
+        if min(raced, key=lambda x: x[1].loss) is best:
+            break
+    raced.sort(key=lambda x: x[1].loss)
     for rank, (finalist, standing) in enumerate(raced):
         _log(run, rank, finalist, standing, finalist is result)
     return [x for x, _ in raced]
