@@ -107,6 +107,8 @@ def test_the_search_ends_when_the_point_has_settled() -> None:
     result = run(settings=replace(QUICK, rounds=2, data_rate=0.001))
     assert len(result.history) == QUICK.warmup_epochs + 3
     assert json.loads(json.dumps(result.history)) == list(result.history)
+    limited = run(Limits(cycles=1e9), settings=replace(QUICK, rounds=2, data_rate=0.001))
+    assert len(limited.history) == QUICK.warmup_epochs + 5  # not before the limits are in force, at 0.7 of 6
 
 
 class Stopped(Exception):

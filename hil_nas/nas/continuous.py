@@ -28,7 +28,7 @@ from hil_nas.nas.anchors import AnchorPrices, DataPrices, DataSpace, holds
 from hil_nas.nas.architecture import Draw
 from hil_nas.nas.bilevel import first_order
 from hil_nas.nas.derive import feasible_configs
-from hil_nas.nas.expected import Expectation, ExpectedCost, Multipliers
+from hil_nas.nas.expected import TIGHT, Expectation, ExpectedCost, Multipliers
 from hil_nas.nas.features import Batches
 from hil_nas.nas.prices import Limits, PriceTable
 from hil_nas.nas.space import TinySpace
@@ -238,6 +238,8 @@ class _DataSearch:
         recent = self.means[-3:]
         moves = [float((b - a).abs().max()) for a, b in zip(recent, recent[1:], strict=False)]
         searched = self.epoch - self.settings.warmup_epochs
+        if self.limits != Limits() and searched < TIGHT * (self.settings.epochs - self.settings.warmup_epochs):
+            return False  # it rests where the limits are not yet in force
         return searched >= 3 and len(moves) == 2 and max(moves) < self.settings.settled
 
     def advance(self) -> None:

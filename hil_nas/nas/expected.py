@@ -21,7 +21,7 @@ from hil_nas.nas.prices import Limits, PriceTable
 _LEAST = 1e-9  # keeps logs finite
 _HELD = 0.01  # a mean violation so small is none
 _STIFFNESS = 10.0  # of the squared violation: 10 % too much pulls like a multiplier of 1
-_TIGHT = 0.7  # the share of a search behind which the limits hold
+TIGHT = 0.7  # the share of a search behind which the limits hold
 _SHARPNESS = 20.0  # of the smooth maximum over positions: the worst position weighs e^20 times one of size 0
 
 
@@ -142,7 +142,7 @@ class Multipliers:
 
     def tighten(self, progress: float) -> None:
         """Sets the limits in force after this share of the search."""
-        left = max(0.0, 1 - progress / _TIGHT)
+        left = max(0.0, 1 - progress / TIGHT)
         pairs = zip(self._final, self._start, strict=True)
         self._limits = tuple(x * max(1.0, start / x) ** left for x, start in pairs)
         self._floor = min(self._share * self._limits[0], self._start[0]) if isfinite(self._limits[0]) else 0.0
