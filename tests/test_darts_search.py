@@ -15,11 +15,12 @@ import torch
 from hil_nas.errors import InfeasibleError, InputError, RunError
 from hil_nas.mfcc import MfccConfig
 from hil_nas.nas import search as search_module
+from hil_nas.nas.darts.derive import DartsPreference, derive_darts
 from hil_nas.nas.darts.genotype import DartsGenotype
 from hil_nas.nas.darts.prices import DartsPrices, price_darts
 from hil_nas.nas.darts.settings import DartsSettings
-from hil_nas.nas.darts.space import DartsSpace
-from hil_nas.nas.darts.strategy import DartsStrategy
+from hil_nas.nas.darts.space import SKIP, DartsSpace
+from hil_nas.nas.darts.strategy import DartsPoint, DartsStrategy
 from hil_nas.nas.features import FeatureSet
 from hil_nas.nas.prices import Limits
 from hil_nas.nas.search import search
@@ -243,3 +244,21 @@ def test_what_does_not_fit_is_refused(prices: DartsPrices) -> None:
 def test_a_searched_genotype_survives_json(prices: DartsPrices) -> None:
     genotype = run(prices, settings=replace(QUICK, epochs=2)).genotype
     assert DartsGenotype.from_json(genotype.to_json()) == genotype
+
+
+@pytest.mark.parametrize("preferred", range(len(GRID)))
+def test_cells_are_derived_on_the_configuration_that_gamma_prefers(prices: DartsPrices, preferred: int) -> None:
+    """By however little, and though with a dearer front end skips would fill the band below the limit."""
+    limits = Limits(cycles=1.2 * max(prices.cost(*_any(prices, x)).cycles for x in range(len(GRID))))
+    strategy = DartsStrategy(prices, QUICK, limits, torch.Generator().manual_seed(0), torch.device("cpu"))
+    with torch.no_grad():
+        strategy.net.alignment.gamma[preferred] = 1e-3
+        strategy.net.architecture.alpha[..., SKIP] = 3.0
+    assert strategy.derive(1.0, limits)[1] == preferred
+
+
+def _any(prices: DartsPrices, config: int) -> DartsPoint:
+    preference = replace(
+        DartsPreference.none(prices.space), configs=np.where(np.arange(len(GRID)) == config, 0.0, -np.inf)
+    )
+    return derive_darts(prices, preference, Limits())
