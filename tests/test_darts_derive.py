@@ -145,22 +145,39 @@ def test_cells_that_like_skips_use_the_budget_all_the_same() -> None:
 
 
 def test_derived_cells_are_the_most_preferred_whose_cycles_hold(prices: DartsPrices) -> None:
+    """On the first configuration by gamma that has any."""
     binding = 0
     for seed in range(6):
         liked = preference(seed)
-        free, config = derive_darts(prices, liked, Limits())
+        free, first = derive_darts(prices, liked, Limits())
         for share in (0.95, 0.8, 0.65):
-            limits = Limits(cycles=share * prices.cost(free, config).cycles)
-            expected = max(best_sum(prices, liked, g, float(limits.cycles or 0)) for g in (0, 1))
-            if expected == -np.inf:
+            limits = Limits(cycles=share * prices.cost(free, first).cycles)
+            held = [g for g in (first, 1 - first) if best_sum(prices, liked, g, float(limits.cycles or 0)) > -np.inf]
+            if not held:
                 with pytest.raises(InfeasibleError):
                     derive_darts(prices, liked, limits)
                 continue
             found, chosen = derive_darts(prices, liked, limits)
-            assert limits.held_by(prices.cost(found, chosen))
-            assert liked.of(found, chosen, SPACE) >= expected - 1e-9
-            binding += liked.of(found, chosen, SPACE) < liked.of(free, config, SPACE)
+            assert chosen == held[0] and limits.held_by(prices.cost(found, chosen))
+            assert liked.of(found, chosen, SPACE) >= best_sum(prices, liked, chosen, float(limits.cycles or 0)) - 1e-9
+            binding += chosen == first and found != free
     assert binding > 10
+
+
+def test_where_gammas_choice_cannot_hold_the_limits_the_next_is_taken(prices: DartsPrices) -> None:
+    least = [_least_cycles(prices, g) for g in (0, 1)]
+    liked, between = preference(0), Limits(cycles=sum(least) / 2)
+    cheap = int(np.argmin(least))
+    for preferred in (0, 1):
+        liked = DartsPreference(np.where(np.arange(2) == preferred, -0.1, -2.4), liked.alpha, liked.beta)
+        assert derive_darts(prices, liked, between)[1] == cheap
+
+
+def _least_cycles(prices: DartsPrices, config: int) -> float:
+    least: dict[tuple[int, int], float] = {}
+    for x in answers(prices, DartsPreference.none(SPACE), config):
+        least[x.kind, x.node] = min(x.cycles, least.get((x.kind, x.node), np.inf))
+    return float(prices.cycles.front_end[config] + prices.cycles.fixed[config]) + sum(least.values())
 
 
 def test_every_limit_is_held(prices: DartsPrices) -> None:

@@ -104,30 +104,24 @@ def most_preferred(preference: DartsPreference, space: DartsSpace, config: int) 
 def derive_darts(
     prices: DartsPrices, preference: DartsPreference, limits: Limits, least_cycles: float = 0.0
 ) -> tuple[DartsGenotype, int]:
-    """The genotype and the configuration of the highest preference among all that were found to hold every limit.
+    """The most preferred cells that were found to hold every limit, on the configuration that gamma prefers.
+
+    Where none hold them there, on the next configuration by gamma. Configuration and cells are not preferred
+    together: a dear front end would fill the band below the limit by itself and leave the cells to skips.
 
     Args:
         least_cycles: front end included; networks that need fewer are taken only where none needs as many.
 
     Raises:
-        InfeasibleError: where none was; the message names the nearest.
+        InfeasibleError: where no configuration has such cells; the message names the nearest.
     """
-    space = prices.space
-    best: tuple[DartsGenotype, int] | None = None
-    highest = (False, -np.inf)
     for config in map(int, np.argsort(-preference.configs, kind="stable")):
         if not isfinite(preference.configs[config]):
             break
-        if (True, preference.of(most_preferred(preference, space, config), config, space)) <= highest:
-            break  # cells are preferred alike on every configuration
         found = _best_of(prices, preference, limits, config, least_cycles)
         if found is not None:
-            reached = prices.cost(found, config).cycles >= least_cycles
-            if (rank := (reached, preference.of(found, config, space))) > highest:
-                best, highest = (found, config), rank
-    if best is None:
-        raise _infeasible(prices, limits)
-    return best
+            return found, config
+    raise _infeasible(prices, limits)
 
 
 def feasible_darts_configs(prices: DartsPrices, limits: Limits) -> tuple[int, ...]:

@@ -6,11 +6,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 
-from hil_nas.errors import InfeasibleError
 from hil_nas.mfcc import MfccConfig
 from hil_nas.nas.darts.derive import DartsPreference, derive_darts, feasible_darts_configs
 from hil_nas.nas.darts.expected import DartsExpectedCost, skip_share
@@ -95,22 +93,8 @@ class DartsStrategy:
                     yield k, self.space.edges_of(node)[edge.source], OPERATORS.index(edge.operator)
 
     def derive(self, ratio: float, limits: Limits, view: View[DartsPoint] = AS_LEARNED) -> DartsPoint:
-        """On the configuration that gamma prefers, or the next on which a network holds the limits.
-
-        Not on the one whose cells are preferred most: a dear front end would fill the band below the limit by itself
-        and leave the cells to skips.
-        """
-        prices, preference = self.prices.corrected(ratio), self.preference(view)
         least = min(self.settings.floor * (limits.cycles or 0.0), self._average_cycles)
-        order = [x for x in np.argsort(-preference.configs, kind="stable") if np.isfinite(preference.configs[x])]
-        for config in order:
-            alone = np.where(np.arange(len(preference.configs)) == config, 0.0, -np.inf)
-            try:
-                return derive_darts(prices, replace(preference, configs=alone), limits, least)
-            except InfeasibleError:
-                if config == order[-1]:
-                    raise
-        raise AssertionError("some gamma is above 0")
+        return derive_darts(self.prices.corrected(ratio), self.preference(view), limits, least)
 
     def at(self, point: DartsPoint) -> tuple[DartsGenotype, MfccConfig]:
         genotype, config = point
