@@ -81,6 +81,27 @@ def test_a_result_that_missed_a_limit_is_the_only_object(capsys: pytest.CaptureF
     assert "the limit 8 ms" in json.dumps(json.loads(capsys.readouterr().out))
 
 
+def test_a_search_that_missed_a_limit_prints_its_result_and_has_the_status_of_one(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    measured = {"latency_ms": 9.0, "front_end_ms": 5.0, "network_ms": 4.0, "ram_bytes": 50_000, "flash_bytes": 90_000}
+    missed = {
+        "status": "missed", "board": "nucleo-l4r5@virtual", "clock": {"kind": "modelled"}, "mfcc": "400/200/40/10",
+        "measured": measured, "predicted": {}, "limits": {"max_latency_ms": 8.0}, "bits_equal": False,
+        "limits_missed": ["latency is 9 ms, the limit 8 ms"], "differing_bytes": 2, "clips_compared": 60,
+        "accuracy_int8": 0.9, "accuracy_float": 0.9, "test_clips": 100,
+    }  # fmt: skip
+    monkeypatch.setattr("hil_nas.workflows.search.run_search", lambda *x, **y: (missed, tmp_path))
+    for options in (["--json"], []):
+        assert cli.main(["search", *options]) == 3
+        printed = capsys.readouterr()
+        assert "the limit 8 ms; 2 int8 values differ" in printed.err and "report.html" in printed.err
+        if options:
+            assert json.loads(printed.out) == {**missed, "run": str(tmp_path)}
+        else:
+            assert "9.00 ms" in printed.out and "NOT equal" in printed.out
+
+
 def test_tables_do_not_wrap_in_a_pipe(capsys: pytest.CaptureFixture[str]) -> None:
     table = Table(*("a column of some width" for _ in range(6)))
     Console(as_json=False).result({}, table)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +34,7 @@ def search(arguments: argparse.Namespace, console: Console) -> int:
         port=arguments.port,
         flash=arguments.flash,
     )
-    console.result({**result, "run": str(folder)}, _search_table(result, folder))
-    return 0
+    return _finished(result, folder, console)
 
 
 def search_config(arguments: argparse.Namespace) -> SearchConfig:
@@ -77,8 +77,20 @@ def baseline(arguments: argparse.Namespace, console: Console) -> int:
         config, folders, resume=arguments.resume, page=search_page, report=console.step,
         port=arguments.port, flash=arguments.flash,
     )  # fmt: skip
+    return _finished(result, folder, console)
+
+
+def _finished(result: dict[str, Any], folder: Path, console: Console) -> int:
     console.result({**result, "run": str(folder)}, _search_table(result, folder))
+    _check(result["limits_missed"], result["differing_bytes"], hint=f"see {folder / 'report.html'}")
     return 0
+
+
+def _check(missed: Sequence[str], differing_bytes: int, hint: str | None = None) -> None:
+    """Raises LimitsMissedError where a limit or a bit was broken."""
+    reasons = [*missed, *([f"{differing_bytes} int8 values differ from the host's"] if differing_bytes else [])]
+    if reasons:
+        raise LimitsMissedError("; ".join(reasons), hint=hint)
 
 
 def verify(arguments: argparse.Namespace, console: Console) -> int:
@@ -101,9 +113,7 @@ def verify(arguments: argparse.Namespace, console: Console) -> int:
         )  # fmt: skip
     data = found.to_json()
     console.result(data, _verify_table(data))
-    if not found.ok:
-        reasons = list(found.missed) + ([] if found.bits_equal else [f"{found.differing_bytes} int8 values differ"])
-        raise LimitsMissedError("; ".join(reasons))
+    _check(found.missed, found.differing_bytes)
     return 0
 
 

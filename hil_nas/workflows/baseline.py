@@ -28,9 +28,6 @@ def run_baseline(
     """Everything that `hil_nas baseline` does; returns what result.json says, and the run folder.
 
     Nothing is predicted: such a network may lie outside of what the latency model was measured for.
-
-    Raises:
-        LimitsMissedError: the network broke a limit or a bit on the board; result.json says which.
     """
     host = host_library(folders.boards, folders.build)
     data = load_data(config.data, config.words, folders.build / "speech", report)

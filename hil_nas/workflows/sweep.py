@@ -21,7 +21,7 @@ from typing import Any
 from hil_nas.config import BaselineConfig, SearchConfig
 from hil_nas.device.boards import BoardTarget
 from hil_nas.device.firmware import build_firmware, find_third_party
-from hil_nas.errors import HilNasError, InfeasibleError, InputError, LimitsMissedError
+from hil_nas.errors import HilNasError, InfeasibleError, InputError
 from hil_nas.files import write_atomically
 from hil_nas.progress import Progress, Reporter
 from hil_nas.runs import Run, read_result
@@ -77,8 +77,6 @@ class PointRunner:
         try:
             if _ended(folder) is None:
                 self._run(point, folder)
-        except LimitsMissedError:
-            pass  # result.json says which
         except InfeasibleError as error:
             return {"status": "infeasible", "reason": error.message}
         except HilNasError as error:
