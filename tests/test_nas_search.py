@@ -9,7 +9,6 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -25,7 +24,7 @@ from hil_nas.nas.prices import Limits, PriceTable, price
 from hil_nas.nas.search import search
 from hil_nas.nas.settings import TinySettings
 from hil_nas.nas.space import Operation, TinySpace
-from hil_nas.nas.strategy import SearchResult, View
+from hil_nas.nas.strategy import SearchResult
 from hil_nas.nas.tiny import TinyStrategy
 from hil_nas.network import Network
 from tests.test_nas_space import toy_cycles
@@ -337,57 +336,6 @@ def test_features_that_do_not_fit_are_refused(prices: PriceTable) -> None:
 def test_settings_that_make_no_search_are_refused(values: dict[str, Any]) -> None:
     with pytest.raises(InputError):
         TinySettings(**values)
-
-
-def test_rivals_hold_the_limits_as_measured_and_are_all_different(prices: PriceTable) -> None:
-    limits, settings = Limits(cycles=1.2e5, ram_bytes=900), replace(QUICK, rivals=6, gamma_ratio=1e9)
-    asked: list[Network] = []
-    result = run(prices, limits=limits, settings=settings, measure=board(1.1, asked))
-    networks = [(result.config, result.network), *((x.config, x.network) for x in result.rivals)]
-    assert len(result.rivals) == 6 and len(set(networks)) == 7
-    assert {network for _, network in networks} <= set(asked)
-    for rival in result.rivals:
-        measured = board(1.1, [])(rival.network) + rival.config.frames * 1e3
-        assert measured == pytest.approx(rival.cost.cycles) and limits.held_by(rival.cost)
-        assert SPACE.contains(rival.genotype, rival.config)
-    assert len({config for config, _ in networks}) > 1  # undecided, so other configurations have a say
-    again = run(prices, limits=limits, settings=settings, measure=board(1.1, []))
-    assert again.rivals == result.rivals
-
-
-def test_rivals_stay_on_the_configuration_that_was_settled(prices: PriceTable) -> None:
-    result = run(prices, settings=replace(QUICK, epochs=16, rivals=4))
-    assert result.history[-1]["phase"] == "network" and len(result.rivals) == 4
-    assert {x.config for x in result.rivals} == {result.config}
-
-
-def test_neighbours_differ_in_little_and_hold_the_limits(prices: PriceTable) -> None:
-    limits = Limits(cycles=1.2e5, ram_bytes=900)
-    result = run(prices, limits=limits, measure=board(1.1, []))
-    near = result.neighbours(5, np.random.default_rng(0))
-    assert 3 <= len({x.network for x in near}) == len(near) <= 5 and result.network not in {x.network for x in near}
-    for neighbour in near:
-        assert neighbour.config == result.config and limits.held_by(neighbour.cost)
-        measured = board(1.1, [])(neighbour.network) + neighbour.config.frames * 1e3
-        assert measured == pytest.approx(neighbour.cost.cycles)
-
-
-def test_a_view_around_a_point_prefers_it_to_all_others(prices: PriceTable) -> None:
-    strategy = TinyStrategy(prices, QUICK, Limits(), torch.Generator().manual_seed(0), torch.device("cpu"))
-    rng = np.random.default_rng(0)
-    for _ in range(10):
-        point = strategy.derive(1.0, Limits(), View(int(rng.integers(len(GRID))), rng))
-        found = strategy.derive(1.0, Limits(), View(point.config, around=point))
-        assert SPACE.at(found) == SPACE.at(point)
-
-
-def test_rivals_are_samples_of_the_networks_that_hold_the_limits(prices: PriceTable) -> None:
-    """Perturb and maximise: with every choice alike and no limit, each stem is drawn as often as any other."""
-    strategy = TinyStrategy(prices, QUICK, Limits(), torch.Generator().manual_seed(0), torch.device("cpu"))
-    rng = np.random.default_rng(0)
-    stems = [strategy.derive(1.0, Limits(), View(0, rng)).stem[0] for _ in range(400)]
-    counts = np.bincount(stems, minlength=len(SPACE.stems))
-    assert counts.min() > 0.7 * counts.mean()  # 3.5 standard deviations for three stems
 
 
 def test_configurations_that_differ_in_coefficients_alone_share_their_features() -> None:

@@ -33,7 +33,8 @@ class View(Generic[Point]):
     """How a derivation looks at what was learned.
 
     Attributes:
-        around: a point, instead of the probabilities: with noise, networks that differ from it in a choice or three.
+        around: a point, instead of the probabilities: with noise, networks that differ from it in a choice or three,
+            in `tiny` as wide as the limits leave room.
         config: on this configuration alone; None: on all, as gamma prefers them.
         noise: of Gumbel's distribution on every log-probability of the cells or the chain. The most preferred network
             is then a sample of those that hold the limits, about by their probabilities (perturb and maximise,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -19,6 +20,8 @@ from hil_nas.nas.settings import TinySettings
 from hil_nas.nas.space import Choice
 from hil_nas.nas.strategy import AS_LEARNED, Logits, View, compiled, digest, entropy, logs_of, made
 from hil_nas.nas.supernet import TinySupernet
+
+_WIDE = 5.0  # what a network with e times the channels in one layer gains, as a log-probability
 
 
 class TinyStrategy:
@@ -73,15 +76,19 @@ class TinyStrategy:
         return lambda: expected(self.probabilities())
 
     def preference(self, view: View[Choice] = AS_LEARNED) -> Preference:
-        """Log-probabilities as they stand, or around a point."""
+        """Log-probabilities as they stand, or around a point: its operations, each as wide as the limits leave room.
+
+        Weights that all widths share undervalue size: networks whose widths alpha had chosen lost to wider ones with
+        fewer positions, by 0.05 to 0.2 of validation loss.
+        """
         with torch.no_grad():
             now = self.probabilities()
         configs, *chain = logs_of(now.configs, now.stem, now.widths, now.operations)
         if (point := view.around) is not None:
-            widths = (point.stem[1], *(w for _, w in point.chain))
+            widths = np.asarray(self.space.widths)
             chain = [
                 made(chain[0].shape, (point.stem[0],)),
-                made(chain[1].shape, *enumerate(widths)),
+                np.broadcast_to(_WIDE * np.log(widths / widths[-1]), chain[1].shape),
                 made(chain[2].shape, *enumerate(o for o, _ in point.chain)),
             ]
         return Preference(view.configs(configs), *map(view.disturbed, chain))

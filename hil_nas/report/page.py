@@ -115,10 +115,11 @@ def _finals(finals: Sequence[dict[str, Any]]) -> str:
     """Best first; its winner, or the next where that missed a limit on the board, was trained in full."""
     rows = [
         f"<tr><td>{text(x['mfcc'])}{' (derived)' if x['derived'] else ''}</td><td>{x['loss']:.3f}</td>"
-        f"<td>{x['accuracy'] * 100:.1f} %</td><td>{x['cycles']:,.0f}</td><td>{format_bytes(x['ram_bytes'])}</td></tr>"
+        f"<td>{x['accuracy'] * 100:.1f} %</td><td>{x['trained_epochs']}</td><td>{x['cycles']:,.0f}</td>"
+        f"<td>{format_bytes(x['ram_bytes'])}</td></tr>"
         for x in finals
     ]
-    return table(("MFCC", "validation loss", "validation accuracy", "predicted count", "RAM"), rows)
+    return table(("MFCC", "validation loss", "validation accuracy", "epochs", "predicted count", "RAM"), rows)
 
 
 def _search_figures(history: Sequence[dict[str, Any]], result: dict[str, Any]) -> list[str]:
@@ -138,7 +139,7 @@ def _search_figures(history: Sequence[dict[str, Any]], result: dict[str, Any]) -
         parts += ["<h2>Expected latency over the search</h2>", figures.lines(series, ylabel="ms", limit=limit)]
     finals = [x for x in history if x.get("phase") == "finals"]
     if finals:
-        parts += ["<h2>The finals: the derived network and its rivals after a short race</h2>", _finals(finals)]
+        parts += ["<h2>The finals: the derived network and its rivals after their races</h2>", _finals(finals)]
     if train:
         series = {"validation accuracy": [x["accuracy"] for x in train]}
         parts += ["<h2>Training from scratch</h2>", figures.lines(series, ylabel="accuracy")]

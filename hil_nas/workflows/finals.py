@@ -1,8 +1,9 @@
-"""The finals: the derived network and its rivals race, then neighbours of the best while they get better, and one is
-then trained in full.
+"""The finals: the derived network and its rivals race, then neighbours of the best while they get better, then the few
+best for longer; one is then trained in full.
 
 A short training of a small network costs less than an epoch of the supernet, and all candidates of a configuration
-share its features. All train on the same batches, so that rounds compare.
+share its features. All train on the same batches, so that rounds compare. The first epochs tell good networks from
+bad ones, but what learns fast is not what learns most, so the few best race again for half of a whole training.
 """
 
 from __future__ import annotations
@@ -18,14 +19,15 @@ from hil_nas.runs import Run
 from hil_nas.training.race import Standing, race
 from hil_nas.training.recipe import Recipe
 
-ROUNDS = 4  # of neighbours, at most: they end with one that brings no better network
+ROUNDS = 4  # of neighbours, at most: they end with one that brings none among the best few
 PARENTS = 2  # whose neighbours race
+LAST = 4  # that race for longer
 
 
 def by_race(
-    result: SearchResult, data: KeywordData, run: Run, *, epochs: int, seed: int, report: Reporter
+    result: SearchResult, data: KeywordData, run: Run, *, epochs: int, last_epochs: int, seed: int, report: Reporter
 ) -> list[Derived]:
-    """All that raced, best first by validation loss after so many epochs.
+    """All that raced, best first by validation loss: the last few after their longer race, behind them the others.
 
     The weights' half and the architecture's half of the search are one training split again, so that the validation
     split decides here for the first time; the test split still decides nothing. Without rivals there is no race.
@@ -36,17 +38,21 @@ def by_race(
     raced = _raced([result, *result.rivals], data, recipe, seed, report)
     children = -(-len(raced) // PARENTS)
     for _ in range(ROUNDS):
-        raced.sort(key=lambda x: x[1].loss)
-        best, known = raced[0], {(x.config, x.network) for x, _ in raced}
-        near = [y for x, _ in raced[:PARENTS] for y in x.neighbours(children, rng)]
+        best, known = [x for x, _ in raced[:LAST]], {(x.config, x.network) for x, _ in raced}
+        near = [y for x in best[:PARENTS] for y in x.neighbours(children, rng)]
         new = {(x.config, x.network): x for x in near if (x.config, x.network) not in known}
-        raced += _raced(list(new.values()), data, recipe, seed, report)
-        if min(raced, key=lambda x: x[1].loss) is best:
+        raced = _ranked([*raced, *_raced(list(new.values()), data, recipe, seed, report)])
+        if [x for x, _ in raced[:LAST]] == best:
             break
-    raced.sort(key=lambda x: x[1].loss)
-    for rank, (finalist, standing) in enumerate(raced):
-        _log(run, rank, finalist, standing, finalist is result)
-    return [x for x, _ in raced]
+    last = _raced([x for x, _ in raced[:LAST]], data, Recipe(epochs=last_epochs), seed, report)
+    ranked = [*((*x, last_epochs) for x in last), *((*x, epochs) for x in raced[LAST:])]
+    for rank, (finalist, standing, trained) in enumerate(ranked):
+        _log(run, rank, finalist, standing, trained, finalist is result)
+    return [x for x, *_ in ranked]
+
+
+def _ranked(raced: list[tuple[Derived, Standing]]) -> list[tuple[Derived, Standing]]:
+    return sorted(raced, key=lambda x: x[1].loss)
 
 
 def _raced(
@@ -57,12 +63,13 @@ def _raced(
         same = [x for x in entered if x.config == config]
         standings = race([x.network for x in same], config, data, recipe, seed=seed, progress=report)
         found += zip(same, standings, strict=True)
-    return found
+    return _ranked(found)
 
 
-def _log(run: Run, rank: int, finalist: Derived, standing: Standing, derived: bool) -> None:
+def _log(run: Run, rank: int, finalist: Derived, standing: Standing, trained: int, derived: bool) -> None:
     """One line of metrics.jsonl: `epoch` is the rank, `derived` the most preferred one by the probabilities."""
     run.log({
-        "phase": "finals", "epoch": rank + 1, "derived": derived, "mfcc": str(finalist.config), **asdict(standing),
-        **asdict(finalist.cost), "genotype": finalist.genotype.to_json(),
+        "phase": "finals", "epoch": rank + 1, "trained_epochs": trained, "derived": derived,
+        "mfcc": str(finalist.config), **asdict(standing), **asdict(finalist.cost),
+        "genotype": finalist.genotype.to_json(),
     })  # fmt: skip

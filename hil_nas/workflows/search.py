@@ -56,7 +56,6 @@ def run_search(
 
     Raises:
         InfeasibleError: no network of the space holds the limits; before anything was trained.
-        LimitsMissedError: the finished network broke a limit or a bit on the board; result.json says which.
         DeviceError, InputError, MissingToolError: as they come.
     """
     host = host_library(folders.boards, folders.build)
@@ -148,7 +147,8 @@ class _Search:
             resume=run.path("search.pt").exists(),
         )
         found = self._tried(by_race(
-            result, self.data, run, epochs=self.config.race_epochs, seed=self.config.seed, report=self.report
+            result, self.data, run, epochs=self.config.race_epochs, last_epochs=-(-self.recipe.epochs // 2),
+            seed=self.config.seed, report=self.report,
         ))  # fmt: skip
         run.write_json("network.json", {
             "mfcc": str(found.config), "network": found.network.to_json(), "predicted": found.predicted,

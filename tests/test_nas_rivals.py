@@ -1,0 +1,92 @@
+"""Rivals and neighbours of the derived network: all different, all within the limits, and where they come from."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import product
+
+import numpy as np
+import pytest
+import torch
+
+from hil_nas.nas.prices import Limits, PriceTable
+from hil_nas.nas.space import Choice
+from hil_nas.nas.strategy import View
+from hil_nas.nas.tiny import TinyStrategy
+from hil_nas.network import Network
+from tests.test_nas_search import GRID, QUICK, SPACE, board, prices, run  # noqa: F401  (prices is a fixture)
+
+
+def test_rivals_hold_the_limits_as_measured_and_are_all_different(prices: PriceTable) -> None:  # noqa: F811
+    limits, settings = Limits(cycles=1.2e5, ram_bytes=900), replace(QUICK, rivals=6, gamma_ratio=1e9)
+    asked: list[Network] = []
+    result = run(prices, limits=limits, settings=settings, measure=board(1.1, asked))
+    networks = [(result.config, result.network), *((x.config, x.network) for x in result.rivals)]
+    assert len(result.rivals) == 6 and len(set(networks)) == 7
+    assert {network for _, network in networks} <= set(asked)
+    for rival in result.rivals:
+        measured = board(1.1, [])(rival.network) + rival.config.frames * 1e3
+        assert measured == pytest.approx(rival.cost.cycles) and limits.held_by(rival.cost)
+        assert SPACE.contains(rival.genotype, rival.config)
+    assert len({config for config, _ in networks}) > 1  # undecided, so other configurations have a say
+    again = run(prices, limits=limits, settings=settings, measure=board(1.1, []))
+    assert again.rivals == result.rivals
+
+
+def test_rivals_stay_on_the_configuration_that_was_settled(prices: PriceTable) -> None:  # noqa: F811
+    result = run(prices, settings=replace(QUICK, epochs=16, rivals=4))
+    assert result.history[-1]["phase"] == "network" and len(result.rivals) == 4
+    assert {x.config for x in result.rivals} == {result.config}
+
+
+def test_neighbours_differ_in_little_and_hold_the_limits(prices: PriceTable) -> None:  # noqa: F811
+    limits = Limits(cycles=1.2e5, ram_bytes=900)
+    result = run(prices, limits=limits, measure=board(1.1, []))
+    near = result.neighbours(5, np.random.default_rng(0))
+    assert 3 <= len({x.network for x in near}) == len(near) <= 5 and result.network not in {x.network for x in near}
+    for neighbour in near:
+        assert neighbour.config == result.config and limits.held_by(neighbour.cost)
+        measured = board(1.1, [])(neighbour.network) + neighbour.config.frames * 1e3
+        assert measured == pytest.approx(neighbour.cost.cycles)
+
+
+def test_a_view_around_a_point_keeps_its_operations_as_wide_as_the_limit_leaves_room(prices: PriceTable) -> None:  # noqa: F811
+    """Against trying every network: 4 for each operation that is changed, 5 for a layer e times as wide."""
+    strategy = TinyStrategy(prices, QUICK, Limits(), torch.Generator().manual_seed(0), torch.device("cpu"))
+    rng, widths, kept = np.random.default_rng(0), np.log(np.array(SPACE.widths) / SPACE.widths[-1]), 0
+    steps = list(product(range(len(SPACE.operations)), range(len(SPACE.widths))))
+    stems = product(range(len(SPACE.stems)), range(len(SPACE.widths)))
+    every = [Choice(0, x, chain) for x in stems for chain in product(steps, steps) if _possible(x, chain)]
+    costs = np.array([prices.cost(x).cycles for x in every])
+    for _ in range(6):
+        point, limit = every[rng.integers(len(every))], float(np.quantile(costs, rng.uniform(0.05, 0.9)))
+
+        def worth(x: Choice, point: Choice = point) -> float:
+            operations = (x.stem[0], *(o for o, _ in x.chain)), (point.stem[0], *(o for o, _ in point.chain))
+            layers = [x.stem[1], *(w for o, w in x.chain if not SPACE.operations[o].keeps_width)]
+            return 5 * float(widths[layers].sum()) - 4 * sum(a != b for a, b in zip(*operations, strict=True))
+
+        found = strategy.derive(1.0, Limits(cycles=limit), View(0, around=point))
+        assert prices.cost(found).cycles <= limit
+        assert worth(found) == pytest.approx(max(worth(x) for x, c in zip(every, costs, strict=True) if c <= limit))
+        kept += [o for o, _ in found.chain] == [o for o, _ in point.chain]
+    assert kept > 2
+
+
+def _possible(stem: tuple[int, int], chain: tuple[tuple[int, int], ...]) -> bool:
+    """Whether no stride passes the space's largest scale."""
+    scale = SPACE.stems[stem[0]].stride
+    for operation, _ in chain:
+        if not SPACE.allowed(scale, SPACE.operations[operation]):
+            return False
+        scale = SPACE.scale_after(scale, SPACE.operations[operation])
+    return True
+
+
+def test_rivals_are_samples_of_the_networks_that_hold_the_limits(prices: PriceTable) -> None:  # noqa: F811
+    """Perturb and maximise: with every choice alike and no limit, each stem is drawn as often as any other."""
+    strategy = TinyStrategy(prices, QUICK, Limits(), torch.Generator().manual_seed(0), torch.device("cpu"))
+    rng = np.random.default_rng(0)
+    stems = [strategy.derive(1.0, Limits(), View(0, rng)).stem[0] for _ in range(400)]
+    counts = np.bincount(stems, minlength=len(SPACE.stems))
+    assert counts.min() > 0.7 * counts.mean()  # 3.5 standard deviations for three stems
