@@ -118,7 +118,7 @@ class Stopped(Exception):
 def test_stopped_anywhere_and_resumed_it_is_bit_identical(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     limits, settings = Limits(cycles=4e4), replace(QUICK, epochs=5, rounds=4)
     whole, steps, path = run(limits, settings=settings), 0, tmp_path / "data.pt"
-    original = continuous_module._step
+    original = continuous_module.step
 
     def stopping(*args: Any) -> None:
         nonlocal steps
@@ -127,7 +127,7 @@ def test_stopped_anywhere_and_resumed_it_is_bit_identical(tmp_path: Path, monkey
             raise Stopped
         original(*args)
 
-    monkeypatch.setattr(continuous_module, "_step", stopping)
+    monkeypatch.setattr(continuous_module, "step", stopping)
     for _ in range(3):
         with pytest.raises(Stopped):
             run(limits, settings=settings, checkpoint=path, resume=True)

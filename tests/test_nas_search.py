@@ -173,7 +173,7 @@ def test_stopped_anywhere_and_resumed_it_is_bit_identical(
     whole, whole_state = alone()
     path = tmp_path / "search.pt"
     steps = 0
-    original = search_module._step
+    original = search_module.step
 
     def stopping(*args: Any) -> None:
         nonlocal steps
@@ -182,7 +182,7 @@ def test_stopped_anywhere_and_resumed_it_is_bit_identical(
             raise Stopped
         original(*args)
 
-    monkeypatch.setattr(search_module, "_step", stopping)
+    monkeypatch.setattr(search_module, "step", stopping)
     for _ in range(3):
         with pytest.raises(Stopped):
             alone(checkpoint=path, resume=True)

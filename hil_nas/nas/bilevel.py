@@ -1,4 +1,5 @@
-"""The gradient of the validation loss by alpha where the weights answer alpha with one step: DARTS' second order.
+"""Steps of weights and of alpha, and DARTS' second order: the gradient of the validation loss by alpha where the
+weights answer alpha with one step.
 
 With w' = w - rate * dL_train/dw, the gradient of L_val(w', alpha) by alpha is (arXiv:1806.09055, equations 7 and 8)
 
@@ -57,6 +58,20 @@ def second_order(
         _shift(weights, kept, kept, 0.0)
     behind = [d - rate * (p - n) / (2 * eps) for d, p, n in zip(direct, *sides, strict=True)]
     return behind, loss.detach()
+
+
+def step(
+    optimizer: torch.optim.Optimizer,
+    parameters: Sequence[nn.Parameter],
+    gradients: Sequence[Tensor | None],
+    clip: float | None = None,
+) -> None:
+    """One step of these parameters alone; no other parameter gets a gradient."""
+    for parameter, gradient in zip(parameters, gradients, strict=True):
+        parameter.grad = gradient
+    if clip is not None:
+        nn.utils.clip_grad_norm_(parameters, clip)
+    optimizer.step()
 
 
 def _gradients(loss: Tensor, parameters: Sequence[nn.Parameter]) -> list[Tensor]:

@@ -9,9 +9,8 @@ on. It ends when the point has settled, and the point is rounded to what a devic
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
-from math import cos, pi
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -26,11 +25,12 @@ from hil_nas.mfcc import MfccConfig
 from hil_nas.nas import checkpoint as checkpoints
 from hil_nas.nas.anchors import AnchorPrices, DataPrices, DataSpace, holds
 from hil_nas.nas.architecture import Draw
-from hil_nas.nas.bilevel import first_order
+from hil_nas.nas.bilevel import first_order, step
 from hil_nas.nas.derive import feasible_configs
 from hil_nas.nas.expected import TIGHT, Expectation, ExpectedCost, Multipliers
 from hil_nas.nas.features import Batches
 from hil_nas.nas.prices import Limits, PriceTable
+from hil_nas.nas.schedule import Schedule
 from hil_nas.nas.space import TinySpace
 from hil_nas.nas.supernet import TinySupernet
 
@@ -226,7 +226,7 @@ class _DataSearch:
             start = [float(x) for x in self._expected(self.data.place).values()]
         # Without a floor: cycles that a longer front end takes must not count as used.
         self.multipliers = Multipliers(limits, 0.0, start, settings.multiplier_rate)
-        self.epoch = 0
+        self.schedule, self.epoch = Schedule(settings.epochs, settings.warmup_epochs), 0
         self.history: list[dict[str, Any]] = []
         self.means: list[Tensor] = []  # of the data point's place in every epoch
 
@@ -237,21 +237,19 @@ class _DataSearch:
     def _settled(self) -> bool:
         recent = self.means[-3:]
         moves = [float((b - a).abs().max()) for a, b in zip(recent, recent[1:], strict=False)]
-        searched = self.epoch - self.settings.warmup_epochs
-        if self.limits != Limits() and searched < TIGHT * (self.settings.epochs - self.settings.warmup_epochs):
+        if self.limits != Limits() and self.schedule.searched(self.epoch) < TIGHT:
             return False  # it rests where the limits are not yet in force
-        return searched >= 3 and len(moves) == 2 and max(moves) < self.settings.settled
+        return self.epoch - self.settings.warmup_epochs >= 3 and len(moves) == 2 and max(moves) < self.settings.settled
 
     def advance(self) -> None:
         """One epoch."""
         settings, searching = self.settings, self.epoch >= self.settings.warmup_epochs
         train_losses, validation_losses, places = [], [], []
-        searched, searches = self.epoch - settings.warmup_epochs, settings.epochs - settings.warmup_epochs
         rounds = min(settings.rounds, len(self.train) // settings.batch)
         for index in range(rounds):
-            self._set_rates((self.epoch + index / rounds) / settings.epochs)
+            self._set_rates(now := self.epoch + index / rounds)
             if searching:
-                self.multipliers.tighten((searched + index / rounds) / searches)
+                self.multipliers.tighten(self.schedule.searched(now))
                 validation_losses.append(self._decision_step())
             train_losses.append(self._weight_step())
             places.append(self.data.place.detach().clone())
@@ -259,8 +257,8 @@ class _DataSearch:
         self.means.append(torch.stack(places).mean(0))
         self.history.append(self._figures(searching, train_losses, validation_losses))
 
-    def _set_rates(self, progress: float) -> None:
-        falling = 0.5 * (1 + cos(pi * progress))
+    def _set_rates(self, epoch: float) -> None:
+        falling = self.schedule.cosine(epoch)
         for group in self.weight_optimizer.param_groups:
             group["lr"] = self.settings.weight_rate * falling
         self.alpha_optimizer.param_groups[1]["lr"] = self.settings.data_rate * falling
@@ -270,7 +268,7 @@ class _DataSearch:
         with torch.no_grad():
             draw, point = self._draw(), self.data.near(self._noise())
         loss = self._loss(self.train, next(self.train_batches), point, draw)
-        _step(self.weight_optimizer, self.weights, first_order(self.weights, loss))
+        step(self.weight_optimizer, self.weights, first_order(self.weights, loss))
         return float(loss.detach())
 
     def _decision_step(self) -> float:
@@ -281,7 +279,7 @@ class _DataSearch:
         gradients[-1].clamp_(-self.settings.data_clip, self.settings.data_clip)
         expected = self._expected(self.data.near(noise))
         priced = first_order(self.decisions, self.multipliers.penalty(expected))
-        _step(self.alpha_optimizer, self.decisions, [a + b for a, b in zip(gradients, priced, strict=True)])
+        step(self.alpha_optimizer, self.decisions, [a + b for a, b in zip(gradients, priced, strict=True)])
         with torch.no_grad():
             self.data.place.clamp_(0, 1)
         self.multipliers.ascend(expected)
@@ -293,24 +291,17 @@ class _DataSearch:
         return F.cross_entropy(self.net.mixture(self.net.alignment([x]), draw), clips.labels[chosen])
 
     def _draw(self) -> Draw:
-        return self.net.architecture.draw(self.generator, self._between(self.settings.temperature))
+        return self.net.architecture.draw(self.generator, self.schedule.falling(self.settings.temperature, self.epoch))
 
     def _noise(self) -> Tensor:
         """How far from the data point this step's features are drawn, (3,)."""
-        return self._between(self.settings.spread) * (2 * torch.rand(3, generator=self.generator) - 1)
+        spread = self.schedule.falling(self.settings.spread, self.epoch)
+        return spread * (2 * torch.rand(3, generator=self.generator) - 1)
 
     def _expected(self, point: Tensor) -> Expectation:
         chosen = self.net.architecture.probabilities(torch.ones(1))
         expected: Expectation = self.prices(point, chosen)
         return expected
-
-    def _between(self, values: tuple[float, float, float]) -> float:
-        """Falls by one factor an epoch during the warm-up and by another behind it."""
-        first, searching, last = values
-        warmup, epoch = self.settings.warmup_epochs, self.epoch
-        if epoch < warmup:
-            return first * float((searching / first) ** (epoch / warmup))
-        return searching * float((last / searching) ** ((epoch - warmup) / max(1, self.settings.epochs - 1 - warmup)))
 
     def _figures(self, searching: bool, train_losses: list[float], validation_losses: list[float]) -> dict[str, Any]:
         """What an epoch tells: nothing that would differ between two equal runs."""
@@ -395,10 +386,3 @@ def kept(features: Tensor, coefficients: Tensor) -> Tensor:
     """The first of the last axis' values, a whole number of them and a share of the next, the others 0."""
     places = torch.arange(features.shape[-1])
     return features * (coefficients - places).clamp(0, 1)
-
-
-def _step(optimizer: torch.optim.Optimizer, parameters: Sequence[nn.Parameter], gradients: Sequence[Tensor]) -> None:
-    """One step of these parameters alone; no other parameter gets a gradient."""
-    for parameter, gradient in zip(parameters, gradients, strict=True):
-        parameter.grad = gradient
-    optimizer.step()

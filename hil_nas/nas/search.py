@@ -9,27 +9,28 @@ Everything that differs between spaces stands behind `Strategy`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict
 from functools import cache, partial
-from math import cos, exp, log, pi
+from math import exp, log
 from pathlib import Path
 from typing import Any, Generic
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from hil_nas.errors import InfeasibleError, InputError
 from hil_nas.nas import checkpoint as checkpoints
 from hil_nas.nas.alignment import decided
-from hil_nas.nas.bilevel import first_order, second_order
+from hil_nas.nas.bilevel import first_order, second_order, step
 from hil_nas.nas.curvature import EarlyStop, dominant_eigenvalue
 from hil_nas.nas.expected import Multipliers
 from hil_nas.nas.features import Batches, FeatureSet, FeatureStore, shifted
 from hil_nas.nas.prices import Limits
 from hil_nas.nas.rivals import neighbours, rivals
+from hil_nas.nas.schedule import Schedule
 from hil_nas.nas.strategy import Derived, Logits, Point, SearchResult, Start, Strategy
 from hil_nas.network import Network
 
@@ -127,6 +128,7 @@ class _Search(Generic[Point]):
         with torch.no_grad():
             start = [float(x) for x in self.expected().values()]
         self.multipliers = Multipliers(limits, settings.floor, start, settings.multiplier_rate)
+        self.schedule = Schedule(settings.epochs, settings.warmup_epochs)
         self.stop = EarlyStop(settings.stop_rise)
         self.epoch, self.ended = 0, False
         self.history: list[dict[str, Any]] = []
@@ -144,13 +146,12 @@ class _Search(Generic[Point]):
         searching = self.epoch >= settings.warmup_epochs
         phase = "warm-up" if not searching else "data" if len(self.net.alignment.configs) > 1 else "network"
         rounds = len(self.train) // settings.batch
-        searched, searches = self.epoch - settings.warmup_epochs, settings.epochs - settings.warmup_epochs
         train_losses, validation_losses = [], []
         for index in range(rounds):
-            self._set_rate((self.epoch + index / rounds) / settings.epochs)
+            self._set_rate(now := self.epoch + index / rounds)
             training = cache(partial(self._batch, self.train, self.train_batches))  # one a round, once it is needed
             if searching:
-                self.multipliers.tighten((searched + index / rounds) / searches)
+                self.multipliers.tighten(self.schedule.searched(now))
                 validation_losses.append(self._alpha_step(training))
             train_losses.append(self._weight_step(training))
         self.epoch += 1
@@ -166,9 +167,9 @@ class _Search(Generic[Point]):
         figures = self._figures(phase, _mean(train_losses), _mean(validation_losses))
         self.history.append({**figures, "curvature": curvature} if settings.stop_rise else figures)
 
-    def _set_rate(self, progress: float) -> None:
+    def _set_rate(self, epoch: float) -> None:
         for group in self.weight_optimizer.param_groups:
-            group["lr"] = self.settings.weight_rate * 0.5 * (1 + cos(pi * progress))
+            group["lr"] = self.settings.weight_rate * self.schedule.cosine(epoch)
 
     def _weight_step(self, training: Callable[[], Clips]) -> float:
         """One step of the weights on a fresh training batch; its loss."""
@@ -177,7 +178,7 @@ class _Search(Generic[Point]):
         loss = self._loss(training(), logits)
         # None for what was not drawn: it stays as it is
         gradients = torch.autograd.grad(loss, self.weights, allow_unused=True)
-        _step(self.weight_optimizer, self.weights, gradients, self.settings.clip)
+        step(self.weight_optimizer, self.weights, gradients, self.settings.clip)
         return float(loss.detach())
 
     def _alpha_step(self, training: Callable[[], Clips]) -> float:
@@ -189,7 +190,7 @@ class _Search(Generic[Point]):
         expected = self.expected()
         penalised = loss + self.multipliers.penalty(expected)
         gradients = torch.autograd.grad(penalised, self.alphas, allow_unused=True)
-        _step(self.alpha_optimizer, self.alphas, gradients)
+        step(self.alpha_optimizer, self.alphas, gradients)
         self.multipliers.ascend(expected)
         return float(loss.detach())
 
@@ -208,7 +209,7 @@ class _Search(Generic[Point]):
         found, value = second_order(self.weights, self.alphas, lambda: loss(training), lambda: loss(clips), rate)
         expected = self.expected()
         priced = first_order(self.alphas, self.multipliers.penalty(expected))
-        _step(self.alpha_optimizer, self.alphas, [a + b for a, b in zip(found, priced, strict=True)])
+        step(self.alpha_optimizer, self.alphas, [a + b for a, b in zip(found, priced, strict=True)])
         self.multipliers.ascend(expected)
         return float(value)
 
@@ -369,20 +370,6 @@ class _Search(Generic[Point]):
         self.generator.set_state(state["generator"])
         self.multipliers.state, self.ratios = list(state["multipliers"]), list(state["ratios"])
         self.expected = self.strategy.expected_cost(self.ratio)
-
-
-def _step(
-    optimizer: torch.optim.Optimizer,
-    parameters: Sequence[nn.Parameter],
-    gradients: Sequence[Tensor | None],
-    clip: float | None = None,
-) -> None:
-    """One step of these parameters alone; no other parameter gets a gradient."""
-    for parameter, gradient in zip(parameters, gradients, strict=True):
-        parameter.grad = gradient
-    if clip is not None:
-        nn.utils.clip_grad_norm_(parameters, clip)
-    optimizer.step()
 
 
 def _mean(values: list[float]) -> float | None:

@@ -16,6 +16,7 @@ from hil_nas.nas.expected import Expectation, ExpectedCost
 from hil_nas.nas.genotype import TinyGenotype
 from hil_nas.nas.graph import Preference
 from hil_nas.nas.prices import Cost, Limits, PriceTable
+from hil_nas.nas.schedule import Schedule
 from hil_nas.nas.settings import TinySettings
 from hil_nas.nas.space import Choice
 from hil_nas.nas.strategy import AS_LEARNED, Logits, View, compiled, digest, entropy, logs_of, made
@@ -44,6 +45,7 @@ class TinyStrategy:
         device: torch.device,
     ) -> None:
         self.prices, self.space, self.settings, self.device = prices, prices.space, settings, device
+        self.schedule = Schedule(settings.epochs, settings.warmup_epochs)
         self.allowed = feasible_configs(prices, limits)
         self.net = TinySupernet(self.space, generator, self.allowed).to(device)
         self._mixture = compiled(self.net.mixture, device, settings)
@@ -57,16 +59,8 @@ class TinyStrategy:
         return torch.optim.AdamW(weights, self.settings.weight_rate, weight_decay=self.settings.weight_decay)
 
     def draw(self, generator: torch.Generator, epoch: int) -> Logits:
-        drawn = self.net.architecture.draw(generator, self._temperature(epoch))
+        drawn = self.net.architecture.draw(generator, self.schedule.falling(self.settings.temperature, epoch))
         return lambda x: self._mixture(x, drawn)
-
-    def _temperature(self, epoch: int) -> float:
-        """Falls by one factor an epoch during the warm-up and by another behind it."""
-        warmup, last = self.settings.warmup_epochs, self.settings.epochs - 1
-        start, searching, end = self.settings.temperature
-        if epoch < warmup:
-            return start * float((searching / start) ** (epoch / warmup))
-        return searching * float((end / searching) ** ((epoch - warmup) / max(1, last - warmup)))
 
     def probabilities(self) -> Probabilities:
         return self.net.architecture.probabilities(self.net.alignment.weights())
