@@ -1,4 +1,4 @@
-"""Networks beside the most preferred one: what the other leading configurations would become, samples, neighbours.
+"""Networks beside the most preferred one: a sample of each leading configuration, more samples, neighbours.
 
 Weights that all networks share rank them roughly, and the mixed input ranks configurations roughly; the true order
 is what a short training of each shows.
@@ -39,7 +39,7 @@ def rivals(
         ratio: measured over predicted cycles.
     """
     leaders = _leaders(strategy, gammas)
-    own = _different(strategy, first, (View(x) for x in leaders), limits, ratio)[:count]
+    own = _different(strategy, first, (View(x, rng) for x in leaders), limits, ratio)[:count]
     more = _different(strategy, first, _samples(gammas, leaders, _TRIES * count, rng), limits, ratio)
     found = {_name(strategy, x): x for x in (*own, *_fullest_first(strategy, more, limits, ratio))}
     return list(found.values())[:count]

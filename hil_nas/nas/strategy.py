@@ -33,12 +33,11 @@ class View(Generic[Point]):
     """How a derivation looks at what was learned.
 
     Attributes:
-        around: a point, instead of the probabilities: with noise, networks that differ from it in a choice or three,
-            in `tiny` as wide as the limits leave room.
+        around: a point, instead of the probabilities: with noise, networks that differ from it in a choice or three.
         config: on this configuration alone; None: on all, as gamma prefers them.
         noise: of Gumbel's distribution on every log-probability of the cells or the chain. The most preferred network
             is then a sample of those that hold the limits, about by their probabilities (perturb and maximise,
-            arXiv:1206.6410).
+            arXiv:1206.6410); in `tiny`, where it is as wide as they leave room.
     """
 
     config: int | None = None
