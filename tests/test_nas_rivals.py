@@ -90,3 +90,15 @@ def test_rivals_are_samples_of_the_networks_that_hold_the_limits(prices: PriceTa
     stems = [strategy.derive(1.0, Limits(), View(0, rng)).stem[0] for _ in range(400)]
     counts = np.bincount(stems, minlength=len(SPACE.stems))
     assert counts.min() > 0.7 * counts.mean()  # 3.5 standard deviations for three stems
+
+
+def test_samples_are_as_wide_as_the_limit_leaves_room_whatever_alpha_says_of_widths(prices: PriceTable) -> None:  # noqa: F811
+    strategy = TinyStrategy(prices, QUICK, Limits(), torch.Generator().manual_seed(0), torch.device("cpu"))
+    with torch.no_grad():
+        strategy.net.architecture.widths[:, 0] = 10.0
+    learned, rng = strategy.derive(1.0, Limits(), View(0)), np.random.default_rng(0)
+    assert learned.stem[1] == 0
+    samples = [strategy.derive(1.0, Limits(), View(0, rng)) for _ in range(200)]
+    widest = np.mean([x.stem[1] == len(SPACE.widths) - 1 for x in samples])
+    odds = np.array(SPACE.widths, dtype=float) ** 5  # Gumbel's noise on 5 log(width): the share of each is its softmax
+    assert widest == pytest.approx(odds[-1] / odds.sum(), abs=0.07)  # 3 standard deviations
