@@ -29,7 +29,6 @@ from hil_nas.latency.model import LatencyModel
 from hil_nas.nas.space import TinySpace
 from hil_nas.progress import silent
 from hil_nas.report.page import search_page
-from hil_nas.runs import read_result
 from hil_nas.workflows.finish import Folders
 from hil_nas.workflows.overhead import measure_overhead
 from hil_nas.workflows.profile import folder_name, provenance_of
@@ -63,10 +62,9 @@ def budgets(count: int, rng: np.random.Generator) -> Iterator[Budget]:
 def outcome(config: SearchConfig, folders: Folders) -> tuple[bool, str]:
     """Whether every limit and every bit held, and what the board said."""
     try:
-        result, folder = run_search(config, folders, name="limits", resume=False, page=search_page, report=silent)
+        result, _ = run_search(config, folders, name="limits", resume=False, page=search_page, report=silent)
     except HilNasError as error:
         return False, str(error)
-    result = read_result(folder)
     measured, limits = result["measured"], result["limits"]
     shares = [f"{name} {measured[name] / limits[f'max_{name}']:.1%}" for name in measured if f"max_{name}" in limits]
     return result["limits_held"] and result["bits_equal"], f"{result['mfcc']}, of the limits: {', '.join(shares)}"
