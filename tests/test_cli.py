@@ -42,6 +42,14 @@ def test_configurations_are_a_list_or_found_by_gradient() -> None:
         assert parser().parse_args(["search", "--mfcc", text]).mfcc == grid
 
 
+@pytest.mark.parametrize(
+    ("options", "align"),
+    [([], "conv"), (["--space", "darts"], "pad"), (["--space", "darts", "--align", "conv"], "conv")],
+)
+def test_a_space_has_its_usual_alignment(options: list[str], align: str) -> None:
+    assert commands.search_config(parser().parse_args(["search", *options])).align == align
+
+
 def test_limits_that_cannot_be_met_have_a_status_of_their_own(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

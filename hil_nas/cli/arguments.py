@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
 
 DEFAULTS = SearchConfig()
+ALIGNMENTS = ("auto", "conv", "pad")
 Value = TypeVar("Value")
 
 
@@ -55,7 +56,10 @@ def _search(subparsers: Subparsers) -> None:
         default=DEFAULTS.space,
         help="tiny: chains of depthwise-separable blocks; darts: the cells of PC-DARTS (default: %(default)s)",
     )
-    how.add_argument("--align", choices=("conv", "pad"), default=DEFAULTS.align, help="default: %(default)s")
+    how.add_argument(
+        "--align", choices=ALIGNMENTS, default="auto",
+        help="how MFCC configurations share one supernet; auto: pad for darts, else conv (default: %(default)s)",
+    )  # fmt: skip
     how.add_argument(
         "--preset",
         choices=("paper",),
@@ -79,7 +83,7 @@ def _sweep(subparsers: Subparsers) -> None:
         ("--max-flash", _sized, "none", "like 512k"),
         ("--max-latency", _timed, "none", "like 40ms,60ms,none; front end and network"),
         ("--space", _among(*SPACES), DEFAULTS.space, f"of {', '.join(SPACES)}"),
-        ("--align", _among("conv", "pad"), DEFAULTS.align, "of conv, pad"),
+        ("--align", _among(*ALIGNMENTS), "auto", f"of {', '.join(ALIGNMENTS)}"),
     ):
         axes.add_argument(
             flag, type=_listed(parse), default=default, metavar="LIST", help=f"{example} (default: %(default)s)"

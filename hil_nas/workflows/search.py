@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from hil_nas.audio.datasets import KeywordData
 from hil_nas.audio.front_end import HostFrontEnd
@@ -24,6 +24,7 @@ from hil_nas.mfcc import MfccConfig
 from hil_nas.nas.anchors import DataSpace
 from hil_nas.nas.prices import Cost, Limits
 from hil_nas.nas.search import search
+from hil_nas.nas.space import Align
 from hil_nas.nas.spaces import SPACES
 from hil_nas.nas.strategy import Derived
 from hil_nas.network import Network
@@ -105,7 +106,7 @@ class _Search:
             self.config = config = replace(config, grid=(found_earlier(earlier) or self._searched_config(new_run),))
         self.overhead: Overhead = self._overhead(earlier)
         self.prices = self.kind.price(
-            self.kind.space(configs=config.grid, classes=self._class_count(), align=config.align),
+            self.kind.space(configs=config.grid, classes=self._class_count(), align=cast(Align, config.align)),
             self.model.operator_cycles,
             self._front_end_price,
             overhead_cycles=self.model.overhead_cycles,

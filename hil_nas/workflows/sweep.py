@@ -219,11 +219,16 @@ def _varying(searches: Sequence[SearchConfig]) -> list[str]:
 
 
 def _names(searches: Sequence[SearchConfig]) -> list[str]:
-    """A name for each search, of what sets them apart; numbers and switches that are as usual go without saying."""
+    """A name for each search, of what sets them apart; numbers and switches that are as usual go without saying, and so
+    does the alignment that each space has."""
     varying, names = _varying(searches), []
     for search in searches:
-        usual = _flat(SearchConfig(space=search.space))
-        parts = [_part(k, v) for k, v in _flat(search).items() if k in varying and (_told(k, v) or v != usual[k])]
+        usual, flat = _flat(SearchConfig(space=search.space)), _flat(search)
+        of_space = _varying([x for x in searches if x.space == search.space])
+        told = [k for k, v in flat.items() if k in varying and (_told(k, v) or v != usual[k])]
+        if "align" not in of_space and flat["align"] == usual["align"]:
+            told = [k for k in told if k != "align"]
+        parts = [_part(k, flat[k]) for k in told]
         names.append(" ".join(parts) or "search")
     return names
 
