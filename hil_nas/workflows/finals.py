@@ -31,6 +31,10 @@ def by_race(
 
     The weights' half and the architecture's half of the search are one training split again, so that the validation
     split decides here for the first time; the test split still decides nothing. Without rivals there is no race.
+
+    Args:
+        epochs: of the races of all.
+        last_epochs: of the race of the last few; there is none where it would be no longer.
     """
     if not result.rivals:
         return [result]
@@ -44,8 +48,9 @@ def by_race(
         raced = _ranked([*raced, *_raced(list(new.values()), data, recipe, seed, report)])
         if [x for x, _ in raced[:LAST]] == best:
             break
-    last = _raced([x for x, _ in raced[:LAST]], data, Recipe(epochs=last_epochs), seed, report)
-    ranked = [*((*x, last_epochs) for x in last), *((*x, epochs) for x in raced[LAST:])]
+    longer = raced[:LAST] if last_epochs > epochs else []  # of a short training the first race was the longer one
+    last = _raced([x for x, _ in longer], data, Recipe(epochs=last_epochs), seed, report)
+    ranked = [*((*x, last_epochs) for x in last), *((*x, epochs) for x in raced[len(longer) :])]
     for rank, (finalist, standing, trained) in enumerate(ranked):
         _log(run, rank, finalist, standing, trained, finalist is result)
     return [x for x, *_ in ranked]
