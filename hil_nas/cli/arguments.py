@@ -58,7 +58,7 @@ def _search(subparsers: Subparsers) -> None:
     )
     how.add_argument(
         "--align", choices=ALIGNMENTS, default="auto",
-        help="how MFCC configurations share one supernet; auto: pad for darts, else conv (default: %(default)s)",
+        help="how MFCC configurations share a supernet; auto: pad for --space darts, else conv (default: %(default)s)",
     )  # fmt: skip
     how.add_argument(
         "--preset",

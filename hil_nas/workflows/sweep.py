@@ -225,10 +225,8 @@ def _names(searches: Sequence[SearchConfig]) -> list[str]:
     for search in searches:
         usual, flat = _flat(SearchConfig(space=search.space)), _flat(search)
         of_space = _varying([x for x in searches if x.space == search.space])
-        told = [k for k, v in flat.items() if k in varying and (_told(k, v) or v != usual[k])]
-        if "align" not in of_space and flat["align"] == usual["align"]:
-            told = [k for k in told if k != "align"]
-        parts = [_part(k, flat[k]) for k in told]
+        always = [k for k, v in flat.items() if _told(k, v) and (k != "align" or k in of_space)]
+        parts = [_part(k, v) for k, v in flat.items() if k in varying and (k in always or v != usual[k])]
         names.append(" ".join(parts) or "search")
     return names
 

@@ -54,16 +54,6 @@ class DartsPreference:
         shape = (len(CELL_KINDS), len(space.edges))
         return cls(np.zeros(len(space.configs)), np.zeros((*shape, len(OPERATORS))), np.zeros(shape))
 
-    def of(self, genotype: DartsGenotype, config: int, space: DartsSpace) -> float:
-        """The sum over all edges that are kept."""
-        total = float(self.configs[config])
-        for k, kind in enumerate(CELL_KINDS):
-            for node, edges in enumerate(genotype.cell(kind).nodes):
-                for edge in edges:
-                    place = space.edges_of(node)[edge.source]
-                    total += float(self.beta[k, place] + self.alpha[k, place, OPERATORS.index(edge.operator)])
-        return total
-
 
 @dataclass(frozen=True)
 class Answer:
