@@ -151,8 +151,13 @@ def test_a_checkpoint_of_another_search_is_refused_with_both_named(
         run(**{**same, **change}, resume=True)
 
 
+def begun(settings: DataSettings) -> continuous_module._DataSearch:
+    sets, place = (clips(1), clips(2)), torch.device("cpu")
+    return continuous_module._DataSearch(SPACE, TINY, heard_at(300.0), *sets, PRICES, Limits(), settings, 0, place)
+
+
 def test_a_step_of_one_half_leaves_the_other_parameters_alone() -> None:
-    one = continuous_module._DataSearch(SPACE, TINY, heard_at(300.0), clips(1), clips(2), PRICES, Limits(), QUICK, 0)
+    one = begun(QUICK)
 
     def changed(step: Any) -> set[str]:
         parameters = {**dict(one.net.named_parameters()), **dict(one.data.named_parameters())}
@@ -166,8 +171,7 @@ def test_a_step_of_one_half_leaves_the_other_parameters_alone() -> None:
 
 
 def test_one_batch_pulls_no_harder_than_it_may() -> None:
-    settings = replace(QUICK, data_clip=1e-3)
-    one = continuous_module._DataSearch(SPACE, TINY, heard_at(300.0), clips(1), clips(2), PRICES, Limits(), settings, 0)
+    one = begun(replace(QUICK, data_clip=1e-3))
     one._decision_step()
     assert one.data.place.grad is not None
     assert float(one.data.place.grad.abs().max()) == pytest.approx(1e-3)

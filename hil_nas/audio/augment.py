@@ -1,6 +1,7 @@
 """Augmentation on batches: shifts, speed, noise and volume of waveforms, masks on features.
 
-All randomness comes from the generator given, so that an epoch can be repeated from its seed.
+All randomness comes from the generator given, which is of the CPU wherever the batch lies, so that an epoch can be
+repeated from its seed.
 """
 
 from __future__ import annotations
@@ -52,7 +53,7 @@ def augment_waveforms(clips: Tensor, background: Tensor, settings: Augmentation,
 
     Args:
         clips: float (n, samples), full scale 1.
-        background: float (m,), m >= samples.
+        background: float (m,), m >= samples, where the clips are.
 
     Returns:
         float (n, samples) within -1 to 1.
@@ -60,7 +61,7 @@ def augment_waveforms(clips: Tensor, background: Tensor, settings: Augmentation,
     moved = _shift_and_stretch(clips, settings, generator)
     noisy = moved + _noise(moved, background, settings, generator)
     volume_db = _uniform(len(clips), -settings.volume_db, settings.volume_db, generator)
-    return (noisy * _amplitude(volume_db)[:, None]).clamp_(-1.0, 1.0)
+    return (noisy * _amplitude(volume_db).to(clips.device)[:, None]).clamp_(-1.0, 1.0)
 
 
 def mask_features(features: Tensor, settings: Augmentation, generator: torch.Generator) -> Tensor:
@@ -72,10 +73,10 @@ def mask_features(features: Tensor, settings: Augmentation, generator: torch.Gen
     mean = features.mean(1, keepdim=True)  # (n, 1, coefficients)
     _, frames, coefficients = features.shape
     for _ in range(settings.time_masks):
-        wiped = _stretch(len(features), frames, settings.time_mask_share, generator)
+        wiped = _stretch(len(features), frames, settings.time_mask_share, generator).to(features.device)
         features = torch.where(wiped[:, :, None], mean, features)
     for _ in range(settings.coefficient_masks):
-        wiped = _stretch(len(features), coefficients, settings.coefficient_mask_share, generator)
+        wiped = _stretch(len(features), coefficients, settings.coefficient_mask_share, generator).to(features.device)
         features = torch.where(wiped[:, None, :], mean, features)
     return features
 
@@ -84,13 +85,14 @@ def _shift_and_stretch(clips: Tensor, settings: Augmentation, generator: torch.G
     """Reads every clip at times stretched around its middle and shifted, zero outside, linear in between."""
     count, samples = clips.shape
     reach = settings.shift_ms * SAMPLE_RATE_HZ / 1000
+    place = clips.device
     shift = _uniform(count, -reach, reach, generator).round()
     if settings.speed == 0:
         return _shifted(clips, [int(x) for x in shift.tolist()])
-    speed = 1 + _uniform(count, -settings.speed, settings.speed, generator)
+    speed = 1 + _uniform(count, -settings.speed, settings.speed, generator).to(place)
     middle = (samples - 1) / 2
-    times = torch.arange(samples) - middle
-    times = (times[None, :] * speed[:, None]).add_((shift + middle)[:, None])
+    times = torch.arange(samples, device=place) - middle
+    times = (times[None, :] * speed[:, None]).add_((shift.to(place) + middle)[:, None])
     left = times.floor()
     part = times - left
     # two samples of zeros on either side stand for all that lies outside
@@ -113,8 +115,8 @@ def _noise(clips: Tensor, background: Tensor, settings: Augmentation, generator:
     count, samples = clips.shape
     starts = torch.randint(0, len(background) - samples + 1, (count,), generator=generator)
     cuts = torch.stack([background[start : start + samples] for start in starts.tolist()])
-    snr_db = _uniform(count, *settings.snr_db, generator)
-    chosen = torch.rand(count, generator=generator) < settings.noise_probability
+    snr_db = _uniform(count, *settings.snr_db, generator).to(clips.device)
+    chosen = (torch.rand(count, generator=generator) < settings.noise_probability).to(clips.device)
     level = _rms(clips).clamp_min(_SILENT_RMS) / _rms(cuts).clamp_min(_SILENT_RMS)
     return cuts * (level * _amplitude(-snr_db) * chosen)[:, None]
 

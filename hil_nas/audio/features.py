@@ -23,6 +23,7 @@ from hil_nas.audio.tables import front_end_blob
 from hil_nas.mfcc import MfccConfig
 from hil_nas.progress import Progress, Reporter, silent
 
+CPU = torch.device("cpu")
 _FULL_SCALE = 32768.0
 _BATCH = 200
 _WORKERS = 2  # the C source leaves the interpreter's lock
@@ -35,18 +36,21 @@ class Features(Protocol):
 
 
 class TorchFeatures:
-    """Torch's MFCC, rounded to the int8 grid."""
+    """Torch's MFCC, rounded to the int8 grid; computed and left at `place`."""
 
-    def __init__(self, config: MfccConfig, scale: FeatureScale) -> None:
-        self.mfcc, self.scale = Mfcc(config), scale
+    def __init__(self, config: MfccConfig, scale: FeatureScale, place: torch.device = CPU) -> None:
+        self.mfcc, self.scale, self.place = Mfcc(config).to(place), scale, place
 
     @torch.no_grad()
     def __call__(self, waveforms: Tensor) -> Tensor:
-        return to_grid(self.mfcc(waveforms), self.scale).unsqueeze(-1)
+        return to_grid(self.mfcc(waveforms.to(self.place)), self.scale).unsqueeze(-1)
 
 
 class DeviceFeatures:
-    """The device's C source on this machine; waveforms are rounded to int16 first, as a microphone gives them."""
+    """The device's C source on this machine's processor, the features left where the waveforms were.
+
+    Waveforms are rounded to int16 first, as a microphone gives them.
+    """
 
     def __init__(self, config: MfccConfig, scale: FeatureScale, front_end: HostFrontEnd) -> None:
         self.blob = front_end_blob(config, scale.scale, scale.zero_point)
@@ -54,7 +58,8 @@ class DeviceFeatures:
 
     @torch.no_grad()
     def __call__(self, waveforms: Tensor) -> Tensor:
-        return torch.from_numpy(self.scale.real(self.quantised(to_int16(waveforms).numpy()))).unsqueeze(-1)
+        features = self.scale.real(self.quantised(to_int16(waveforms).cpu().numpy()))
+        return torch.from_numpy(features).unsqueeze(-1).to(waveforms.device)
 
     def quantised(self, clips: Samples) -> np.ndarray[tuple[int, ...], np.dtype[np.int8]]:
         """int16 clips (n, samples) to int8 (n, frames, coefficients), on two threads."""
@@ -67,7 +72,7 @@ def to_grid(features: Tensor, scale: FeatureScale) -> Tensor:
     """Float features as the values that int8 can hold."""
     steps = features / scale.scale
     # round half away from zero, as the C source; torch.round goes to even
-    rounded = torch.trunc(steps + torch.copysign(torch.tensor(0.5), steps))
+    rounded = torch.trunc(steps + torch.copysign(steps.new_tensor(0.5), steps))
     return (rounded.clamp_(-128 - scale.zero_point, 127 - scale.zero_point)).mul_(scale.scale)
 
 

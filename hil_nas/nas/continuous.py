@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from hil_nas.accelerator import accelerator
 from hil_nas.errors import InputError
 from hil_nas.mfcc import MfccConfig
 from hil_nas.nas import checkpoint as checkpoints
@@ -55,6 +56,9 @@ class ClipSet:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def to(self, place: torch.device) -> ClipSet:
+        return ClipSet(self.samples.to(place), self.labels.to(place))
 
     def digest(self) -> str:
         total = crc32(self.samples.numpy().tobytes(), crc32(self.labels.numpy().tobytes()))
@@ -152,6 +156,7 @@ def search_data(
     on_epoch: Callable[[dict[str, Any]], None] | None = None,
     checkpoint: Path | None = None,
     resume: bool = False,
+    device: str | None = None,
 ) -> DataResult:
     """Finds the MFCC configuration on which networks recognise best within the limits.
 
@@ -161,7 +166,8 @@ def search_data(
         train, validation: disjoint sets of clips; the first trains weights, the second alpha and the data point.
         on_epoch: called after every epoch with its figures.
         checkpoint: written after every epoch.
-        resume: go on from `checkpoint` where it exists; the result is the uninterrupted one's, bit by bit.
+        resume: go on from `checkpoint` where it exists; on a CPU the result is the uninterrupted one's, bit by bit.
+        device: where the supernet is trained; None: a GPU where there is one.
 
     Raises:
         InfeasibleError: where no network holds the limits on the cheapest configuration; before anything is trained.
@@ -169,7 +175,8 @@ def search_data(
     """
     cheapest = prices.table(replace(tiny, configs=(space.cheapest,)))
     feasible_configs(cheapest, limits)
-    run = _DataSearch(space, tiny, extract, train, validation, prices, limits, settings, seed)
+    place = accelerator() if device is None else torch.device(device)
+    run = _DataSearch(space, tiny, extract, train, validation, prices, limits, settings, seed, place)
     identity = {
         "space": asdict(space),
         "networks": {**tiny.to_json(), "configs": []},
@@ -205,12 +212,13 @@ class _DataSearch:
         limits: Limits,
         settings: DataSettings,
         seed: int,
+        device: torch.device,
     ) -> None:
-        self.space, self.extract, self.limits, self.settings = space, extract, limits, settings
+        self.space, self.extract, self.limits, self.settings, self.device = space, extract, limits, settings, device
         self.generator = torch.Generator().manual_seed(seed)
         self.tiny = replace(tiny, configs=(space.config(*space.start[:2], space.coefficients[1]),))
-        self.net, self.data = TinySupernet(self.tiny, self.generator), DataPoint(space)
-        self.prices = AnchorPrices(space, tiny, prices)
+        self.net, self.data = TinySupernet(self.tiny, self.generator).to(device), DataPoint(space).to(device)
+        self.prices = AnchorPrices(space, tiny, prices).to(device)
         self.weights = list(self.net.weight_parameters().values())
         alphas = [x for name, x in self.net.architecture_parameters().items() if name != "alignment.gamma"]
         self.decisions = [*alphas, self.data.place]
@@ -219,7 +227,7 @@ class _DataSearch:
             self.weights, settings.weight_rate, weight_decay=settings.weight_decay
         )
         self.alpha_optimizer = torch.optim.Adam(groups, settings.alpha_rate, betas=(0.5, 0.999))
-        self.train, self.validation = train, validation
+        self.train, self.validation = train.to(device), validation.to(device)
         self.train_batches = Batches(len(train), settings.batch, self.generator)
         self.validation_batches = Batches(len(validation), settings.batch, self.generator)
         with torch.no_grad():
@@ -267,14 +275,15 @@ class _DataSearch:
         """One step of the weights on a fresh training batch; its loss."""
         with torch.no_grad():
             draw, point = self._draw(), self.data.near(self._noise())
-        loss = self._loss(self.train, next(self.train_batches), point, draw)
+        loss = self._loss(self.train, next(self.train_batches).to(self.device), point, draw)
         step(self.weight_optimizer, self.weights, first_order(self.weights, loss))
         return float(loss.detach())
 
     def _decision_step(self) -> float:
         """One step of alpha and the data point on a fresh validation batch; the loss without its penalty."""
         draw, noise = self._draw(), self._noise()
-        loss = self._loss(self.validation, next(self.validation_batches), self.data.near(noise), draw)
+        chosen = next(self.validation_batches).to(self.device)
+        loss = self._loss(self.validation, chosen, self.data.near(noise), draw)
         gradients = first_order(self.decisions, loss)
         gradients[-1].clamp_(-self.settings.data_clip, self.settings.data_clip)
         expected = self._expected(self.data.near(noise))
@@ -296,10 +305,10 @@ class _DataSearch:
     def _noise(self) -> Tensor:
         """How far from the data point this step's features are drawn, (3,)."""
         spread = self.schedule.falling(self.settings.spread, self.epoch)
-        return spread * (2 * torch.rand(3, generator=self.generator) - 1)
+        return (spread * (2 * torch.rand(3, generator=self.generator) - 1)).to(self.device)
 
     def _expected(self, point: Tensor) -> Expectation:
-        chosen = self.net.architecture.probabilities(torch.ones(1))
+        chosen = self.net.architecture.probabilities(torch.ones(1, device=self.device))
         expected: Expectation = self.prices(point, chosen)
         return expected
 
@@ -331,12 +340,14 @@ class _DataSearch:
     def _objective(self, config: MfccConfig, table: PriceTable) -> float:
         """Validation loss with the exact price's penalty, on the same batches and draws for every configuration."""
         generator = torch.Generator().manual_seed(0)
-        point = torch.tensor([config.window_samples, config.hop_samples, config.coefficients], dtype=torch.float32)
-        chosen = torch.split(torch.arange(len(self.validation)), self.settings.batch)[:_JUDGES]
+        numbers = [config.window_samples, config.hop_samples, config.coefficients]
+        point = torch.tensor(numbers, dtype=torch.float32, device=self.device)
+        chosen = torch.split(torch.arange(len(self.validation), device=self.device), self.settings.batch)[:_JUDGES]
         with torch.no_grad():
             draws = [self.net.architecture.draw(generator, self.settings.temperature[2]) for _ in chosen]
             losses = [self._loss(self.validation, x, point, draw) for x, draw in zip(chosen, draws, strict=True)]
-            expected = ExpectedCost(table)(self.net.architecture.probabilities(torch.ones(1)))
+            probabilities = self.net.architecture.probabilities(torch.ones(1, device=self.device))
+            expected = ExpectedCost(table).to(self.device)(probabilities)
             return float(torch.stack(losses).mean() + self.multipliers.penalty(expected))
 
     def _cheaper(self, hop: float, prices: DataPrices) -> MfccConfig:
@@ -366,7 +377,8 @@ class _DataSearch:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.epoch, self.history, self.means = state["epoch"], state["history"], state["means"]
+        self.epoch, self.history = state["epoch"], state["history"]
+        self.means = [x.to(self.device) for x in state["means"]]
         for name in ("net", "data", "weight_optimizer", "alpha_optimizer", "train_batches", "validation_batches"):
             getattr(self, name).load_state_dict(state[name])
         self.generator.set_state(state["generator"])
@@ -384,5 +396,5 @@ def standardised(features: Tensor) -> Tensor:
 
 def kept(features: Tensor, coefficients: Tensor) -> Tensor:
     """The first of the last axis' values, a whole number of them and a share of the next, the others 0."""
-    places = torch.arange(features.shape[-1])
+    places = torch.arange(features.shape[-1], device=features.device)
     return features * (coefficients - places).clamp(0, 1)

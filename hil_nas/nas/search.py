@@ -10,6 +10,7 @@ Everything that differs between spaces stands behind `Strategy`.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import nullcontext
 from dataclasses import asdict
 from functools import cache, partial
 from math import exp, log
@@ -21,6 +22,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from hil_nas.accelerator import accelerator
 from hil_nas.errors import InfeasibleError, InputError
 from hil_nas.nas import checkpoint as checkpoints
 from hil_nas.nas.alignment import decided
@@ -70,7 +72,7 @@ def search(
         RunError: where the checkpoint is of another search.
     """
     generator = torch.Generator().manual_seed(seed)
-    place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    place = accelerator() if device is None else torch.device(device)
     strategy = start(limits, generator, place)
     for data in (train, validation):
         data.check(strategy.space)
@@ -227,8 +229,8 @@ class _Search(Generic[Point]):
 
     def _loss(self, clips: Clips, logits: Logits) -> Tensor:
         features, labels = clips
-        exact = self.device.type != "cuda" or self.settings.second_order or bool(self.settings.stop_rise)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=not exact):  # but not where losses are subtracted
+        exact = self.settings.second_order or bool(self.settings.stop_rise)  # which subtract losses
+        with nullcontext() if exact or self.device.type != "cuda" else torch.autocast("cuda", torch.bfloat16):
             found = logits(self.net.alignment(features))
         return F.cross_entropy(found.float(), labels)
 

@@ -42,7 +42,7 @@ def evaluate(module: Callable[[Tensor], Tensor], features: Tensor, labels: Tenso
         labels: int64 (n,).
     """
     logits = logits_of(module, features)
-    return count(labels.numpy(), logits.argmax(1).numpy(), logits.shape[1])
+    return count(labels.cpu().numpy(), logits.argmax(1).cpu().numpy(), logits.shape[1])
 
 
 def logits_of(module: Callable[[Tensor], Tensor], features: Tensor) -> Tensor:

@@ -11,10 +11,9 @@ from typing import Any
 
 import torch
 
+from hil_nas.accelerator import accelerator
 from hil_nas.audio.datasets import KeywordData
-from hil_nas.audio.features import (
-    training_scale,
-)
+from hil_nas.audio.features import training_scale
 from hil_nas.audio.front_end import HostFrontEnd
 from hil_nas.audio.scale import FeatureScale
 from hil_nas.errors import InputError
@@ -44,6 +43,7 @@ def train(
     progress: Reporter = silent,
     checkpoint: Path | None = None,
     resume: bool = False,
+    place: torch.device | None = None,
 ) -> TrainResult:
     """Trains a network from scratch.
 
@@ -53,19 +53,20 @@ def train(
         scale: of the int8 features; measured on the training split where it is not given.
         checkpoint: written after every epoch.
         resume: go on from the checkpoint, if there is one.
+        place: where the network is trained; None: a GPU where there is one. The result lies on the CPU.
 
     Raises:
         InputError: where network, configuration and data do not fit together.
         RunError: for a checkpoint that is damaged or of another training.
     """
-    recipe = recipe or Recipe()
+    recipe, place = recipe or Recipe(), place or accelerator()
     _check(network, config, data)
     scale = scale or training_scale(config, data.train)
-    state = _State(network, recipe, seed)
+    state = _State(network, recipe, seed, place)
     what = _fingerprint(network, config, data, recipe, seed, scale, front_end is not None)
     if resume and checkpoint is not None and checkpoint.exists():
         state.restore(checkpoints.load(checkpoint, what))
-    feed = Feed(config, data, recipe, scale, front_end)
+    feed = Feed(config, data, recipe, scale, front_end, place)
     while len(state.epochs) < recipe.epochs:
         epoch = _run_epoch(state, feed, recipe, seed)
         state.keep(epoch)
@@ -83,11 +84,12 @@ class _State:
     network: Network
     recipe: Recipe
     seed: int
+    place: torch.device
     epochs: list[Epoch] = field(default_factory=list)
     best: Epoch | None = None
 
     def __post_init__(self) -> None:
-        self.module = NetworkModule(self.network, torch.Generator().manual_seed(self.seed))
+        self.module = NetworkModule(self.network, torch.Generator().manual_seed(self.seed)).to(self.place)
         self.optimizer = make_optimizer(self.module, self.recipe)
         self.best_weights = copy.deepcopy(self.module.state_dict())
 
@@ -115,7 +117,7 @@ class _State:
     def result(self, scale: FeatureScale) -> TrainResult:
         assert self.best is not None
         self.module.load_state_dict(self.best_weights)
-        return TrainResult(self.module.eval(), scale, tuple(self.epochs), self.best)
+        return TrainResult(self.module.cpu().eval(), scale, tuple(self.epochs), self.best)
 
 
 def _run_epoch(state: _State, feed: Feed, recipe: Recipe, seed: int) -> Epoch:

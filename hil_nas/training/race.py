@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch.nn import functional as F
 
+from hil_nas.accelerator import accelerator
 from hil_nas.audio.datasets import KeywordData
 from hil_nas.audio.features import training_scale
 from hil_nas.mfcc import MfccConfig
@@ -44,6 +45,7 @@ def race(
     *,
     seed: int,
     progress: Reporter = silent,
+    place: torch.device | None = None,
 ) -> list[Standing]:
     """Trains networks of one configuration side by side from scratch; how each did, in their order.
 
@@ -51,9 +53,11 @@ def race(
         networks: read (frames, coefficients, 1) of `config` and give a logit for each class of `data`.
         recipe: its epochs are those of the race, whose rate falls to zero as in a whole training; all on torch's
             features, which lie within half an int8 step of the device's.
+        place: where they are trained; None: a GPU where there is one.
     """
-    feed = Feed(config, data, recipe, training_scale(config, data.train), None)
-    modules = [NetworkModule(x, torch.Generator().manual_seed(seed)) for x in networks]
+    place = place or accelerator()
+    feed = Feed(config, data, recipe, training_scale(config, data.train), None, place)
+    modules = [NetworkModule(x, torch.Generator().manual_seed(seed)).to(place) for x in networks]
     learners = [Learner(x, make_optimizer(x, recipe)) for x in modules]
     steps = feed.steps_per_epoch()
     warmup = round(recipe.warmup_epochs * steps)

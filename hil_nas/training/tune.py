@@ -5,8 +5,10 @@ from __future__ import annotations
 import copy
 from dataclasses import replace
 
+import torch
 from torch import Tensor
 
+from hil_nas.accelerator import accelerator
 from hil_nas.audio.datasets import KeywordData
 from hil_nas.audio.front_end import HostFrontEnd
 from hil_nas.errors import InputError
@@ -33,6 +35,7 @@ def tune_for_int8(
     seed: int = 0,
     front_end: HostFrontEnd | None = None,
     progress: Reporter = silent,
+    place: torch.device | None = None,
 ) -> TrainResult:
     """A few epochs of the recipe with rounding; what comes out folds, converts and evaluates as what went in.
 
@@ -40,6 +43,7 @@ def tune_for_int8(
         trained: what `train` gave; stays as it is.
         representative: float (n, frames, coefficients, 1), the features the converter will calibrate on.
         recipe: the one it was trained with; its rates and number of epochs are not used.
+        place: where it is tuned; None: a GPU where there is one. The result lies on the CPU.
 
     Returns:
         The weights best on validation with rounding; those that went in, if tuning did not help.
@@ -49,8 +53,10 @@ def tune_for_int8(
     """
     if not isinstance(trained.module, NetworkModule):
         raise InputError("this network is tuned to int8 already, expected one as training gives it")
-    module = QuantisedNetwork(trained.module, representative)
-    feed = Feed(config, data, recipe, trained.scale, front_end)
+    place = place or accelerator()
+    module = QuantisedNetwork(trained.module, representative).to(place)
+    representative = representative.to(place)
+    feed = Feed(config, data, recipe, trained.scale, front_end, place)
     learner = Learner(module, make_optimizer(module, replace(recipe, weight_decay=0.0)))
     steps = feed.steps_per_epoch()
     best = evaluate(module, feed.validation, feed.validation_labels).accuracy
@@ -67,4 +73,4 @@ def tune_for_int8(
             best, kept = accuracy, copy.deepcopy(module.state_dict())
         progress(Progress("tuning to int8", number + 1, epochs, f"validation {accuracy:.1%}"))
     module.load_state_dict(kept)
-    return replace(trained, module=module.eval(), best=replace(trained.best, accuracy=best))
+    return replace(trained, module=module.cpu().eval(), best=replace(trained.best, accuracy=best))

@@ -1,0 +1,101 @@
+"""Whether all that a search and a training compute lies in one place, where that is not the CPU."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import pytest
+import torch
+
+from hil_nas.audio.datasets import KeywordData
+from hil_nas.audio.differentiable import continuous_mfcc
+from hil_nas.audio.front_end import HostFrontEnd
+from hil_nas.nas import continuous as continuous_module
+from hil_nas.nas.darts.strategy import DartsStrategy
+from hil_nas.nas.prices import Limits, price
+from hil_nas.nas.search import _Search
+from hil_nas.nas.tiny import TinyStrategy
+from hil_nas.training.loop import train
+from hil_nas.training.race import race
+from hil_nas.training.tune import tune_for_int8
+from tests import test_darts_search as darts
+from tests import test_nas_continuous as continuous
+from tests import test_nas_search as tiny
+from tests.absent_gpu import PLACE, AbsentGpu
+from tests.test_nas_space import toy_cycles
+from tests.test_training_loop import CONFIG, SMALL, data, front_end, network  # noqa: F401  (fixtures)
+
+LIMITS = Limits(cycles=1e9)
+
+
+def test_the_stand_in_refuses_what_a_gpu_would() -> None:
+    weight = torch.empty(3, 3, device=PLACE)
+    with AbsentGpu() as gpu:
+        with pytest.raises(AssertionError, match="two places"):
+            weight @ torch.ones(3, 3)
+        with pytest.raises(AssertionError, match="two places"):
+            torch.nn.functional.conv2d(torch.empty(1, 1, 4, 4, device=PLACE), torch.ones(1, 1, 3, 3))
+        assert (weight * torch.tensor(0.5)).device == PLACE and float(weight.sum()) == 1.0
+    assert gpu.operations > 3
+
+
+@pytest.mark.parametrize("change", [{}, {"drawn": 0}, {"second_order": True}, {"skip_noise": 0.5, "stop_rise": 1e9}])
+def test_a_search_of_cells(change: dict[str, Any]) -> None:
+    prices = darts.price_darts(darts.SPACE, toy_cycles, lambda config: config.frames * 1e3)
+    start = partial(DartsStrategy, prices, replace(darts.QUICK, **change))
+    sets = darts.clips(1), darts.clips(2)
+    searched(start, sets)
+
+
+@pytest.mark.parametrize("change", [{}, {"second_order": True}, {"stop_rise": 1e9}])
+def test_a_search_of_chains(change: dict[str, Any]) -> None:
+    prices = price(tiny.SPACE, toy_cycles, lambda config: config.frames * 1e3)
+    searched(partial(TinyStrategy, prices, replace(tiny.QUICK, **change)), (tiny.clips(1, (1,)), tiny.clips(2, (1,))))
+
+
+def searched(start: Any, sets: Any) -> None:
+    with AbsentGpu() as gpu:
+        generator = torch.Generator().manual_seed(0)
+        run = _Search(start(LIMITS, generator, PLACE), *sets, LIMITS, generator, PLACE)
+        for _ in range(run.settings.warmup_epochs + 1):
+            run.advance(None)
+        run.result(None)
+        run.load_state_dict(run.state_dict())
+    assert gpu.operations > 1000
+
+
+def test_a_search_of_the_configuration(monkeypatch: pytest.MonkeyPatch) -> None:
+    objectives = []
+
+    def judged(self: Any, prices: Any) -> None:
+        config = continuous.SPACE.cheapest
+        objectives.append(self._objective(config, prices.table(self._tiny_on(config))))
+        self.load_state_dict(self.state_dict())
+
+    monkeypatch.setattr(continuous_module._DataSearch, "result", judged)
+    with AbsentGpu(number=400.0):
+        continuous.run(LIMITS, device="meta", settings=replace(continuous.QUICK, epochs=3))
+        window, hop = torch.empty(2, device=PLACE)
+        features = continuous_mfcc(torch.empty(3, 16000, device=PLACE), window, hop, 40, 12)
+    assert objectives == [400.0] and features.shape == (3, 40, 12)
+
+
+def test_a_training_with_the_device_s_features_and_its_tuning(
+    data: KeywordData, front_end: HostFrontEnd  # noqa: F811
+) -> None:
+    representative = torch.zeros(8, CONFIG.frames, CONFIG.coefficients, 1)
+    with AbsentGpu() as gpu:
+        trained = train(network(), CONFIG, data, SMALL, front_end=front_end, place=PLACE)
+        tuned = tune_for_int8(
+            trained, CONFIG, data, representative, SMALL, epochs=1, front_end=front_end, place=PLACE
+        )  # fmt: skip
+    assert gpu.operations > 1000
+    assert {x.device.type for x in (*trained.module.parameters(), *tuned.module.parameters())} == {"cpu"}
+
+
+def test_a_race(data: KeywordData) -> None:  # noqa: F811
+    with AbsentGpu() as gpu:
+        race([network()], CONFIG, data, SMALL, seed=0, place=PLACE)
+    assert gpu.operations > 1000

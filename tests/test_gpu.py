@@ -1,0 +1,157 @@
+"""What runs on a GPU where there is one, beside the same on the CPU: CUDA_VISIBLE_DEVICES=0 pytest tests/test_gpu.py"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from hil_nas.accelerator import accelerator
+from hil_nas.audio.augment import Augmentation, augment_waveforms, mask_features
+from hil_nas.audio.datasets import KeywordData
+from hil_nas.audio.features import TorchFeatures, features_of, to_waveforms, training_scale
+from hil_nas.nas.darts.strategy import DartsStrategy
+from hil_nas.nas.features import FeatureSet
+from hil_nas.nas.prices import Limits, price
+from hil_nas.nas.search import _Search, search
+from hil_nas.nas.strategy import SearchResult
+from hil_nas.nas.tiny import TinyStrategy
+from hil_nas.training.evaluate import evaluate
+from hil_nas.training.loop import train
+from hil_nas.training.race import race
+from hil_nas.training.tune import tune_for_int8
+from tests import test_darts_search as darts
+from tests import test_nas_continuous as continuous
+from tests import test_nas_search as tiny
+from tests.test_nas_space import toy_cycles
+from tests.test_training_loop import CONFIG, SMALL, data, network  # noqa: F401  (data is a fixture)
+
+pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU in CUDA_VISIBLE_DEVICES")
+GPU, CPU = torch.device("cuda"), torch.device("cpu")
+CELLS = darts.price_darts(darts.SPACE, toy_cycles, lambda config: config.frames * 1e3)
+CHAIN = price(tiny.SPACE, toy_cycles, lambda config: config.frames * 1e3)
+ALL = replace(darts.QUICK, drawn=0)
+STRATEGIES: dict[str, Any] = {
+    "tiny": partial(TinyStrategy, CHAIN, tiny.QUICK),
+    "cells, one drawn": partial(DartsStrategy, CELLS, darts.QUICK),
+    "cells, all operators": partial(DartsStrategy, CELLS, ALL),
+}
+
+
+def sets(name: str) -> tuple[FeatureSet, FeatureSet]:
+    return (tiny.clips(1, (1,)), tiny.clips(2, (1,))) if name == "tiny" else (darts.clips(1), darts.clips(2))
+
+
+@pytest.mark.parametrize("name", STRATEGIES)
+def test_losses_and_gradients_of_a_step_are_the_cpu_s(name: str) -> None:
+    """In bfloat16, which holds 8 bits: a step in the same direction, not of the same bits."""
+    found = {}
+    for place in (CPU, GPU):
+        generator = torch.Generator().manual_seed(0)
+        limits = Limits(cycles=1e9)
+        run = _Search(STRATEGIES[name](limits, generator, place), *sets(name), limits, generator, place)
+        logits = run.strategy.draw(run.generator, 0)
+        loss = run._loss(run._batch(run.validation, run.validation_batches), logits)
+        alphas = torch.autograd.grad(loss, run.alphas, retain_graph=True)
+        weights = [x for x in torch.autograd.grad(loss, run.weights, allow_unused=True) if x is not None]
+        slopes = [torch.cat([x.flatten().float().cpu() for x in part]) for part in (alphas, weights)]
+        found[place] = [float(loss.detach()), *slopes]
+    (loss, *here), (other, *there) = found[CPU], found[GPU]
+    assert other == pytest.approx(loss, rel=0.03)
+    for one, another in zip(here, there, strict=True):
+        assert torch.cosine_similarity(one, another, dim=0) > 0.97
+
+
+def searched(name: str, device: str, settings: Any = None, **more: Any) -> SearchResult:
+    start = STRATEGIES[name] if settings is None else partial(STRATEGIES[name].func, STRATEGIES[name].args[0], settings)
+    return search(start, *sets(name), more.pop("limits", Limits()), seed=0, device=device, **more)
+
+
+@pytest.mark.parametrize("name", STRATEGIES)
+def test_a_search_learns_and_holds_its_limits(name: str) -> None:
+    settings = replace(STRATEGIES[name].args[1], epochs=12, warmup_epochs=3)
+    there, here = (searched(name, place, settings) for place in ("cuda", "cpu"))
+    losses = [x.history[-1]["validation_loss"] for x in (there, here)]
+    assert losses[0] == pytest.approx(losses[1], abs=0.25) and losses[0] < 1.0  # guesses: 1.1
+    limits = Limits(cycles=0.8 * there.cost.cycles)
+    assert limits.held_by(searched(name, "cuda", settings, limits=limits).cost)
+
+
+@pytest.mark.parametrize("change", [{"second_order": True}, {"stop_rise": 1e9}, {"skip_noise": 0.5}])
+def test_every_remedy_runs(change: dict[str, Any]) -> None:
+    settings = replace(darts.QUICK, epochs=3, **change)
+    there, here = (searched("cells, one drawn", x, settings).history[0]["train_loss"] for x in ("cuda", "cpu"))
+    assert there == pytest.approx(here, rel=0.1)
+
+
+@pytest.mark.parametrize("places", [("cuda", "cpu"), ("cpu", "cuda")])
+def test_a_checkpoint_goes_on_elsewhere(tmp_path: Path, places: tuple[str, str]) -> None:
+    class Stopped(Exception):
+        pass
+
+    def stop(epoch: dict[str, Any]) -> None:
+        if epoch["epoch"] == 3:
+            raise Stopped
+
+    path, name = tmp_path / "search.pt", "tiny"
+    with pytest.raises(Stopped):
+        searched(name, places[0], checkpoint=path, on_epoch=stop)
+    resumed = searched(name, places[1], checkpoint=path, resume=True)
+    assert [x["epoch"] for x in resumed.history] == list(range(1, tiny.QUICK.epochs + 1))
+
+
+def test_a_configuration_is_found() -> None:
+    here, there = (continuous.run(device=x, best=530.0, limits=Limits(cycles=1e9)) for x in ("cpu", "cuda"))
+    assert there.history[0]["train_loss"] == pytest.approx(here.history[0]["train_loss"], rel=1e-3)
+    assert abs(there.config.window_samples - here.config.window_samples) < 0.2 * here.config.window_samples
+
+
+def test_augmented_features_are_the_cpu_s_within_rounding(data: KeywordData) -> None:  # noqa: F811
+    scale, found = training_scale(CONFIG, data.train), []
+    for place in (CPU, GPU):
+        generator = torch.Generator().manual_seed(0)
+        waves, noise = (to_waveforms(x).to(place) for x in (data.train.samples, data.background))
+        waves = augment_waveforms(waves, noise, Augmentation(), generator)
+        features = TorchFeatures(CONFIG, scale, place)(waves)
+        found.append((waves.cpu(), mask_features(features.squeeze(-1), Augmentation(), generator).cpu()))
+    (waves, features), (other_waves, others) = found
+    assert torch.allclose(waves, other_waves, atol=1e-3)
+    steps = (features - others).abs() / scale.scale
+    assert float(steps.max()) < 1.01 and float((steps > 0.5).float().mean()) < 0.01
+
+
+def test_a_network_trains_as_on_the_cpu(data: KeywordData) -> None:  # noqa: F811
+    recipe = replace(SMALL, epochs=8)
+    here, there = (train(network(), CONFIG, data, recipe, place=x) for x in (CPU, GPU))
+    assert there.epochs[0].loss == pytest.approx(here.epochs[0].loss, rel=0.02)
+    assert there.best.accuracy >= 0.9 and next(there.module.parameters()).device.type == "cpu"
+    features = features_of(data.validation, TorchFeatures(CONFIG, there.scale))
+    labels = torch.from_numpy(data.validation.labels)
+    assert evaluate(there.module, features, labels).accuracy == pytest.approx(there.best.accuracy, abs=0.03)
+    tuned = tune_for_int8(there, CONFIG, data, features, recipe, epochs=1, place=GPU)
+    assert tuned.best.accuracy >= 0.9 and next(tuned.module.parameters()).device.type == "cpu"
+
+
+def test_a_training_goes_on_on_the_cpu(data: KeywordData, tmp_path: Path) -> None:  # noqa: F811
+    path = tmp_path / "train.pt"
+
+    def stop(progress: Any) -> None:
+        if progress.done == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(network(), CONFIG, data, SMALL, checkpoint=path, progress=stop, place=GPU)
+    assert len(train(network(), CONFIG, data, SMALL, checkpoint=path, resume=True, place=CPU).epochs) == SMALL.epochs
+
+
+def test_a_race_ranks_as_on_the_cpu(data: KeywordData) -> None:  # noqa: F811
+    here, there = (race([network()], CONFIG, data, SMALL, seed=0, place=x)[0] for x in (CPU, GPU))
+    assert there.loss == pytest.approx(here.loss, abs=0.1)
+
+
+def test_the_default_is_the_gpu() -> None:
+    assert accelerator() == GPU
