@@ -4,6 +4,8 @@
 
 A step is one of alpha, beta and gamma and one of the weights: first order, batches of 64 clips, one thread. Variants
 take turns, so that other load on the machine meets all of them alike; times are of the processor, not of the clock.
+
+Where there is a GPU, all of it runs there by the clock, and the preset `paper` in its own size beside the others.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ from collections.abc import Callable
 from functools import cache, partial
 from pathlib import Path
 from statistics import median
-from time import process_time
+from time import perf_counter, process_time
 from typing import Any
 
 import numpy as np
@@ -23,6 +25,7 @@ from torch.nn import functional as F
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from hil_nas.accelerator import accelerator
 from hil_nas.audio.mfcc_torch import Mfcc
 from hil_nas.cost import operator_macs
 from hil_nas.nas.darts.prices import price_darts
@@ -34,10 +37,14 @@ from hil_nas.nas.prices import Limits, price
 from hil_nas.nas.search import _Search
 from hil_nas.nas.settings import TinySettings
 from hil_nas.nas.space import Choice, TinySpace
+from hil_nas.nas.spaces import SPACES
 from hil_nas.nas.tiny import TinyStrategy
 
-BATCH, CLIPS, ROUNDS = 64, 128, 3
+PLACE = accelerator()
+BATCH, CLIPS = 64, 512
+WARM, ROUNDS = (1, 3) if PLACE.type == "cpu" else (3, 20)  # the first steps are not timed: they warm up, or compile
 CELLS, TINY = DartsSpace(), TinySpace(configs=DartsSpace().configs[6:7])
+PAPER = SPACES["paper"].space(configs=CELLS.configs, classes=35)
 Step = Callable[[], object]
 
 
@@ -72,20 +79,21 @@ class PlainEdge(nn.Module):
 
 
 class PlainCell(nn.Module):
-    def __init__(self, before: int, last: int, channels: int, reduction: bool, reduced: bool) -> None:
+    def __init__(self, nodes: int, before: int, last: int, channels: int, reduction: bool, reduced: bool) -> None:
         super().__init__()
+        self.nodes = nodes
         self.entries = nn.ModuleList(
             nn.Sequential(nn.ReLU(), nn.Conv2d(x, channels, 1, stride, bias=False), nn.BatchNorm2d(channels))
             for x, stride in ((before, 2 if reduced else 1), (last, 1))
         )
         self.edges = nn.ModuleList(
             PlainEdge(channels, 2 if reduction and source < 2 else 1)
-            for node in range(CELLS.nodes) for source in range(node + 2)
+            for node in range(nodes) for source in range(node + 2)
         )  # fmt: skip
 
     def forward(self, before: Tensor, last: Tensor, alpha: Tensor, beta: Tensor) -> Tensor:
         states, first = [self.entries[0](before), self.entries[1](last)], 0
-        for _ in range(CELLS.nodes):
+        for _ in range(self.nodes):
             places = range(first, first + len(states))
             shares = torch.softmax(beta[list(places)], 0)
             first += len(states)
@@ -96,26 +104,27 @@ class PlainCell(nn.Module):
 class PlainDarts(nn.Module):
     """PC-DARTS as its paper (arXiv:1907.05737) has it, over inputs mixed as in arXiv 2507.15545."""
 
-    def __init__(self) -> None:
+    def __init__(self, space: DartsSpace) -> None:
         super().__init__()
-        self.front_ends = nn.ModuleList(map(Mfcc, CELLS.configs))
-        operations = [CELLS.align_operation(x) for x in CELLS.configs]
+        self.reductions = space.reductions
+        self.front_ends = nn.ModuleList(map(Mfcc, space.configs))
+        operations = [space.align_operation(x) for x in space.configs]
         self.aligned = nn.ModuleList(
             nn.Identity() if o is None else nn.Conv2d(1, 1, o.kernel, o.stride, (o.kernel[0] // 2, 1), bias=False)
             for o in operations
         )
-        channels = CELLS.channels
+        channels = space.channels
         self.stem = nn.Sequential(nn.Conv2d(1, channels, 3, 2, 1, bias=False), nn.BatchNorm2d(channels))
         self.cells, before, last, reduced = nn.ModuleList(), channels, channels, False
-        for index in range(CELLS.cells):
-            reduction = index in CELLS.reductions
+        for index in range(space.cells):
+            reduction = index in space.reductions
             channels *= 2 if reduction else 1
-            self.cells.append(PlainCell(before, last, channels, reduction, reduced))
-            before, last, reduced = last, CELLS.nodes * channels, reduction
-        self.head = nn.Linear(last, CELLS.classes)
-        edges = len(CELLS.edges)
+            self.cells.append(PlainCell(space.nodes, before, last, channels, reduction, reduced))
+            before, last, reduced = last, space.nodes * channels, reduction
+        self.head = nn.Linear(last, space.classes)
+        edges = len(space.edges)
         self.alpha, self.beta = (nn.Parameter(1e-3 * torch.randn(2, edges, *x)) for x in ((8,), ()))
-        self.gamma = nn.Parameter(torch.zeros(len(CELLS.configs)))
+        self.gamma = nn.Parameter(torch.zeros(len(space.configs)))
 
     def forward(self, waveforms: Tensor) -> Tensor:
         with torch.no_grad():
@@ -126,27 +135,28 @@ class PlainDarts(nn.Module):
         x = sum(g * y for g, y in zip(torch.softmax(self.gamma, 0), mixed, strict=True))
         before = last = self.stem(x)
         for index, cell in enumerate(self.cells):
-            kind = int(index in CELLS.reductions)
+            kind = int(index in self.reductions)
             alpha = torch.softmax(self.alpha[kind], -1)
             before, last = last, cell(before, last, alpha, self.beta[kind])
         logits: Tensor = self.head(last.mean((2, 3)))
         return logits
 
 
-def plain_step() -> Step:
+def plain_step(space: DartsSpace, batch: int) -> Step:
     torch.manual_seed(0)
-    net = PlainDarts()
+    net = PlainDarts(space).to(PLACE)
     deciding = [net.alpha, net.beta, net.gamma]
     weights = [x for x in net.parameters() if not any(x is y for y in deciding)]
     optimizers = (
         torch.optim.Adam(deciding, 6e-4, betas=(0.5, 0.999), weight_decay=1e-3),
         torch.optim.SGD(weights, 0.1, 0.9, weight_decay=3e-4),
     )
-    waveforms, labels = 0.1 * torch.randn(CLIPS, 16000), torch.arange(CLIPS) % CELLS.classes
+    waveforms = (0.1 * torch.randn(CLIPS, 16000)).to(PLACE)
+    labels = (torch.arange(CLIPS) % space.classes).to(PLACE)
 
     def step() -> None:
         for optimizer in optimizers:
-            clips = torch.randperm(CLIPS)[:BATCH]
+            clips = torch.randperm(CLIPS)[:batch].to(PLACE)
             net.zero_grad()
             F.cross_entropy(net(waveforms[clips]), labels[clips]).backward()
             nn.utils.clip_grad_norm_(weights, 5.0)
@@ -157,11 +167,11 @@ def plain_step() -> Step:
 
 def searched(strategy: Any, settings: Any, prices: Any) -> _Search[Any]:
     random, generator = torch.Generator().manual_seed(0), torch.Generator().manual_seed(0)
-    space, device, limits = prices.space, torch.device("cpu"), Limits(cycles=1e9)
+    space, limits = prices.space, Limits(cycles=1e9)
     shapes = [(CLIPS, x.frames, x.coefficients) for x in space.configs]
     features = tuple(torch.randn(x, generator=random) for x in shapes)
     data = FeatureSet(features, torch.arange(CLIPS) % space.classes)
-    return _Search(strategy(prices, settings, limits, generator, device), data, data, limits, generator, device)
+    return _Search(strategy(prices, settings, limits, generator, PLACE), data, data, limits, generator, PLACE)
 
 
 def our_step(search: _Search[Any]) -> None:
@@ -196,26 +206,46 @@ def main() -> None:
     torch.set_num_threads(1)
     cells, chain = price_darts(CELLS, macs, lambda config: 0.0), price(TINY, macs, lambda config: 0.0)
     tiny = searched(TinyStrategy, TinySettings(), chain)
-    steps: dict[str, Step] = {"plain PC-DARTS": plain_step()}
+    steps: dict[str, Step] = {"plain PC-DARTS": plain_step(CELLS, BATCH)}
     for name, drawn in {"all operators": 0, "2 drawn": 2, "1 drawn": 1}.items():
         steps[name] = partial(our_step, searched(DartsStrategy, DartsSettings(drawn=drawn), cells))
     steps["largest chain"] = largest_step(tiny)
     steps["tiny, weights"] = lambda: tiny._weight_step(partial(tiny._batch, tiny.train, tiny.train_batches))
     steps["tiny, alpha"] = lambda: tiny._alpha_step(partial(tiny._batch, tiny.train, tiny.train_batches))
-    times: dict[str, list[float]] = {name: [] for name in steps}
-    for turn in range(ROUNDS + 1):  # the first one warms up
-        for name, step in steps.items():
-            start = process_time()
-            step()
-            if turn:
-                times[name].append(process_time() - start)
-    seconds = {name: median(x) for name, x in times.items()}
+    if PLACE.type != "cpu":
+        settings, prices = SPACES["paper"].settings(50), price_darts(PAPER, macs, lambda config: 0.0)
+        steps["paper, plain PC-DARTS"] = plain_step(PAPER, settings.batch)
+        steps["paper, all operators"] = partial(our_step, searched(DartsStrategy, settings, prices))
+    seconds = timed(steps)
     for name in ("plain PC-DARTS", "all operators", "2 drawn", "1 drawn"):
         share = seconds["plain PC-DARTS"] / seconds[name]
-        print(f"darts, {name:14} {seconds[name]:6.3f} s a step; plain PC-DARTS takes {share:.1f} times that")
+        print(f"darts, {name:14} {seconds[name]:7.4f} s a step; plain PC-DARTS takes {share:.1f} times that")
     for name in ("largest chain", "tiny, weights", "tiny, alpha"):
         share = seconds[name] / seconds["largest chain"]
-        print(f"{name:21} {seconds[name]:6.3f} s a step, {share:.1f} times that of the largest chain alone")
+        print(f"{name:21} {seconds[name]:7.4f} s a step, {share:.1f} times that of the largest chain alone")
+    for name in ("paper, plain PC-DARTS", "paper, all operators"):
+        if name in seconds:
+            print(f"{name:21} {seconds[name]:7.4f} s a step on {torch.cuda.get_device_name()}")
+
+
+def timed(steps: dict[str, Step]) -> dict[str, float]:
+    """The median of each, in seconds."""
+    times: dict[str, list[float]] = {name: [] for name in steps}
+    for turn in range(WARM + ROUNDS):
+        for name, step in steps.items():
+            start = clock()
+            step()
+            if turn >= WARM:
+                times[name].append(clock() - start)
+    return {name: median(x) for name, x in times.items()}
+
+
+def clock() -> float:
+    """In seconds: of the processor; of a GPU the wall's, behind all work that it was given."""
+    if PLACE.type == "cpu":
+        return process_time()
+    torch.cuda.synchronize()
+    return perf_counter()
 
 
 if __name__ == "__main__":
