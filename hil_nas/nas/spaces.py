@@ -32,7 +32,7 @@ class Kind:
         space: of `configs`, `classes` and `align`.
         price: a space's prices; arguments as of `nas.prices.price`.
         feasible: (prices, limits) to the configurations on which a network holds the limits.
-        settings: of `epochs`, `gamma_ratio`, `measure_every` and `rivals`.
+        settings: of `epochs` and of whatever else a search is asked.
         strategy: of prices and settings, then as `nas.strategy.Start`.
     """
 

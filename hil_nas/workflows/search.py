@@ -130,11 +130,16 @@ class _Search:
             return _read_found(run)
         augmentation = self.recipe.augmentation
         train, validation = search_features(self.data, self.config.grid, augmentation, self.config.seed, self.report)
+        config = self.config
+        of_cells = {"skip_noise": config.skip_noise} if config.space == "darts" else {}
         settings = self.kind.settings(
-            epochs=self.config.search_epochs,
-            gamma_ratio=self.config.gamma_ratio,
-            measure_every=self.config.measure_every,
-            rivals=self.config.rivals,
+            epochs=config.search_epochs,
+            gamma_ratio=config.gamma_ratio,
+            second_order=config.second_order,
+            stop_rise=config.stop_rise,
+            measure_every=config.measure_every,
+            rivals=config.rivals,
+            **of_cells,
         )
         result = search(
             partial(self.kind.strategy, self.prices, settings),
