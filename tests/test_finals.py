@@ -36,7 +36,8 @@ def test_a_longer_race_of_the_best_few_decides_and_a_shorter_one_is_not_run(
     """In a race of 2 epochs narrow networks lead, in a longer one wide ones."""
     raced: list[int] = []
 
-    def race(networks: Sequence[Network], config: MfccConfig, data: Any, recipe: Recipe, **_: Any) -> list[Standing]:
+    def race(networks: Sequence[Network], config: MfccConfig, data: Any, recipe: Recipe, **more: Any) -> list[Standing]:
+        assert more["checkpoint"] == tmp_path / f"race-{len(raced)}.pt" and more["resume"]
         raced.append(recipe.epochs)
         widths = [x.layers[1].out_channels for x in networks]
         return [Standing(float(x if recipe.epochs == 2 else -x), 0.5) for x in widths]

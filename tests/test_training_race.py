@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from hil_nas.audio.datasets import KeywordData
+from hil_nas.errors import RunError
 from hil_nas.network import INPUT, Layer, Network
+from hil_nas.progress import Progress
 from hil_nas.training.loop import train
 from hil_nas.training.race import race
 from tests.test_training_loop import CONFIG, SMALL, data, network  # noqa: F401  (data is a fixture)
@@ -31,6 +35,26 @@ def test_a_network_races_as_it_trains_alone(data: KeywordData) -> None:  # noqa:
 def test_one_that_cannot_tell_the_classes_loses(data: KeywordData) -> None:  # noqa: F811
     seen, unseen = race([network(), blind()], CONFIG, data, SMALL, seed=0)
     assert seen.loss < unseen.loss and seen.accuracy > unseen.accuracy
+
+
+def test_a_race_that_was_cut_off_ends_in_the_same_standings(data: KeywordData, tmp_path: Path) -> None:  # noqa: F811
+    networks, path = [blind(), network()], tmp_path / "race.pt"
+    whole = race(networks, CONFIG, data, SMALL, seed=0)
+
+    def cut(progress: Progress) -> None:
+        if progress.done == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        race(networks, CONFIG, data, SMALL, seed=0, checkpoint=path, progress=cut)
+    seen: list[int] = []
+    for _ in range(2):  # then it is over, and nothing is trained again
+        resumed = race(
+            networks, CONFIG, data, SMALL, seed=0, checkpoint=path, resume=True, progress=lambda x: seen.append(x.done)
+        )
+        assert resumed == whole and seen == [SMALL.epochs]
+    with pytest.raises(RunError, match="seed was 0, is 1"):
+        race(networks, CONFIG, data, SMALL, seed=1, checkpoint=path, resume=True)
 
 
 def test_it_repeats_itself(data: KeywordData) -> None:  # noqa: F811

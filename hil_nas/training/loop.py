@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -63,7 +64,7 @@ def train(
     _check(network, config, data)
     scale = scale or training_scale(config, data.train)
     state = _State(network, recipe, seed, place)
-    what = _fingerprint(network, config, data, recipe, seed, scale, front_end is not None)
+    what = fingerprint([network], config, data, recipe, seed, scale, front_end is not None)
     if resume and checkpoint is not None and checkpoint.exists():
         state.restore(checkpoints.load(checkpoint, what))
     feed = Feed(config, data, recipe, scale, front_end, place)
@@ -150,8 +151,8 @@ def _check(network: Network, config: MfccConfig, data: KeywordData) -> None:
         raise InputError(f"the network has {classes} outputs, the data {len(data.classes)} classes")
 
 
-def _fingerprint(
-    network: Network,
+def fingerprint(
+    networks: Sequence[Network],
     config: MfccConfig,
     data: KeywordData,
     recipe: Recipe,
@@ -161,7 +162,7 @@ def _fingerprint(
 ) -> dict[str, Any]:
     """What a checkpoint must agree with before a training goes on from it."""
     return {
-        "network": network.to_json(),
+        "network": [x.to_json() for x in networks],
         "MFCC configuration": str(config),
         "data": data.digest,
         "recipe": asdict(recipe),

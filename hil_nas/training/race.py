@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import torch
 from torch.nn import functional as F
@@ -16,10 +18,12 @@ from hil_nas.accelerator import accelerator
 from hil_nas.audio.datasets import KeywordData
 from hil_nas.audio.features import training_scale
 from hil_nas.mfcc import MfccConfig
+from hil_nas.nas import checkpoint as checkpoints
 from hil_nas.network import Network
 from hil_nas.progress import Progress, Reporter, silent
 from hil_nas.training.evaluate import logits_of
 from hil_nas.training.feed import Feed
+from hil_nas.training.loop import fingerprint
 from hil_nas.training.module import NetworkModule
 from hil_nas.training.recipe import Recipe, learning_rate
 from hil_nas.training.step import Learner, make_optimizer, run_epoch
@@ -45,6 +49,8 @@ def race(
     *,
     seed: int,
     progress: Reporter = silent,
+    checkpoint: Path | None = None,
+    resume: bool = False,
     place: torch.device | None = None,
 ) -> list[Standing]:
     """Trains networks of one configuration side by side from scratch; how each did, in their order.
@@ -53,21 +59,45 @@ def race(
         networks: read (frames, coefficients, 1) of `config` and give a logit for each class of `data`.
         recipe: its epochs are those of the race, whose rate falls to zero as in a whole training; all on torch's
             features, which lie within half an int8 step of the device's.
+        checkpoint: written after every epoch.
+        resume: go on from the checkpoint, if there is one.
         place: where they are trained; None: a GPU where there is one.
+
+    Raises:
+        RunError: for a checkpoint that is damaged or of another race.
     """
     place = place or accelerator()
-    feed = Feed(config, data, recipe, training_scale(config, data.train), None, place)
+    scale = training_scale(config, data.train)
     modules = [NetworkModule(x, torch.Generator().manual_seed(seed)).to(place) for x in networks]
     learners = [Learner(x, make_optimizer(x, recipe)) for x in modules]
+    what, done = fingerprint(networks, config, data, recipe, seed, scale, False), 0
+    if resume and checkpoint is not None and checkpoint.exists():
+        done = _restore(learners, checkpoints.load(checkpoint, what))
+    feed = Feed(config, data, recipe, scale, None, place)
     steps = feed.steps_per_epoch()
     warmup = round(recipe.warmup_epochs * steps)
-    for number in range(recipe.epochs):
+    for number in range(done, recipe.epochs):
         run_epoch(
             learners, feed, recipe, seed=seed, number=number, device_features=False,
             rate=lambda step: learning_rate(step, recipe.epochs * steps, warmup, recipe.learning_rate),
         )  # fmt: skip
+        if checkpoint is not None:
+            checkpoints.save(checkpoint, what, _dump(learners, number + 1))
         progress(Progress("racing", number + 1, recipe.epochs, f"{len(networks)} networks at {config}"))
     return [_standing(x, feed) for x in modules]
+
+
+def _dump(learners: Sequence[Learner], epochs: int) -> dict[str, Any]:
+    states = [(x.module.state_dict(), x.optimizer.state_dict()) for x in learners]
+    return {"epochs": epochs, "learners": [{"module": m, "optimizer": o} for m, o in states]}
+
+
+def _restore(learners: Sequence[Learner], saved: dict[str, Any]) -> int:
+    """The epochs that lie behind."""
+    for learner, state in zip(learners, saved["learners"], strict=True):
+        learner.module.load_state_dict(state["module"])
+        learner.optimizer.load_state_dict(state["optimizer"])
+    return int(saved["epochs"])
 
 
 def _standing(module: NetworkModule, feed: Feed) -> Standing:

@@ -38,18 +38,18 @@ def by_race(
     """
     if not result.rivals:
         return [result]
-    rng, recipe = np.random.default_rng([seed, 3]), Recipe(epochs=epochs)
-    raced = _raced([result, *result.rivals], data, recipe, seed, report)
+    rng, races = np.random.default_rng([seed, 3]), _Races(data, run, seed, report)
+    raced = races.ranked([result, *result.rivals], epochs)
     children = -(-len(raced) // PARENTS)
     for _ in range(ROUNDS):
         best, known = [x for x, _ in raced[:LAST]], {(x.config, x.network) for x, _ in raced}
         near = [y for x in best[:PARENTS] for y in x.neighbours(children, rng)]
         new = {(x.config, x.network): x for x in near if (x.config, x.network) not in known}
-        raced = _ranked([*raced, *_raced(list(new.values()), data, recipe, seed, report)])
+        raced = _ranked([*raced, *races.ranked(list(new.values()), epochs)])
         if [x for x, _ in raced[:LAST]] == best:
             break
     longer = raced[:LAST] if last_epochs > epochs else []  # of a short training the first race was the longer one
-    last = _raced([x for x, _ in longer], data, Recipe(epochs=last_epochs), seed, report)
+    last = races.ranked([x for x, _ in longer], last_epochs)
     ranked = [*((*x, last_epochs) for x in last), *((*x, epochs) for x in raced[len(longer) :])]
     for rank, (finalist, standing, trained) in enumerate(ranked):
         _log(run, rank, finalist, standing, trained, finalist is result)
@@ -60,15 +60,24 @@ def _ranked(raced: list[tuple[Derived, Standing]]) -> list[tuple[Derived, Standi
     return sorted(raced, key=lambda x: x[1].loss)
 
 
-def _raced(
-    entered: list[Derived], data: KeywordData, recipe: Recipe, seed: int, report: Reporter
-) -> list[tuple[Derived, Standing]]:
-    found: list[tuple[Derived, Standing]] = []
-    for config in dict.fromkeys(x.config for x in entered):
-        same = [x for x in entered if x.config == config]
-        standings = race([x.network for x in same], config, data, recipe, seed=seed, progress=report)
-        found += zip(same, standings, strict=True)
-    return _ranked(found)
+class _Races:
+    """The races of one search, each with a checkpoint: a resumed search goes on in the one that was cut off."""
+
+    def __init__(self, data: KeywordData, run: Run, seed: int, report: Reporter) -> None:
+        self._data, self._run, self._seed, self._report, self._count = data, run, seed, report, 0
+
+    def ranked(self, entered: list[Derived], epochs: int) -> list[tuple[Derived, Standing]]:
+        found: list[tuple[Derived, Standing]] = []
+        for config in dict.fromkeys(x.config for x in entered):
+            same = [x for x in entered if x.config == config]
+            checkpoint = self._run.path(f"race-{self._count}.pt")
+            standings = race(
+                [x.network for x in same], config, self._data, Recipe(epochs=epochs),
+                seed=self._seed, progress=self._report, checkpoint=checkpoint, resume=True,
+            )  # fmt: skip
+            found += zip(same, standings, strict=True)
+            self._count += 1
+        return _ranked(found)
 
 
 def _log(run: Run, rank: int, finalist: Derived, standing: Standing, trained: int, derived: bool) -> None:

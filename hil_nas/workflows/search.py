@@ -159,6 +159,8 @@ class _Search:
         run.write_json("network.json", {
             "mfcc": str(found.config), "network": found.network.to_json(), "predicted": found.predicted,
         })  # fmt: skip
+        for race in run.folder.glob("race-*.pt"):
+            race.unlink()
         return found
 
     def _tried(self, finalists: Sequence[Derived]) -> Found:
