@@ -9,12 +9,15 @@ import numpy as np
 import pytest
 import torch
 
-from hil_nas.nas.prices import Limits, PriceTable
+from hil_nas.mfcc import MfccConfig
+from hil_nas.nas.prices import Limits, PriceTable, price
+from hil_nas.nas.rivals import neighbours
 from hil_nas.nas.space import Choice
 from hil_nas.nas.strategy import View
 from hil_nas.nas.tiny import TinyStrategy
 from hil_nas.network import Network
 from tests.test_nas_search import GRID, QUICK, SPACE, board, prices, run  # noqa: F401  (prices is a fixture)
+from tests.test_nas_space import toy_cycles
 
 
 def test_rivals_hold_the_limits_as_measured_and_are_all_different(prices: PriceTable) -> None:  # noqa: F811
@@ -48,6 +51,24 @@ def test_neighbours_differ_in_little_and_hold_the_limits(prices: PriceTable) -> 
         assert neighbour.config == result.config and limits.held_by(neighbour.cost)
         measured = board(1.1, [])(neighbour.network) + neighbour.config.frames * 1e3
         assert measured == pytest.approx(neighbour.cost.cycles)
+
+
+def test_one_neighbour_in_three_is_on_a_configuration_of_the_same_window_and_hop() -> None:
+    """Gamma knows little of them, so it has no say: that of the other window leads by far and is not taken."""
+    grid = tuple(MfccConfig.parse(x) for x in ("640/640/20/6", "640/640/20/4", "640/640/16/6", "640/480/20/6"))
+    table = price(replace(SPACE, configs=grid), toy_cycles, lambda config: config.frames * config.mel_bins * 50.0)
+    limits, place = Limits(cycles=1.2e5), torch.device("cpu")
+    strategy = TinyStrategy(table, QUICK, limits, torch.Generator().manual_seed(0), place)
+    with torch.no_grad():
+        strategy.net.alignment.gamma[3] = 9.0
+    first, rng = strategy.derive(1.0, limits, View(0)), np.random.default_rng(0)
+    asked = [neighbours(strategy, first, limits, ratio=1.0, count=6, rng=rng) for _ in range(4)]
+    for near in asked:
+        moved = [x for x in near if x.config != first.config]
+        assert len(near) == 6 and len(moved) == 2 and {x.config for x in moved} == {1, 2}
+        assert all([o for o, _ in x.chain] == [o for o, _ in first.chain] and x.stem[0] == first.stem[0] for x in moved)
+        assert all(limits.held_by(table.cost(x)) for x in near)
+    assert {x.config for x in neighbours(strategy, first, limits, ratio=1.0, count=2, rng=rng)} == {first.config}
 
 
 def test_a_view_around_a_point_keeps_its_operations_as_wide_as_the_limit_leaves_room(prices: PriceTable) -> None:  # noqa: F811
