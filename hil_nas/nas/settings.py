@@ -18,13 +18,15 @@ class Settings:
         clip: the longest gradient of the weights; None: as they come.
         alpha_rate, alpha_decay, gamma_rate: of the architecture's Adam. A step of Adam is about as long as its rate
             whatever the gradient, so gamma's is low: twice every other is then what many batches agreed on.
-        second_order: whether the architecture's gradient looks one step of the weights ahead.
+        second_order: whether the architecture's gradient looks one step of the weights ahead. Cells at 104 ms: 87.2 %
+            with it, 87.0 without, one seed, in 1.5 times the time; so it is off.
         gamma_ratio: how far the largest gamma must lead to end the data search.
         floor: the lower end of the band below the latency limit, as a share of it.
         multiplier_rate: of dual ascent.
         shift_s: how far clips are shifted in time while weights are trained.
         measure_every: epochs between measurements; 0: only at the end.
-        stop_rise: end the search once the curvature along alpha rises by this factor (`nas.curvature`); 0: never.
+        stop_rise: end the search once the curvature along alpha rises by this factor (`nas.curvature`); 0: never. Cells
+            at 104 ms: 1.3 ended it in epoch 12 of 20, alpha hardly decided, for 78.9 % instead of 87.0; so it is off.
         rivals: how many other networks within the limits the result names.
 
     Raises:

@@ -19,7 +19,8 @@ class DartsSettings(Settings):
     Attributes:
         momentum: of SGD.
         drawn: operators of every edge that a step computes; 0: all of them.
-        skip_noise: of Gauss on what a skip passes, of its spread (NoisyDARTS, arXiv:2005.03566); 0: none.
+        skip_noise: of Gauss on what a skip passes, of its spread (NoisyDARTS, arXiv:2005.03566); 0: none. At 104 ms 0.2
+            gave 79.9 and 85.0 %, none 87.0 and 85.7; 1 to 3 of 8 edges kept were skips either way, so it is off.
     """
 
     epochs: int = 20
