@@ -25,9 +25,9 @@ from torch.nn import functional as F
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from hil_nas.accelerator import accelerator
 from hil_nas.audio.mfcc_torch import Mfcc
 from hil_nas.cost import operator_macs
+from hil_nas.nas.accelerator import accelerator
 from hil_nas.nas.darts.prices import price_darts
 from hil_nas.nas.darts.settings import DartsSettings
 from hil_nas.nas.darts.space import DartsSpace

@@ -20,10 +20,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from hil_nas.accelerator import accelerator
 from hil_nas.errors import InputError
 from hil_nas.mfcc import MfccConfig
 from hil_nas.nas import checkpoint as checkpoints
+from hil_nas.nas.accelerator import accelerator
 from hil_nas.nas.anchors import AnchorPrices, DataPrices, DataSpace, holds
 from hil_nas.nas.architecture import Draw
 from hil_nas.nas.bilevel import first_order, step

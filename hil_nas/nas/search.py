@@ -22,9 +22,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from hil_nas.accelerator import accelerator
 from hil_nas.errors import InfeasibleError, InputError
 from hil_nas.nas import checkpoint as checkpoints
+from hil_nas.nas.accelerator import accelerator
 from hil_nas.nas.alignment import decided
 from hil_nas.nas.bilevel import first_order, second_order, step
 from hil_nas.nas.curvature import EarlyStop, dominant_eigenvalue

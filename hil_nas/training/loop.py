@@ -12,7 +12,6 @@ from typing import Any
 
 import torch
 
-from hil_nas.accelerator import accelerator
 from hil_nas.audio.datasets import KeywordData
 from hil_nas.audio.features import training_scale
 from hil_nas.audio.front_end import HostFrontEnd
@@ -20,6 +19,7 @@ from hil_nas.audio.scale import FeatureScale
 from hil_nas.errors import InputError
 from hil_nas.mfcc import MfccConfig
 from hil_nas.nas import checkpoint as checkpoints
+from hil_nas.nas.accelerator import accelerator
 from hil_nas.network import Network
 from hil_nas.progress import Progress, Reporter, silent
 from hil_nas.training.evaluate import evaluate

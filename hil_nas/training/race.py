@@ -14,11 +14,11 @@ from typing import Any
 import torch
 from torch.nn import functional as F
 
-from hil_nas.accelerator import accelerator
 from hil_nas.audio.datasets import KeywordData
 from hil_nas.audio.features import training_scale
 from hil_nas.mfcc import MfccConfig
 from hil_nas.nas import checkpoint as checkpoints
+from hil_nas.nas.accelerator import accelerator
 from hil_nas.network import Network
 from hil_nas.progress import Progress, Reporter, silent
 from hil_nas.training.evaluate import logits_of

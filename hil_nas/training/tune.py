@@ -8,11 +8,11 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from hil_nas.accelerator import accelerator
 from hil_nas.audio.datasets import KeywordData
 from hil_nas.audio.front_end import HostFrontEnd
 from hil_nas.errors import InputError
 from hil_nas.mfcc import MfccConfig
+from hil_nas.nas.accelerator import accelerator
 from hil_nas.progress import Progress, Reporter, silent
 from hil_nas.training.evaluate import evaluate
 from hil_nas.training.feed import Feed
