@@ -128,7 +128,9 @@ def test_an_interrupted_search_resumes_to_the_same_bytes(
 
     with pytest.raises(KeyboardInterrupt):
         run(asked, tmp_path, report=interrupt)
+    assert any(tmp_path.glob("*/race-*.pt")) == (task == "racing")  # kept as long as a race goes on from them
     result, folder = run(asked, tmp_path, resume=True)
+    assert not any(folder.glob("race-*.pt"))
     expected, uninterrupted = finished
     for name in ("network.json", "model.tflite", "plan.bin"):
         assert (folder / name).read_bytes() == (uninterrupted / name).read_bytes(), name

@@ -126,12 +126,15 @@ class _Search:
 
     def find(self, run: Run) -> Found:
         """Searches, derives and tries on the board until the derived network holds the limits there."""
-        if run.path("network.json").exists():
-            return _read_found(run)
-        augmentation = self.recipe.augmentation
-        train, validation = search_features(self.data, self.config.grid, augmentation, self.config.seed, self.report)
-        config = self.config
-        of_cells = {"skip_noise": config.skip_noise} if config.space == "darts" else {}
+        found = _read_found(run) if run.path("network.json").exists() else self._searched(run)
+        for race in run.folder.glob("race-*.pt"):  # nothing goes on from them any more
+            race.unlink()
+        return found
+
+    def _searched(self, run: Run) -> Found:
+        config, augmentation = self.config, self.recipe.augmentation
+        train, validation = search_features(self.data, config.grid, augmentation, config.seed, self.report)
+        of_cells = {"skip_noise": config.skip_noise} if config.skip_noise else {}
         settings = self.kind.settings(
             epochs=config.search_epochs,
             gamma_ratio=config.gamma_ratio,
@@ -146,21 +149,19 @@ class _Search:
             train,
             validation,
             self.limits,
-            seed=self.config.seed,
+            seed=config.seed,
             on_epoch=lambda epoch: self._logged(run, epoch),
             measure=self._measured_cycles,
             checkpoint=run.path("search.pt"),
             resume=run.path("search.pt").exists(),
         )
         found = self._tried(by_race(
-            result, self.data, run, epochs=self.config.race_epochs, last_epochs=-(-self.recipe.epochs // 2),
-            seed=self.config.seed, report=self.report,
+            result, self.data, run, epochs=config.race_epochs, last_epochs=-(-self.recipe.epochs // 2),
+            seed=config.seed, report=self.report,
         ))  # fmt: skip
         run.write_json("network.json", {
             "mfcc": str(found.config), "network": found.network.to_json(), "predicted": found.predicted,
         })  # fmt: skip
-        for race in run.folder.glob("race-*.pt"):
-            race.unlink()
         return found
 
     def _tried(self, finalists: Sequence[Derived]) -> Found:
