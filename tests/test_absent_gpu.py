@@ -76,7 +76,7 @@ def test_a_search_of_the_configuration(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(continuous_module._DataSearch, "result", judged)
     with AbsentGpu(number=400.0):
-        continuous.run(LIMITS, device="meta", settings=replace(continuous.QUICK, epochs=3))
+        continuous.run(LIMITS, place=PLACE, settings=replace(continuous.QUICK, epochs=3))
         window, hop = torch.empty(2, device=PLACE)
         features = continuous_mfcc(torch.empty(3, 16000, device=PLACE), window, hop, 40, 12)
     assert objectives == [400.0] and features.shape == (3, 40, 12)

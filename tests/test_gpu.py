@@ -66,30 +66,30 @@ def test_losses_and_gradients_of_a_step_are_the_cpu_s(name: str) -> None:
         assert torch.cosine_similarity(one, another, dim=0) > 0.97
 
 
-def searched(name: str, device: str, settings: Any = None, **more: Any) -> SearchResult:
+def searched(name: str, place: torch.device, settings: Any = None, **more: Any) -> SearchResult:
     start = STRATEGIES[name] if settings is None else partial(STRATEGIES[name].func, STRATEGIES[name].args[0], settings)
-    return search(start, *sets(name), more.pop("limits", Limits()), seed=0, device=device, **more)
+    return search(start, *sets(name), more.pop("limits", Limits()), seed=0, place=place, **more)
 
 
 @pytest.mark.parametrize("name", STRATEGIES)
 def test_a_search_learns_and_holds_its_limits(name: str) -> None:
     settings = replace(STRATEGIES[name].args[1], epochs=12, warmup_epochs=3)
-    there, here = (searched(name, place, settings) for place in ("cuda", "cpu"))
+    there, here = (searched(name, place, settings) for place in (GPU, CPU))
     losses = [x.history[-1]["validation_loss"] for x in (there, here)]
     assert losses[0] == pytest.approx(losses[1], abs=0.25) and losses[0] < 1.0  # guesses: 1.1
     limits = Limits(cycles=0.8 * there.cost.cycles)
-    assert limits.held_by(searched(name, "cuda", settings, limits=limits).cost)
+    assert limits.held_by(searched(name, GPU, settings, limits=limits).cost)
 
 
 @pytest.mark.parametrize("change", [{"second_order": True}, {"stop_rise": 1e9}, {"skip_noise": 0.5}])
 def test_every_remedy_runs(change: dict[str, Any]) -> None:
     settings = replace(darts.QUICK, epochs=3, **change)
-    there, here = (searched("cells, one drawn", x, settings).history[0]["train_loss"] for x in ("cuda", "cpu"))
+    there, here = (searched("cells, one drawn", x, settings).history[0]["train_loss"] for x in (GPU, CPU))
     assert there == pytest.approx(here, rel=0.1)
 
 
-@pytest.mark.parametrize("places", [("cuda", "cpu"), ("cpu", "cuda")])
-def test_a_checkpoint_goes_on_elsewhere(tmp_path: Path, places: tuple[str, str]) -> None:
+@pytest.mark.parametrize("places", [(GPU, CPU), (CPU, GPU)])
+def test_a_checkpoint_goes_on_elsewhere(tmp_path: Path, places: tuple[torch.device, torch.device]) -> None:
     class Stopped(Exception):
         pass
 
@@ -105,7 +105,7 @@ def test_a_checkpoint_goes_on_elsewhere(tmp_path: Path, places: tuple[str, str])
 
 
 def test_a_configuration_is_found() -> None:
-    here, there = (continuous.run(device=x, best=530.0, limits=Limits(cycles=1e9)) for x in ("cpu", "cuda"))
+    here, there = (continuous.run(place=x, best=530.0, limits=Limits(cycles=1e9)) for x in (CPU, GPU))
     assert there.history[0]["train_loss"] == pytest.approx(here.history[0]["train_loss"], rel=1e-3)
     assert abs(there.config.window_samples - here.config.window_samples) < 0.2 * here.config.window_samples
 

@@ -156,7 +156,7 @@ def search_data(
     on_epoch: Callable[[dict[str, Any]], None] | None = None,
     checkpoint: Path | None = None,
     resume: bool = False,
-    device: str | None = None,
+    place: torch.device | None = None,
 ) -> DataResult:
     """Finds the MFCC configuration on which networks recognise best within the limits.
 
@@ -167,7 +167,7 @@ def search_data(
         on_epoch: called after every epoch with its figures.
         checkpoint: written after every epoch.
         resume: go on from `checkpoint` where it exists; on a CPU the result is the uninterrupted one's, bit by bit.
-        device: where the supernet is trained; None: a GPU where there is one.
+        place: where the supernet is trained; None: a GPU where there is one.
 
     Raises:
         InfeasibleError: where no network holds the limits on the cheapest configuration; before anything is trained.
@@ -175,7 +175,7 @@ def search_data(
     """
     cheapest = prices.table(replace(tiny, configs=(space.cheapest,)))
     feasible_configs(cheapest, limits)
-    place = accelerator() if device is None else torch.device(device)
+    place = place or accelerator()
     run = _DataSearch(space, tiny, extract, train, validation, prices, limits, settings, seed, place)
     identity = {
         "space": asdict(space),

@@ -48,7 +48,7 @@ def search(
     limits: Limits,
     *,
     seed: int,
-    device: str | None = None,
+    place: torch.device | None = None,
     on_epoch: Callable[[dict[str, Any]], None] | None = None,
     checkpoint: Path | None = None,
     resume: bool = False,
@@ -59,7 +59,7 @@ def search(
     Args:
         start: of a space, with its prices and settings.
         train, validation: disjoint sets of clips; the first trains weights, the second alpha and gamma.
-        device: where the supernet is trained; None: a GPU where there is one.
+        place: where the supernet is trained; None: a GPU where there is one.
         on_epoch: called after every epoch with its figures.
         checkpoint: written after every epoch.
         resume: go on from `checkpoint` where it exists; on a CPU the result is the uninterrupted one's, bit by bit.
@@ -72,7 +72,7 @@ def search(
         RunError: where the checkpoint is of another search.
     """
     generator = torch.Generator().manual_seed(seed)
-    place = accelerator() if device is None else torch.device(device)
+    place = place or accelerator()
     strategy = start(limits, generator, place)
     for data in (train, validation):
         data.check(strategy.space)
