@@ -85,14 +85,13 @@ def _shift_and_stretch(clips: Tensor, settings: Augmentation, generator: torch.G
     """Reads every clip at times stretched around its middle and shifted, zero outside, linear in between."""
     count, samples = clips.shape
     reach = settings.shift_ms * SAMPLE_RATE_HZ / 1000
-    place = clips.device
     shift = _uniform(count, -reach, reach, generator).round()
     if settings.speed == 0:
         return _shifted(clips, [int(x) for x in shift.tolist()])
-    speed = 1 + _uniform(count, -settings.speed, settings.speed, generator).to(place)
+    speed = 1 + _uniform(count, -settings.speed, settings.speed, generator).to(clips.device)
     middle = (samples - 1) / 2
-    times = torch.arange(samples, device=place) - middle
-    times = (times[None, :] * speed[:, None]).add_((shift.to(place) + middle)[:, None])
+    times = torch.arange(samples, device=clips.device) - middle
+    times = (times[None, :] * speed[:, None]).add_((shift.to(clips.device) + middle)[:, None])
     left = times.floor()
     part = times - left
     # two samples of zeros on either side stand for all that lies outside

@@ -1,5 +1,4 @@
-"""Networks beside the most preferred one: a sample of each leading configuration, more samples, neighbours of both
-kinds.
+"""Networks beside the most preferred one: a sample of each leading configuration, more samples, neighbours.
 
 Weights that all networks share rank them roughly, and the mixed input ranks configurations roughly; the true order
 is what a short training of each shows.
@@ -55,8 +54,7 @@ def neighbours(
     of which gamma names one almost by chance. (At 104 ms 80 mel bins led 40 with two seeds of three.)
     """
     config = strategy.space.configs.index(strategy.at(first)[1])
-    near = _beside(strategy, config)
-    elsewhere = [View(int(x), None, first) for x in rng.permutation(near)] if near else []
+    elsewhere = [View(int(x), around=first) for x in rng.permutation(_beside(strategy, config))]
     moved = _different(strategy, first, elsewhere, limits, ratio)[: count // 3]
     views = repeat(View(config, rng, first), _TRIES * count)
     own = _fullest_first(strategy, _different(strategy, first, views, limits, ratio), limits, ratio)
