@@ -189,6 +189,26 @@ def test_replacing_one_blob_keeps_the_other(wire: Wire, places: tuple[str, str])
     assert wire.ask("hil run network 0 1")[-1].startswith("m-hil-end-")
 
 
+@pytest.mark.parametrize("first", ["plan", "frontend"])
+def test_a_blob_that_leaves_ram_leaves_the_other_whole(wire: Wire, first: str) -> None:
+    """Both in RAM, then the one that came first goes to flash: what stood behind it is not built over."""
+    network = Network((CONFIG.frames, 10, 1), (Layer("conv", (-1,), 4, kernel=(3, 3)), Layer("dense", (0,), 12)))
+    blobs = {"plan": plan_of(network, 1), "frontend": FRONT_END}
+    wire.upload("audio", AUDIO)
+
+    def output(places: dict[str, str]) -> list[str]:
+        for slot in places:
+            assert wire.upload(slot, blobs[slot], places[slot])[-1].startswith("m-hil-end-")
+        runs = [wire.ask("hil run all 0 1")[-1], wire.ask("hil run all 0 1")[-1]]
+        assert all(x.startswith("m-hil-end-") for x in runs)
+        return wire.ask("hil read output")
+
+    second = "frontend" if first == "plan" else "plan"
+    expected = output({first: "flash", second: "flash"})
+    assert output({first: "ram", second: "ram"}) == expected
+    assert output({first: "flash"}) == expected
+
+
 def test_a_network_that_does_not_fit_the_front_end_is_refused_when_run(wire: Wire) -> None:
     wire.upload("plan", plan_of(SMALL))
     wire.upload("frontend", FRONT_END)

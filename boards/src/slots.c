@@ -96,6 +96,23 @@ static struct blob *blob_of(enum slot slot)
     return slot == SLOT_PLAN ? &network.blob : &front_end.blob;
 }
 
+static struct blob *other_than(enum slot slot)
+{
+    return blob_of(slot == SLOT_PLAN ? SLOT_FRONT_END : SLOT_PLAN);
+}
+
+/* What the other slot holds in RAM moves to the front: there place_work_memory() counts from. */
+static void slot_empty(enum slot slot)
+{
+    struct blob *other = other_than(slot);
+    *blob_of(slot) = (struct blob){.data = NULL};
+    if (ram_bytes_of(other) != 0) {
+        memmove(at_pool(blobs_begin()), other->data, other->bytes);
+        other->data = at_pool(blobs_begin());
+    }
+    (void)place_work_memory(); /* what stays has fitted before */
+}
+
 static const char *reserve_store(enum slot slot, size_t bytes)
 {
     const struct hal_memory *memory = hal_memory();
@@ -108,16 +125,12 @@ static const char *reserve_store(enum slot slot, size_t bytes)
     return NULL;
 }
 
-/* The other slot's blob moves to the front, the new one goes behind it. */
-static const char *reserve_ram(struct blob *other, size_t bytes)
+/* Behind the other slot's blob, which slot_empty() has moved to the front. */
+static const char *reserve_ram(const struct blob *other, size_t bytes)
 {
     const size_t kept = ram_bytes_of(other), begin = blobs_begin();
     if (bytes > hal_memory()->pool_bytes - begin - kept)
         return "too large for the RAM";
-    if (kept != 0) {
-        memmove(at_pool(begin), other->data, other->bytes);
-        other->data = at_pool(begin);
-    }
     upload.blob.data = at_pool(begin + kept);
     return NULL;
 }
@@ -145,11 +158,8 @@ const char *slot_reserve(enum slot slot, enum place place, size_t bytes)
         return "nothing to load";
     if (slot == SLOT_AUDIO || slot == SLOT_INPUT)
         return reserve_buffer(slot, place, bytes);
-    *blob_of(slot) = (struct blob){.data = NULL};
-    network.output_valid = front_end.features_valid = false;
-    if (place == PLACE_FLASH)
-        return reserve_store(slot, bytes);
-    return reserve_ram(blob_of(slot == SLOT_PLAN ? SLOT_FRONT_END : SLOT_PLAN), bytes);
+    slot_empty(slot);
+    return place == PLACE_FLASH ? reserve_store(slot, bytes) : reserve_ram(other_than(slot), bytes);
 }
 
 bool slot_erase(size_t offset)
@@ -203,8 +213,7 @@ void slot_drop(void)
 {
     if (upload.slot == SLOT_AUDIO || upload.slot == SLOT_INPUT)
         return; /* marked empty when it was reserved */
-    *blob_of(upload.slot) = (struct blob){.data = NULL};
-    (void)place_work_memory(); /* what stays has fitted before */
+    slot_empty(upload.slot);
 }
 
 const uint8_t *slot_data(void)
