@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 BOOT = "m-timestamp-mode-performance\r\nm-lap-us-42\r\nm-init-done\r\nm-ready\r\n"
 IDENTITY = {
     "board": "nucleo_l4r5", "clock": "120000000", "engine": "cmsis-nn", "build": "0123456789abcdef",
-    "kernels": "fedcba9876543210", "wire": "1", "pool": "600000", "store": "1500000",
+    "kernels": "fedcba9876543210", "wire": "2", "pool": "570000", "store": "1400000", "input": "27648",
     "versions": "cmsis-nn 4.0.0;gcc 12.2.1",
 }  # fmt: skip
 
@@ -106,7 +106,7 @@ class FakeBoard:
                 names = ("arena", "frontend_scratch", "audio", "io", "static", "stack", "image")
                 sizes = [f"memory-{x}-{1000 + i}" for i, x in enumerate(names)]
                 return [*sizes, "memory-plan-50000-flash", "memory-frontend_tables-7000-ram"]
-            case ["hil", "reset"]:
+            case ["hil", "reset"] | ["hil", "unload", _]:
                 return []
         return f"Unknown command: {command}"
 

@@ -26,6 +26,7 @@ from hil_nas.deploy.synthetic import random_graph
 from hil_nas.device import link as link_module
 from hil_nas.device.device import Device, expect_identity
 from hil_nas.device.link import Link
+from hil_nas.device.replies import WIRE_VERSION
 from hil_nas.errors import DeviceError, RefusedError
 from hil_nas.mfcc import MfccConfig
 from hil_nas.network import Layer, Network
@@ -89,6 +90,7 @@ JOBS = (
     Job("memory", lambda device, _: device.memory()),
     Job("output", lambda device, _: _bytes(device.read("output"))),
     Job("run", lambda device, _: device.run("network", 20, 3)),
+    Job("unload", lambda device, _: device.unload("frontend")),
     Job("reset", lambda device, _: device.reset()),
     Job("network", _network),
     Job("measure", _measure),
@@ -159,7 +161,7 @@ STRANGERS: dict[str, Callable[[bytes], bytes]] = {
 OTHERS = {
     "another board": (b"m-hil-id-board-", b"m-hil-id-board-nucleo_l4r5"),
     "another build": (b"m-hil-id-build-", b"m-hil-id-build-00000000deadbeef"),
-    "another wire": (b"m-hil-id-wire-", b"m-hil-id-wire-2"),
+    "another wire": (b"m-hil-id-wire-", b"m-hil-id-wire-%d" % (WIRE_VERSION + 1)),
 }
 
 

@@ -218,9 +218,22 @@ def test_a_board_that_never_answers_is_given_up_in_time() -> None:
     assert time.monotonic() - start < 3
 
 
-def test_another_wire_version_is_refused() -> None:
-    with pytest.raises(ProtocolError, match="version 2 of the wire, expected 1"):
-        device_on(FakeBoard(wire="2")).identify()
+@pytest.mark.parametrize("lines", [{"wire": "3"}, {"wire": "3", "memories": "none"}])
+def test_another_wire_version_is_refused(lines: dict[str, str]) -> None:
+    """Its other lines may be others too: what is said is the version."""
+    with pytest.raises(ProtocolError, match="version 3 of the wire, expected 2"):
+        device_on(FakeBoard(**lines)).identify()
+
+
+def test_an_emptied_slot_is_said_and_its_size_forgotten() -> None:
+    board = FakeBoard()
+    device = device_on(board)
+    device.load_plan(b"p" * 100)
+    device.unload("frontend")
+    with pytest.raises(ProtocolError, match="the plan has 12"):
+        device.read("output")
+    device.unload("plan")
+    assert len(device.read("output")) == 100 and board.commands.count("hil unload plan") == 1
 
 
 def test_another_board_or_build_is_refused_with_both_named() -> None:

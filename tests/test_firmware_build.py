@@ -71,7 +71,7 @@ def test_a_source_that_does_not_compile_names_its_first_error(
     tree: Path, out: Path, third_party: ThirdParty
 ) -> None:
     images = set(out.rglob("*.elf"))
-    edit(tree / "src" / "hil.c", "#define WIRE_VERSION 1u", "#define WIRE_VERSION nonsense")
+    edit(tree / "src" / "hil.c", "#define DATA_BYTES 64u", "#define DATA_BYTES nonsense")
     with pytest.raises(BuildError, match=r"hil\.c does not compile: .*hil\.c:[0-9:]+ error: 'nonsense' undeclared"):
         build_firmware("native", tree, out, third_party)
     assert set(out.rglob("*.elf")) == images and not list(out.rglob("*.tmp"))

@@ -106,7 +106,7 @@ def test_mlperf_run(wire: Wire, reference_model: bytes) -> None:
         (["infer 0"], "Inference iterations must be >0"),
         (["infer 1 -1"], "Inference warmup must be >=0"),
         (["results"], "no model loaded"),
-        (["hil"], "hil takes id, load, run, read, memory or reset"),
+        (["hil"], "hil takes id, load, unload, run, read, memory or reset"),
         (["hil run network 1 1"], "no model loaded"),
         (["hil run frontend 1 1"], "no front end loaded"),
         (["hil run network 1 0"], RUN_USAGE),
@@ -121,6 +121,8 @@ def test_mlperf_run(wire: Wire, reference_model: bytes) -> None:
         (["hil id now"], "wrong number of words"),
         (["hil " + "x" * 200], "a command is at most 79 characters"),
         (["a b c d e f g h"], "too many words"),
+        (["hil unload"], "wrong number of words"),
+        (["hil unload audio"], "hil unload takes plan or frontend"),
         (["hil load plan ram 10"], "hil load takes plan, frontend, audio or input, ram or flash, bytes and CRC-32"),
         (["hil load plan ram 0 00000000"], "nothing to load"),
         (["hil load plan ram 4294967295 00000000"], "too large for the RAM"),
@@ -145,7 +147,7 @@ def test_a_command_of_79_characters_is_taken_and_one_of_80_is_not(wire: Wire) ->
 def test_crc_on_a_command_is_checked(wire: Wire) -> None:
     good = f"hil id*{crc(b'hil id')}"
     texts = records(wire.ask(good), "hil id")
-    assert texts[0] == "id-board-native" and "id-wire-1" in texts
+    assert texts[0] == "id-board-native" and "id-wire-2" in texts
     assert wire.ask(good.replace("id*", "ie*")) == ["e-[the command's CRC is wrong]"]
 
 

@@ -8,7 +8,7 @@
 #include "slots.h"
 #include "wire.h"
 
-#define WIRE_VERSION 1u
+#define WIRE_VERSION 2u
 #define DATA_BYTES 64u
 
 static void say_word(const char *name, const char *value)
@@ -33,9 +33,21 @@ static void hil_id(const struct command *command)
     say_word("id-build", identity_build);
     say_word("id-kernels", identity_kernels);
     say_number("id-wire", WIRE_VERSION);
-    say_number("id-pool", hal_memory()->pool_bytes);
-    say_number("id-store", hal_memory()->store_bytes);
+    say_number("id-pool", slots_pool_bytes());
+    say_number("id-store", slots_store_bytes());
+    say_number("id-input", MAX_INPUT_BYTES);
     say_word("id-versions", identity_versions);
+    record_last(command->crc);
+}
+
+static void hil_unload(const struct command *command)
+{
+    const char *slot = command->words[2];
+    if (!same(slot, "plan") && !same(slot, "frontend")) {
+        refuse("hil unload takes plan or frontend");
+        return;
+    }
+    slot_empty(same(slot, "plan") ? SLOT_PLAN : SLOT_FRONT_END);
     record_last(command->crc);
 }
 
@@ -132,7 +144,7 @@ void hil_command(const struct command *command)
         int words; /* with `hil` and the verb; 0: it counts them itself */
         void (*run)(const struct command *command);
     } verbs[] = {
-        {"id", 2, hil_id},     {"load", 0, hil_load},     {"run", 0, hil_run},
+        {"id", 2, hil_id},     {"load", 0, hil_load},     {"unload", 3, hil_unload}, {"run", 0, hil_run},
         {"read", 3, hil_read}, {"memory", 2, hil_memory}, {"reset", 2, hil_reset},
     };
     for (size_t i = 0; i < sizeof verbs / sizeof verbs[0]; i++) {
@@ -144,5 +156,5 @@ void hil_command(const struct command *command)
             verbs[i].run(command);
         return;
     }
-    refuse("hil takes id, load, run, read, memory or reset");
+    refuse("hil takes id, load, unload, run, read, memory or reset");
 }

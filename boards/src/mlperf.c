@@ -53,6 +53,7 @@ static void say_help(void)
         "hil_nas (a CRC-32 may follow, as *<8 hex digits>):",
         "  hil id, hil memory, hil reset",
         "  hil load plan|frontend|audio|input ram|flash BYTES CRC32",
+        "  hil unload plan|frontend",
         "  hil run network|frontend|all WARMUPS RUNS",
         "  hil read features|input|output",
     };

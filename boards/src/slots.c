@@ -70,6 +70,17 @@ static size_t blobs_begin(void)
     return AUDIO_BYTES + MAX_INPUT_BYTES;
 }
 
+size_t slots_pool_bytes(void)
+{
+    return hal_memory()->pool_bytes - blobs_begin();
+}
+
+size_t slots_store_bytes(void)
+{
+    const size_t bytes = hal_memory()->store_bytes;
+    return bytes < FRONT_END_STORE_BYTES ? 0 : bytes - FRONT_END_STORE_BYTES;
+}
+
 /* Features, scratch and arena behind the blobs; the reason where the arena does not fit. */
 static struct engine_fault place_work_memory(void)
 {
@@ -102,7 +113,7 @@ static struct blob *other_than(enum slot slot)
 }
 
 /* What the other slot holds in RAM moves to the front: there place_work_memory() counts from. */
-static void slot_empty(enum slot slot)
+void slot_empty(enum slot slot)
 {
     struct blob *other = other_than(slot);
     *blob_of(slot) = (struct blob){.data = NULL};
@@ -115,23 +126,22 @@ static void slot_empty(enum slot slot)
 
 static const char *reserve_store(enum slot slot, size_t bytes)
 {
-    const struct hal_memory *memory = hal_memory();
-    if (memory->store_bytes < FRONT_END_STORE_BYTES)
+    const size_t plan_limit = slots_store_bytes();
+    if (plan_limit == 0)
         return "this board has no store";
-    const size_t plan_limit = memory->store_bytes - FRONT_END_STORE_BYTES;
     if (bytes > (slot == SLOT_PLAN ? plan_limit : FRONT_END_STORE_BYTES))
         return "too large for the store";
-    upload.blob.data = memory->store + (slot == SLOT_PLAN ? 0 : plan_limit);
+    upload.blob.data = hal_memory()->store + (slot == SLOT_PLAN ? 0 : plan_limit);
     return NULL;
 }
 
 /* Behind the other slot's blob, which slot_empty() has moved to the front. */
 static const char *reserve_ram(const struct blob *other, size_t bytes)
 {
-    const size_t kept = ram_bytes_of(other), begin = blobs_begin();
-    if (bytes > hal_memory()->pool_bytes - begin - kept)
+    const size_t kept = ram_bytes_of(other);
+    if (bytes > slots_pool_bytes() - kept)
         return "too large for the RAM";
-    upload.blob.data = at_pool(begin + kept);
+    upload.blob.data = at_pool(blobs_begin() + kept);
     return NULL;
 }
 

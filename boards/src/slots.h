@@ -48,6 +48,13 @@ size_t input_bytes(void);        /* what stands in it, 0 while it is incomplete 
 void input_set(size_t bytes);
 void audio_set(size_t bytes);
 
+/* What the board can give away, as `hil id` says it: RAM for blobs, features, scratch and arena together, and the
+ * largest plan that the store takes. */
+size_t slots_pool_bytes(void);
+size_t slots_store_bytes(void);
+
+void slot_empty(enum slot slot); /* plan or front end; what the other holds stays */
+
 /* An upload. slot_reserve() empties the slot and says why it cannot hold `bytes`, else NULL; what follows goes to
  * that slot, and slot_accept() or slot_drop() ends it. A slot whose upload was refused is empty. */
 const char *slot_reserve(enum slot slot, enum place place, size_t bytes);

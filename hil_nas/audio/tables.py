@@ -175,6 +175,11 @@ def _half_window(samples: int) -> NDArray[np.float64]:
     return hann_window(samples)[: samples // 2 + 1] / 32768.0 / 2.0
 
 
+def scratch_bytes(config: MfccConfig) -> int:
+    """RAM that mfcc.c works in: one complex spectrum and the mel energies of two frames, float32."""
+    return 2 * 4 * (config.fft_size + config.mel_bins)
+
+
 def front_end_blob(config: MfccConfig, scale: float, zero_point: int) -> bytes:
     """The front end of `config` as mfcc.c reads it, with int8 = round(feature / scale) + zero_point.
 

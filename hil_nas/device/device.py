@@ -97,6 +97,12 @@ class Device:
         """
         return replies.parse_front_end(self._link.upload(f"hil load frontend {where}", tables))
 
+    def unload(self, slot: Literal["plan", "frontend"]) -> None:
+        """Empty a slot, which frees its memory for what stays and for what comes."""
+        replies.expect_nothing(self._link.command(f"hil unload {slot}"))
+        if slot == "plan":
+            self._plan = None
+
     def set_audio(self, samples: npt.NDArray[np.int16]) -> None:
         """Upload one clip: int16 (samples,) at 16 kHz."""
         self._set("audio", _flat(samples, np.dtype(np.int16)).astype("<i2").tobytes())

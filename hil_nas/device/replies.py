@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple
 from hil_nas.device.protocol import shown
 from hil_nas.errors import ProtocolError
 
-WIRE_VERSION = 1
+WIRE_VERSION = 2
 Where = Literal["ram", "flash"]
 What = Literal["network", "frontend", "all"]
 ClockKind = Literal["silicon", "modelled", "instructions", "host"]
@@ -19,7 +19,7 @@ KINDS = (
     "conv", "depthwise", "fully_connected", "average_pool", "max_pool", "add", "concatenation", "pad",
     "softmax", "reshape", "requantize",
 )  # fmt: skip
-IDENTITY_NAMES = ("board", "clock", "engine", "build", "kernels", "wire", "pool", "store", "versions")
+IDENTITY_NAMES = ("board", "clock", "engine", "build", "kernels", "wire", "pool", "store", "input", "versions")
 _NUMBER = r"(0|[1-9][0-9]{0,9})"  # one spelling per number, so that nothing damaged reads as another
 _COUNTER_LIMIT = 1 << 32
 _SLACK_SHARE, _SLACK_PER_OPERATOR_CYCLES = 0.1, 500
@@ -35,11 +35,12 @@ class Identity:
         clock_kind: silicon (DWT), modelled (virtual board), instructions (QEMU, Renode), host (native).
         engine, build: what runs the network, and the id of the linked image.
         kernels: id of the code that is measured, which an edit elsewhere in the image leaves as it is.
-        wire: version of the protocol.
         versions: kernel libraries and compiler, separated by ';'.
         host: where the firmware runs.
-        pool_bytes: RAM for audio, front end, plan and arena together.
-        store_bytes: flash for front end and plan.
+        pool_bytes: RAM for the arena, and for what else is loaded: features and scratch of a front end, tables and
+            plans that are put there.
+        store_bytes: flash for a plan.
+        input_bytes: the largest input of a network.
     """
 
     board: str
@@ -48,11 +49,11 @@ class Identity:
     engine: str
     build: str
     kernels: str
-    wire: int
     versions: str
     host: str
     pool_bytes: int
     store_bytes: int
+    input_bytes: int
 
 
 @dataclass(frozen=True)
@@ -156,13 +157,13 @@ def parse_identity(records: Sequence[str], host: str, clock_kind: ClockKind) -> 
         ProtocolError: for missing, doubled or unknown lines, and for another version of the wire.
     """
     found = _by_name(records, re.compile(r"id-([a-z]+)-(.+)"))
-    _expect_names(found, IDENTITY_NAMES)
-    wire = _number(found["wire"], "wire version")
-    if wire != WIRE_VERSION:
+    wire = found.get("wire", str(WIRE_VERSION))
+    if wire != str(WIRE_VERSION):  # first: other versions have other lines
         raise ProtocolError(
-            f"the board speaks version {wire} of the wire, expected {WIRE_VERSION}",
+            f"the board speaks version {shown(wire)} of the wire, expected {WIRE_VERSION}",
             hint="flash the firmware that belongs to this version of hil_nas",
         )
+    _expect_names(found, IDENTITY_NAMES)
     return Identity(
         board=found["board"],
         clock_hz=_number(found["clock"], "clock"),
@@ -170,11 +171,11 @@ def parse_identity(records: Sequence[str], host: str, clock_kind: ClockKind) -> 
         engine=found["engine"],
         build=found["build"],
         kernels=found["kernels"],
-        wire=wire,
         versions=found["versions"],
         host=host,
         pool_bytes=_number(found["pool"], "pool"),
         store_bytes=_number(found["store"], "store"),
+        input_bytes=_number(found["input"], "input"),
     )
 
 

@@ -18,12 +18,11 @@ from hil_nas.mfcc import MfccConfig, paper_grid
 from hil_nas.network import Network
 from hil_nas.progress import Progress, Reporter, silent
 from hil_nas.workflows.drawing import SPACES
+from hil_nas.workflows.fitting import fits
 from hil_nas.workflows.overhead import Overhead, measure_overhead
 from hil_nas.workflows.profile import (
-    AUDIO_BYTES,
-    arena_of,
-    fits,
     folder_name,
+    is_measured,
     measure_front_ends,
     measure_network,
     provenance_of,
@@ -31,7 +30,6 @@ from hil_nas.workflows.profile import (
 
 FRESH_SEED = 0x0F4E5  # networks that no campaign fits to
 FRESH_FRONT_ENDS = 8
-BESIDE_ARENA_BYTES = AUDIO_BYTES + 32 * 1024  # of the pool: the audio, and more than any front end's scratch
 
 
 @dataclass(frozen=True)
@@ -99,8 +97,9 @@ def fresh_products(space: str, count: int, seed: int, identity: Identity, known:
         network = SPACES[space](rng)
         frames, coefficients, _ = network.input_shape
         configs = [x for x in paper_grid(coefficients) if x.frames == frames]
-        if _fits_beside(network, identity) and network_id(network) not in seen:
-            found.append(Product(space, network, configs[len(found) % len(configs)]))
+        config = configs[len(found) % len(configs)]
+        if is_measured(network, identity) and fits(network, identity, config) and network_id(network) not in seen:
+            found.append(Product(space, network, config))
             seen.add(network_id(network))
     return found
 
@@ -147,13 +146,9 @@ def memory_errors(overhead: Overhead, products: list[Product], measured: list[Me
 
 def _measure_product(device: Device, identity: Identity, product: Product) -> tuple[Measurements, MemoryUse]:
     device.reset()
-    next(measure_front_ends(device, identity, [product.config]))
     total, operators = measure_network(device, identity, product.network)
+    next(measure_front_ends(device, identity, [product.config]))
     return Measurements(tuple(operators), (total,)), device.memory()
-
-
-def _fits_beside(network: Network, identity: Identity) -> bool:
-    return fits(network, identity) and arena_of(network, identity.engine) + BESIDE_ARENA_BYTES <= identity.pool_bytes
 
 
 def _fresh_front_ends(device: Device, identity: Identity, known: Measurements, seed: int) -> tuple[FrontEndRow, ...]:

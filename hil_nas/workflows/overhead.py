@@ -10,7 +10,8 @@ from hil_nas.device.device import Device
 from hil_nas.mfcc import MfccConfig
 from hil_nas.network import Network
 from hil_nas.workflows.campaign import every_kernel
-from hil_nas.workflows.profile import USUAL_ENGINE, arena_of, measure_network, run_front_ends, stored_bytes
+from hil_nas.workflows.fitting import USUAL_ENGINE, arena_of, stored_bytes
+from hil_nas.workflows.profile import measure_network, run_front_ends
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ class Overhead:
 
 
 def measure_overhead(device: Device, configs: Sequence[MfccConfig]) -> Overhead:
-    """Runs every front end and every kernel, and reads the board's own account of its memory and deepest stack.
+    """Runs every kernel and every front end, and reads the board's own account of its memory and deepest stack.
 
     The stack of a kernel does not depend on the sizes it works on, so no network of kernels that ran here goes
     deeper; one that lacks the deepest of them needs less than is said here, by some hundred bytes.
@@ -63,9 +64,9 @@ def measure_overhead(device: Device, configs: Sequence[MfccConfig]) -> Overhead:
         DeviceError: where the board does not take or run one.
     """
     identity = device.identify()
-    found = list(run_front_ends(device, identity, configs))
     for network in every_kernel():
         measure_network(device, identity, network)
+    found = list(run_front_ends(device, identity, configs))  # the last stays loaded, and with it the audio counts
     memory = device.memory()
     counted = memory.arena_bytes + memory.front_end_scratch_bytes + memory.io_bytes
     tables = memory.plan_bytes + memory.front_end_tables_bytes

@@ -13,10 +13,7 @@ import numpy as np
 
 from hil_nas.audio.tables import front_end_blob
 from hil_nas.baselines import ds_cnn
-from hil_nas.cost.arena import arena_bytes
-from hil_nas.cost.blob import plan_bytes
 from hil_nas.cost.macs import network_macs
-from hil_nas.cost.tflm_arena import tflm_arena
 from hil_nas.deploy.lower import lower
 from hil_nas.deploy.synthetic import random_graph
 from hil_nas.deploy.tflite_writer import write_tflite
@@ -42,16 +39,13 @@ from hil_nas.progress import Progress, Reporter, silent
 from hil_nas.runs import Run
 from hil_nas.units import count_unit
 from hil_nas.workflows import campaign
+from hil_nas.workflows.fitting import USUAL_ENGINE, WEIGHTS, fits
 
-WEIGHTS: Where = "flash"  # where products keep them
-AUDIO_BYTES = 2 * CLIP_SAMPLES
-MOST_MACS = 60_000_000
-MOST_OPERATORS = 256  # PLAN_MAX_OPS of `boards/include/plan.h`
+MOST_MACS = 60_000_000  # of what runs in seconds
 SILICON_RUNS = (1, 5)  # warm-ups and counted runs
 MODELLED_RUNS = (0, 1)  # a modelled or counted clock repeats itself
 FEATURE_SCALE, FEATURE_ZERO_POINT = 0.15, 40  # of a front end whose coefficients span int8
 NETWORKS = 160
-USUAL_ENGINE: Engine = "cmsis-nn"
 
 
 @dataclass(frozen=True)
@@ -153,7 +147,7 @@ def profile(
         store.open(provenance_of(identity), identity.build)
         known = store.read() if store.has_rows() else Measurements()
         _measure_front_ends(device, identity, store, known, progress)
-        plan = campaign.networks(networks, seed, lambda x: fits(x, identity))
+        plan = campaign.networks(networks, seed, lambda x: is_measured(x, identity))
         done = {x.network for x in known.networks}
         missing = [x for x in plan if network_id(x) not in done]
         for number, network in enumerate(missing):
@@ -180,12 +174,13 @@ def profile(
 def measure_network(
     device: Device, identity: Identity, network: Network, seed: int = 0, weights: Where = WEIGHTS
 ) -> tuple[NetworkRow, list[OperatorRow]]:
-    """Raw counts of a network with random weights, and of each of its operators.
+    """Raw counts of a network with random weights, and of each of its operators; no front end stays loaded beside it.
 
     Raises:
         DeviceError: where the board does not take or run it.
     """
     graph = random_graph(network, seed)
+    device.unload("frontend")  # a network that fits alone may not fit beside what was measured before
     info = device.load_model({"cmsis-nn": lower(graph).to_bytes(), "tflm": write_tflite(graph)}, weights)
     elements = int(np.prod(network.input_shape))
     device.set_input(np.random.default_rng(seed).integers(-128, 128, elements, dtype=np.int8))
@@ -244,22 +239,9 @@ def folder_name(identity: Identity) -> str:
     return name if identity.engine == USUAL_ENGINE else f"{name}-{identity.engine}"
 
 
-def fits(network: Network, identity: Identity) -> bool:
-    """Whether the board has the memory to run a network with its constants in flash, and runs it in seconds."""
-    if network_macs(network) > MOST_MACS or sum(map(is_executed, network.operators())) > MOST_OPERATORS:
-        return False
-    in_pool = arena_of(network, identity.engine) + AUDIO_BYTES <= identity.pool_bytes
-    return in_pool and stored_bytes(network, identity.engine) <= identity.store_bytes
-
-
-def arena_of(network: Network, engine: str) -> int:
-    """The arena that an engine takes for a network as `measure_network` sends it."""
-    return arena_bytes(network) if engine == USUAL_ENGINE else tflm_arena(network, converted=False).arena_bytes
-
-
-def stored_bytes(network: Network, engine: str) -> int:
-    """What a network takes in flash: its plan, or its .tflite."""
-    return plan_bytes(network) if engine == USUAL_ENGINE else len(write_tflite(random_graph(network, 0)))
+def is_measured(network: Network, identity: Identity) -> bool:
+    """Whether a campaign measures a network that it has drawn: the board takes it, and runs it in seconds."""
+    return network_macs(network) <= MOST_MACS and fits(network, identity)
 
 
 def _runs(identity: Identity) -> tuple[int, int]:
@@ -272,7 +254,7 @@ def _published_cycles(device: Device, identity: Identity, rows: Measurements) ->
     found: dict[str, float] = {}
     if measured := [x for x in rows.networks if x.network == network_id(network)]:
         found[WEIGHTS] = measured[0].median_cycles
-    if arena_bytes(network) + AUDIO_BYTES + plan_bytes(network) <= identity.pool_bytes:
+    if fits(network, identity, weights="ram"):
         found["ram"] = measure_network(device, identity, network, weights="ram")[0].median_cycles
     return found
 
@@ -282,6 +264,7 @@ def _measure_front_ends(
 ) -> None:
     done = {x.config for x in known.front_ends}
     missing = [x for x in campaign.front_end_configs() if x not in done]
+    device.unload("plan")  # of what a board on a desk did before: it may leave no room
     for number, row in enumerate(measure_front_ends(device, identity, missing)):
         store.append_front_end(row)
         progress(Progress("front ends", number + 1, len(missing), str(row.config)))
