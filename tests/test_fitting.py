@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -15,22 +16,34 @@ from h743_machine import Machine
 
 from hil_nas.audio.front_end import HostFrontEnd, build_host_library
 from hil_nas.audio.tables import front_end_blob, scratch_bytes
+from hil_nas.budget import Budget
+from hil_nas.config import BaselineConfig, SearchConfig
 from hil_nas.cost.arena import aligned, arena_bytes
 from hil_nas.cost.blob import CONSTANT_ALIGNMENT_BYTES, constant_room, plan_bytes
 from hil_nas.deploy.lower import lower
 from hil_nas.deploy.synthetic import random_graph
 from hil_nas.deploy.tflite_writer import write_tflite
+from hil_nas.device.boards import load_board
 from hil_nas.device.device import Device
 from hil_nas.device.firmware import build_firmware, find_third_party
 from hil_nas.device.hosts import open_device
 from hil_nas.device.link import Link
 from hil_nas.device.replies import Where
-from hil_nas.errors import RefusedError, UnsupportedError
+from hil_nas.errors import InfeasibleError, InputError, RefusedError, UnsupportedError
 from hil_nas.mfcc import MfccConfig
+from hil_nas.nas.prices import Limits
+from hil_nas.nas.spaces import SPACES
 from hil_nas.network import INPUT, Layer, Network
+from hil_nas.progress import silent
+from hil_nas.report.page import search_page
 from hil_nas.workflows import campaign, profile
+from hil_nas.workflows.baseline import run_baseline
+from hil_nas.workflows.finish import Folders
 from hil_nas.workflows.fitting import fits, front_end_ram_bytes
+from hil_nas.workflows.overhead import measure_overhead
+from hil_nas.workflows.search import run_search
 from hil_nas.workflows.verify import Bench
+from tests.tones import KEYWORDS, write_tones
 
 STAND_IN = pytest.param(
     "nucleo-h743zi",  # the image for silicon, on the part's registers in this process
@@ -147,6 +160,64 @@ def test_the_most_operators(device: Device) -> None:
     assert not fits(more, identity)
     with pytest.raises(UnsupportedError, match="256 operators"):
         lower(random_graph(more, 0))
+
+
+def test_limits_of_a_search_are_what_the_board_takes(device: Device) -> None:
+    """The largest product by RAM: its network is taken beside its own front end, and soon none is beside any."""
+    identity, configs = device.identify(), (WIDEST, MfccConfig(400, 100, 40, 13))
+    overhead = measure_overhead(device, configs)
+    most_ram, most_flash = overhead.most_bytes(identity)
+    channels = range(identity.pool_bytes // identity.input_bytes + 1, 400)
+    for config in configs:
+        beside = overhead.front_end_ram_bytes[config]
+        room = (most_ram - overhead.ram_bytes - beside) // STEP_BYTES * STEP_BYTES
+        largest, larger = filling(room, channels), filling(room + 3 * STEP_BYTES, channels)
+        assert overhead.ram(largest, config) <= most_ram < overhead.ram(larger, config)
+        device.load_front_end(front_end_blob(config, 0.6, 20))
+        assert fits(largest, identity, config) and accepts(device, largest)
+        assert not fits(larger, identity, config) and not accepts(device, larger)
+    assert overhead.flash(storing(identity.store_bytes), configs[0]) > most_flash
+
+
+def test_a_search_without_a_budget_has_the_boards_own_limits(
+    boards_dir: Path, build_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found: list[Limits] = []
+
+    def stop(prices: object, limits: Limits) -> None:
+        found.append(limits)
+        raise InfeasibleError("far enough")
+
+    monkeypatch.setitem(SPACES, "tiny", replace(SPACES["tiny"], feasible=stop))
+    monkeypatch.chdir(boards_dir.parent)
+    config = SearchConfig("nucleo-l4r5@virtual", grid=(MfccConfig(640, 320, 40, 10),))
+    where = Folders(boards_dir, build_dir, boards_dir.parent / "latency_models", tmp_path)
+    for budget in (Budget(), Budget(10**9, 10**9), Budget(10**5, 10**5)):
+        with pytest.raises(InfeasibleError, match="far enough"):
+            run_search(replace(config, budget=budget), where, name="", resume=False, page=search_page, report=silent)
+    memory = load_board("nucleo_l4r5", boards_dir).memory
+    assert found[0] == found[1] and found[2] == Limits(None, 10**5, 10**5)
+    bank_bytes = memory.flash_bytes // 2  # one for the image, one for the store
+    assert 0.9 * memory.ram_bytes < (found[0].ram_bytes or 0) < memory.ram_bytes
+    assert 0.9 * bank_bytes < (found[0].flash_bytes or 0) < 2 * bank_bytes
+    many = replace(config, grid=(*config.grid, MfccConfig(400, 32, 80, 57)))
+    with pytest.raises(InputError, match="400/32/80/57 gives 488 x 57 features, .* at most 27648"):
+        run_search(many, where, name="", resume=False, page=search_page, report=silent)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_published_network_that_the_board_does_not_take_is_not_trained(
+    boards_dir: Path, build_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "words").mkdir()
+    write_tones(tmp_path / "words")
+    identify = Device.identify
+    monkeypatch.setattr(Device, "identify", lambda x, *limit: replace(identify(x, *limit), pool_bytes=40_000))
+    config = BaselineConfig("micronet-kws-s", "native@native", words=KEYWORDS, data=str(tmp_path / "words"))
+    where = Folders(boards_dir, build_dir, tmp_path, tmp_path / "runs")
+    with pytest.raises(InfeasibleError, match="micronet-kws-s with 5 classes does not fit native@native"):
+        run_baseline(config, where, resume=False, page=search_page, report=silent)
+    assert not (tmp_path / "runs").exists()
 
 
 def test_what_a_board_held_before_does_not_count(

@@ -8,10 +8,12 @@ from typing import Any
 from hil_nas.baselines import baseline
 from hil_nas.config import BaselineConfig
 from hil_nas.device.hosts import open_device
+from hil_nas.errors import InfeasibleError
 from hil_nas.progress import Reporter
 from hil_nas.runs import Run
 from hil_nas.training.recipe import Recipe
 from hil_nas.workflows.finish import Folders, Found, PageWriter, finish, load_data
+from hil_nas.workflows.fitting import fits
 from hil_nas.workflows.verify import host_library
 
 
@@ -28,6 +30,9 @@ def run_baseline(
     """Everything that `hil_nas baseline` does; returns what result.json says, and the run folder.
 
     Nothing is predicted: such a network may lie outside of what the latency model was measured for.
+
+    Raises:
+        InfeasibleError: where the board does not take the network; before it is trained.
     """
     host = host_library(folders.boards, folders.build)
     data = load_data(config.data, config.words, folders.build / "speech", report)
@@ -35,6 +40,11 @@ def run_baseline(
     with open_device(
         config.board, boards_dir=folders.boards, build_dir=folders.build, port=port, flash=flash
     ) as device:
+        if not fits(network, device.identify(), mfcc):
+            raise InfeasibleError(
+                f"{config.network} with {len(data.classes)} classes does not fit {config.board}",
+                hint="choose a board with more memory",
+            )
         earlier = Run.resume(folders.runs, "baseline", config.to_json()) if resume else None
         run = earlier or Run.create(folders.runs, "baseline", config.network, config.to_json())
         run.write_json("network.json", {"mfcc": str(mfcc), "network": network.to_json()})

@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from hil_nas.cost.arena import ALIGNMENT_BYTES
 from hil_nas.device.device import Device
+from hil_nas.device.replies import Identity
 from hil_nas.mfcc import MfccConfig
 from hil_nas.network import Network
 from hil_nas.workflows.campaign import every_kernel
@@ -44,6 +46,15 @@ class Overhead:
             k: {MfccConfig.parse(c): x for c, x in v.items()} if isinstance(v, dict) else v for k, v in data.items()
         }
         return cls(**values)
+
+    def most_bytes(self, identity: Identity) -> tuple[int, int]:
+        """RAM and flash of the largest product that the board takes, whichever its front end.
+
+        Less than its memories: the firmware keeps RAM for any input and for a deep stack, and image and plan each
+        have a part of the flash.
+        """
+        gaps_bytes = 2 * (ALIGNMENT_BYTES - 1)  # at most, behind features and scratch
+        return self.ram_bytes + identity.pool_bytes - gaps_bytes, self.flash_bytes + identity.store_bytes
 
     def ram(self, network: Network, config: MfccConfig) -> int:
         """All RAM of a product with this network and front end."""

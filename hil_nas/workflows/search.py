@@ -12,9 +12,7 @@ from typing import Any, cast
 
 from hil_nas.audio.datasets import KeywordData
 from hil_nas.audio.front_end import HostFrontEnd
-from hil_nas.budget import Budget
 from hil_nas.config import TEN_WORDS, SearchConfig
-from hil_nas.device.boards import load_board
 from hil_nas.device.device import Device
 from hil_nas.device.hosts import open_device
 from hil_nas.device.replies import Identity
@@ -101,10 +99,11 @@ class _Search:
         self.kind = SPACES[config.preset or config.space]
         epochs = config.train_epochs
         self.recipe = Recipe.plain(epochs) if config.preset == "paper" else Recipe(epochs=epochs)
-        self.limits = self._limits(config.budget)
         if not config.grid:
             self.config = config = replace(config, grid=(found_earlier(earlier) or self._searched_config(new_run),))
+        self._expect_inputs(config.grid)
         self.overhead: Overhead = self._overhead(earlier)
+        self.limits = self._limits(self.overhead)
         self.prices = self.kind.price(
             self.kind.space(configs=config.grid, classes=self._class_count(), align=cast(Align, config.align)),
             self.model.operator_cycles,
@@ -210,13 +209,20 @@ class _Search:
             "flash_bytes": self.overhead.flash(network, config),
         }
 
-    def _limits(self, budget: Budget) -> Limits:
-        """The budget in the board's units; where it is silent, the board's own memories are the limit."""
-        board = load_board(self.identity.board, self.folders.boards)
-        ram = min(budget.max_ram_bytes or board.memory.ram_bytes, board.memory.ram_bytes)
-        flash = min(budget.max_flash_bytes or board.memory.flash_bytes, board.memory.flash_bytes)
+    def _limits(self, overhead: Overhead) -> Limits:
+        """The budget in the board's units; where it is silent or beyond, what the board takes is the limit."""
+        budget, ram, flash = self.config.budget, *overhead.most_bytes(self.identity)
         cycles = None if budget.max_latency_s is None else budget.max_latency_s * self.identity.clock_hz
-        return Limits(cycles, ram, flash)
+        return Limits(cycles, min(budget.max_ram_bytes or ram, ram), min(budget.max_flash_bytes or flash, flash))
+
+    def _expect_inputs(self, configs: Sequence[MfccConfig]) -> None:
+        """Refuse what the board takes no network for."""
+        for config in configs:
+            if config.frames * config.coefficients > self.identity.input_bytes:
+                raise InputError(
+                    f"{config} gives {config.frames} x {config.coefficients} features, {self.config.board} takes at "
+                    f"most {self.identity.input_bytes}", hint="choose a longer hop or fewer coefficients",
+                )  # fmt: skip
 
     def _overhead(self, earlier: Run | None) -> Overhead:
         """Measured now, or as the interrupted run measured it: a resumed search sees the same prices."""
@@ -228,8 +234,8 @@ class _Search:
         """The configuration that a gradient finds; refused before there is a run where nothing can hold the limits."""
         overhead = self.board.do(lambda device: measure_overhead(device, [DataSpace().cheapest]))
         work = ConfigSearch(
-            self.model, self.host, overhead.ram_bytes, overhead.flash_bytes, self.limits, self._class_count(),
-            self.config.price_front_end,
+            self.model, self.host, overhead.ram_bytes, overhead.flash_bytes, self._limits(overhead),
+            self._class_count(), self.config.price_front_end,
         )  # fmt: skip
         return work.find(new_run(), self.data, self.config.search_epochs, self.config.seed, self.report)
 
