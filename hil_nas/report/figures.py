@@ -1,4 +1,4 @@
-"""Figures as SVG text, for pages that stand alone."""
+"""Figures as SVG text, for pages that stand alone; a sentence where there is nothing to draw."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ import numpy.typing as npt
 
 from hil_nas.workflows.compare import front
 
+NOTHING = "<p class=note>Too little was measured to draw anything.</p>"
 _INK, _ACCENT, _APART = "#24292f", "#0969da", "#cf222e"
+
+Points = Mapping[str, tuple[Sequence[float], Sequence[float]]]
 
 
 def lines(
@@ -47,26 +50,29 @@ def confusion(counts: npt.NDArray[np.int64], labels: Sequence[str]) -> str:
     return _svg(figure)
 
 
-def scatter(
-    groups: Mapping[str, tuple[Sequence[float], Sequence[float]]], *, xlabel: str, ylabel: str, diagonal: bool = False
-) -> str:
-    """Points (x, y) by group on logarithmic axes where they span decades, as SVG."""
+def scatter(groups: Points, *, xlabel: str, ylabel: str) -> str:
+    """Points (x, y) by group on logarithmic axes beside the line where x is y, as SVG."""
+    groups = _drawable(groups)
+    if not groups:
+        return NOTHING
     figure, axes = _axes(5.6, 4.2)
     for name, (x, y) in groups.items():
         axes.plot(x, y, ".", markersize=4, label=name, alpha=0.7)
-    if diagonal:
-        both = [v for x, y in groups.values() for v in (*x, *y)]
-        axes.plot([min(both), max(both)], [min(both), max(both)], color=_INK, linewidth=0.8)
-        axes.set_xscale("log")
-        axes.set_yscale("log")
+    ends = [end(v for x, y in groups.values() for v in (*x, *y)) for end in (min, max)]
+    axes.plot(ends, ends, color=_INK, linewidth=0.8)
+    axes.set_xscale("log")
+    axes.set_yscale("log")
     axes.set_xlabel(xlabel)
     axes.set_ylabel(ylabel)
     axes.legend(fontsize=7, frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
     return _svg(figure)
 
 
-def curves(points: Mapping[str, tuple[Sequence[float], Sequence[float]]], *, xlabel: str, ylabel: str) -> str:
+def curves(points: Points, *, xlabel: str, ylabel: str) -> str:
     """A line through points (x, y) for each name, both axes logarithmic, as SVG."""
+    points = _drawable(points)
+    if not points:
+        return NOTHING
     figure, axes = _axes(6.4, 3.4)
     for name, (x, y) in points.items():
         axes.plot(x, y, ".-", label=name, linewidth=1.4)
@@ -78,8 +84,11 @@ def curves(points: Mapping[str, tuple[Sequence[float], Sequence[float]]], *, xla
     return _svg(figure)
 
 
-def residuals(groups: Mapping[str, tuple[Sequence[float], Sequence[float]]], *, xlabel: str, ylabel: str) -> str:
+def residuals(groups: Points, *, xlabel: str, ylabel: str) -> str:
     """Points (size, error) by group around a line at 0, as SVG; sizes on a logarithmic axis, errors beyond 1 too."""
+    groups = _drawable(groups, above=-np.inf)
+    if not groups:
+        return NOTHING
     figure, axes = _axes(7.0, 4.0)
     axes.axhline(0.0, color=_INK, linewidth=0.8)
     for index, (name, (x, y)) in enumerate(groups.items()):
@@ -136,6 +145,16 @@ def fronts(panels: Mapping[str, Sequence[Marks]]) -> str:
     return _svg(figure)
 
 
+def _drawable(groups: Points, above: float = 0.0) -> Points:
+    """What logarithmic axes have a place for: sizes above 0, with finite values above another bound."""
+    kept = {}
+    for name, points in groups.items():
+        pairs = [(x, y) for x, y in zip(*points, strict=True) if 0.0 < x < np.inf and above < y < np.inf]
+        if pairs:
+            kept[name] = ([x for x, _ in pairs], [y for _, y in pairs])
+    return kept
+
+
 def _axes(width: float, height: float) -> tuple[Any, Any]:
     figure, (axes,) = _figure(width, height, 1)
     return figure, axes
@@ -154,7 +173,11 @@ def _figure(width: float, height: float, columns: int) -> tuple[Any, Any]:
 
 
 def _svg(figure: Any) -> str:
+    """The picture grows with its legends and notes: inside a fixed size, many or long ones would leave no axes."""
     text = io.StringIO()
-    figure.savefig(text, format="svg", metadata={"Date": None})
+    beside = [x for axes in figure.axes for x in (axes.get_legend(), *axes.texts) if x is not None]
+    for artist in beside:
+        artist.set_in_layout(False)
+    figure.savefig(text, format="svg", metadata={"Date": None}, bbox_inches="tight", bbox_extra_artists=beside)
     svg = text.getvalue()
     return svg[svg.index("<svg") :]

@@ -36,7 +36,7 @@ def profile_page(result: dict[str, Any], summary: Summary) -> str:
         "<h2>Predicted against measured</h2>",
         figures.scatter(
             {name: (x.measured, x.predicted) for name, x in networks.items()},
-            xlabel=f"measured {unit} of a network", ylabel=f"predicted {unit}", diagonal=True,
+            xlabel=f"measured {unit} of a network", ylabel=f"predicted {unit}",
         ),  # fmt: skip
         "<h2>Residuals by kernel path</h2>",
         _residuals(found[MODEL], unit),
@@ -79,7 +79,7 @@ def _errors(found: dict[str, Predictions]) -> str:
         networks = predictions.networks
         cells = (
             _percent(networks.mean_percent), _percent(networks.worst_percent), _percent(networks.within_percent(5), 1),
-            _percent(networks.within_percent(10), 1), f"{networks.rank_correlation:.4f}",
+            _percent(networks.within_percent(10), 1), _known(networks.rank_correlation, ".4f"),
             _percent(predictions.operators.mean_percent), _percent(predictions.front_ends.mean_percent),
         )  # fmt: skip
         rows.append(_row(NAMES[key], *cells))
@@ -153,4 +153,9 @@ def _row(first: str, *cells: str) -> str:
 
 
 def _percent(value: float, digits: int = 2) -> str:
-    return "–" if value != value else f"{value:.{digits}f} %"
+    return _known(value, f".{digits}f", " %")
+
+
+def _known(value: float, form: str, unit: str = "") -> str:
+    """A value as text; a dash for one that too little was measured for."""
+    return "–" if value != value else f"{value:{form}}{unit}"
