@@ -132,7 +132,7 @@ def _profile(subparsers: Subparsers) -> None:
     _engine(add)
     add.add_argument(
         "--networks",
-        type=int,
+        type=_at_least(1),
         default=None,
         metavar="N",
         help="how many to measure (default: 160, with --evaluate 100 of each space)",
@@ -149,7 +149,7 @@ def _profile(subparsers: Subparsers) -> None:
         metavar=("A", "B"),
         help="measure nothing; say how two latency models differ, each a folder or a BOARD@HOST",
     )
-    add.add_argument("--seed", type=int, default=0, metavar="N", help="default: %(default)s")
+    add.add_argument("--seed", type=_at_least(0), default=0, metavar="N", help="default: %(default)s")
     _runs(add)
 
 
@@ -163,8 +163,10 @@ def _verify(subparsers: Subparsers) -> None:
         "--data", metavar="FOLDER", help="run its test clips through front end and network (default: seeded noise)"
     )
     add.add_argument("--words", type=_words, default=(), metavar="A,B,...", help="keywords in --data")
-    add.add_argument("--clips", type=int, default=100, metavar="N", help="how many inputs (default: %(default)s)")
-    add.add_argument("--seed", type=int, default=0, metavar="N", help="default: %(default)s")
+    add.add_argument(
+        "--clips", type=_at_least(1), default=100, metavar="N", help="how many inputs (default: %(default)s)"
+    )
+    add.add_argument("--seed", type=_at_least(0), default=0, metavar="N", help="default: %(default)s")
 
 
 def _serve(subparsers: Subparsers) -> None:
@@ -327,6 +329,15 @@ def _sized(text: str) -> int:
 
 def _timed(text: str) -> float:
     return _checked(units.parse_seconds, text)
+
+
+def _at_least(least: int) -> Callable[[str], int]:
+    def parse(text: str) -> int:
+        if not text.isdecimal() or int(text) < least:
+            raise argparse.ArgumentTypeError(f"'{text}' is not a whole number of at least {least}")
+        return int(text)
+
+    return parse
 
 
 def _listed(parse: Callable[[str], Any]) -> Callable[[str], tuple[Any, ...]]:

@@ -21,6 +21,7 @@ from hil_nas.device.device import Device
 from hil_nas.device.firmware import Engine
 from hil_nas.device.hosts import open_device
 from hil_nas.device.replies import FrontEndInfo, Identity, Where
+from hil_nas.errors import InputError
 from hil_nas.latency.evaluate import Report, held_out_errors
 from hil_nas.latency.features import is_executed
 from hil_nas.latency.store import (
@@ -135,9 +136,11 @@ def profile(
         port, flash, engine: as `open_device` takes them.
 
     Raises:
-        InputError: where the folder holds measurements of something else.
+        InputError: where the folder holds measurements of something else, or for more networks than are drawn.
         DeviceError: where the board does not answer; what was measured by then is kept.
     """
+    if networks > campaign.CANDIDATES:
+        raise InputError(f"a campaign of {networks} networks, at most {campaign.CANDIDATES} are drawn")
     with open_device(
         target, boards_dir=boards_dir, build_dir=build_dir, port=port, flash=flash, engine=engine
     ) as device:
