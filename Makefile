@@ -1,6 +1,6 @@
 # Everything a newcomer types: `make search`, `make test`. Both set up what they need first.
 .DEFAULT_GOAL := help
-.PHONY: help setup search test lint bench clean
+.PHONY: help setup search test renode lint bench clean
 
 PY := .venv/bin/python
 SEARCH := --max-ram 256k --max-latency 150ms
@@ -8,6 +8,7 @@ SEARCH := --max-ram 256k --max-latency 150ms
 help:
 	@echo "make search   search, train, quantise and verify a network on the virtual nucleo-l4r5 ($(SEARCH))"
 	@echo "make test     everything that CI runs: ruff, mypy, pytest"
+	@echo "make renode   the tests that run on Renode, alone, and how many they are: CI's other job"
 	@echo "make bench    speed and memory, as ratios measured in one run"
 	@echo "make setup    only the set-up that the others begin with"
 	@echo "make clean    remove build/ (firmware, host libraries, generated speech); .venv and runs/ stay"
@@ -24,6 +25,9 @@ lint: setup
 
 test: lint
 	OMP_NUM_THREADS=1 $(PY) -m pytest -q
+
+renode: setup
+	@.ci/renode
 
 bench: setup
 	@for bench in tests/bench_*.py; do echo "== $$bench"; $(PY) $$bench || exit 1; done

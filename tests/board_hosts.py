@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
-
 import pytest
 
-needs_renode = pytest.mark.skipif(
-    shutil.which("renode") is None, reason="needs Renode 1.16 or later on PATH: renode.io"
-)
 KINDS = {
     "native@native": "host",
     "nucleo-l4r5@virtual": "modelled",
     "mps2-an386@qemu": "instructions",
     "nucleo-l4r5@renode": "instructions",
 }
-TARGETS = [pytest.param(x, marks=needs_renode if x.endswith("@renode") else ()) for x in KINDS]
+TARGETS = [pytest.param(x, marks=pytest.mark.renode if x.endswith("@renode") else ()) for x in KINDS]

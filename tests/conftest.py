@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,14 @@ ROOT = Path(__file__).resolve().parent.parent
 BOARDS = ROOT / "boards"
 BUILD = ROOT / "build"
 SHARED_DATA = ROOT.parent / "shared" / "data"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if shutil.which("renode") is None:
+        missing = pytest.mark.skip(reason="needs Renode 1.16 or later on PATH: renode.io")
+        for item in items:
+            if item.get_closest_marker("renode"):
+                item.add_marker(missing)
 
 
 @pytest.fixture(autouse=True, scope="session")

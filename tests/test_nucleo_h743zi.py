@@ -230,7 +230,7 @@ def test_where_no_timing_is_known_there_is_no_virtual_board(boards_dir: Path, bu
         open_device("nucleo-h743zi@virtual", boards_dir=boards_dir, build_dir=build_dir)
 
 
-@pytest.mark.skipif(shutil.which("renode") is None, reason="needs Renode 1.16 or later on PATH: renode.io")
+@pytest.mark.renode
 def test_renode_runs_the_same_image(boards_dir: Path, build_dir: Path, reference_model: bytes) -> None:
     with open_device("nucleo-h743zi@renode", boards_dir=boards_dir, build_dir=build_dir) as device:
         assert (device.identify().board, device.identify().clock_kind) == (BOARD, "instructions")
