@@ -54,6 +54,18 @@ def cmsis_dsp_dir() -> Path:
 
 
 @pytest.fixture(scope="session")
+def kws_model() -> bytes:
+    """A .tflite of the shape of MLPerf Tiny's, made by TensorFlow with random weights."""
+    from keyword_model import make_model
+
+    from hil_nas.deploy.quiet import quiet
+
+    with quiet():
+        pytest.importorskip("tensorflow", reason="pip install 'hil_nas[search]'")
+        return make_model()
+
+
+@pytest.fixture(scope="session")
 def reference_model() -> bytes:
     """MLPerf Tiny's kws_ref_model.tflite, which this project did not make."""
     path = SHARED_DATA / "mlperf_tiny" / "kws_ref_model.tflite"

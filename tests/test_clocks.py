@@ -125,11 +125,11 @@ def test_verify_checks_no_milliseconds_there(kind: Any) -> None:
 
 
 def test_verify_on_instructions_shows_no_milliseconds(
-    boards_dir: Path, build_dir: Path, cmsis_dsp_dir: Path, reference_model: bytes
+    boards_dir: Path, build_dir: Path, cmsis_dsp_dir: Path, kws_model: bytes
 ) -> None:
     host = HostFrontEnd(build_host_library(boards_dir, cmsis_dsp_dir, build_dir))
     with open_device("mps2-an386@qemu", boards_dir=boards_dir, build_dir=build_dir) as device:
-        found = verify(device, reference_model, host, budget=Budget(), count=2).to_json()
+        found = verify(device, kws_model, host, budget=Budget(), count=2).to_json()
     assert found["latency_ms"] is None and found["clock"]["kind"] == "instructions"
     text = io.StringIO()
     Rich(file=text, width=120).print(_verify_table(found))

@@ -143,11 +143,11 @@ def test_a_cortex_m_gives_the_same_bits(folder: Path, expected: dict[str, list[i
     assert scores(make(folder, "CROSS=arm-none-eabi-", "run")) == expected["noise"]
 
 
-def test_the_reference_model_gives_tflms_bits(
-    reference_model: bytes, tmp_path: Path, host: HostFrontEnd, boards_dir: Path, third_party: ThirdParty, folder: Path
+def test_a_model_of_mlperfs_shape_gives_tflms_bits(
+    kws_model: bytes, tmp_path: Path, host: HostFrontEnd, boards_dir: Path, third_party: ThirdParty, folder: Path
 ) -> None:
     """Only the model differs between two exports: the first one's objects serve the second."""
-    plan, oracle = lower(read_tflite(reference_model)), Tflm(reference_model)
+    plan, oracle = lower(read_tflite(kws_model)), Tflm(kws_model)
     export(tmp_path / "export", plan, host, boards_dir, third_party)
     home = tmp_path / "built"
     shutil.copytree(folder, home)

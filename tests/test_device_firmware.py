@@ -15,9 +15,7 @@ from board_hosts import KINDS, TARGETS
 from hil_nas.audio.front_end import HostFrontEnd, build_host_library
 from hil_nas.audio.tables import front_end_blob
 from hil_nas.deploy.lower import lower
-from hil_nas.deploy.reference import Tflm
 from hil_nas.deploy.synthetic import random_graph
-from hil_nas.deploy.tflite import read_tflite
 from hil_nas.device.device import Device
 from hil_nas.device.hosts import open_device, start
 from hil_nas.device.link import Link
@@ -61,24 +59,6 @@ def test_the_board_says_who_it_is(device: Device, target: str) -> None:
     assert (identity.board, identity.host) == (board.replace("-", "_"), host)
     assert identity.clock_kind == KINDS[target] and identity.clock_hz > 0
     assert "cmsis-nn" in identity.versions and len(identity.build) == len(identity.kernels) == 16
-
-
-@pytest.mark.parametrize("where", ["flash", "ram"])
-def test_the_mlperf_model_gives_the_bits_of_tflm(device: Device, reference_model: bytes, where: str) -> None:
-    plan = lower(read_tflite(reference_model))
-    info = device.load_plan(plan.to_bytes(), where=where)  # type: ignore[arg-type]
-    assert (info.op_count, info.arena_bytes) == (len(plan.operators), plan.arena_bytes)
-    inputs = np.random.default_rng(7).integers(60, 110, (4, info.input_bytes)).astype(np.int8)
-    expected = Tflm(reference_model).run(inputs.reshape(-1, 49, 10, 1)).reshape(4, -1)
-    for values, logits in zip(inputs, expected, strict=True):
-        device.set_input(values)
-        counts = device.run("network", warmups=0, runs=1)
-        assert np.array_equal(device.read("output"), logits)
-    assert len(set(map(tuple, expected))) > 1
-    assert len(counts.operators) == info.op_count and counts.front_end_cycles == ()
-    use = device.memory()
-    assert (use.plan_bytes, use.plan_where) == (len(plan.to_bytes()), where)
-    assert use.arena_bytes == plan.arena_bytes
 
 
 def test_audio_goes_through_front_end_and_network(

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from firmware_wire import Wire, crc, running, sanitized_firmware
+from keyword_model import quantised_clips
 
 from hil_nas.audio.tables import front_end_blob
 from hil_nas.deploy.lower import lower
@@ -66,11 +67,11 @@ def test_mlperf_words(wire: Wire) -> None:
     assert wire.ask("\r\nname\n") == ["m-name-dut-[hil-nas]"]
 
 
-def test_mlperf_run(wire: Wire, reference_model: bytes) -> None:
+def test_mlperf_run(wire: Wire, kws_model: bytes) -> None:
     """What the standard runner sends for one clip: 31 bytes a command, then inferences."""
-    plan = lower(read_tflite(reference_model)).to_bytes()
+    plan = lower(read_tflite(kws_model)).to_bytes()
     assert wire.upload("plan", plan)[-1].startswith("m-hil-end-")
-    values = np.random.default_rng(5).integers(60, 110, (1, 49, 10, 1)).astype(np.int8)
+    values = quantised_clips(kws_model, 1, seed=5)
     assert wire.ask("db load 490") == ["m-[Expecting 490 bytes]"]
     data = values.tobytes()
     answers = [wire.ask(f"db {data[i : i + 31].hex()}") for i in range(0, 490, 31)]
@@ -83,7 +84,7 @@ def test_mlperf_run(wire: Wire, reference_model: bytes) -> None:
         "m-warmup-start-2", "m-warmup-done", "m-infer-start-3", "m-lap-", "m-lap-", "m-infer-done", "m-results-",
     ]  # fmt: skip
     assert laps[0] < laps[1]
-    expected = Tflm(reference_model).run(values).ravel()
+    expected = Tflm(kws_model).run(values).ravel()
     shown = [float(x) for x in lines[-1].removeprefix("m-results-[").removesuffix("]").split(",")]
     assert [int(np.ceil(256 * x)) - 128 for x in shown] == expected.tolist()  # three digits tell all values apart
     assert wire.ask("results") == lines[-1:]

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from deploy_harness import Engine, Refused, build_engine, cell_network, ds_cnn, random_inputs, random_network
+from keyword_model import quantised_clips
 
 from hil_nas.deploy import requantize
 from hil_nas.deploy.graph import QuantGraph, QuantOperator, QuantTensor
@@ -27,14 +28,18 @@ def engine(tmp_path_factory: pytest.TempPathFactory, boards_dir: Path, build_dir
     return build_engine(tmp_path_factory.mktemp("engine"), boards_dir, build_dir)
 
 
-def test_the_reference_model_runs_to_the_bit(engine: Engine, reference_model: bytes) -> None:
-    plan = lower(read_tflite(reference_model))
+@pytest.mark.parametrize("name", ["reference_model", "kws_model"])
+def test_mlperfs_model_and_one_of_its_shape_run_to_the_bit(
+    engine: Engine, name: str, request: pytest.FixtureRequest
+) -> None:
+    model = request.getfixturevalue(name)
+    plan = lower(read_tflite(model))
     assert [x.kind for x in plan.operators] == [
         *["conv", "depthwise"] * 4, "conv", "average_pool", "fully_connected", "softmax",
     ]  # fmt: skip
     assert plan.arena_bytes == 17_152
-    inputs = random_inputs(np.random.default_rng(0), 50, (49, 10, 1))
-    answers = Tflm(reference_model).run(inputs)
+    inputs = quantised_clips(model, 50, seed=0)
+    answers = Tflm(model).run(inputs)
     assert np.array_equal(engine.run(plan.to_bytes(), inputs, plan.arena_bytes), answers)
     assert len(np.unique(answers.argmax(axis=1))) > 1
 

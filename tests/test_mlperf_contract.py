@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import serial
 from board_hosts import TARGETS
+from keyword_model import quantised_clips
 from mlperf_runner import LAP, RESULTS, Runner
 
 from hil_nas.deploy.lower import lower
@@ -236,10 +237,10 @@ def test_a_terminal_may_end_its_lines(runner: Runner) -> None:
     assert runner.send("\r\nname\r\n")[0] == "m-name-dut-[hil-nas]"
 
 
-def test_the_mlperf_model_over_the_runners_wire(runner: Runner, link: Link, reference_model: bytes) -> None:
-    load(link, lower(read_tflite(reference_model)))
-    inputs = np.random.default_rng(8).integers(60, 110, (3, 49, 10, 1)).astype(np.int8)
-    expected = Tflm(reference_model).run(inputs).reshape(3, -1)
+def test_a_model_of_mlperfs_shape_over_the_runners_wire(runner: Runner, link: Link, kws_model: bytes) -> None:
+    load(link, lower(read_tflite(kws_model)))
+    inputs = quantised_clips(kws_model, 3, seed=8)
+    expected = Tflm(kws_model).run(inputs).reshape(3, -1)
     for values, logits in zip(inputs, expected, strict=True):
         runner.load(values.tobytes())
         assert [int(np.ceil(256 * x)) - 128 for x in runner.infer(1, 0).results] == logits.tolist()

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from h743_machine import Machine
+from keyword_model import quantised_clips
 
 from hil_nas.audio.front_end import HostFrontEnd, build_host_library
 from hil_nas.audio.tables import front_end_blob
@@ -123,14 +124,14 @@ def test_only_revision_y_reads_axi_sram_one_at_a_time(elf: Path, revision: int, 
 
 
 @pytest.mark.parametrize("where", ["flash", "ram"])
-def test_the_mlperf_model_gives_the_bits_of_tflm(
-    machine: Machine, device: Device, reference_model: bytes, where: str
+def test_a_model_of_mlperfs_shape_gives_the_bits_of_tflm(
+    machine: Machine, device: Device, kws_model: bytes, where: str
 ) -> None:
-    plan = lower(read_tflite(reference_model))
+    plan = lower(read_tflite(kws_model))
     info = device.load_plan(plan.to_bytes(), where=where)  # type: ignore[arg-type]
     assert (info.op_count, info.arena_bytes) == (len(plan.operators), plan.arena_bytes)
-    inputs = np.random.default_rng(7).integers(60, 110, (3, info.input_bytes)).astype(np.int8)
-    expected = Tflm(reference_model).run(inputs.reshape(-1, 49, 10, 1)).reshape(3, -1)
+    inputs = quantised_clips(kws_model, 3, seed=7)
+    expected = Tflm(kws_model).run(inputs).reshape(3, -1)
     for values, logits in zip(inputs, expected, strict=True):
         device.set_input(values)
         counts = device.run("network", warmups=0, runs=2)
@@ -140,9 +141,9 @@ def test_the_mlperf_model_gives_the_bits_of_tflm(
     assert not machine.stale_lines  # no cache holds what stood in flash before
 
 
-def test_an_upload_replaces_what_the_store_held(machine: Machine, device: Device, reference_model: bytes) -> None:
+def test_an_upload_replaces_what_the_store_held(machine: Machine, device: Device, kws_model: bytes) -> None:
     """More than one sector of 128 KiB; what is programmed twice without an erase, the machine refuses."""
-    plan = lower(read_tflite(reference_model)).to_bytes()
+    plan = lower(read_tflite(kws_model)).to_bytes()
     front_end = front_end_blob(MfccConfig(640, 320, 40, 10), 0.6, 20)
     device.load_front_end(front_end)
     for _ in range(2):
@@ -154,27 +155,27 @@ def test_an_upload_replaces_what_the_store_held(machine: Machine, device: Device
 
 
 def test_audio_goes_through_front_end_and_network(
-    device: Device, reference_model: bytes, boards_dir: Path, build_dir: Path, cmsis_dsp_dir: Path
+    device: Device, kws_model: bytes, boards_dir: Path, build_dir: Path, cmsis_dsp_dir: Path
 ) -> None:
     blob = front_end_blob(MfccConfig(640, 320, 40, 10), 0.6, 20)
     audio = np.random.default_rng(2).normal(0, 3000, 16000).astype(np.int16)
-    device.load_plan(lower(read_tflite(reference_model)).to_bytes())
+    device.load_plan(lower(read_tflite(kws_model)).to_bytes())
     device.load_front_end(blob)
     device.set_audio(audio)
     device.run("all", warmups=0, runs=1)
     host = HostFrontEnd(build_host_library(boards_dir, cmsis_dsp_dir, build_dir)).features(blob, audio[None])
     assert np.array_equal(device.read("features"), host.reshape(-1))
-    logits = Tflm(reference_model).run(host.reshape(1, 49, 10, 1))
+    logits = Tflm(kws_model).run(host.reshape(1, 49, 10, 1))
     assert np.array_equal(device.read("output"), logits.reshape(-1))
 
 
 @pytest.mark.skipif(shutil.which("qemu-system-arm") is None, reason="needs qemu-system-arm: apt-get install it")
 def test_qemus_cortex_m7_takes_as_many_instructions(
-    device: Device, reference_model: bytes, boards_dir: Path, build_dir: Path
+    device: Device, kws_model: bytes, boards_dir: Path, build_dir: Path
 ) -> None:
     """The two boards differ in nothing that is measured but how the counter is read."""
-    plan = lower(read_tflite(reference_model)).to_bytes()
-    values = np.random.default_rng(5).integers(-128, 128, 490).astype(np.int8)
+    plan = lower(read_tflite(kws_model)).to_bytes()
+    values = quantised_clips(kws_model, 1, seed=5)
     results = []
     with open_device("mps2-an500@qemu", boards_dir=boards_dir, build_dir=build_dir) as qemu:
         assert (qemu.identify().board, qemu.identify().clock_kind) == ("mps2_an500", "instructions")
@@ -228,15 +229,3 @@ def test_a_board_is_added_by_its_folder_alone(boards_dir: Path) -> None:
 def test_where_no_timing_is_known_there_is_no_virtual_board(boards_dir: Path, build_dir: Path) -> None:
     with pytest.raises(InputError, match="does not run on 'virtual'.*nucleo-h743zi@renode"):
         open_device("nucleo-h743zi@virtual", boards_dir=boards_dir, build_dir=build_dir)
-
-
-@pytest.mark.renode
-def test_renode_runs_the_same_image(boards_dir: Path, build_dir: Path, reference_model: bytes) -> None:
-    with open_device("nucleo-h743zi@renode", boards_dir=boards_dir, build_dir=build_dir) as device:
-        assert (device.identify().board, device.identify().clock_kind) == (BOARD, "instructions")
-        device.load_plan(lower(read_tflite(reference_model)).to_bytes())
-        device.set_input(np.zeros(490, np.int8))
-        assert len(device.run("network", warmups=0, runs=2).network_cycles) == 2
-        expected = Tflm(reference_model).run(np.zeros((1, 49, 10, 1), np.int8))
-        assert np.array_equal(device.read("output"), expected.reshape(-1))
-        assert device.reset().board == BOARD

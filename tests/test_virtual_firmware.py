@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from keyword_model import quantised_clips
 from virtual_programs import COMPILER
 
 from hil_nas.deploy.lower import lower
@@ -51,12 +52,12 @@ def test_it_says_who_it_is_also_after_a_reset(device: Device) -> None:
         assert (identity.board, identity.clock_hz, identity.clock_kind) == ("nucleo_l4r5", 120_000_000, "modelled")
 
 
-def test_a_network_gives_the_references_bits_and_repeatable_cycles(device: Device, reference_model: bytes) -> None:
-    values = np.random.default_rng(3).integers(-128, 128, (1, 49, 10, 1)).astype(np.int8)
-    expected = Tflm(reference_model).run(values)
+def test_a_network_gives_the_references_bits_and_repeatable_cycles(device: Device, kws_model: bytes) -> None:
+    values = quantised_clips(kws_model, 1, seed=3)
+    expected = Tflm(kws_model).run(values)
     cycles = {}
     for where in ("ram", "flash"):
-        device.load_plan(lower(read_tflite(reference_model)).to_bytes(), "flash" if where == "flash" else "ram")
+        device.load_plan(lower(read_tflite(kws_model)).to_bytes(), "flash" if where == "flash" else "ram")
         device.set_input(values.ravel())
         counts = device.run("network", 1, 3)
         assert max(counts.network_cycles) - min(counts.network_cycles) <= 2
@@ -66,8 +67,8 @@ def test_a_network_gives_the_references_bits_and_repeatable_cycles(device: Devic
     assert 1.05 < cycles["flash"] / cycles["ram"] < 1.5  # weights in RAM miss no data cache
 
 
-def test_two_boards_count_the_same_cycles(boards_dir: Path, build_dir: Path, reference_model: bytes) -> None:
-    plan = lower(read_tflite(reference_model)).to_bytes()
+def test_two_boards_count_the_same_cycles(boards_dir: Path, build_dir: Path, kws_model: bytes) -> None:
+    plan = lower(read_tflite(kws_model)).to_bytes()
     found = []
     for _ in range(2):
         with open_device("nucleo-l4r5@virtual", boards_dir=boards_dir, build_dir=build_dir) as device:
