@@ -196,6 +196,13 @@ def test_other_kernels_are_not_mixed_in(tmp_path: Path, use: Callable[[FakeDevic
     with pytest.raises(InputError, match="kernels") as caught:
         run(tmp_path, networks=5)
     assert "b" * 16 in str(caught.value) and "d" * 16 in str(caught.value)
+    use(FakeDevice(replace(IDENTITY, kernels="d" * 16, versions="cmsis-nn 4.0.0;gcc 13")))
+    with pytest.raises(InputError, match="versions 'cmsis-nn 4.0.0', this is 'cmsis-nn 4.0.0;gcc 13'") as caught:
+        run(tmp_path, networks=5)  # what tells a person more than a hash
+    folder = tmp_path / "latency_models" / "nucleo-l4r5@virtual"
+    assert caught.value.hint == f"move {folder} away and measure anew with `hil_nas profile`"
+    folder.rename(tmp_path / "away")
+    assert run(tmp_path, networks=3).networks == 3
 
 
 def test_silicon_is_timed_several_times(use: Callable[[FakeDevice], None]) -> None:

@@ -111,7 +111,7 @@ class LatencyModel:
         store = Store(folder)
         provenance = store.provenance()
         if expected is not None:
-            expected.require(provenance, store.name)
+            expected.require(provenance, store.folder)
         return cls.fit(store.read(), provenance)
 
     def operator_cycles(self, operators: Sequence[Operator]) -> Floats:

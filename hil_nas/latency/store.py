@@ -54,16 +54,18 @@ class Provenance:
     versions: str
     weights: str
 
-    def require(self, found: Provenance, name: str) -> None:
-        """Refuse rows of `name` that do not hold here.
+    def require(self, found: Provenance, folder: Path) -> None:
+        """Refuse rows of a folder that do not hold here.
 
         Raises:
             InputError: naming the first difference, both sides of it.
         """
-        for key in (x.name for x in fields(self)):
+        names = [x.name for x in fields(self)]
+        for key in sorted(names, key=lambda x: x == "kernels"):  # last: a hash does not tell that it was the compiler
             here, there = getattr(self, key), getattr(found, key)
             if here != there:
-                raise InputError(f"{name} was measured with {key} '{there}', this is '{here}'", hint=REMEASURE)
+                hint = f"move {folder} away and measure anew with `hil_nas profile`"
+                raise InputError(f"{folder.name} was measured with {key} '{there}', this is '{here}'", hint=hint)
 
 
 @dataclass(frozen=True)
@@ -174,7 +176,7 @@ class Store:
         self.folder.mkdir(parents=True, exist_ok=True)
         seen: dict[str, Any] = {}
         if (self.folder / HEADER).exists():
-            provenance.require(self.provenance(), self.name)
+            provenance.require(self.provenance(), self.folder)
             seen = _read_header(self.folder / HEADER)
         today = datetime.now(UTC).date().isoformat()
         history = {"builds": build, "days": today}
