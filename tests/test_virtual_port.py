@@ -194,27 +194,6 @@ def test_a_port_without_its_pins_is_said(
         VirtualSerial("unrouted", power_on=lambda: power_on(elf, timing))
 
 
-def test_pyserial_opens_the_url(echo_elf: Path, boards_dir: Path, build_dir: Path, monkeypatch: object) -> None:
-    if not (boards_dir / "nucleo_l4r5" / "board.toml").is_file():
-        pytest.skip("needs boards/nucleo_l4r5/board.toml")
-    assert isinstance(monkeypatch, pytest.MonkeyPatch)
-    packages = [*serial.protocol_handler_packages, "hil_nas.device.virtual"]
-    monkeypatch.setattr(serial, "protocol_handler_packages", packages)
-    url = f"virtual://nucleo-l4r5?elf={echo_elf}&boards={boards_dir}&build={build_dir}"
-    with serial.serial_for_url(url, timeout=2) as opened:
-        assert opened.readline() == b"hello\n"
-    waiting = serial.serial_for_url(url, do_not_open=True)
-    assert not waiting.is_open
-
-
-@pytest.mark.parametrize("query", ["", "?elf=", "?elf=x&speed=3", "?boards=x"])
-def test_a_wrong_url_is_refused(query: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    packages = [*serial.protocol_handler_packages, "hil_nas.device.virtual"]
-    monkeypatch.setattr(serial, "protocol_handler_packages", packages)
-    with pytest.raises(InputError, match="names no virtual board and firmware"):
-        serial.serial_for_url("virtual://nucleo_l4r5" + query)
-
-
 def test_a_board_that_is_not_modelled_is_refused(echo_elf: Path, boards_dir: Path, build_dir: Path) -> None:
     for board in (Nucleo("mps2_an386"), Nucleo(timing=None)):
         with pytest.raises(InputError, match="no virtual"):

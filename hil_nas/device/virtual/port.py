@@ -7,12 +7,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
-from urllib.parse import parse_qs, urlsplit
 
 from serial.serialutil import PortNotOpenError, SerialBase, SerialException, Timeout
 
 from hil_nas.device.boards import Timing as BoardTiming
-from hil_nas.device.boards import board_name, load_board
+from hil_nas.device.boards import board_name
 from hil_nas.device.virtual.elf import read_elf
 from hil_nas.device.virtual.machine import Machine
 from hil_nas.device.virtual.timing import TimingModel, build_timing_library
@@ -196,24 +195,6 @@ def power_on(board: BoardLike, elf: Path, *, boards_dir: Path, build_dir: Path) 
         raise InputError(f"no virtual {board.name}", hint=f"modelled: {MODELLED}")
     library = build_timing_library(boards_dir, build_dir)
     return Machine(read_elf(elf), library, timing_model(board.timing))
-
-
-def power_on_url(url: str, *, boards_dir: Path, build_dir: Path) -> Machine:
-    """The board of `virtual://nucleo_l4r5?elf=PATH`, optionally with `&boards=PATH&build=PATH`.
-
-    Raises:
-        InputError: for a URL of another form; else as `power_on`.
-    """
-    parts = urlsplit(url)
-    options = {key: values[-1] for key, values in parse_qs(parts.query).items()}
-    unknown = options.keys() - {"elf", "boards", "build"}
-    if parts.scheme != "virtual" or not options.get("elf") or unknown:
-        hint = "write virtual://nucleo_l4r5?elf=PATH"
-        raise InputError(f"'{url}' names no virtual board and firmware", hint=hint)
-    boards = Path(options.get("boards", boards_dir))
-    board = load_board(parts.netloc, boards)
-    build = Path(options.get("build", build_dir))
-    return power_on(board, Path(options["elf"]), boards_dir=boards, build_dir=build)
 
 
 def timing_model(timing: BoardTiming) -> TimingModel:
