@@ -10,7 +10,7 @@ import pytest
 from mfcc_signals import CONFIGS, mixed_clips, oracle
 
 from hil_nas.audio.front_end import HostFrontEnd, build_host_library
-from hil_nas.audio.tables import feature_range, front_end_blob, int8_quantisation
+from hil_nas.audio.tables import front_end_blob, int8_quantisation
 from hil_nas.errors import InputError
 from hil_nas.mfcc import MfccConfig, paper_grid, search_grid, transforms
 
@@ -28,7 +28,7 @@ def test_the_c_source_is_within_half_a_step(front_end: HostFrontEnd, config: Mfc
 
     clips = mixed_clips(24)
     features = Mfcc(config)(torch.from_numpy(clips)).numpy()
-    scale, zero_point = int8_quantisation(*feature_range(features))
+    scale, zero_point = int8_quantisation(float(features.min()), float(features.max()))
     found = front_end.features(front_end_blob(config, scale, zero_point), clips)
     assert np.abs(found - (features / scale + zero_point)).max() < 0.505
     assert np.abs(features - oracle(config, clips)).max() / scale < 0.01
@@ -100,7 +100,7 @@ def test_torchaudio_gives_the_same(config: MfccConfig) -> None:
     waveform = torch.from_numpy(mixed_clips(8)).float() / 32768
     theirs = transform(torch.nn.functional.pad(waveform, (before, after))).transpose(1, 2)[:, : config.frames]
     ours = Mfcc(config)(waveform)
-    low, high = feature_range(ours.numpy())
+    low, high = float(ours.min()), float(ours.max())
     assert (ours - theirs).abs().max() < 0.05 * (high - low) / 255
 
 

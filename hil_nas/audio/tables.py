@@ -109,21 +109,6 @@ def dct_tables(coefficients: int, mel_bins: int) -> NDArray[np.float64]:
     return np.concatenate(tables)
 
 
-def feature_range(features: NDArray[np.floating], share: float = 1.0) -> tuple[float, float]:
-    """Lowest and highest feature, without the (1 - share) / 2 farthest out at either end.
-
-    Digital silence lies at sqrt(mel_bins) ln(1e-6) in coefficient 0 and widens the range that all coefficients
-    share; leaving out a thousandth gives the others finer steps, and silence is clipped.
-
-    Raises:
-        InputError: for no features, features that are not finite, or a share outside (0, 1].
-    """
-    if features.size == 0 or not np.isfinite(features).all() or not 0.0 < share <= 1.0:
-        raise InputError(f"no range of {features.size} features with share {share}: they must be finite")
-    low, high = np.quantile(features, [(1.0 - share) / 2, (1.0 + share) / 2])
-    return float(low), float(high)
-
-
 def int8_quantisation(low: float, high: float) -> tuple[float, int]:
     """Scale and zero point with which int8 spans [low, high], widened to hold 0 as TFLite does.
 
