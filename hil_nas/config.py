@@ -43,9 +43,6 @@ class SearchConfig:
         align: how the configurations share one supernet; "auto": as suits its preset or space. At 104 ms cells that
             were searched with padding were better than with convolutions by 4.3 points in the mean of three seeds.
         gamma_ratio: how far the largest gamma must lead every other to end the data search; the paper's is 2.
-        second_order: whether the architecture's gradient looks one step of the weights ahead.
-        skip_noise: on what a skip of `darts` passes, of its spread; 0: none.
-        stop_rise: ends the search once the curvature along alpha rises by this factor; 0: never.
         search_epochs: of the supernet; 0: as many as its preset or space takes.
         rivals: other networks within the limits that race against the derived one, as later do neighbours of the best,
             before one is trained; 0: no race, -1: as many as its preset or space takes.
@@ -65,9 +62,6 @@ class SearchConfig:
     price_front_end: bool = True
     align: Literal["auto", "conv", "pad"] = "auto"
     gamma_ratio: float = 2.0
-    second_order: bool = False
-    skip_noise: float = 0.0
-    stop_rise: float = 0.0
     search_epochs: int = 0
     rivals: int = -1
     race_epochs: int = 6
@@ -87,12 +81,6 @@ class SearchConfig:
             raise InputError(f"the keywords must be different words, found {list(self.words)}")
         if not 1 < self.gamma_ratio < float("inf"):
             raise InputError(f"gamma_ratio is {self.gamma_ratio}, expected a finite number above 1")
-        if not 0 <= self.skip_noise < float("inf"):
-            raise InputError(f"skip_noise is {self.skip_noise}, expected a finite number of at least 0")
-        if self.skip_noise and self.space != "darts":
-            raise InputError(f"skip noise is for cells, found it with the space '{self.space}'", hint="leave it out")
-        if self.stop_rise and not 1 < self.stop_rise < float("inf"):
-            raise InputError(f"stop_rise is {self.stop_rise}, expected a finite number above 1, or 0 for no stop")
         _check_least(
             self, ("search_epochs", 5), ("rivals", 0), ("race_epochs", 1), ("train_epochs", 1), ("clips", 50),
             ("measure_every", 0), ("seed", 0),

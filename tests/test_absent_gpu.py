@@ -41,7 +41,7 @@ def test_the_stand_in_refuses_what_a_gpu_would() -> None:
     assert gpu.operations > 3
 
 
-@pytest.mark.parametrize("change", [{}, {"drawn": 0}, {"second_order": True}, {"skip_noise": 0.5, "stop_rise": 1e9}])
+@pytest.mark.parametrize("change", [{}, {"drawn": 0}])
 def test_a_search_of_cells(change: dict[str, Any]) -> None:
     prices = darts.price_darts(darts.SPACE, toy_cycles, lambda config: config.frames * 1e3)
     start = partial(DartsStrategy, prices, replace(darts.QUICK, **change))
@@ -49,10 +49,9 @@ def test_a_search_of_cells(change: dict[str, Any]) -> None:
     searched(start, sets)
 
 
-@pytest.mark.parametrize("change", [{}, {"second_order": True}, {"stop_rise": 1e9}])
-def test_a_search_of_chains(change: dict[str, Any]) -> None:
+def test_a_search_of_chains() -> None:
     prices = price(tiny.SPACE, toy_cycles, lambda config: config.frames * 1e3)
-    searched(partial(TinyStrategy, prices, replace(tiny.QUICK, **change)), (tiny.clips(1, (1,)), tiny.clips(2, (1,))))
+    searched(partial(TinyStrategy, prices, tiny.QUICK), (tiny.clips(1, (1,)), tiny.clips(2, (1,))))
 
 
 def searched(start: Any, sets: Any) -> None:

@@ -24,7 +24,6 @@ from hil_nas.nas.darts.supernet import (
     DartsProbabilities,
     DartsSupernet,
     Mixture,
-    SkipNoise,
     _Edge,
     _Separable,
     shuffled,
@@ -278,15 +277,3 @@ def test_a_separable_convolution_strides_behind_its_dilation() -> None:
     mixed = nn.functional.conv2d(full[:, :, ::2, ::2], layer.pointwise)
     normal = nn.functional.batch_norm(mixed, None, None, training=True, eps=1e-3)
     torch.testing.assert_close(layer(x), torch.relu(normal))
-
-
-def test_noise_disturbs_skips_alone_and_repeats_itself() -> None:
-    edge, x = _Edge(8, 1, 1, generator()), torch.randn(16, 8, 10, 10, generator=generator(1))
-    one_hot = torch.eye(len(OPERATORS))
-    plain = edge(x, one_hot[SKIP], [SKIP])
-    noisy, again = (edge(x, one_hot[SKIP], [SKIP], SkipNoise(0.5, seed=3)) for _ in range(2))
-    assert torch.equal(noisy, again)
-    assert (noisy - plain).std().item() == pytest.approx(0.5 * x.std().item(), rel=0.02)
-    assert abs((noisy - plain).mean().item()) < 0.02
-    other = SKIP + 1
-    assert torch.equal(edge(x, one_hot[other], [other], SkipNoise(0.5, seed=3)), edge(x, one_hot[other], [other]))

@@ -245,24 +245,6 @@ def _supernet(add: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
         help="the data search ends once one configuration's gamma is R times every other's; 1e9: never "
         "(default: %(default)s)",
     )
-    add.add_argument(
-        "--second-order", action="store_true", help="the architecture's gradient looks one step of the weights ahead"
-    )
-    add.add_argument(
-        "--skip-noise",
-        type=float,
-        default=DEFAULTS.skip_noise,
-        metavar="S",
-        help="noise on what skips of cells pass, as a share of its spread, against a search that ends in skips "
-        "(default: none)",
-    )
-    add.add_argument(
-        "--stop-rise",
-        type=float,
-        default=DEFAULTS.stop_rise,
-        metavar="R",
-        help="end the search once the curvature along alpha rises by this factor, 1.3 say (default: never)",
-    )
     epochs = ", ".join(f"{count} of {name}" for name, count in SEARCH_EPOCHS.items())
     add.add_argument("--search-epochs", type=int, default=0, metavar="N", help=f"default: {epochs}")
     add.add_argument(

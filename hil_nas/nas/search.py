@@ -12,7 +12,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import nullcontext
 from dataclasses import asdict
-from functools import cache, partial
 from math import exp, log
 from pathlib import Path
 from typing import Any, Generic
@@ -26,8 +25,7 @@ from hil_nas.errors import InfeasibleError, InputError
 from hil_nas.nas import checkpoint as checkpoints
 from hil_nas.nas.accelerator import accelerator
 from hil_nas.nas.alignment import decided
-from hil_nas.nas.bilevel import first_order, second_order, step
-from hil_nas.nas.curvature import EarlyStop, dominant_eigenvalue
+from hil_nas.nas.bilevel import step
 from hil_nas.nas.expected import Multipliers
 from hil_nas.nas.features import Batches, FeatureSet, FeatureStore, shifted
 from hil_nas.nas.prices import Limits
@@ -131,7 +129,6 @@ class _Search(Generic[Point]):
             start = [float(x) for x in self.expected().values()]
         self.multipliers = Multipliers(limits, settings.floor, start, settings.multiplier_rate)
         self.schedule = Schedule(settings.epochs, settings.warmup_epochs)
-        self.stop = EarlyStop(settings.stop_rise)
         self.epoch, self.ended = 0, False
         self.history: list[dict[str, Any]] = []
         if len(strategy.allowed) == 1:
@@ -151,42 +148,35 @@ class _Search(Generic[Point]):
         train_losses, validation_losses = [], []
         for index in range(rounds):
             self._set_rate(now := self.epoch + index / rounds)
-            training = cache(partial(self._batch, self.train, self.train_batches))  # one a round, once it is needed
             if searching:
                 self.multipliers.tighten(self.schedule.searched(now))
-                validation_losses.append(self._alpha_step(training))
-            train_losses.append(self._weight_step(training))
+                validation_losses.append(self._alpha_step())
+            train_losses.append(self._weight_step())
         self.epoch += 1
         self.ended = self.epoch == settings.epochs
-        curvature: float | None = None
         if searching:
             self._decide_config()
-            if settings.stop_rise:
-                curvature = self._curvature()
             due = settings.measure_every and self.epoch % settings.measure_every == 0
             if measure is not None and due and not self.ended:
                 self._measure(measure, self.derived())
-        figures = self._figures(phase, _mean(train_losses), _mean(validation_losses))
-        self.history.append({**figures, "curvature": curvature} if settings.stop_rise else figures)
+        self.history.append(self._figures(phase, _mean(train_losses), _mean(validation_losses)))
 
     def _set_rate(self, epoch: float) -> None:
         for group in self.weight_optimizer.param_groups:
             group["lr"] = self.settings.weight_rate * self.schedule.cosine(epoch)
 
-    def _weight_step(self, training: Callable[[], Clips]) -> float:
+    def _weight_step(self) -> float:
         """One step of the weights on a fresh training batch; its loss."""
         with torch.no_grad():
             logits = self.strategy.draw(self.generator, self.epoch)
-        loss = self._loss(training(), logits)
+        loss = self._loss(self._batch(self.train, self.train_batches), logits)
         # None for what was not drawn: it stays as it is
         gradients = torch.autograd.grad(loss, self.weights, allow_unused=True)
         step(self.weight_optimizer, self.weights, gradients, self.settings.clip)
         return float(loss.detach())
 
-    def _alpha_step(self, training: Callable[[], Clips]) -> float:
+    def _alpha_step(self) -> float:
         """One step of alpha and gamma on a fresh validation batch; the loss without its penalty."""
-        if self.settings.second_order:
-            return self._second_order_step(training())
         logits = self.strategy.draw(self.generator, self.epoch)
         loss = self._loss(self._batch(self.validation, self.validation_batches), logits)
         expected = self.expected()
@@ -196,41 +186,9 @@ class _Search(Generic[Point]):
         self.multipliers.ascend(expected)
         return float(loss.detach())
 
-    def _second_order_step(self, training: Clips) -> float:
-        """The same, the gradient looking one step of the weights ahead."""
-        state = self.generator.get_state()
-        self.strategy.draw(self.generator, self.epoch)
-        clips = self._batch(self.validation, self.validation_batches)
-
-        def loss(clips: Clips) -> Tensor:  # of one draw, at the weights as they are when it is called
-            again = torch.Generator()
-            again.set_state(state)
-            return self._loss(clips, self.strategy.draw(again, self.epoch))
-
-        rate = float(self.weight_optimizer.param_groups[0]["lr"])
-        found, value = second_order(self.weights, self.alphas, lambda: loss(training), lambda: loss(clips), rate)
-        expected = self.expected()
-        priced = first_order(self.alphas, self.multipliers.penalty(expected))
-        step(self.alpha_optimizer, self.alphas, [a + b for a, b in zip(found, priced, strict=True)])
-        self.multipliers.ascend(expected)
-        return float(value)
-
-    def _curvature(self) -> float:
-        """That of the validation loss along alpha; where it rises the search ends with the alpha of before."""
-        logits = self.strategy.draw(self.generator, self.epoch)
-        clips = self._batch(self.validation, self.validation_batches)
-        alphas = [x for x in self.alphas if x is not self.net.alignment.gamma]
-        value = dominant_eigenvalue(lambda: self._loss(clips, logits), alphas, self.generator)
-        earlier = self.stop.look(value, dict(self.net.architecture_parameters()))
-        if earlier is not None:
-            self.net.load_state_dict(earlier, strict=False)
-            self.ended = True
-        return value
-
     def _loss(self, clips: Clips, logits: Logits) -> Tensor:
         features, labels = clips
-        exact = self.settings.second_order or bool(self.settings.stop_rise)  # which subtract losses
-        with nullcontext() if exact or self.device.type != "cuda" else torch.autocast("cuda", torch.bfloat16):
+        with nullcontext() if self.device.type != "cuda" else torch.autocast("cuda", torch.bfloat16):
             found = logits(self.net.alignment(features))
         return F.cross_entropy(found.float(), labels)
 
@@ -348,7 +306,6 @@ class _Search(Generic[Point]):
         return {
             "epoch": self.epoch,
             "ended": self.ended,
-            "early_stop": self.stop.state_dict(),
             "net": self.net.state_dict(),
             "chosen": self.net.alignment.chosen,
             "weight_optimizer": self.weight_optimizer.state_dict(),
@@ -363,7 +320,6 @@ class _Search(Generic[Point]):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.epoch, self.ended, self.history = state["epoch"], state["ended"], state["history"]
-        self.stop.load_state_dict(state["early_stop"])
         self.net.load_state_dict(state["net"])
         if state["chosen"] is not None and self.net.alignment.chosen is None:
             self._settle(state["chosen"])

@@ -18,15 +18,11 @@ class Settings:
         clip: the longest gradient of the weights; None: as they come.
         alpha_rate, alpha_decay, gamma_rate: of the architecture's Adam. A step of Adam is about as long as its rate
             whatever the gradient, so gamma's is low: twice every other is then what many batches agreed on.
-        second_order: whether the architecture's gradient looks one step of the weights ahead. Cells at 104 ms: 87.2 %
-            with it, 87.0 without, one seed, in 1.5 times the time; so it is off.
         gamma_ratio: how far the largest gamma must lead to end the data search.
         floor: the lower end of the band below the latency limit, as a share of it.
         multiplier_rate: of dual ascent.
         shift_s: how far clips are shifted in time while weights are trained.
         measure_every: epochs between measurements; 0: only at the end.
-        stop_rise: end the search once the curvature along alpha rises by this factor (`nas.curvature`); 0: never. Cells
-            at 104 ms, two seeds: 78.9 and 87.8 % with 1.3, 87.0 and 85.7 without; so it is off.
         rivals: how many other networks within the limits the result names.
 
     Raises:
@@ -42,13 +38,11 @@ class Settings:
     alpha_rate: float = 0.05
     alpha_decay: float = 0.0
     gamma_rate: float = 0.005
-    second_order: bool = False
     gamma_ratio: float = 2.0
     floor: float = 0.85
     multiplier_rate: float = 0.2
     shift_s: float = 0.1
     measure_every: int = 0
-    stop_rise: float = 0.0
     rivals: int = 5
 
     def __post_init__(self) -> None:

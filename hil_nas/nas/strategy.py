@@ -172,16 +172,6 @@ def made(shape: tuple[int, ...], *chosen: tuple[int, ...]) -> NDArray[np.float64
     return found
 
 
-def compiled(forward: Callable[..., Tensor], device: torch.device, settings: Settings) -> Callable[..., Tensor]:
-    """On a GPU few kernels instead of many small ones; not where gradients are differentiated again.
-
-    Traced on a CPU only, where it is not used: nobody who wrote this had a GPU at hand.
-    """
-    if device.type != "cuda" or settings.stop_rise:
-        return forward
-    return torch.compile(forward)
-
-
 def digest(parts: Iterable[NDArray[np.float64]]) -> str:
     """Changes where a number does."""
     total = 0

@@ -19,7 +19,7 @@ from hil_nas.nas.prices import Cost, Limits, PriceTable
 from hil_nas.nas.schedule import Schedule
 from hil_nas.nas.settings import TinySettings
 from hil_nas.nas.space import Choice
-from hil_nas.nas.strategy import AS_LEARNED, Logits, View, compiled, digest, entropy, logs_of, made
+from hil_nas.nas.strategy import AS_LEARNED, Logits, View, digest, entropy, logs_of, made
 from hil_nas.nas.supernet import TinySupernet
 
 _WIDE = 5.0  # what a network with e times the channels in one layer gains, as a log-probability
@@ -48,7 +48,6 @@ class TinyStrategy:
         self.schedule = Schedule(settings.epochs, settings.warmup_epochs)
         self.allowed = feasible_configs(prices, limits)
         self.net = TinySupernet(self.space, generator, self.allowed).to(device)
-        self._mixture = compiled(self.net.mixture, device, settings)
 
     def identity(self) -> dict[str, Any]:
         tables = (self.prices.cycles, self.prices.ram, self.prices.flash)
@@ -60,7 +59,7 @@ class TinyStrategy:
 
     def draw(self, generator: torch.Generator, epoch: int) -> Logits:
         drawn = self.net.architecture.draw(generator, self.schedule.falling(self.settings.temperature, epoch))
-        return lambda x: self._mixture(x, drawn)
+        return lambda x: self.net.mixture(x, drawn)
 
     def probabilities(self) -> Probabilities:
         return self.net.architecture.probabilities(self.net.alignment.weights())

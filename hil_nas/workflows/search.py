@@ -133,15 +133,11 @@ class _Search:
     def _searched(self, run: Run) -> Found:
         config, augmentation = self.config, self.recipe.augmentation
         train, validation = search_features(self.data, config.grid, augmentation, config.seed, self.report)
-        of_cells = {"skip_noise": config.skip_noise} if config.skip_noise else {}
         settings = self.kind.settings(
             epochs=config.search_epochs,
             gamma_ratio=config.gamma_ratio,
-            second_order=config.second_order,
-            stop_rise=config.stop_rise,
             measure_every=config.measure_every,
             rivals=config.rivals,
-            **of_cells,
         )
         result = search(
             partial(self.kind.strategy, self.prices, settings),

@@ -19,8 +19,6 @@ class DartsSettings(Settings):
     Attributes:
         momentum: of SGD.
         drawn: operators of every edge that a step computes; 0: all of them.
-        skip_noise: of Gauss on what a skip passes, of its spread (NoisyDARTS, arXiv:2005.03566); 0: none. At 104 ms 0.2
-            gave 79.9 and 85.0 %, none 87.0 and 85.7; 1 to 3 of 8 edges kept were skips either way, so it is off.
     """
 
     epochs: int = 20
@@ -33,7 +31,6 @@ class DartsSettings(Settings):
     multiplier_rate: float = 0.1
     momentum: float = 0.9
     drawn: int = 1
-    skip_noise: float = 0.0
 
     def __post_init__(self) -> None:
         super().__post_init__()

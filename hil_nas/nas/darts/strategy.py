@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -16,10 +15,10 @@ from hil_nas.nas.darts.genotype import DartsGenotype
 from hil_nas.nas.darts.prices import DartsPrices
 from hil_nas.nas.darts.settings import DartsSettings
 from hil_nas.nas.darts.space import CELL_KINDS, OPERATORS
-from hil_nas.nas.darts.supernet import DartsProbabilities, DartsSupernet, SkipNoise
+from hil_nas.nas.darts.supernet import DartsProbabilities, DartsSupernet
 from hil_nas.nas.expected import Expectation
 from hil_nas.nas.prices import Cost, Limits
-from hil_nas.nas.strategy import AS_LEARNED, Logits, View, compiled, digest, entropy, logs_of, made
+from hil_nas.nas.strategy import AS_LEARNED, Logits, View, digest, entropy, logs_of, made
 
 DartsPoint = tuple[DartsGenotype, int]  # and its configuration
 
@@ -46,8 +45,6 @@ class DartsStrategy:
         self.prices, self.space, self.settings, self.device = prices, prices.space, settings, device
         self.allowed = feasible_darts_configs(prices, limits)
         self.net = DartsSupernet(self.space, generator, self.allowed).to(device)
-        # what is drawn would be compiled anew each step
-        self._forward = self.net if settings.drawn else compiled(self.net, device, settings)
         with torch.no_grad():
             self._average_cycles = float(self.expected_cost(1.0)().cycles)  # before anything is learned
 
@@ -63,10 +60,7 @@ class DartsStrategy:
     def draw(self, generator: torch.Generator, epoch: int) -> Logits:
         architecture, count = self.net.architecture, self.settings.drawn
         mixture = architecture.draw(generator, count) if count else architecture.mixture()
-        if self.settings.skip_noise:
-            seed = int(torch.randint(2**62, (), generator=generator))
-            mixture = replace(mixture, noise=SkipNoise(self.settings.skip_noise, seed))
-        return lambda x: self._forward(x, mixture)
+        return lambda x: self.net(x, mixture)
 
     def probabilities(self) -> DartsProbabilities:
         return self.net.architecture.probabilities(self.net.alignment.weights())

@@ -39,17 +39,6 @@ PARTS = 4  # one in so many channels is mixed
 _FIRST_SPREAD = 1e-3  # of alpha and beta before anything is learned
 
 
-class SkipNoise:
-    """What a skip passes, disturbed: its ease of descent no longer speaks for it."""
-
-    def __init__(self, spread: float, seed: int) -> None:
-        self._spread, self._generator = spread, torch.Generator().manual_seed(seed)
-
-    def __call__(self, x: Tensor) -> Tensor:
-        noise = torch.randn(x.shape, generator=self._generator).to(x)
-        return x + self._spread * x.detach().std() * noise
-
-
 @dataclass(frozen=True)
 class Mixture:
     """Weights of all operators and edges, by kind of cell.
@@ -58,13 +47,11 @@ class Mixture:
         operators: (kinds, edges, operators); what is exactly 0 in `run` is not computed.
         edges: (kinds, edges); 1 in sum over the edges of a node.
         run: (kinds, edges) lists of the operators to compute.
-        noise: on skips.
     """
 
     operators: Tensor
     edges: Tensor
     run: tuple[tuple[tuple[int, ...], ...], ...]
-    noise: SkipNoise | None = None
 
 
 @dataclass(frozen=True)
@@ -174,7 +161,7 @@ class _Cell(nn.Module):
         run = mixture.run[self.kind]
         for node in range(self.space.nodes):
             parts = [
-                edges[e] * self.edges[e](states[source], operators[e], run[e], mixture.noise)
+                edges[e] * self.edges[e](states[source], operators[e], run[e])
                 for source, e in enumerate(self.space.edges_of(node))
             ]
             states.append(torch.stack(parts).sum(0))
@@ -191,20 +178,16 @@ class _Edge(nn.Module):
             {str(i): _operator(name, self.mixed, stride, generator) for i, name in enumerate(OPERATORS) if i != NONE}
         )
 
-    def forward(self, x: Tensor, weights: Tensor, run: Sequence[int], noise: SkipNoise | None = None) -> Tensor:
+    def forward(self, x: Tensor, weights: Tensor, run: Sequence[int]) -> Tensor:
         part, rest = x[:, : self.mixed], x[:, self.mixed :]
         if run:
-            y = torch.stack([weights[i] * self._operated(i, part, noise) for i in run]).sum(0)
+            y = torch.stack([weights[i] * self.operators[str(i)](part) for i in run]).sum(0)
         else:
             y = torch.zeros_like(part[:, :, :: self.stride, :: self.stride])
         if self.parts == 1:
             return y
         passed = rest if self.stride == 1 else F.max_pool2d(rest, 2, 2, ceil_mode=True)
         return shuffled(torch.cat([y, passed], 1), self.parts)
-
-    def _operated(self, index: int, x: Tensor, noise: SkipNoise | None) -> Tensor:
-        y = cast(Tensor, self.operators[str(index)](x))
-        return noise(y) if noise is not None and index == SKIP else y
 
 
 def shuffled(x: Tensor, groups: int) -> Tensor:
