@@ -12,12 +12,13 @@ from collections.abc import Sequence
 from math import isfinite
 
 import numpy as np
-from scipy.optimize import Bounds, LinearConstraint, milp
+from scipy.optimize import LinearConstraint
 from scipy.sparse import coo_array
 
 from hil_nas.errors import InfeasibleError
 from hil_nas.nas.graph import Arcs, Floats, Indices, Preference, arcs_of, distances, shortest
 from hil_nas.nas.prices import Cost, Limits, PriceTable
+from hil_nas.nas.programme import chosen
 from hil_nas.nas.space import Choice
 from hil_nas.units import format_bytes
 
@@ -199,9 +200,5 @@ def _solve(arcs: Arcs, nodes: int, prices: Floats) -> Indices | None:
     balance = np.zeros(nodes)
     balance[0], balance[-1] = -1.0, 1.0
     rows = [LinearConstraint(flow, balance, balance), LinearConstraint(prices, -np.inf, 1.0)]
-    ones = np.ones(count)
-    done = milp(-arcs.value, constraints=rows, integrality=ones, bounds=Bounds(0, 1), options={"mip_rel_gap": 0})
-    if done.x is None:
-        return None
-    taken = np.flatnonzero(done.x > 0.5)
-    return taken[np.argsort(arcs.layer[taken])]
+    taken = chosen(arcs.value, rows)
+    return None if taken is None else taken[np.argsort(arcs.layer[taken])]

@@ -18,7 +18,7 @@ from math import isfinite
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import Bounds, LinearConstraint, milp
+from scipy.optimize import LinearConstraint
 from scipy.sparse import csr_array
 
 from hil_nas.errors import InfeasibleError
@@ -26,6 +26,7 @@ from hil_nas.nas.darts.genotype import CHOICES, Cell, DartsGenotype, Edge
 from hil_nas.nas.darts.prices import DartsPrices
 from hil_nas.nas.darts.space import CELL_KINDS, OPERATORS, DartsSpace
 from hil_nas.nas.prices import Cost, Limits
+from hil_nas.nas.programme import chosen
 from hil_nas.units import format_bytes
 
 Floats = NDArray[np.float64]
@@ -228,9 +229,8 @@ def _solve(
     if excluded:
         rows.append(LinearConstraint(np.array(excluded, dtype=float), -np.inf, len(questions) - 1.0))
     value = np.array([x.value for x in group])
-    options = {"mip_rel_gap": 0}
-    done = milp(-value, constraints=rows, integrality=np.ones(count), bounds=Bounds(0, 1), options=options)
-    return None if done.x is None else np.flatnonzero(done.x > 0.5).tolist()
+    taken = chosen(value, rows)
+    return None if taken is None else taken.tolist()
 
 
 def _assembled(space: DartsSpace, config: int, chosen: list[Answer]) -> DartsGenotype:
