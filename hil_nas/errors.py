@@ -6,6 +6,7 @@
     ├── MissingToolError      a compiler, package or program is not installed
     ├── BuildError            the firmware or the host library did not build
     ├── InfeasibleError       no network holds the limits; the message names the nearest
+    ├── DivergedError         a loss left the finite numbers; the training or search ended there
     ├── OutOfRangeError       a latency model was asked outside what it was fitted on
     ├── LimitsMissedError     the finished network broke a limit or a bit on the board
     ├── RunError              a run folder is of another version, incomplete or damaged
@@ -53,6 +54,10 @@ class BuildError(HilNasError):
 
 class InfeasibleError(HilNasError):
     """No network in the space holds the limits; the message names the nearest one."""
+
+
+class DivergedError(HilNasError):
+    """A loss left the finite numbers, so the training or search that it steered was ended."""
 
 
 class OutOfRangeError(HilNasError):

@@ -176,5 +176,9 @@ def _cut_unfinished_line(path: Path) -> None:
 
 
 def _plain(data: Any) -> Any:
-    """The data as JSON gives it back: tuples as lists, paths as text."""
-    return json.loads(json.dumps(data, default=str))
+    """The data as JSON gives it back: tuples as lists, paths as text.
+
+    Raises:
+        ValueError: for a number that JSON does not have; what may not be finite is told as null by who writes it.
+    """
+    return json.loads(json.dumps(data, default=str, allow_nan=False))

@@ -15,7 +15,7 @@ from torch import nn
 
 from hil_nas.cost.arena import arena_bytes
 from hil_nas.cost.blob import plan_bytes
-from hil_nas.errors import InfeasibleError, InputError, RunError
+from hil_nas.errors import DivergedError, InfeasibleError, InputError, RunError
 from hil_nas.mfcc import MfccConfig
 from hil_nas.nas import search as search_module
 from hil_nas.nas import tiny as tiny_module
@@ -348,3 +348,36 @@ def test_configurations_that_differ_in_coefficients_alone_share_their_features()
     torch.testing.assert_close(many, standard[[4, 0]].permute(2, 0, 1))
     store.drop_all_but(0)
     torch.testing.assert_close(store.batch(torch.tensor([1]), (0,))[0][0], standard[[1]].permute(2, 0, 1)[:3])
+
+
+def test_a_kill_behind_a_checkpoint_loses_no_epochs_figures(
+    prices: PriceTable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[dict[str, Any]] = []
+    save = search_module.checkpoints.save
+
+    def killed(*args: Any) -> None:
+        save(*args)
+        if len(told) == 3:
+            raise KeyboardInterrupt
+
+    more: dict[str, Any] = {"checkpoint": tmp_path / "search.pt", "resume": True, "on_epoch": told.append}
+    monkeypatch.setattr(search_module.checkpoints, "save", killed)
+    with pytest.raises(KeyboardInterrupt):
+        run(prices, settings=replace(QUICK, epochs=5), **more)
+    monkeypatch.undo()
+    result = run(prices, settings=replace(QUICK, epochs=5), **more)
+    assert told == list(result.history)
+
+
+@pytest.mark.parametrize(("half", "epoch"), [("train", 1), ("validation", 3)])
+def test_a_loss_that_is_not_finite_ends_the_search_with_a_reason(
+    prices: PriceTable, tmp_path: Path, half: str, epoch: int
+) -> None:
+    sets = {"train": clips(1, (1,)), "validation": clips(2, (1,))}
+    for x in sets[half].features:
+        x[...] = torch.nan
+    path = tmp_path / "search.pt"
+    with pytest.raises(DivergedError, match=f"the loss is nan in the .* of the supernet, epoch {epoch}"):
+        search(partial(TinyStrategy, prices, QUICK), *sets.values(), Limits(), seed=0, checkpoint=path)
+    assert path.exists() == (epoch > 1)  # of the epochs before

@@ -14,7 +14,7 @@ from hil_nas.audio.clips import Clips
 from hil_nas.audio.datasets import KeywordData
 from hil_nas.audio.front_end import HostFrontEnd, build_host_library
 from hil_nas.baselines import ds_cnn
-from hil_nas.errors import InputError, RunError
+from hil_nas.errors import DivergedError, InputError, RunError
 from hil_nas.mfcc import MfccConfig
 from hil_nas.network import INPUT, Layer, Network
 from hil_nas.progress import Progress
@@ -117,6 +117,13 @@ def test_the_last_epochs_train_on_the_device_s_features(data: KeywordData, front
     result = train(network(), CONFIG, data, SMALL, front_end=front_end)
     assert [x.device_features for x in result.epochs] == [False, False, True]
     assert result.best.epoch == 3
+
+
+def test_a_loss_that_is_not_finite_ends_the_training_before_its_checkpoint(data: KeywordData, tmp_path: Path) -> None:
+    path = tmp_path / "checkpoint.pt"
+    with pytest.raises(DivergedError, match="the loss is (nan|inf) in epoch 1 of 3 of the training"):
+        train(network(), CONFIG, data, replace(SMALL, learning_rate=1e30), checkpoint=path)
+    assert not path.exists()
 
 
 def test_a_checkpoint_of_another_training_is_refused(data: KeywordData, tmp_path: Path) -> None:

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import pytest
+import torch
 
 from hil_nas.audio.datasets import KeywordData
 from hil_nas.errors import RunError
 from hil_nas.network import INPUT, Layer, Network
 from hil_nas.progress import Progress
+from hil_nas.training import race as race_module
 from hil_nas.training.loop import train
+from hil_nas.training.module import NetworkModule
 from hil_nas.training.race import race
+from hil_nas.training.recipe import Recipe
 from tests.test_training_loop import CONFIG, SMALL, data, network  # noqa: F401  (data is a fixture)
 
 
@@ -55,6 +60,24 @@ def test_a_race_that_was_cut_off_ends_in_the_same_standings(data: KeywordData, t
         assert resumed == whole and seen == [SMALL.epochs]
     with pytest.raises(RunError, match="seed was 0, is 1"):
         race(networks, CONFIG, data, SMALL, seed=1, checkpoint=path, resume=True)
+
+
+def test_one_that_diverges_comes_last_and_stops_no_other(
+    data: KeywordData, monkeypatch: pytest.MonkeyPatch  # noqa: F811
+) -> None:
+    alone = race([network()], CONFIG, data, SMALL, seed=0)
+    made = race_module.make_optimizer
+
+    def broken(module: NetworkModule, recipe: Recipe) -> torch.optim.Optimizer:
+        optimizer = made(module, recipe)
+        if module.network == blind():
+            with torch.no_grad():
+                next(module.parameters()).fill_(torch.nan)
+        return optimizer
+
+    monkeypatch.setattr(race_module, "make_optimizer", broken)
+    diverged, other = race([blind(), network()], CONFIG, data, SMALL, seed=0)
+    assert diverged.loss == math.inf and [other] == alone
 
 
 def test_it_repeats_itself(data: KeywordData) -> None:  # noqa: F811

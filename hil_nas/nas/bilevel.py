@@ -3,15 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import isfinite
 
 import torch
 from torch import Tensor, nn
+
+from hil_nas.errors import DivergedError
 
 
 def first_order(alphas: Sequence[nn.Parameter], validation_loss: Tensor) -> list[Tensor]:
     """The gradient at the weights as they are; zeros where a parameter has no part in the loss."""
     found = torch.autograd.grad(validation_loss, list(alphas), allow_unused=True)
     return [torch.zeros_like(a) if g is None else g for a, g in zip(alphas, found, strict=True)]
+
+
+def finite(loss: Tensor, where: str) -> float:
+    """A loss as a number.
+
+    Raises:
+        DivergedError: where it is not finite: no step is taken by it, and no checkpoint holds what it did.
+    """
+    value = float(loss.detach())
+    if not isfinite(value):
+        raise DivergedError(
+            f"the loss is {value} in {where}, expected a finite number",
+            hint="metrics.jsonl shows how it came to that; begin anew with another --seed",
+        )
+    return value
 
 
 def step(

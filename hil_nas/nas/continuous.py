@@ -26,7 +26,7 @@ from hil_nas.nas import checkpoint as checkpoints
 from hil_nas.nas.accelerator import accelerator
 from hil_nas.nas.anchors import AnchorPrices, DataPrices, DataSpace, holds
 from hil_nas.nas.architecture import Draw
-from hil_nas.nas.bilevel import first_order, step
+from hil_nas.nas.bilevel import finite, first_order, step
 from hil_nas.nas.derive import feasible_configs
 from hil_nas.nas.expected import TIGHT, Expectation, ExpectedCost, Multipliers
 from hil_nas.nas.features import Batches
@@ -164,7 +164,8 @@ def search_data(
         tiny: the networks; its configurations are not used.
         extract: the differentiable front end.
         train, validation: disjoint sets of clips; the first trains weights, the second alpha and the data point.
-        on_epoch: called after every epoch with its figures.
+        on_epoch: called after every epoch with its figures, before the checkpoint that skips it: a kill between the
+            two tells an epoch twice and loses none.
         checkpoint: written after every epoch.
         resume: go on from `checkpoint` where it exists; on a CPU the result is the uninterrupted one's, bit by bit.
         place: where the supernet is trained; None: a GPU where there is one.
@@ -191,10 +192,10 @@ def search_data(
         run.load_state_dict(checkpoints.load(checkpoint, identity))
     while not run.ended:
         run.advance()
-        if checkpoint is not None:
-            checkpoints.save(checkpoint, identity, run.state_dict())
         if on_epoch is not None:
             on_epoch(run.history[-1])
+        if checkpoint is not None:
+            checkpoints.save(checkpoint, identity, run.state_dict())
     return run.result(prices)
 
 
@@ -276,14 +277,16 @@ class _DataSearch:
         with torch.no_grad():
             draw, point = self._draw(), self.data.near(self._noise())
         loss = self._loss(self.train, next(self.train_batches).to(self.device), point, draw)
+        value = finite(loss, f"the training of the supernet, epoch {self.epoch + 1}")
         step(self.weight_optimizer, self.weights, first_order(self.weights, loss))
-        return float(loss.detach())
+        return value
 
     def _decision_step(self) -> float:
         """One step of alpha and the data point on a fresh validation batch; the loss without its penalty."""
         draw, noise = self._draw(), self._noise()
         chosen = next(self.validation_batches).to(self.device)
         loss = self._loss(self.validation, chosen, self.data.near(noise), draw)
+        value = finite(loss, f"the validation of the supernet, epoch {self.epoch + 1}")
         gradients = first_order(self.decisions, loss)
         gradients[-1].clamp_(-self.settings.data_clip, self.settings.data_clip)
         expected = self._expected(self.data.near(noise))
@@ -292,7 +295,7 @@ class _DataSearch:
         with torch.no_grad():
             self.data.place.clamp_(0, 1)
         self.multipliers.ascend(expected)
-        return float(loss.detach())
+        return value
 
     def _loss(self, clips: ClipSet, chosen: Tensor, point: Tensor, draw: Draw) -> Tensor:
         features = self.extract(clips.samples[chosen], point[0], point[1])

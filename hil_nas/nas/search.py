@@ -25,7 +25,7 @@ from hil_nas.errors import InfeasibleError, InputError
 from hil_nas.nas import checkpoint as checkpoints
 from hil_nas.nas.accelerator import accelerator
 from hil_nas.nas.alignment import decided
-from hil_nas.nas.bilevel import step
+from hil_nas.nas.bilevel import finite, step
 from hil_nas.nas.expected import Multipliers
 from hil_nas.nas.features import Batches, FeatureSet, FeatureStore, shifted
 from hil_nas.nas.prices import Limits
@@ -58,7 +58,8 @@ def search(
         start: of a space, with its prices and settings.
         train, validation: disjoint sets of clips; the first trains weights, the second alpha and gamma.
         place: where the supernet is trained; None: a GPU where there is one.
-        on_epoch: called after every epoch with its figures.
+        on_epoch: called after every epoch with its figures, before the checkpoint that skips it: a kill between the
+            two tells an epoch twice and loses none.
         checkpoint: written after every epoch.
         resume: go on from `checkpoint` where it exists; on a CPU the result is the uninterrupted one's, bit by bit.
         measure: cycles of a network on the board, without the front end; corrects the prices.
@@ -87,10 +88,10 @@ def search(
         run.load_state_dict(checkpoints.load(checkpoint, identity))
     while not run.ended:
         run.advance(measure)
-        if checkpoint is not None:
-            checkpoints.save(checkpoint, identity, run.state_dict())
         if on_epoch is not None:
             on_epoch(run.history[-1])
+        if checkpoint is not None:
+            checkpoints.save(checkpoint, identity, run.state_dict())
     return run.result(measure)
 
 
@@ -170,21 +171,23 @@ class _Search(Generic[Point]):
         with torch.no_grad():
             logits = self.strategy.draw(self.generator, self.epoch)
         loss = self._loss(self._batch(self.train, self.train_batches), logits)
+        value = finite(loss, f"the training of the supernet, epoch {self.epoch + 1}")
         # None for what was not drawn: it stays as it is
         gradients = torch.autograd.grad(loss, self.weights, allow_unused=True)
         step(self.weight_optimizer, self.weights, gradients, self.settings.clip)
-        return float(loss.detach())
+        return value
 
     def _alpha_step(self) -> float:
         """One step of alpha and gamma on a fresh validation batch; the loss without its penalty."""
         logits = self.strategy.draw(self.generator, self.epoch)
         loss = self._loss(self._batch(self.validation, self.validation_batches), logits)
+        value = finite(loss, f"the validation of the supernet, epoch {self.epoch + 1}")
         expected = self.expected()
         penalised = loss + self.multipliers.penalty(expected)
         gradients = torch.autograd.grad(penalised, self.alphas, allow_unused=True)
         step(self.alpha_optimizer, self.alphas, gradients)
         self.multipliers.ascend(expected)
-        return float(loss.detach())
+        return value
 
     def _loss(self, clips: Clips, logits: Logits) -> Tensor:
         features, labels = clips

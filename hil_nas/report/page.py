@@ -114,12 +114,16 @@ def _geometry(operator: Operator) -> str:
 def _finals(finals: Sequence[dict[str, Any]]) -> str:
     """Best first; its winner, or the next where that missed a limit on the board, was trained in full."""
     rows = [
-        f"<tr><td>{text(x['mfcc'])}{' (derived)' if x['derived'] else ''}</td><td>{x['loss']:.3f}</td>"
+        f"<tr><td>{text(x['mfcc'])}{' (derived)' if x['derived'] else ''}</td><td>{_loss(x['loss'])}</td>"
         f"<td>{x['accuracy'] * 100:.1f} %</td><td>{x['trained_epochs']}</td><td>{x['cycles']:,.0f}</td>"
         f"<td>{format_bytes(x['ram_bytes'])}</td></tr>"
         for x in finals
     ]
     return table(("MFCC", "validation loss", "validation accuracy", "epochs", "predicted count", "RAM"), rows)
+
+
+def _loss(loss: float | None) -> str:
+    return "diverged" if loss is None else f"{loss:.3f}"
 
 
 def _search_figures(history: Sequence[dict[str, Any]], result: dict[str, Any]) -> list[str]:

@@ -20,6 +20,7 @@ from hil_nas.errors import InputError
 from hil_nas.mfcc import MfccConfig
 from hil_nas.nas import checkpoint as checkpoints
 from hil_nas.nas.accelerator import accelerator
+from hil_nas.nas.bilevel import finite
 from hil_nas.network import Network
 from hil_nas.progress import Progress, Reporter, silent
 from hil_nas.training.evaluate import evaluate
@@ -59,6 +60,7 @@ def train(
     Raises:
         InputError: where network, configuration and data do not fit together.
         RunError: for a checkpoint that is damaged or of another training.
+        DivergedError: where the loss of an epoch is not finite.
     """
     recipe, place = recipe or Recipe(), place or accelerator()
     _check(network, config, data)
@@ -125,7 +127,7 @@ def _run_epoch(state: _State, feed: Feed, recipe: Recipe, seed: int) -> Epoch:
     number, steps = len(state.epochs), feed.steps_per_epoch()
     device = feed.device is not None and number >= recipe.epochs - recipe.device_epochs
     warmup = round(recipe.warmup_epochs * steps)
-    (loss,) = run_epoch(
+    (mean,) = run_epoch(
         [Learner(state.module, state.optimizer)],
         feed,
         recipe,
@@ -134,6 +136,7 @@ def _run_epoch(state: _State, feed: Feed, recipe: Recipe, seed: int) -> Epoch:
         device_features=device,
         rate=lambda step: learning_rate(step, recipe.epochs * steps, warmup, recipe.learning_rate),
     )
+    loss = finite(torch.tensor(mean), f"epoch {number + 1} of {recipe.epochs} of the training")
     accuracy = evaluate(state.module, feed.validation, feed.validation_labels).accuracy
     return Epoch(number + 1, loss, accuracy, device)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import inf, isfinite
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,8 @@ class Standing:
     """How a candidate did on the validation split.
 
     Attributes:
-        loss: mean cross entropy; what candidates are ranked by, as it is less a matter of luck than the accuracy.
+        loss: mean cross entropy; what candidates are ranked by, as it is less a matter of luck than the accuracy;
+            infinite where the candidate diverged, which puts it last and ends no other's race.
     """
 
     loss: float
@@ -103,4 +105,5 @@ def _restore(learners: Sequence[Learner], saved: dict[str, Any]) -> int:
 def _standing(module: NetworkModule, feed: Feed) -> Standing:
     logits, labels = logits_of(module, feed.validation), feed.validation_labels
     accuracy = float((logits.argmax(1) == labels).float().mean())
-    return Standing(float(F.cross_entropy(logits, labels)), accuracy)
+    loss = float(F.cross_entropy(logits, labels))
+    return Standing(loss if isfinite(loss) else inf, accuracy)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import replace
+from math import isfinite
 
 import torch
 from torch import Tensor
@@ -62,11 +63,14 @@ def tune_for_int8(
     best = evaluate(module, feed.validation, feed.validation_labels).accuracy
     kept = copy.deepcopy(module.state_dict())
     for number in range(epochs):
-        run_epoch(
+        (loss,) = run_epoch(
             [learner], feed, recipe,
             seed=seed + 1, number=number, device_features=True,
             rate=lambda step: learning_rate(step, epochs * steps, steps // 2, highest_rate),
         )  # fmt: skip
+        if not isfinite(loss):
+            progress(Progress("tuning to int8", number + 1, epochs, f"the loss is {loss}: what went before is kept"))
+            break
         module.calibrate(representative)
         accuracy = evaluate(module, feed.validation, feed.validation_labels).accuracy
         if accuracy > best:

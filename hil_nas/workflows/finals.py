@@ -9,6 +9,7 @@ bad ones, but what learns fast is not what learns most, so the few best race aga
 from __future__ import annotations
 
 from dataclasses import asdict
+from math import isfinite
 
 import numpy as np
 
@@ -84,6 +85,7 @@ def _log(run: Run, rank: int, finalist: Derived, standing: Standing, trained: in
     """One line of metrics.jsonl: `epoch` is the rank, `derived` the most preferred one by the probabilities."""
     run.log({
         "phase": "finals", "epoch": rank + 1, "trained_epochs": trained, "derived": derived,
-        "mfcc": str(finalist.config), **asdict(standing), **asdict(finalist.cost),
+        "mfcc": str(finalist.config), "loss": standing.loss if isfinite(standing.loss) else None,
+        "accuracy": standing.accuracy, **asdict(finalist.cost),
         "genotype": finalist.genotype.to_json(),
     })  # fmt: skip
