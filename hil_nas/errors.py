@@ -11,6 +11,7 @@
     ├── LimitsMissedError     the finished network broke a limit or a bit on the board
     ├── RunError              a run folder is of another version, incomplete or damaged
     └── DeviceError           something between here and the board
+        ├── IdentityError     another board or build answers than the one that was asked for
         ├── LinkError         silence, a closed port, a device that went away
         ├── ProtocolError     an answer that is not what the protocol allows
         └── RefusedError      the device said no, in its own words
@@ -74,6 +75,10 @@ class RunError(HilNasError):
 
 class DeviceError(HilNasError):
     """Something between here and the board."""
+
+
+class IdentityError(DeviceError):
+    """Another board or build answers than the one that was asked for: waiting does not help."""
 
 
 class LinkError(DeviceError):

@@ -11,7 +11,7 @@ from device_fake import IDENTITY, FakeBoard, line, reply
 
 from hil_nas.device.device import Device, expect_identity
 from hil_nas.device.link import Link
-from hil_nas.errors import DeviceError, InputError, LinkError, ProtocolError, RefusedError
+from hil_nas.errors import DeviceError, IdentityError, InputError, LinkError, ProtocolError, RefusedError
 
 Spoil = Callable[[str, bytes], bytes]
 
@@ -239,9 +239,9 @@ def test_an_emptied_slot_is_said_and_its_size_forgotten() -> None:
 def test_another_board_or_build_is_refused_with_both_named() -> None:
     identity = device_on(FakeBoard()).identify()
     expect_identity(identity, "nucleo_l4r5", "0123456789abcdef")
-    with pytest.raises(LinkError, match="'nucleo_l4r5' answers, expected 'mps2_an386'"):
+    with pytest.raises(IdentityError, match="'nucleo_l4r5' answers, expected 'mps2_an386'"):
         expect_identity(identity, "mps2_an386", None)
-    with pytest.raises(LinkError, match="0123456789abcdef runs on the board, expected ffff"):
+    with pytest.raises(IdentityError, match="0123456789abcdef runs on the board, expected ffff"):
         expect_identity(identity, "nucleo_l4r5", "ffff")
 
 

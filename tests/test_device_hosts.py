@@ -23,7 +23,7 @@ from hil_nas.device.hosts.running import Running
 from hil_nas.device.hosts.silicon import find_port, flash_board, start_serial
 from hil_nas.device.link import Link
 from hil_nas.device.serve import serve_pty
-from hil_nas.errors import InputError, LinkError, MissingToolError
+from hil_nas.errors import IdentityError, InputError, LinkError, MissingToolError
 
 BOARD = Board(
     name="some_board",
@@ -275,7 +275,7 @@ def test_a_board_with_another_build_is_refused_unless_flashed(
 ) -> None:
     fake, folders = attached
     fake.identity["build"] = "ffffffffffffffff"
-    with pytest.raises(LinkError, match=f"build ffffffffffffffff runs on the board, expected {BUILD_ID}"):
+    with pytest.raises(IdentityError, match=f"build ffffffffffffffff runs on the board, expected {BUILD_ID}"):
         open_device("nucleo-l4r5", **folders)
     seen = pyocd_that(monkeypatch, 0, "")
     fake.identity["build"] = BUILD_ID
@@ -286,5 +286,5 @@ def test_a_board_with_another_build_is_refused_unless_flashed(
 def test_another_board_is_refused(attached: tuple[FakeBoard, dict[str, Path]]) -> None:
     fake, folders = attached
     fake.identity["board"] = "mps2_an386"
-    with pytest.raises(LinkError, match="'mps2_an386' answers, expected 'nucleo_l4r5'"):
+    with pytest.raises(IdentityError, match="'mps2_an386' answers, expected 'nucleo_l4r5'"):
         open_device("nucleo-l4r5", **folders)

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
-from hil_nas.device.device import Device
+from hil_nas.audio.clips import Clips
+from hil_nas.audio.datasets import KeywordData
+from hil_nas.device.device import Device, expect_identity
 from hil_nas.device.link import Link
-from hil_nas.errors import LinkError, RefusedError
+from hil_nas.errors import IdentityError, LinkError, RefusedError
 from hil_nas.progress import Progress
+from hil_nas.workflows import finish as finish_module
 from hil_nas.workflows import search as search_module
 from hil_nas.workflows.patience import WAIT_S, PatientBoard
 from tests.device_fake import FakeBoard
@@ -60,6 +65,45 @@ def test_what_fails_on_a_board_that_is_there_is_no_absence() -> None:
 
     with PatientBoard(device(FakeBoard()), pytest.fail, lambda _: None) as patient, pytest.raises(RefusedError):
         patient.do(refused)
+
+
+def test_another_firmware_in_its_place_ends_the_waiting_by_name() -> None:
+    first, away = FakeBoard(), [LinkError("no port")]
+    slept: list[float] = []
+
+    def open_again() -> Device:
+        if away:
+            raise away.pop()
+        with device(FakeBoard(board="mps2_an386")) as stranger:
+            expect_identity(stranger.identify(), "nucleo_l4r5", None)
+        raise AssertionError("it was refused")
+
+    with PatientBoard(device(first), open_again, lambda _: None, sleep=slept.append) as patient:
+        first.gone = True
+        with pytest.raises(IdentityError, match="board 'mps2_an386' answers, expected 'nucleo_l4r5'"):
+            patient.do(lambda x: x.identify())
+    assert slept == [WAIT_S]
+
+
+def test_the_end_of_a_search_waits_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The check of the finished model: a cable pulled then cost the whole run."""
+    boards, tries = [FakeBoard(), FakeBoard()], []
+    clips = Clips(np.zeros((4, 16000), np.int16), np.arange(4))
+    data = KeywordData("toy", tuple("abcd"), clips, clips, clips, np.zeros(16000, np.int16))
+    product = SimpleNamespace(model=b"model")
+
+    def verified(opened: Device, model: bytes, *rest: object, **more: object) -> str:
+        tries.append(opened.identify().build)
+        if len(tries) == 1:
+            raise LinkError("device disconnected")
+        return "verified"
+
+    monkeypatch.setattr(finish_module, "verify", verified)
+    opened = [device(x) for x in boards]
+    with PatientBoard(opened[0], lambda: opened[1], lambda _: None) as patient:
+        asked = SimpleNamespace(seed=0, clips=2, budget=None)
+        assert finish_module._verified(product, asked, data, patient, None, lambda _: None) == "verified"
+    assert len(tries) == 2
 
 
 def test_a_search_ends_alike_though_its_board_went_away(asked, finished, tmp_path, monkeypatch) -> None:  # noqa: F811

@@ -54,16 +54,19 @@ def made_up_cycles(operator: PlanOperator) -> int:
 
 
 class FakeDevice:
-    """Answers like a device; `fails_after` networks it goes silent."""
+    """Answers like a device; `fails_after` networks it goes silent, for good or a number of `times`."""
 
-    def __init__(self, identity: Identity = IDENTITY, fails_after: int = 10**9) -> None:
-        self.identity, self.fails_after, self.loaded = identity, fails_after, 0
+    def __init__(self, identity: Identity = IDENTITY, fails_after: int = 10**9, times: int = 10**9) -> None:
+        self.identity, self.fails_after, self.times, self.loaded = identity, fails_after, times, 0
         self.reset()
 
     def __enter__(self) -> FakeDevice:
         return self
 
     def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def close(self) -> None:
         self.plan = None
 
     def identify(self) -> Identity:
@@ -71,7 +74,8 @@ class FakeDevice:
 
     def load_model(self, forms: Mapping[str, bytes], where: str) -> PlanInfo:
         assert where in ("flash", "ram")
-        if self.loaded == self.fails_after:
+        if self.loaded == self.fails_after and self.times:
+            self.times -= 1
             raise LinkError("no answer within 2 s")
         self.loaded += where == "flash"
         self.where, self.plan = where, Plan.from_bytes(forms["cmsis-nn"])
@@ -179,6 +183,32 @@ def test_an_interrupted_campaign_measures_only_what_is_missing(
     assert run(tmp_path).measured_networks == second.loaded == 7
     rows = "latency_models/nucleo-l4r5@virtual/measurements.csv"
     assert (tmp_path / rows).read_bytes() == (whole / rows).read_bytes()
+
+
+def test_a_board_that_goes_away_pauses_a_campaign(
+    tmp_path: Path, use: Callable[[FakeDevice], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once between two front ends and once at a network: the rows are those of a board that stayed."""
+    use(FakeDevice())
+    run(tmp_path / "whole")
+    use(device := FakeDevice(fails_after=5, times=2))
+    load, loads = device.load_front_end, []
+
+    def lost(tables: bytes, where: str) -> FrontEndInfo:
+        loads.append(tables)
+        if len(loads) == 4:
+            raise LinkError("device disconnected")
+        return load(tables, where)
+
+    monkeypatch.setattr(device, "load_front_end", lost)
+    told: list[Progress] = []
+    found = run(tmp_path, progress=told.append)
+    assert [x.note for x in told if x.task == "waiting for the board"] == [
+        "device disconnected", "no answer within 2 s", "no answer within 2 s",
+    ]  # fmt: skip
+    assert found.networks == 12 and len(loads) == len(CONFIGS) + 1
+    rows = "latency_models/nucleo-l4r5@virtual/measurements.csv"
+    assert (tmp_path / rows).read_bytes() == (tmp_path / "whole" / rows).read_bytes()
 
 
 def test_a_longer_campaign_keeps_what_a_shorter_one_measured(tmp_path: Path, use: Callable[[FakeDevice], None]) -> None:

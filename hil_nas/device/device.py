@@ -22,7 +22,7 @@ from hil_nas.device.replies import (
     What,
     Where,
 )
-from hil_nas.errors import InputError, LinkError, ProtocolError
+from hil_nas.errors import IdentityError, InputError, ProtocolError
 
 RUN_SILENCE_S = 60.0  # between two heartbeats lies one whole run
 MAX_RUNS = 10_000
@@ -184,15 +184,15 @@ def expect_identity(found: Identity, board: str, build: str | None) -> None:
     """Refuse another board or another image than the one that was built.
 
     Raises:
-        LinkError: naming both.
+        IdentityError: naming both.
     """
     if found.board != board:
-        raise LinkError(
+        raise IdentityError(
             f"the firmware of board '{found.board}' answers, expected '{board}'",
             hint="attach the other board, or name this one with --board",
         )
     if build is not None and found.build != build:
-        raise LinkError(
+        raise IdentityError(
             f"build {found.build} runs on the board, expected {build}",
             hint="put the firmware that was built here on the board with --flash",
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from hil_nas.runs import Run
 from hil_nas.training.recipe import Recipe
 from hil_nas.workflows.finish import Folders, Found, PageWriter, finish, load_data
 from hil_nas.workflows.fitting import fits
+from hil_nas.workflows.patience import PatientBoard
 from hil_nas.workflows.verify import host_library
 
 
@@ -37,10 +39,9 @@ def run_baseline(
     host = host_library(folders.boards, folders.build)
     data = load_data(config.data, config.words, folders.build / "speech", report)
     network, mfcc = baseline(config.network, len(data.classes))
-    with open_device(
-        config.board, boards_dir=folders.boards, build_dir=folders.build, port=port, flash=flash
-    ) as device:
-        if not fits(network, device.identify(), mfcc):
+    opened = partial(open_device, config.board, boards_dir=folders.boards, build_dir=folders.build, port=port)
+    with PatientBoard(opened(flash=flash), opened, report) as board:
+        if not fits(network, board.do(lambda device: device.identify()), mfcc):
             raise InfeasibleError(
                 f"{config.network} with {len(data.classes)} classes does not fit {config.board}",
                 hint="choose a board with more memory",
@@ -50,5 +51,5 @@ def run_baseline(
         run.write_json("network.json", {"mfcc": str(mfcc), "network": network.to_json()})
         found = Found(network, mfcc, {})
         recipe = Recipe(epochs=config.train_epochs)
-        whole = finish(found, config, data, device, host, run, folders, recipe, page=page, report=report)
+        whole = finish(found, config, data, board, host, run, folders, recipe, page=page, report=report)
     return whole, run.folder

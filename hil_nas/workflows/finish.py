@@ -20,7 +20,6 @@ from hil_nas.cost.macs import network_macs, parameters
 from hil_nas.deploy.c_export import export_c
 from hil_nas.deploy.lower import lower
 from hil_nas.deploy.tflite import read_mfcc, read_tflite
-from hil_nas.device.device import Device
 from hil_nas.device.firmware import find_third_party
 from hil_nas.mfcc import MfccConfig
 from hil_nas.network import Network
@@ -28,6 +27,7 @@ from hil_nas.progress import Reporter
 from hil_nas.runs import Run
 from hil_nas.training.product import Product, make_product
 from hil_nas.training.recipe import Recipe
+from hil_nas.workflows.patience import PatientBoard
 from hil_nas.workflows.verify import Verification, latency_ms, verify
 
 
@@ -68,7 +68,7 @@ def finish(
     found: Found,
     asked: Asked,
     data: KeywordData,
-    device: Device,
+    board: PatientBoard,
     host: HostFrontEnd,
     run: Run,
     folders: Folders,
@@ -85,7 +85,7 @@ def finish(
         found.network, found.config, data, host, run, recipe, seed=asked.seed, report=report
     )
     run.write_bytes("model.tflite", product.model)
-    verification = _verified(product, asked, data, device, host, report)
+    verification = _verified(product, asked, data, board, host, report)
     result = _result(found, product, verification, data.classes)
     write_export(run, product.model, data.classes, host, folders)
     run.write_bytes("report.html", page(result, found.network, run.metrics()).encode())
@@ -116,15 +116,15 @@ def write_export(run: Run, model: bytes, labels: tuple[str, ...], host: HostFron
 
 
 def _verified(
-    product: Product, asked: Asked, data: KeywordData, device: Device, host: HostFrontEnd, report: Reporter
+    product: Product, asked: Asked, data: KeywordData, board: PatientBoard, host: HostFrontEnd, report: Reporter
 ) -> Verification:
     """The finished model on the board, over clips of the test split chosen by the seed."""
     rng = np.random.default_rng(asked.seed)
     count = min(asked.clips, len(data.test))
     test = data.test.take(np.sort(rng.choice(len(data.test), count, replace=False)).astype(np.int64))
-    return verify(
+    return board.do(lambda device: verify(
         device, product.model, host, budget=asked.budget, clips=test.samples, labels=test.labels, report=report
-    )
+    ))  # fmt: skip
 
 
 def _result(found: Found, product: Product, verification: Verification, classes: tuple[str, ...]) -> dict[str, Any]:

@@ -1,4 +1,7 @@
-"""A board that may go away and come back: what needs it waits, and goes on when it answers again."""
+"""A board that may go away and come back: what needs it waits, and goes on when it answers again.
+
+What answers in its place ends the waiting: another firmware on the port does not go away by itself.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from types import TracebackType
 from typing import TypeVar
 
 from hil_nas.device.device import Device
-from hil_nas.errors import DeviceError, LinkError, ProtocolError
+from hil_nas.errors import DeviceError, IdentityError, LinkError, ProtocolError
 from hil_nas.progress import Progress, Reporter
 
 WAIT_S = 5.0  # between two looks for the board
@@ -41,6 +44,7 @@ class PatientBoard:
 
         Raises:
             LinkError, ProtocolError: where the same work fails time and again though the board came back.
+            IdentityError: where another board or build came back.
         """
         for left in reversed(range(MOST_FAILURES)):
             try:
@@ -61,6 +65,8 @@ class PatientBoard:
             try:
                 self.device = self._open_again()
                 return
+            except IdentityError:
+                raise
             except DeviceError as still:
                 error = still
                 self._sleep(WAIT_S)

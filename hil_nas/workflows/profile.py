@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,7 @@ from hil_nas.runs import Run
 from hil_nas.units import count_unit
 from hil_nas.workflows import campaign
 from hil_nas.workflows.fitting import USUAL_ENGINE, WEIGHTS, fits
+from hil_nas.workflows.patience import PatientBoard
 
 MOST_MACS = 60_000_000  # of what runs in seconds
 SILICON_RUNS = (1, 5)  # warm-ups and counted runs
@@ -141,25 +143,24 @@ def profile(
     """
     if networks > campaign.CANDIDATES:
         raise InputError(f"a campaign of {networks} networks, at most {campaign.CANDIDATES} are drawn")
-    with open_device(
-        target, boards_dir=boards_dir, build_dir=build_dir, port=port, flash=flash, engine=engine
-    ) as device:
+    opened = partial(open_device, target, boards_dir=boards_dir, build_dir=build_dir, port=port, engine=engine)
+    with PatientBoard(opened(flash=flash), opened, progress) as board:
         started_s = time.monotonic()
-        identity = device.identify()
+        identity = board.do(lambda device: device.identify())
         store = Store(models_dir / folder_name(identity))
         store.open(provenance_of(identity), identity.build)
         known = store.read() if store.has_rows() else Measurements()
-        _measure_front_ends(device, identity, store, known, progress)
+        _measure_front_ends(board, identity, store, known, progress)
         plan = campaign.networks(networks, seed, lambda x: is_measured(x, identity))
         done = {x.network for x in known.networks}
         missing = [x for x in plan if network_id(x) not in done]
         for number, network in enumerate(missing):
-            total, operators = measure_network(device, identity, network)
+            total, operators = board.do(partial(measure_network, identity=identity, network=network))
             store.append_network(total, operators)
             note = f"{len(network.layers)} layers, {total.median_cycles / 1e6:.2f} M {count_unit(identity.clock_kind)}"
             progress(Progress("networks", number + 1, len(missing), note))
         rows = store.read()
-        published = _published_cycles(device, identity, rows)
+        published = board.do(lambda device: _published_cycles(device, identity, rows))
         measuring_s = time.monotonic() - started_s
     return Profile(
         store.folder,
@@ -263,11 +264,17 @@ def _published_cycles(device: Device, identity: Identity, rows: Measurements) ->
 
 
 def _measure_front_ends(
-    device: Device, identity: Identity, store: Store, known: Measurements, progress: Reporter
+    board: PatientBoard, identity: Identity, store: Store, known: Measurements, progress: Reporter
 ) -> None:
+    wanted = campaign.front_end_configs()
     done = {x.config for x in known.front_ends}
-    missing = [x for x in campaign.front_end_configs() if x not in done]
-    device.unload("plan")  # of what a board on a desk did before: it may leave no room
-    for number, row in enumerate(measure_front_ends(device, identity, missing)):
-        store.append_front_end(row)
-        progress(Progress("front ends", number + 1, len(missing), str(row.config)))
+
+    def measure_missing(device: Device) -> None:
+        """All over one upload of audio; behind a lost link those that are not on disk yet."""
+        device.unload("plan")  # of what a board on a desk did before: it may leave no room
+        for row in measure_front_ends(device, identity, [x for x in wanted if x not in done]):
+            store.append_front_end(row)
+            done.add(row.config)
+            progress(Progress("front ends", len(done), len(wanted), str(row.config)))
+
+    board.do(measure_missing)

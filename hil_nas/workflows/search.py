@@ -68,7 +68,7 @@ def run_search(
         run.write_json("overhead.json", job.overhead.to_json())
         found = job.find(run)
         recipe = job.recipe
-        whole = finish(found, config, job.data, board.device, host, run, folders, recipe, page=page, report=report)
+        whole = finish(found, config, job.data, board, host, run, folders, recipe, page=page, report=report)
     return whole, run.folder
 
 
@@ -86,7 +86,7 @@ class _Search:
         new_run: Callable[[], Run],
     ) -> None:
         self.config, self.board, self.host, self.report = config, board, host, report
-        self.identity: Identity = board.device.identify()
+        self.identity: Identity = board.do(lambda device: device.identify())
         if latency_ms(self.identity.clock_kind, self.identity.clock_hz, 1.0) is None and config.budget.max_latency_s:
             raise InputError(
                 f"{config.board} counts {self.identity.clock_kind}, so --max-latency means nothing there",
