@@ -48,7 +48,7 @@ def test_one_hot_expectation_is_the_networks_cost(name: str) -> None:
         cycles, ram, flash = cost(choice)
         assert float(found.cycles) == pytest.approx(cycles)
         assert float(found.flash_bytes) == pytest.approx(flash)
-        assert 0.5 * ram <= float(found.ram_bytes) <= ram * 1.001  # smooth: never above the largest
+        assert 0.9 * ram <= float(found.ram_bytes) <= ram * 1.001  # smooth: never above the largest, nor far below
 
 
 def test_expected_cost_is_the_mean_over_drawn_networks() -> None:

@@ -49,6 +49,7 @@ QUICK = TinySettings(
     epochs=8, warmup_epochs=2, batch=32, gamma_rate=0.05, temperature=(3.0, 1.0, 0.5), rivals=0
 )
 CLIPS = 192
+CPU = torch.device("cpu")
 
 
 def clips(seed: int, informed: tuple[int, ...], front_end_noise: float = 1.0) -> FeatureSet:
@@ -155,7 +156,7 @@ class Stopped(Exception):
 def test_stopped_anywhere_and_resumed_it_is_bit_identical(
     prices: PriceTable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    limits, settings = Limits(cycles=1.2e5), replace(QUICK, epochs=6)
+    limits, settings = Limits(cycles=5e4, flash_bytes=900), replace(QUICK, epochs=6)  # the latter binds
 
     def alone(**more: Any) -> tuple[SearchResult, dict[str, torch.Tensor]]:
         kept: list[nn.Module] = []
@@ -178,7 +179,7 @@ def test_stopped_anywhere_and_resumed_it_is_bit_identical(
     def stopping(*args: Any) -> None:
         nonlocal steps
         steps += 1
-        if steps in (9, 31, 32):  # in the warm-up, in the data search, and at once after a resume
+        if steps in (9, 49, 50):  # in the warm-up, in the data search, and at once after a resume
             raise Stopped
         original(*args)
 
@@ -187,6 +188,7 @@ def test_stopped_anywhere_and_resumed_it_is_bit_identical(
         with pytest.raises(Stopped):
             alone(checkpoint=path, resume=True)
     resumed, resumed_state = alone(checkpoint=path, resume=True)
+    assert whole.history[3]["multipliers"]["flash_bytes"] > 0  # of the checkpoint that was gone on from
     assert resumed.history == whole.history
     assert (resumed.genotype, resumed.config, resumed.gammas) == (whole.genotype, whole.config, whole.gammas)
     assert resumed_state.keys() == whole_state.keys()
@@ -381,3 +383,16 @@ def test_a_loss_that_is_not_finite_ends_the_search_with_a_reason(
     with pytest.raises(DivergedError, match=f"the loss is nan in the .* of the supernet, epoch {epoch}"):
         search(partial(TinyStrategy, prices, QUICK), *sets.values(), Limits(), seed=0, checkpoint=path)
     assert path.exists() == (epoch > 1)  # of the epochs before
+
+
+@pytest.mark.parametrize("ratio", [1.3, 2.0])
+def test_a_derivation_goes_by_the_measured_ratio(prices: PriceTable, ratio: float) -> None:
+    """What fills the limit by the prices breaks it by the board's; what is derived at the ratio holds it there."""
+    strategy = TinyStrategy(prices, QUICK, Limits(), torch.Generator().manual_seed(0), CPU)
+    full = strategy.derive(1.0, Limits())
+    limits = Limits(cycles=strategy.cost(full, 1.0).cycles)
+    found = strategy.derive(ratio, limits)
+    assert limits.held_by(strategy.cost(found, ratio)) and not limits.held_by(strategy.cost(full, ratio))
+    whole = search_module._Search(strategy, clips(1, (1,)), clips(2, (1,)), limits, torch.Generator(), CPU)
+    whole.ratios = [ratio / 2, ratio * 2]  # whose geometric mean it is
+    assert whole.derived() == found
