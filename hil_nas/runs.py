@@ -1,8 +1,8 @@
 """The run folder: what one execution was asked, what it ran on, what it measured.
 
 runs/<utc>-<command>-<name>/
-    config.json        the resolved configuration
-    environment.json   versions, seed, git revision, machine
+    config.json        the command and its resolved configuration: a resumed run is found by it, whatever its folder is
+    environment.json   when it was begun, versions, git revision, machine
     metrics.jsonl      one JSON object per epoch or step
     ...                what the command makes
     result.json        schema, version, status: written last, atomically; a folder without it is incomplete
@@ -50,8 +50,8 @@ class Run:
         except OSError as error:
             raise RunError(f"cannot make {folder}: {error.strerror}", hint="name another folder with --runs") from None
         run = cls(folder)
-        run.write_json("config.json", config)
-        run.write_json("environment.json", environment())
+        run.write_json("config.json", {"command": command, **config})
+        run.write_json("environment.json", {"started": datetime.now(UTC).isoformat(), **environment()})
         return run
 
     @classmethod
@@ -61,18 +61,19 @@ class Run:
         Raises:
             RunError: where there is none; the message says how the newest incomplete one differs.
         """
-        incomplete = [x for x in _folders(runs_dir, command) if not (x / "result.json").exists()]
-        for folder in incomplete:
-            if _read(folder / "config.json") == _plain(config):
+        wanted = _plain({"command": command, **config})
+        incomplete = _incomplete(runs_dir, command)
+        for folder, found in incomplete:
+            if found == wanted:
                 _cut_unfinished_line(folder / "metrics.jsonl")
                 return cls(folder)
         if not incomplete:
             raise RunError(f"no incomplete {command} run in {runs_dir}", hint="leave out --resume")
-        newest = _read(incomplete[0] / "config.json")
-        changed = [k for k in config if newest.get(k) != _plain(config)[k]]
+        newest, found = incomplete[0]
+        changed = [k for k in {**found, **wanted} if found.get(k) != wanted.get(k)]
         raise RunError(
-            f"{incomplete[0].name} is of another configuration: "
-            + ", ".join(f"{k} was {newest.get(k)!r}, is {_plain(config)[k]!r}" for k in changed[:4]),
+            f"{newest.name} is of another configuration: "
+            + ", ".join(f"{k} was {found.get(k)!r}, is {wanted.get(k)!r}" for k in changed[:4]),
             hint="give the options of that run, or leave out --resume",
         )
 
@@ -152,10 +153,20 @@ def _git_revision() -> str | None:
     return done.stdout.strip() or None
 
 
-def _folders(runs_dir: Path, command: str) -> list[Path]:
-    """Run folders of a command, newest first."""
-    found = [x for x in runs_dir.glob(f"*-{command}-*") if (x / "config.json").is_file()]
-    return sorted(found, key=lambda x: x.name, reverse=True)
+def _incomplete(runs_dir: Path, command: str) -> list[tuple[Path, dict[str, Any]]]:
+    """Runs of a command that have no result, with their configurations, newest first.
+
+    What cannot be read is no run that could be gone on with, and stands in no other's way.
+    """
+    found: list[tuple[str, Path, dict[str, Any]]] = []
+    for path in sorted(runs_dir.glob("*/config.json")):
+        try:
+            config, environment = _read(path), _read(path.with_name("environment.json"))
+        except RunError:
+            continue
+        if config.get("command") == command and not path.with_name("result.json").exists():
+            found.append((str(environment.get("started")), path.parent, config))
+    return [(folder, config) for _, folder, config in sorted(found, key=lambda x: x[:2], reverse=True)]
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -36,6 +36,40 @@ def test_resume_takes_the_same_configuration_and_names_what_differs(tmp_path: Pa
         Run.resume(tmp_path, "search", {"seed": 2, "words": ("a", "b")})
 
 
+def test_a_run_is_found_by_what_it_says_of_itself_and_not_by_its_folder(tmp_path: Path) -> None:
+    """Folders are renamed, and names hold other commands' names."""
+    search = Run.create(tmp_path, "search", "x", {"seed": 1})
+    Run.create(tmp_path, "sweep", "old-search-1", {"seed": 1})
+    Run.create(tmp_path, "baseline", "search-x", {"seed": 1})
+    renamed = search.folder.rename(tmp_path / "my best one")
+    assert Run.resume(tmp_path, "search", {"seed": 1}).folder == renamed
+    with pytest.raises(RunError, match="no incomplete profile run"):
+        Run.resume(tmp_path, "profile", {"seed": 1})
+
+
+def test_the_newest_of_equal_runs_goes_on_and_a_damaged_one_is_in_no_ones_way(tmp_path: Path) -> None:
+    first = Run.create(tmp_path, "search", "x", {"seed": 1}).folder.rename(tmp_path / "z")
+    second = Run.create(tmp_path, "search", "x", {"seed": 1}).folder.rename(tmp_path / "a")
+    damaged = Run.create(tmp_path, "search", "y", {"seed": 1})
+    damaged.path("config.json").write_text("{")
+    assert Run.resume(tmp_path, "search", {"seed": 1}).folder == second
+    (second / "result.json").write_text("{}")
+    assert Run.resume(tmp_path, "search", {"seed": 1}).folder == first
+
+
+def test_an_option_that_an_older_run_did_not_have_is_named(tmp_path: Path) -> None:
+    Run.create(tmp_path, "search", "x", {"seed": 1, "skip": 0.5})
+    with pytest.raises(RunError, match="skip was 0.5, is None, clips was None, is 60"):
+        Run.resume(tmp_path, "search", {"seed": 1, "clips": 60})
+
+
+def test_a_number_that_json_does_not_have_is_not_written(tmp_path: Path) -> None:
+    run = Run.create(tmp_path, "search", "x", {})
+    with pytest.raises(ValueError):
+        run.log({"phase": "search", "epoch": 1, "loss": float("nan")})
+    assert run.metrics() == []
+
+
 def test_a_finished_run_is_not_resumed(tmp_path: Path) -> None:
     Run.create(tmp_path, "search", "x", {"seed": 1}).finish("complete", {})
     with pytest.raises(RunError, match="no incomplete search run"):
