@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
@@ -15,6 +17,7 @@ from hil_nas.latency.store import FrontEndRow, NetworkRow, OperatorRow, Provenan
 from hil_nas.mfcc import MfccConfig
 from hil_nas.network import INPUT, Layer, Network
 
+ROOT = Path(__file__).resolve().parent.parent
 HERE = Provenance(
     board="nucleo_l4r5", host="virtual", clock="modelled", cpu_hz=120_000_000, engine="cmsis-nn",
     kernels="0123456789abcdef", versions="cmsis-nn 4.0.0;gcc 12.2", weights="flash",
@@ -59,6 +62,23 @@ def test_rows_come_back_as_they_went_in(store: Store) -> None:
         wiring = (INPUT,) * len(theirs.operator.inputs)
         assert mine.operator == replace(theirs.operator, layer=replace(theirs.operator.layer, inputs=wiring))
     assert found.networks[0].median_cycles == 22_005
+
+
+def test_two_processes_do_not_measure_into_one_folder(store: Store) -> None:
+    """Each would cut off what the other is about to write, and both would measure the same networks."""
+    program = (
+        "import sys, pathlib; from hil_nas.latency.store import Store\n"
+        "with Store(pathlib.Path(sys.argv[1])).alone(): print('alone', flush=True); sys.stdin.read()"
+    )
+    command = [sys.executable, "-c", program, str(store.folder)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT) as other:
+        assert other.stdout is not None and other.stdout.readline() == b"alone\n"
+        with pytest.raises(InputError, match="another process is measuring into"), store.alone():
+            pass
+        other.kill()  # a lock does not outlive who held it
+        other.wait()
+    with store.alone(), Store(store.folder.parent / "other").alone():
+        pass
 
 
 @pytest.mark.parametrize("lost", [1, 40, 250, 420])

@@ -13,20 +13,23 @@ import io
 import json
 import os
 import re
-import tempfile
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
 from typing import Any, Literal, cast, get_args
 
+from filelock import FileLock, Timeout
+
 from hil_nas.errors import HilNasError, InputError
+from hil_nas.files import write_atomically
 from hil_nas.mfcc import MfccConfig
 from hil_nas.network import INPUT, Kind, Layer, Network, Operator, Pair, Shape, output_shape
 
 SCHEMA, VERSION = "hil_nas.measurements", 1
-ROWS, HEADER = "measurements.csv", "campaign.json"
+ROWS, HEADER, LOCK = "measurements.csv", "campaign.json", ".lock"
 COLUMNS = (
     "record", "network", "index", "operator", "inputs", "output", "kernel", "stride", "dilation",
     "padding", "relu", "front_end", "arena_bytes", "cycles",
@@ -162,6 +165,25 @@ class Store:
             return Provenance(**data["provenance"])
         except TypeError:
             raise InputError(f"{self.folder / HEADER} does not name {_names(Provenance)}") from None
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """While it lasts no other process measures into this folder.
+
+        Raises:
+            InputError: where one does.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(self.folder / LOCK, blocking=False)
+        try:
+            lock.acquire()
+        except Timeout:
+            message = f"another process is measuring into {self.folder}"
+            raise InputError(message, hint="let it end, or name another folder with --models") from None
+        try:
+            yield
+        finally:
+            lock.release()
 
     def open(self, provenance: Provenance, build: str) -> None:
         """Make the folder ready to append, after an interruption too.
@@ -342,11 +364,7 @@ def _read_header(path: Path) -> dict[str, Any]:
 
 def _write_header(path: Path, provenance: Provenance, history: dict[str, list[str]]) -> None:
     data = {"schema": SCHEMA, "version": VERSION, "provenance": asdict(provenance), **history}
-    with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False, encoding="utf-8") as file:
-        file.write(json.dumps(data, indent=2) + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(file.name, path)
+    write_atomically(path, (json.dumps(data, indent=2) + "\n").encode())
 
 
 def _names(kind: type) -> str:

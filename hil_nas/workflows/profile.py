@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -144,10 +145,11 @@ def profile(
     if networks > campaign.CANDIDATES:
         raise InputError(f"a campaign of {networks} networks, at most {campaign.CANDIDATES} are drawn")
     opened = partial(open_device, target, boards_dir=boards_dir, build_dir=build_dir, port=port, engine=engine)
-    with PatientBoard(opened(flash=flash), opened, progress) as board:
+    with ExitStack() as alone, PatientBoard(opened(flash=flash), opened, progress) as board:
         started_s = time.monotonic()
         identity = board.do(lambda device: device.identify())
         store = Store(models_dir / folder_name(identity))
+        alone.enter_context(store.alone())
         store.open(provenance_of(identity), identity.build)
         known = store.read() if store.has_rows() else Measurements()
         _measure_front_ends(board, identity, store, known, progress)
