@@ -146,7 +146,7 @@ def test_a_graph_without_operators_is_refused() -> None:
 
 def test_a_graph_that_reads_what_is_not_written_is_refused() -> None:
     tensors = (QuantTensor((1, 4), 0.1, 0),) * 3
-    with pytest.raises(InputError, match="operator 0 .* reads tensor 2"):
+    with pytest.raises(InputError, match="the softmax .* reads tensor 2 before"):
         QuantGraph(tensors, (QuantOperator("softmax", (2,), 1),), 0, 1)
 
 

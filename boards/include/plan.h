@@ -29,6 +29,11 @@ enum plan_kind {
     PLAN_CONCATENATION = 7,
     PLAN_PAD = 8,
     PLAN_SOFTMAX = 9,
+    PLAN_SUB = 10,
+    PLAN_MUL = 11,
+    PLAN_LOOKUP = 12,
+    PLAN_MEAN = 13,
+    PLAN_COPY = 14,
 };
 
 struct plan_header {           /* 64 bytes */
@@ -52,8 +57,8 @@ struct plan_header {           /* 64 bytes */
 
 struct plan_op {               /* 128 bytes; a field that a kind does not use is 0 */
     uint16_t kind;             /* enum plan_kind */
-    uint16_t input_count;      /* 1; ADD 2; CONCATENATION: entries of the table at `weights_data` */
-    uint32_t input[2];         /* arena offsets */
+    uint16_t input_count;      /* 1; ADD, SUB, MUL: 2; CONCATENATION: entries of the table at `weights_data` */
+    uint32_t input[2];         /* arena offsets; 0 for one that is constant */
     uint32_t output;           /* arena offset */
     uint32_t scratch;          /* arena offset of what the CMSIS-NN kernel asks for */
     uint32_t scratch_bytes;
@@ -67,14 +72,19 @@ struct plan_op {               /* 128 bytes; a field that a kind does not use is
     int32_t output_offset;     /* the output's zero point */
     int32_t activation_min, activation_max;
     uint32_t weights_data;     /* CONV: OHWI, DEPTHWISE: HWC, FULLY_CONNECTED: OI (I = in_h*in_w*in_c).
-                                  CONCATENATION: input_count pairs {u32 arena offset, u32 bytes per outer step} */
-    uint32_t bias_data;        /* int32 per output channel, 0 where there is none */
+                                  CONCATENATION: input_count pairs {u32 arena offset, u32 bytes per outer step}.
+                                  LOOKUP: 256 x int8, the output for -128 first. ADD, SUB, MUL: the first input where
+                                  it is constant. COPY: u32 {start, step_h, step_w, step_c}, in values of the input */
+    uint32_t bias_data;        /* int32 per output channel, 0 where there is none.
+                                  ADD, SUB, MUL: the second input where it is constant */
     uint32_t multipliers_data; /* int32 per output channel (CONV, DEPTHWISE), CMSIS-NN's convention */
     uint32_t shifts_data;      /* int32 per output channel (CONV, DEPTHWISE), CMSIS-NN's convention */
-    int32_t input_multiplier[2], input_shift[2]; /* ADD: per input. SOFTMAX: [0] is the beta multiplier and shift */
-    int32_t output_multiplier, output_shift;     /* FULLY_CONNECTED, ADD */
-    int32_t left_shift;        /* ADD: 20. SOFTMAX: diff_min */
-    uint32_t reserved[3];      /* 0 */
+    int32_t input_multiplier[2], input_shift[2]; /* ADD, SUB: per input. SOFTMAX: [0] is beta's multiplier and shift */
+    int32_t output_multiplier, output_shift;     /* FULLY_CONNECTED, ADD, SUB, MUL; MEAN: with the division in it */
+    int32_t left_shift;        /* ADD, SUB: 20. SOFTMAX: diff_min */
+    uint16_t second_h, second_w, second_c;       /* ADD, SUB, MUL: of the second input */
+    uint16_t reserved_half;    /* 0 */
+    uint32_t reserved;         /* 0 */
 };
 
 _Static_assert(sizeof(struct plan_header) == 64, "plan_header is 64 bytes");
@@ -83,6 +93,10 @@ _Static_assert(sizeof(struct plan_op) == 128, "plan_op is 128 bytes");
 /* CONCATENATION has been reduced to copying: in_h outer steps, each taking its entry's bytes from every
  * input in turn; in_w * in_c is unused and out_h * out_w * out_c is the size of the output.
  * FULLY_CONNECTED with per-channel weights is written by the lowering as a 1x1 CONV. RESHAPE is no op:
- * both names are one buffer. */
+ * both names are one buffer.
+ * ADD, SUB and MUL: each extent of an input is the output's or 1, and then its one value stands for all.
+ * LOOKUP is every function of one value: the host computes it for each of the 256 there are.
+ * MEAN: in_h times, in_w runs of in_c values are averaged to one run (out_h = in_h, out_w = 1, out_c = in_c).
+ * COPY: output (y, x, c) is the input's value number start + y * step_h + x * step_w + c * step_c. */
 
 #endif

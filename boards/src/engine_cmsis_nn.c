@@ -164,6 +164,16 @@ static bool run_pool(const struct arguments *a)
            ARM_CMSIS_NN_SUCCESS;
 }
 
+typedef void pair_kernel(const struct plan_op *op, const int8_t *first, const int8_t *second, int8_t *output);
+
+static bool run_pairs(const struct arguments *a, pair_kernel *kernel)
+{
+    const int8_t *first = constants(a, a->op->weights_data), *second = constants(a, a->op->bias_data);
+    kernel(a->op, first != NULL ? first : a->input,
+           second != NULL ? second : (const int8_t *)a->arena + a->op->input[1], a->output);
+    return true;
+}
+
 static bool run_op(const struct arguments *a)
 {
     switch ((enum plan_kind)a->op->kind) {
@@ -172,12 +182,17 @@ static bool run_op(const struct arguments *a)
     case PLAN_FULLY_CONNECTED: return run_fully_connected(a);
     case PLAN_AVERAGE_POOL:
     case PLAN_MAX_POOL: return run_pool(a);
-    case PLAN_ADD: kernel_add(a->op, a->input, (const int8_t *)a->arena + a->op->input[1], a->output); return true;
+    case PLAN_ADD: return run_pairs(a, kernel_add);
+    case PLAN_SUB: return run_pairs(a, kernel_sub);
+    case PLAN_MUL: return run_pairs(a, kernel_mul);
     case PLAN_CONCATENATION:
         kernel_concatenation(a->op, constants(a, a->op->weights_data), a->arena, a->output);
         return true;
     case PLAN_PAD: kernel_pad(a->op, a->input, a->output); return true;
     case PLAN_SOFTMAX: kernel_softmax(a->op, a->input, a->output); return true;
+    case PLAN_LOOKUP: kernel_lookup(a->op, constants(a, a->op->weights_data), a->input, a->output); return true;
+    case PLAN_MEAN: kernel_mean(a->op, a->input, a->output); return true;
+    case PLAN_COPY: kernel_copy(a->op, constants(a, a->op->weights_data), a->input, a->output); return true;
     }
     return false;
 }
@@ -243,6 +258,11 @@ const char *engine_op_name(const struct engine_model *model, uint32_t op)
         [PLAN_CONCATENATION] = "concatenation",
         [PLAN_PAD] = "pad",
         [PLAN_SOFTMAX] = "softmax",
+        [PLAN_SUB] = "sub",
+        [PLAN_MUL] = "mul",
+        [PLAN_LOOKUP] = "lookup",
+        [PLAN_MEAN] = "mean",
+        [PLAN_COPY] = "copy",
     };
     return names[ops_of(model)[op].kind];
 }

@@ -40,9 +40,25 @@ static uint64_t input_bytes_of(const struct plan_op *op)
     return product(op->in_h, op->in_w, op->in_c);
 }
 
+static uint64_t second_bytes_of(const struct plan_op *op)
+{
+    return product(op->second_h, op->second_w, op->second_c);
+}
+
 static uint64_t output_bytes_of(const struct plan_op *op)
 {
     return product(op->out_h, op->out_w, op->out_c);
+}
+
+/* Operators of two inputs, each in the arena or constant. */
+static bool is_pair(const struct plan_op *op)
+{
+    return op->kind == PLAN_ADD || op->kind == PLAN_SUB || op->kind == PLAN_MUL;
+}
+
+static bool same_shape(const struct plan_op *op)
+{
+    return op->in_h == op->out_h && op->in_w == op->out_w && op->in_c == op->out_c;
 }
 
 static bool constants_good(const struct plan_header *plan, uint32_t offset, uint64_t bytes)
@@ -138,15 +154,72 @@ static const char *fully_connected_fault(const struct plan_header *plan, const s
     return NULL;
 }
 
-static const char *add_fault(const struct plan_header *plan, const struct plan_op *op)
+/* Whether one extent of an input can be carried to the output's. */
+static bool carried(uint16_t extent, uint16_t output)
 {
-    (void)plan;
-    REQUIRE(op->in_h == op->out_h && op->in_w == op->out_w && op->in_c == op->out_c, "addition of unlike shapes");
-    REQUIRE(op->left_shift == ADD_LEFT_SHIFT && in_range(op->input_offset[1], -127, 128) &&
-                scaling_good(op->input_multiplier[0], op->input_shift[0], 0) &&
+    return extent == output || extent == 1;
+}
+
+static const char *pair_fault(const struct plan_header *plan, const struct plan_op *op)
+{
+    REQUIRE(carried(op->in_h, op->out_h) && carried(op->in_w, op->out_w) && carried(op->in_c, op->out_c) &&
+                carried(op->second_h, op->out_h) && carried(op->second_w, op->out_w) &&
+                carried(op->second_c, op->out_c),
+            "inputs that do not broadcast to the output's shape");
+    REQUIRE((op->weights_data == 0 || constants_good(plan, op->weights_data, input_bytes_of(op))) &&
+                (op->bias_data == 0 || constants_good(plan, op->bias_data, second_bytes_of(op))),
+            "a constant input outside the plan or unaligned");
+    REQUIRE(in_range(op->input_offset[0], -127, 128) && in_range(op->input_offset[1], -127, 128),
+            "a zero point or an activation limit that is no int8");
+    return NULL;
+}
+
+static const char *sum_fault(const struct plan_header *plan, const struct plan_op *op)
+{
+    const char *fault = pair_fault(plan, op);
+    REQUIRE(fault == NULL, fault);
+    REQUIRE(op->left_shift == ADD_LEFT_SHIFT && scaling_good(op->input_multiplier[0], op->input_shift[0], 0) &&
                 scaling_good(op->input_multiplier[1], op->input_shift[1], 0) &&
                 scaling_good(op->output_multiplier, op->output_shift, 0),
             "a multiplier or shift out of range");
+    return NULL;
+}
+
+static const char *mul_fault(const struct plan_header *plan, const struct plan_op *op)
+{
+    const char *fault = pair_fault(plan, op);
+    REQUIRE(fault == NULL, fault);
+    /* The inputs have no scales of their own here; their fields must not shift beyond a word either. */
+    REQUIRE(scaling_good(op->input_multiplier[0], op->input_shift[0], 0) &&
+                scaling_good(op->input_multiplier[1], op->input_shift[1], 0) &&
+                scaling_good(op->output_multiplier, op->output_shift, MUL_MOST_SHIFT),
+            "a multiplier or shift out of range");
+    return NULL;
+}
+
+static const char *lookup_fault(const struct plan_header *plan, const struct plan_op *op)
+{
+    REQUIRE(same_shape(op), "a function of single values that changes the shape");
+    REQUIRE(constants_good(plan, op->weights_data, 256), "table of values outside the plan or unaligned");
+    return NULL;
+}
+
+static const char *mean_fault(const struct plan_header *plan, const struct plan_op *op)
+{
+    (void)plan;
+    REQUIRE(op->out_h == op->in_h && op->out_w == 1 && op->out_c == op->in_c, "a mean of another shape");
+    REQUIRE(scaling_good(op->output_multiplier, op->output_shift, MEAN_MOST_SHIFT),
+            "a multiplier or shift out of range");
+    return NULL;
+}
+
+static const char *copy_fault(const struct plan_header *plan, const struct plan_op *op)
+{
+    REQUIRE(constants_good(plan, op->weights_data, 4 * sizeof(uint32_t)), "table of steps outside the plan or unaligned");
+    const uint32_t *table = (const uint32_t *)(const void *)constants(plan, op->weights_data);
+    const uint64_t last = table[0] + (op->out_h - 1ull) * table[1] + (op->out_w - 1ull) * table[2] +
+                          (op->out_c - 1ull) * table[3];
+    REQUIRE(last < input_bytes_of(op), "a copy from beyond the input");
     return NULL;
 }
 
@@ -178,7 +251,7 @@ static const char *pad_fault(const struct plan_header *plan, const struct plan_o
 static const char *softmax_fault(const struct plan_header *plan, const struct plan_op *op)
 {
     (void)plan;
-    REQUIRE(op->in_h == op->out_h && op->in_w == op->out_w && op->in_c == op->out_c, "softmax that changes the shape");
+    REQUIRE(same_shape(op), "softmax that changes the shape");
     REQUIRE(op->in_c <= MAX_SOFTMAX_CLASSES, "softmax over too many classes");
     REQUIRE(op->input_multiplier[0] >= 0 && in_range(op->input_shift[0], 0, 30) &&
                 in_range(op->left_shift, -255, 0) &&
@@ -190,7 +263,7 @@ static const char *softmax_fault(const struct plan_header *plan, const struct pl
 static const char *places_fault(const struct plan_header *plan, const struct plan_op *op)
 {
     const uint64_t output = output_bytes_of(op), input = input_bytes_of(op);
-    const bool in_place_allowed = op->kind == PLAN_ADD || op->kind == PLAN_SOFTMAX;
+    const bool in_place_allowed = is_pair(op) || op->kind == PLAN_SOFTMAX || op->kind == PLAN_LOOKUP;
     REQUIRE(output > 0 && fits(op->output, output, plan->arena_bytes), "output outside the arena");
     REQUIRE(fits(op->scratch, op->scratch_bytes, plan->arena_bytes) && op->scratch % 4 == 0,
             "scratch memory outside the arena or unaligned");
@@ -198,9 +271,14 @@ static const char *places_fault(const struct plan_header *plan, const struct pla
     if (op->kind == PLAN_CONCATENATION)
         return NULL; /* its inputs stand in its table */
     for (uint32_t i = 0; i < op->input_count; i++) {
-        REQUIRE(input > 0 && fits(op->input[i], input, plan->arena_bytes), "an input outside the arena");
-        REQUIRE(!overlap(op->scratch, op->scratch_bytes, op->input[i], input), "scratch memory over an input");
-        REQUIRE((in_place_allowed && op->input[i] == op->output) || !overlap(op->input[i], input, op->output, output),
+        const uint64_t bytes = i == 0 ? input : second_bytes_of(op);
+        REQUIRE(bytes > 0, "an input outside the arena");
+        if (is_pair(op) && (i == 0 ? op->weights_data : op->bias_data) != 0)
+            continue; /* it is constant */
+        REQUIRE(fits(op->input[i], bytes, plan->arena_bytes), "an input outside the arena");
+        REQUIRE(!overlap(op->scratch, op->scratch_bytes, op->input[i], bytes), "scratch memory over an input");
+        REQUIRE((in_place_allowed && bytes == output && op->input[i] == op->output) ||
+                    !overlap(op->input[i], bytes, op->output, output),
                 "output over an input");
     }
     return NULL;
@@ -210,15 +288,17 @@ static const char *op_fault(const struct plan_header *plan, const struct plan_op
 {
     static const char *(*const faults[])(const struct plan_header *, const struct plan_op *) = {
         [PLAN_CONV] = conv_fault,         [PLAN_DEPTHWISE] = depthwise_fault,
-        [PLAN_ADD] = add_fault,           [PLAN_FULLY_CONNECTED] = fully_connected_fault,
+        [PLAN_ADD] = sum_fault,           [PLAN_FULLY_CONNECTED] = fully_connected_fault,
         [PLAN_AVERAGE_POOL] = pool_fault, [PLAN_MAX_POOL] = pool_fault,
         [PLAN_PAD] = pad_fault,           [PLAN_CONCATENATION] = concatenation_fault,
-        [PLAN_SOFTMAX] = softmax_fault,
+        [PLAN_SOFTMAX] = softmax_fault,   [PLAN_SUB] = sum_fault,
+        [PLAN_MUL] = mul_fault,           [PLAN_LOOKUP] = lookup_fault,
+        [PLAN_MEAN] = mean_fault,         [PLAN_COPY] = copy_fault,
     };
-    REQUIRE(op->kind >= PLAN_CONV && op->kind <= PLAN_SOFTMAX, "unknown operator");
-    REQUIRE(op->kind == PLAN_CONCATENATION ? op->input_count >= 1 : op->input_count == (op->kind == PLAN_ADD ? 2 : 1),
+    REQUIRE(op->kind >= PLAN_CONV && op->kind <= PLAN_COPY, "unknown operator");
+    REQUIRE(op->kind == PLAN_CONCATENATION ? op->input_count >= 1 : op->input_count == (is_pair(op) ? 2 : 1),
             "wrong number of inputs");
-    REQUIRE(op->reserved[0] == 0 && op->reserved[1] == 0 && op->reserved[2] == 0, "reserved fields are not 0");
+    REQUIRE(op->reserved_half == 0 && op->reserved == 0, "reserved fields are not 0");
     const char *fault = places_fault(plan, op);
     REQUIRE(fault == NULL, fault);
     REQUIRE(in_range(op->output_offset, -128, 127) && in_range(op->input_offset[0], -128, 128) &&

@@ -11,6 +11,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from hil_nas.deploy.ends import End, EndKind
 from hil_nas.errors import InputError
 from hil_nas.network import Pair, Shape
 
@@ -20,10 +21,23 @@ GraphKind = Literal[
     "fully_connected",
     "average_pool",
     "max_pool",
+    "mean",
+    "sum",
+    "reduce_max",
     "add",
+    "sub",
+    "mul",
     "concatenation",
     "pad",
+    "transpose",
+    "strided_slice",
     "softmax",
+    "logistic",
+    "tanh",
+    "relu",
+    "relu6",
+    "leaky_relu",
+    "hard_swish",
     "reshape",
     "requantize",
 ]
@@ -61,6 +75,33 @@ class Weights:
 
 
 @dataclass(frozen=True, eq=False)
+class Constant:
+    """An input that does not depend on the model's.
+
+    Attributes:
+        values: int8 (height, width, channels).
+        position: among the operator's inputs, 0 or 1.
+    """
+
+    values: NDArray[np.int8]
+    scale: float
+    zero_point: int
+    position: int
+
+
+@dataclass(frozen=True)
+class Moved:
+    """Where a copy finds its values: number `start` of the input, then so many further for each step of the output.
+
+    Attributes:
+        steps: along the output's height, width and channels.
+    """
+
+    start: int
+    steps: Shape
+
+
+@dataclass(frozen=True, eq=False)
 class QuantOperator:
     """One operator.
 
@@ -70,6 +111,11 @@ class QuantOperator:
         axis: of a concatenation, in the tensors' own rank, not negative.
         pad_value: quantised.
         beta: of a softmax.
+        alpha: of a leaky ReLU, the slope below 0.
+        constant: of add, sub and mul, the input that is no tensor.
+        reduced: of mean, sum and reduce_max, the input as (times, values that become one, values beside each other).
+        moved: of transpose and strided_slice.
+        label: its number and name in the file.
     """
 
     kind: GraphKind
@@ -84,11 +130,25 @@ class QuantOperator:
     axis: int = 3
     pad_value: int = 0
     beta: float = 1.0
+    alpha: float = 0.0
+    constant: Constant | None = None
+    reduced: Shape = (0, 0, 0)
+    moved: Moved = Moved(0, (0, 0, 0))
+    label: str = ""
+
+    @property
+    def name(self) -> str:
+        """What a message calls it."""
+        return self.label or f"the {self.kind} that writes tensor {self.output}"
 
 
 @dataclass(frozen=True, eq=False)
 class QuantGraph:
     """Operators in the order they run.
+
+    Attributes:
+        input, output: tensor numbers.
+        input_kind, output_kind: the file's own types, where the host converts to and from int8.
 
     Raises:
         InputError: where an operator reads what nothing has written, or a tensor is written twice.
@@ -98,18 +158,28 @@ class QuantGraph:
     operators: tuple[QuantOperator, ...]
     input: int
     output: int
+    input_kind: EndKind = "int8"
+    output_kind: EndKind = "int8"
 
     def __post_init__(self) -> None:
         written = {self.input}
-        for index, operator in enumerate(self.operators):
+        for operator in self.operators:
             for number in operator.inputs:
                 if number not in written:
-                    raise InputError(f"operator {index} ({operator.kind}) reads tensor {number} before it is written")
+                    raise InputError(f"{operator.name} reads tensor {number} before it is written")
             if operator.output in written or not 0 <= operator.output < len(self.tensors):
-                raise InputError(f"operator {index} ({operator.kind}) writes tensor {operator.output}, which is taken")
+                raise InputError(f"{operator.name} writes tensor {operator.output}, which is taken")
             written.add(operator.output)
         if self.output not in written or not 0 <= self.input < len(self.tensors):
             raise InputError(f"nothing writes the output, tensor {self.output}")
+
+    @property
+    def input_end(self) -> End:
+        return End(self.input_kind, self.tensors[self.input].scale, self.tensors[self.input].zero_point)
+
+    @property
+    def output_end(self) -> End:
+        return End(self.output_kind, self.tensors[self.output].scale, self.tensors[self.output].zero_point)
 
     def elements(self, number: int) -> int:
         """Bytes of a tensor."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,8 @@ from hil_nas.cost.arena import ArenaPlan, Step, plan_steps
 from hil_nas.cost.blob import HEADER_BYTES, OPERATOR_BYTES, constant_room
 from hil_nas.cost.scratch import scratch_bytes
 from hil_nas.deploy import requantize
-from hil_nas.deploy.graph import QuantGraph, QuantOperator, QuantTensor, Weights
+from hil_nas.deploy.graph import Constant, QuantGraph, QuantOperator, QuantTensor, Weights
+from hil_nas.deploy.lookup import LOOKUPS, lookup_table
 from hil_nas.deploy.plan import MAX_OPERATORS, Plan, PlanOperator
 from hil_nas.deploy.requantize import Multiplier
 from hil_nas.errors import UnsupportedError
@@ -23,6 +24,7 @@ _LARGEST_EXTENT = 0xFFFF  # the plan's fields are 16 bits wide
 _LARGEST_MAP = 0x7FFF  # CMSIS-NN computes positions in int16_t
 _LARGEST_COLUMN = 0xFFFF  # and lengths of im2col columns in uint16_t
 _MOST_CLASSES = 511  # with more the reference softmax would shift by more than 31
+_MOST_SHIFT = {"add": 0, "sub": 0, "mul": 14, "mean": 6}  # to the left, of the output (boards/include/kernels.h)
 _WINDOWED = ("conv", "depthwise", "average_pool", "max_pool")
 
 
@@ -34,9 +36,12 @@ def lower(graph: QuantGraph) -> Plan:
     Raises:
         UnsupportedError: for extents beyond the engine's, more than 256 operators or none at all.
     """
-    operators = [_as_kernel(graph, x) for x in graph.operators if x.kind != "reshape"]
+    operators = [_as_kernel(graph, x) for x in executed(graph)]
     if not 1 <= len(operators) <= MAX_OPERATORS:
-        raise UnsupportedError(f"a plan has 1 to {MAX_OPERATORS} operators, the model has {len(operators)}")
+        raise UnsupportedError(
+            f"a plan has 1 to {MAX_OPERATORS} operators, the model has {len(operators)}",
+            hint="make the model smaller" if operators else "convert a model with layers",
+        )
     names = _shared_names(graph)
     arena = plan_arena(graph, operators, names)
     writer = _Writer(graph, names, arena, _Constants(HEADER_BYTES + OPERATOR_BYTES * len(operators)))
@@ -55,6 +60,11 @@ def lower(graph: QuantGraph) -> Plan:
         output_zero_point=target.zero_point,
         constants=bytes(writer.constants.data),
     )
+
+
+def executed(graph: QuantGraph) -> list[QuantOperator]:
+    """The operators of the graph that a plan runs, in their order: a reshape is a second name for the same bytes."""
+    return [x for x in graph.operators if x.kind != "reshape"]
 
 
 def plan_arena(graph: QuantGraph, operators: Sequence[QuantOperator], names: dict[int, int]) -> ArenaPlan:
@@ -81,14 +91,11 @@ def _scratch_bytes(graph: QuantGraph, x: QuantOperator) -> int:
 def _as_kernel(graph: QuantGraph, x: QuantOperator) -> QuantOperator:
     """What has no kernel of its own, as one that computes the same bits.
 
-    A requantisation is a 1x1 depthwise convolution with weights of 1. A fully connected layer with a scale per
-    channel, or over several rows, is a 1x1 convolution.
+    The largest of a run of values is a max pool. A fully connected layer with a scale per channel, or over several
+    rows, is a 1x1 convolution.
     """
-    if x.kind == "requantize":
-        channels = graph.tensors[x.inputs[0]].map[2]
-        ones = np.ones((1, 1, channels), np.int8)
-        weights = Weights(ones, np.ones(1, np.float32), np.zeros(channels, np.int32))
-        return QuantOperator("depthwise", x.inputs, x.output, weights)
+    if x.kind == "reduce_max":
+        return replace(x, kind="max_pool", kernel=(1, x.reduced[1]))
     if x.kind != "fully_connected" or x.weights is None:
         return x
     out, depth = x.weights.values.shape
@@ -96,7 +103,7 @@ def _as_kernel(graph: QuantGraph, x: QuantOperator) -> QuantOperator:
         return x
     values = x.weights.values.reshape(out, 1, 1, depth)  # OI -> OHWI
     weights = Weights(values, x.weights.scales, x.weights.bias)
-    return QuantOperator("conv", x.inputs, x.output, weights, activation=x.activation)
+    return replace(x, kind="conv", weights=weights)
 
 
 @dataclass
@@ -129,11 +136,9 @@ class _Writer:
 
     def operator(self, index: int, x: QuantOperator) -> PlanOperator:
         source, target = self._maps(x)
-        fault = _beyond_limits(x, source, target)
-        if fault:
-            raise UnsupportedError(f"operator {index} ({x.kind}) {fault}")
+        _check_limits(x, source, target)
         common = {
-            "kind": x.kind,
+            "kind": _PLAN_KINDS.get(x.kind, x.kind),
             "input_count": len(x.inputs),
             "inputs": self._places(x),
             "output": self.place(x.output),
@@ -144,13 +149,17 @@ class _Writer:
             "output_offset": self.tensor(x.output).zero_point,
             "activation": self._activation(x),
         }
-        return PlanOperator(**{**common, **_FIELDS[x.kind](self, x)})
+        made = PlanOperator(**{**common, **_FIELDS[x.kind](self, x)})
+        _check_scales(x, made)
+        return made
 
     def tensor(self, number: int) -> QuantTensor:
         return self.graph.tensors[number]
 
     def _maps(self, x: QuantOperator) -> tuple[Shape, Shape]:
-        """The shapes in and out; a fully connected layer sees its input flattened into rows."""
+        """The shapes in and out; a fully connected layer sees its input flattened into rows, a reduction into runs."""
+        if any(x.reduced):
+            return x.reduced, (x.reduced[0], 1, x.reduced[2])
         source, target = self.tensor(x.inputs[0]).map, self.tensor(x.output).map
         if x.weights is None or x.kind == "depthwise":
             return source, target
@@ -173,17 +182,31 @@ class _Writer:
         return requantize.activation_range(x.activation, target.scale, target.zero_point)
 
 
-def _beyond_limits(x: QuantOperator, source: Shape, target: Shape) -> str | None:
-    """What the device would refuse to load (boards/src/plan_check.c), in words; None where it would not."""
-    most = _LARGEST_MAP if x.kind in _WINDOWED else _LARGEST_EXTENT
-    if max(*source, *target) > most:
-        return f"maps {source} to {target}: no extent may be above {most}"
+def _check_limits(x: QuantOperator, source: Shape, target: Shape) -> None:
+    """Refuses what the device would not load (boards/src/plan_check.c), in words."""
+    most, hint = _LARGEST_MAP if x.kind in _WINDOWED else _LARGEST_EXTENT, "pool, or use a stride, before it"
     column = x.kernel[0] * x.kernel[1] * (source[2] if x.kind == "conv" else 1)
-    if x.kind in _WINDOWED and column > _LARGEST_COLUMN:
-        return f"has windows of {column} values, at most {_LARGEST_COLUMN} are lowered"
-    if x.kind == "softmax" and source[2] > _MOST_CLASSES:
-        return f"is over {source[2]} classes, at most {_MOST_CLASSES} are lowered"
-    return None
+    fault = None
+    if max(*source, *target) > most:
+        fault = f"maps {source} to {target}: no extent may be above {most}"
+        if x.weights is not None and x.weights.values.shape[:3] == (target[2], 1, 1) and source[:2] == (1, 1):
+            fault = f"is a dense layer over {source[2]} inputs, at most {most} are run"
+    elif x.kind in _WINDOWED and column > _LARGEST_COLUMN:
+        fault, hint = f"has windows of {column} values, at most {_LARGEST_COLUMN} are run", "use a smaller kernel"
+    elif x.kind == "softmax" and source[2] > _MOST_CLASSES:
+        fault = f"is over {source[2]} classes, at most {_MOST_CLASSES} are run"
+        hint = "leave it out: the largest output is the same without it"
+    if fault:
+        raise UnsupportedError(f"{x.name} {fault}", hint=hint)
+
+
+def _check_scales(x: QuantOperator, made: PlanOperator) -> None:
+    """Refuses scales for which a value would leave 32 bits on the way; TFLite Micro gives up on some of them."""
+    if made.output_shift > _MOST_SHIFT.get(made.kind, made.output_shift):
+        raise UnsupportedError(
+            f"{x.name} has an output scale far too fine for its inputs (a factor of 2**{made.output_shift})",
+            hint="convert it again with data that is representative of what the model will hear",
+        )
 
 
 def _window(x: QuantOperator) -> dict[str, Any]:
@@ -223,15 +246,52 @@ def _pool(writer: _Writer, x: QuantOperator) -> dict[str, Any]:
     return {**_window(x), "output_offset": 0}
 
 
-def _add(writer: _Writer, x: QuantOperator) -> dict[str, Any]:
-    one, other = (writer.tensor(i) for i in x.inputs)
-    inputs, output = requantize.add_multipliers((one.scale, other.scale), writer.tensor(x.output).scale)
+def _sum(writer: _Writer, x: QuantOperator) -> dict[str, Any]:
+    pair = _pair(writer, x)
+    multipliers = requantize.add_multipliers if x.kind == "add" else requantize.sub_multipliers
+    inputs, output = multipliers((pair[0].scale, pair[1].scale), writer.tensor(x.output).scale)
     return {
-        "input_offsets": (-one.zero_point, -other.zero_point),
+        **_operands(writer, x, pair),
         "input_multipliers": tuple(f.multiplier for f in inputs),
         "input_shifts": tuple(f.shift for f in inputs),
         "left_shift": requantize.ADD_LEFT_SHIFT,
         **_output_factor(output),
+    }
+
+
+def _mul(writer: _Writer, x: QuantOperator) -> dict[str, Any]:
+    pair = _pair(writer, x)
+    factor = requantize.mul_multiplier((pair[0].scale, pair[1].scale), writer.tensor(x.output).scale)
+    return {**_operands(writer, x, pair), **_output_factor(factor)}
+
+
+def _pair(writer: _Writer, x: QuantOperator) -> list[QuantTensor | Constant]:
+    """Both inputs of an elementwise operator."""
+    pair: list[QuantTensor | Constant] = [writer.tensor(i) for i in x.inputs]
+    if x.constant is not None:
+        pair.insert(x.constant.position, x.constant)
+    return pair
+
+
+def _operands(writer: _Writer, x: QuantOperator, pair: list[QuantTensor | Constant]) -> dict[str, Any]:
+    """Where the inputs of an elementwise operator stand, their shapes and zero points."""
+    shapes, data, arena = [], [], [writer.place(i) for i in x.inputs]
+    for one in pair:
+        if isinstance(one, Constant):
+            arena.insert(one.position, 0)
+            shapes.append(one.values.shape)
+            data.append(writer.constants.add(one.values, "<i1"))
+        else:
+            shapes.append(one.map)
+            data.append(0)
+    return {
+        "input_count": 2,
+        "inputs": tuple(arena),
+        "in_shape": shapes[0],
+        "second_shape": shapes[1],
+        "input_offsets": (-pair[0].zero_point, -pair[1].zero_point),
+        "weights_data": data[0],
+        "bias_data": data[1],
     }
 
 
@@ -240,7 +300,10 @@ def _concatenation(writer: _Writer, x: QuantOperator) -> dict[str, Any]:
     shape = writer.tensor(x.output).shape
     outer = int(np.prod(shape[: x.axis], dtype=np.int64))
     if outer > _LARGEST_EXTENT:
-        raise UnsupportedError(f"a concatenation in {outer} steps is not lowered, at most {_LARGEST_EXTENT}")
+        raise UnsupportedError(
+            f"{x.name} joins in {outer} steps, at most {_LARGEST_EXTENT} are run",
+            hint="pool, or use a stride, before it",
+        )
     table = [(writer.place(i), writer.graph.elements(i) // outer) for i in x.inputs]
     return {
         "in_shape": (outer, 0, 0),
@@ -258,18 +321,43 @@ def _softmax(writer: _Writer, x: QuantOperator) -> dict[str, Any]:
     return {"input_multipliers": (factor.multiplier, 0), "input_shifts": (factor.shift, 0), "left_shift": least}
 
 
+def _lookup(writer: _Writer, x: QuantOperator) -> dict[str, Any]:
+    table = lookup_table(x, writer.tensor(x.inputs[0]), writer.tensor(x.output))
+    return {"output_offset": 0, "weights_data": writer.constants.add(table, "<i1")}
+
+
+def _mean(writer: _Writer, x: QuantOperator) -> dict[str, Any]:
+    """A sum is a mean without the division."""
+    source, target = writer.tensor(x.inputs[0]), writer.tensor(x.output)
+    factor = requantize.mean_multiplier(source.scale, target.scale, x.reduced[1] if x.kind == "mean" else 1)
+    return {"input_offsets": (-source.zero_point, 0), **_output_factor(factor)}
+
+
+def _copy(writer: _Writer, x: QuantOperator) -> dict[str, Any]:
+    table = np.array([x.moved.start, *x.moved.steps])
+    return {"output_offset": 0, "weights_data": writer.constants.add(table, "<u4")}
+
+
 def _output_factor(factor: Multiplier) -> dict[str, int]:
     return {"output_multiplier": factor.multiplier, "output_shift": factor.shift}
 
 
+_PLAN_KINDS = {**dict.fromkeys(LOOKUPS, "lookup"), "sum": "mean", "transpose": "copy", "strided_slice": "copy"}
 _FIELDS: dict[str, Callable[[_Writer, QuantOperator], dict[str, Any]]] = {
     "conv": _convolution,
     "depthwise": _convolution,
     "fully_connected": _fully_connected,
     "average_pool": _pool,
     "max_pool": _pool,
-    "add": _add,
+    "mean": _mean,
+    "sum": _mean,
+    "add": _sum,
+    "sub": _sum,
+    "mul": _mul,
     "concatenation": _concatenation,
     "pad": _pad,
+    "transpose": _copy,
+    "strided_slice": _copy,
     "softmax": _softmax,
+    **dict.fromkeys(LOOKUPS, _lookup),
 }

@@ -24,11 +24,16 @@ KINDS = {
     "concatenation": 7,
     "pad": 8,
     "softmax": 9,
+    "sub": 10,
+    "mul": 11,
+    "lookup": 12,
+    "mean": 13,
+    "copy": 14,
 }
 _NAMES = {number: name for name, number in KINDS.items()}
 _HEADER = struct.Struct("<IHH8Ififi2I")
-_OPERATOR = struct.Struct("<HH5I14H5i4I7i3I")
-_RESERVED_WORDS = (0, 0, 0)
+_OPERATOR = struct.Struct("<HH5I14H5i4I7i4HI")
+_RESERVED = (0, 0)
 
 
 @dataclass(frozen=True)
@@ -59,6 +64,7 @@ class PlanOperator:
     output_multiplier: int = 0
     output_shift: int = 0
     left_shift: int = 0
+    second_shape: tuple[int, int, int] = (0, 0, 0)
 
     def to_bytes(self) -> bytes:
         """The 128 bytes of this operator."""
@@ -66,7 +72,7 @@ class PlanOperator:
         for field in fields(self)[1:]:
             value = getattr(self, field.name)
             values.extend(value if isinstance(value, tuple) else (value,))
-        return _OPERATOR.pack(*values, *_RESERVED_WORDS)
+        return _OPERATOR.pack(*values, *_RESERVED)
 
     @classmethod
     def from_bytes(cls, data: bytes) -> PlanOperator:
@@ -76,8 +82,8 @@ class PlanOperator:
             InputError: for an unknown kind and for reserved words that are not 0.
         """
         v: Any = _OPERATOR.unpack(data)
-        if v[0] not in _NAMES or v[-3:] != _RESERVED_WORDS:
-            raise InputError(f"a plan's operator of kind {v[0]} with reserved words {v[-3:]} is not known")
+        if v[0] not in _NAMES or v[-2:] != _RESERVED:
+            raise InputError(f"a plan's operator of kind {v[0]} with reserved fields {v[-2:]} is not known")
         values, place = [], 1
         for field in fields(cls)[1:]:
             width = _WIDTHS.get(field.name, 1)
@@ -98,6 +104,7 @@ _WIDTHS = {
     "activation": 2,
     "input_multipliers": 2,
     "input_shifts": 2,
+    "second_shape": 3,
 }  # fields of several words
 
 

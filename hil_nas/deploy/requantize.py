@@ -2,7 +2,8 @@
 
 Sources: tensorflow/lite/kernels/internal/quantization_util.cc (QuantizeMultiplier, PreprocessSoftmaxScaling,
 CalculateInputRadius), tensorflow/lite/kernels/kernel_util.cc (activation ranges, the multiplier of a fully
-connected layer), tensorflow/lite/kernels/add.cc. float32 and double stand where they stand there.
+connected layer), add_common.cc, sub_common.cc, mul_common.cc and logistic_common.cc of tensorflow/lite/micro/kernels,
+tensorflow/lite/kernels/internal/reference/reduce.h. float32 and double stand where they stand there.
 """
 
 from __future__ import annotations
@@ -64,17 +65,46 @@ def add_multipliers(scales: tuple[float, float], output_scale: float) -> tuple[l
     return inputs, quantize_multiplier(twice_largest / ((1 << ADD_LEFT_SHIFT) * output_scale))
 
 
+def sub_multipliers(scales: tuple[float, float], output_scale: float) -> tuple[list[Multiplier], Multiplier]:
+    """The same for a subtraction, whose factors TFLite Micro computes in float32."""
+    one, other, out = (np.float32(x) for x in (*scales, output_scale))
+    twice_largest = np.float32(2) * max(one, other)
+    inputs = [quantize_multiplier(float(x / twice_largest)) for x in (one, other)]
+    return inputs, quantize_multiplier(float(twice_largest / (np.float32(1 << ADD_LEFT_SHIFT) * out)))
+
+
+def mul_multiplier(scales: tuple[float, float], output_scale: float) -> Multiplier:
+    """Of the product of both inputs."""
+    return quantize_multiplier(scales[0] * scales[1] / output_scale)
+
+
+def mean_multiplier(input_scale: float, output_scale: float, count: int) -> Multiplier:
+    """Of the sum of `count` values, divided by their number."""
+    factor = quantize_multiplier(input_scale / output_scale)
+    shift = min(count.bit_length() - 1, 32, 31 + factor.shift)
+    return Multiplier((factor.multiplier << shift) // count, factor.shift - shift)
+
+
 def softmax_parameters(beta: float, input_scale: float) -> tuple[Multiplier, int]:
     """(the beta multiplier, diff_min): inputs further below the largest than diff_min give 0."""
-    real = min(beta * input_scale * (1 << (31 - _SOFTMAX_INTEGER_BITS)), 2.0**31 - 1)
+    factor, radius = curve_parameters(beta * input_scale, _SOFTMAX_INTEGER_BITS)
+    return factor, -min(radius, 255)  # int8 values never differ by more
+
+
+def curve_parameters(input_scale: float, integer_bits: int) -> tuple[Multiplier, int]:
+    """(factor to a fixed point of so many integer bits, radius): beyond the radius the fixed point ends.
+
+    Raises:
+        InputError: for a scale below what TFLite computes.
+    """
+    real = min(input_scale * (1 << (31 - integer_bits)), 2.0**31 - 1)
     fraction, shift = frexp(real)
     fixed = _round_half_away(ldexp(fraction, 31))
     if fixed == 1 << 31:
         fixed, shift = fixed // 2, shift + 1
     if shift < 0:
-        raise InputError(f"a softmax over a scale of {input_scale} is below what TFLite computes")
-    radius = ((1 << _SOFTMAX_INTEGER_BITS) - 1) * 2.0 ** (31 - _SOFTMAX_INTEGER_BITS) / 2.0**shift
-    return Multiplier(fixed, shift), -min(floor(radius), 255)  # int8 values never differ by more
+        raise InputError(f"a scale of {input_scale} is below what TFLite computes")
+    return Multiplier(fixed, shift), floor(((1 << integer_bits) - 1) * 2.0 ** (31 - integer_bits) / 2.0**shift)
 
 
 def activation_range(activation: Activation, scale: float, zero_point: int) -> tuple[int, int]:

@@ -110,6 +110,7 @@ def _operator(operator: Operator, output: int, weights: Weights | None) -> Quant
         layer.dilation,
         _padding(layer, operator),
         activation,
+        label=f"operator {output - 1} ({_KINDS[layer.kind]})",
     )
 
 
