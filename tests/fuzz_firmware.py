@@ -17,10 +17,12 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+from every_operator import every_operator
 
 from hil_nas.audio.tables import front_end_blob
 from hil_nas.deploy.lower import lower
 from hil_nas.deploy.synthetic import random_graph
+from hil_nas.deploy.tflite import read_tflite
 from hil_nas.device.firmware import build_firmware, find_third_party
 from hil_nas.mfcc import MfccConfig
 from hil_nas.network import Layer, Network
@@ -136,7 +138,8 @@ def seed_corpus(target: Target, folder: Path) -> None:
 
 
 def _plans() -> list[bytes]:
-    return [lower(random_graph(x, seed)).to_bytes() for seed, x in enumerate(NETWORKS)]
+    searched = [lower(random_graph(x, seed)).to_bytes() for seed, x in enumerate(NETWORKS)]
+    return [*searched, lower(read_tflite(every_operator(6, 5, classes=4))).to_bytes()]
 
 
 def _typed(*commands: str) -> bytes:

@@ -20,7 +20,7 @@ from hil_nas.deploy.plan import Plan
 from hil_nas.deploy.quiet import quiet
 from hil_nas.deploy.reference import Tflm
 from hil_nas.deploy.tflite import read_tflite
-from hil_nas.errors import InputError, UnsupportedError
+from hil_nas.errors import InputError
 from hil_nas.network import INPUT, Layer, Network
 
 
@@ -293,27 +293,3 @@ def test_two_dilated_convolutions_of_one_map(tf: Any, engine: Engine, kind: Any)
     twins = tuple(Layer(kind, (INPUT,), channels, (3, 3), dilation=(2, 2), relu=x) for x in (True, False))
     network = Network((16, 12, 4), (*twins, Layer("add", (0, 1)), Layer("dense", (2,), 12)))
     assert same_bits(engine, converted(network, 0)).arena_bytes == arena_bytes(network)
-
-
-@pytest.mark.parametrize(
-    ("name", "words"),
-    [
-        ("tanh", r"operator \d \(TANH\) is not lowered"),
-        ("scale", r"operator \d \(MUL\) is not lowered"),
-        ("broadcast", r"operator \d \(ADD\) broadcasts"),
-        ("mean", r"operator \d \(MEAN\) is not lowered"),
-    ],
-)
-def test_keras_layers_that_are_not_lowered_are_named(tf: Any, name: str, words: str) -> None:
-    def build(layers: Any, x: Any) -> Any:
-        x = layers.Conv2D(4, 3)(x)
-        return {
-            "tanh": lambda: layers.Activation("tanh")(x),
-            "scale": lambda: layers.Multiply()([x, x]),
-            "broadcast": lambda: layers.Add()([x, layers.AveragePooling2D((1, 4))(x)]),
-            "mean": lambda: layers.GlobalAveragePooling2D()(x),
-        }[name]()
-
-    model = keras_model(tf, (7, 6, 4), build)
-    with pytest.raises(UnsupportedError, match=words):
-        read_tflite(model)

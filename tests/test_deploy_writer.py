@@ -49,7 +49,7 @@ def same(one: QuantGraph, other: QuantGraph) -> bool:
     if one.tensors != other.tensors[: len(one.tensors)]:
         return False
     for x, y in zip(one.operators, other.operators, strict=True):
-        if any(getattr(x, k.name) != getattr(y, k.name) for k in fields(x) if k.name != "weights"):
+        if any(getattr(x, k.name) != getattr(y, k.name) for k in fields(x) if k.name not in ("weights", "label")):
             return False
         if x.weights is not None and y.weights is not None:
             pairs = ((getattr(x.weights, k.name), getattr(y.weights, k.name)) for k in fields(x.weights))

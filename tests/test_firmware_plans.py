@@ -10,10 +10,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from every_operator import every_operator
 from firmware_wire import SANITIZERS
 
 from hil_nas.deploy.lower import lower
 from hil_nas.deploy.synthetic import random_graph
+from hil_nas.deploy.tflite import read_tflite
 from hil_nas.device.firmware import find_third_party
 from hil_nas.network import Layer, Network
 
@@ -26,9 +28,11 @@ OP_FIELDS = {
     "dilation_h": (44, 2), "dilation_w": (46, 2), "pad_top": (48, 2), "pad_left": (50, 2), "offset0": (52, 4),
     "offset1": (56, 4), "output_offset": (60, 4), "low": (64, 4), "high": (68, 4), "weights": (72, 4), "bias": (76, 4),
     "multipliers": (80, 4), "shifts": (84, 4), "multiplier0": (88, 4), "multiplier1": (92, 4), "shift0": (96, 4),
-    "shift1": (100, 4), "out_multiplier": (104, 4), "out_shift": (108, 4), "left_shift": (112, 4), "reserved": (116, 4),
+    "shift1": (100, 4), "out_multiplier": (104, 4), "out_shift": (108, 4), "left_shift": (112, 4),
+    "second_h": (116, 2), "second_w": (118, 2), "second_c": (120, 2), "reserved_half": (122, 2), "reserved": (124, 4),
 }  # fmt: skip
 CONV, DEPTHWISE, DILATED, POOL, ADD, CONCAT, MAX, DENSE, SOFTMAX = range(9)
+LOOKUP, MEAN, MUL, SUB, SCALAR, COPY = 1, 3, 5, 6, 7, 8  # of the other plan
 NETWORK = Network(
     (9, 7, 2),
     (
@@ -65,6 +69,12 @@ def plan() -> bytes:
 
 
 @pytest.fixture(scope="module")
+def other() -> bytes:
+    """A plan of the operators that people's models have beside those of searches."""
+    return lower(read_tflite(every_operator(6, 5, classes=4))).to_bytes()
+
+
+@pytest.fixture(scope="module")
 def verdicts(jobs: Path) -> Callable[[Sequence[bytes]], list[str]]:
     def run(plans: Sequence[bytes]) -> list[str]:
         data = b"".join(struct.pack("<I", len(x)) + x for x in plans)
@@ -98,11 +108,15 @@ def test_the_plan_itself_runs(verdicts: Callable[[Sequence[bytes]], list[str]], 
     assert verdicts([plan, sealed(plan)]) == ["ran", "ran"]
 
 
+def test_the_other_plan_runs(verdicts: Callable[[Sequence[bytes]], list[str]], other: bytes) -> None:
+    assert verdicts([other]) == ["ran"]
+
+
 @pytest.mark.parametrize(
     ("op", "values", "reason"),
     [
         (CONV, {"kind": 0}, "unknown operator"),
-        (CONV, {"kind": 10}, "unknown operator"),
+        (CONV, {"kind": 15}, "unknown operator"),
         (CONV, {"input_count": 2}, "wrong number of inputs"),
         (CONV, {"reserved": 1}, "reserved fields are not 0"),
         (CONV, {"input0": 0xFFFFFFF0}, "an input outside the arena"),
@@ -130,7 +144,10 @@ def test_the_plan_itself_runs(verdicts: Callable[[Sequence[bytes]], list[str]], 
         (POOL, {"out_c": 3}, "pooling that changes the channels"),
         (POOL, {"kernel_h": 0}, "kernel, stride, padding and shapes do not fit together"),
         (ADD, {"input_count": 1}, "wrong number of inputs"),
-        (ADD, {"in_c": 3}, "addition of unlike shapes"),
+        (ADD, {"in_c": 3}, "inputs that do not broadcast to the output's shape"),
+        (ADD, {"second_w": 2}, "inputs that do not broadcast to the output's shape"),
+        (ADD, {"second_h": 0}, "an input outside the arena"),
+        (ADD, {"reserved_half": 1}, "reserved fields are not 0"),
         (ADD, {"left_shift": 21}, "a multiplier or shift out of range"),
         (ADD, {"shift1": 1}, "a multiplier or shift out of range"),
         (ADD, {"input1": 0xFFFFFFF0}, "an input outside the arena"),
@@ -150,6 +167,45 @@ def test_a_damaged_operator_is_refused(
     verdicts: Callable[[Sequence[bytes]], list[str]], plan: bytes, op: int, values: dict[str, int], reason: str
 ) -> None:
     assert verdicts([changed(plan, op, **values)]) == [f"{op} {reason}"]
+
+
+@pytest.mark.parametrize(
+    ("op", "values", "reason"),
+    [
+        (MUL, {"second_c": 5}, "inputs that do not broadcast to the output's shape"),
+        (MUL, {"in_c": 0}, "an input outside the arena"),
+        (MUL, {"out_shift": 15}, "a multiplier or shift out of range"),
+        (MUL, {"offset1": -128}, "a zero point or an activation limit that is no int8"),
+        (MUL, {"input1": 0xFFFFFFF0}, "an input outside the arena"),
+        (SUB, {"weights": 64}, "a constant input outside the plan or unaligned"),
+        (SUB, {"weights": 0xFFFFFFE0}, "a constant input outside the plan or unaligned"),
+        (SUB, {"input_count": 1}, "wrong number of inputs"),
+        (SCALAR, {"bias": 72}, "a constant input outside the plan or unaligned"),
+        (SCALAR, {"left_shift": 19}, "a multiplier or shift out of range"),
+        (LOOKUP, {"weights": 0}, "table of values outside the plan or unaligned"),
+        (LOOKUP, {"weights": 0xFFFFFF00}, "table of values outside the plan or unaligned"),
+        (LOOKUP, {"in_w": 4}, "a function of single values that changes the shape"),
+        (MEAN, {"out_w": 2, "out_c": 2}, "a mean of another shape"),
+        (MEAN, {"in_h": 2, "in_w": 15}, "a mean of another shape"),
+        (MEAN, {"out_shift": 7}, "a multiplier or shift out of range"),
+        (COPY, {"weights": 8}, "table of steps outside the plan or unaligned"),
+        (COPY, {"in_h": 1, "in_w": 1}, "a copy from beyond the input"),
+    ],
+)
+def test_a_damaged_operator_of_peoples_models_is_refused(
+    verdicts: Callable[[Sequence[bytes]], list[str]], other: bytes, op: int, values: dict[str, int], reason: str
+) -> None:
+    assert verdicts([changed(other, op, **values)]) == [f"{op} {reason}"]
+
+
+def test_a_damaged_table_of_steps_is_refused(verdicts: Callable[[Sequence[bytes]], list[str]], other: bytes) -> None:
+    table, plans = field(other, COPY, "weights"), []
+    for place in range(4):
+        for value in (200, 0xFFFFFFFF):
+            data = bytearray(other)
+            struct.pack_into("<I", data, table + 4 * place, value)
+            plans.append(sealed(data))
+    assert verdicts(plans) == [f"{COPY} a copy from beyond the input"] * len(plans)
 
 
 @pytest.mark.parametrize(
@@ -184,11 +240,14 @@ def test_every_truncation_is_refused(verdicts: Callable[[Sequence[bytes]], list[
     assert len(answers) == len(lengths) and all(x.startswith("-1 ") for x in answers)
 
 
-def test_no_value_of_any_field_leads_outside(verdicts: Callable[[Sequence[bytes]], list[str]], plan: bytes) -> None:
+@pytest.mark.parametrize("which", ["plan", "other"])
+def test_no_value_of_any_field_leads_outside(
+    verdicts: Callable[[Sequence[bytes]], list[str]], request: pytest.FixtureRequest, which: str
+) -> None:
     """Each field of each operator at its edges and at random; whatever is not refused runs, and ASan watches."""
-    random = np.random.default_rng(6)
-    plans = []
-    for op in range(SOFTMAX + 1):
+    random, plan = np.random.default_rng(6), request.getfixturevalue(which)
+    plans, operators = [], struct.unpack_from("<I", plan, 16)[0]
+    for op in range(operators):
         for name, (_, size) in OP_FIELDS.items():
             top, now = (1 << 8 * size) - 1, field(plan, op, name)
             near = [now + 1, now - 1, now + 16, now - 16, now * 2, now // 2, 0, 1, top, top // 2, top // 2 + 1]
@@ -197,7 +256,7 @@ def test_no_value_of_any_field_leads_outside(verdicts: Callable[[Sequence[bytes]
         damaged = plan
         for _ in range(int(random.integers(2, 5))):
             name = str(random.choice(list(OP_FIELDS)))
-            op = int(random.integers(0, SOFTMAX + 1))
+            op = int(random.integers(0, operators))
             damaged = changed(damaged, op, **{name: int(random.integers(0, 12))})
         plans.append(damaged)
     for _ in range(1500):  # bytes anywhere behind the header: operators and constants

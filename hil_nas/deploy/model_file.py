@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from math import isfinite, prod
 from typing import Any
 
@@ -12,11 +13,11 @@ from numpy.typing import NDArray
 from hil_nas.deploy import schema
 from hil_nas.deploy.flatbuffer import Table, root_table
 from hil_nas.deploy.graph import QuantTensor, array_of
+from hil_nas.deploy.refusals import HINT_BATCH, HINT_INT8, check_bytes
 from hil_nas.errors import InputError, UnsupportedError
 
 _LARGEST_ELEMENTS = 1 << 26  # of one tensor: no microcontroller has more, and no size overflows
 _NUMPY_TYPES = {schema.INT8: "<i1", schema.INT32: "<i4", schema.INT64: "<i8"}
-_HINT_INT8 = "convert with int8 inputs, outputs and TFLITE_BUILTINS_INT8"
 
 
 def model_root(data: bytes) -> Table:
@@ -25,6 +26,7 @@ def model_root(data: bytes) -> Table:
     Raises:
         InputError: where the bytes are none, or of another version.
     """
+    check_bytes(data)
     root = root_table(data, schema.IDENTIFIER)
     version = root.number(schema.MODEL_VERSION, "I")
     if version != schema.VERSION:
@@ -43,12 +45,19 @@ class Quantization:
 
 @dataclass(frozen=True)
 class ModelFile:
-    """The tables of a model with one subgraph."""
+    """The tables of a model's first subgraph.
+
+    Attributes:
+        folded: tensors that operators would compute from shapes alone, by number; the values are int32.
+    """
 
     subgraph: Table
+    subgraph_count: int
+    operators: tuple[Table, ...]
     tensors: tuple[Table, ...]
     buffers: tuple[Table, ...]
     codes: tuple[Table, ...]
+    folded: Mapping[int, NDArray[Any]] = field(default_factory=dict)
 
     @classmethod
     def open(cls, data: bytes) -> ModelFile:
@@ -59,21 +68,20 @@ class ModelFile:
         """
         root = model_root(bytes(data))
         subgraphs = root.tables(schema.MODEL_SUBGRAPHS)
-        if len(subgraphs) != 1:
-            raise UnsupportedError(f"the model has {len(subgraphs)} subgraphs, only one is lowered")
+        if not subgraphs:
+            raise InputError("the file is damaged: a model without a subgraph")
         return cls(
             subgraphs[0],
+            len(subgraphs),
+            tuple(subgraphs[0].tables(schema.SUBGRAPH_OPERATORS)),
             tuple(subgraphs[0].tables(schema.SUBGRAPH_TENSORS)),
             tuple(root.tables(schema.MODEL_BUFFERS)),
             tuple(root.tables(schema.MODEL_OPERATOR_CODES)),
         )
 
-    def only(self, field: int, what: str) -> int:
-        """The number of the one input or output tensor."""
-        numbers = self.subgraph.numbers(field, "<i4")
-        if len(numbers) != 1:
-            raise UnsupportedError(f"the model has {len(numbers)} {what}, only one is lowered")
-        return self.checked(int(numbers[0]))
+    def only(self, field: int) -> int:
+        """The number of the one input or output tensor of a model that has one."""
+        return self.checked(int(self.subgraph.numbers(field, "<i4")[0]))
 
     def checked(self, number: int) -> int:
         """A tensor number that exists."""
@@ -86,8 +94,15 @@ class ModelFile:
         index = operator.number(schema.OPERATOR_CODE, "I")
         if index >= len(self.codes):
             raise InputError(f"the file is damaged: operator code {index} of {len(self.codes)}")
-        code = self.codes[index]
+        return self.builtin_code(self.codes[index])
+
+    def builtin_code(self, code: Table) -> int:
+        """Of an operator code's table."""
         return int(max(code.number(schema.CODE_DEPRECATED, "b"), code.number(schema.CODE_BUILTIN, "i")))
+
+    def custom_name(self, operator: Table) -> str:
+        """The name of a custom operator as it may stand in a message."""
+        return _printable(self.codes[operator.number(schema.OPERATOR_CODE, "I")].text(schema.CODE_CUSTOM))
 
     def shape(self, number: int) -> tuple[int, ...]:
         """A tensor's shape, checked to be positive and of a size that fits anywhere."""
@@ -98,8 +113,15 @@ class ModelFile:
 
     def name(self, number: int) -> str:
         """The tensor's name as it may stand in a message."""
-        name = self.tensors[number].text(schema.TENSOR_NAME)[:60]
-        return "".join(x if x.isprintable() else "?" for x in name)
+        return _printable(self.tensors[number].text(schema.TENSOR_NAME))
+
+    def type(self, number: int) -> int:
+        """The code of a tensor's type."""
+        return int(self.tensors[self.checked(number)].number(schema.TENSOR_TYPE, "b"))
+
+    def is_constant(self, number: int) -> bool:
+        """Whether the file holds a tensor's values."""
+        return len(self._buffer(self.tensors[number].number(schema.TENSOR_BUFFER, "I"))) > 0
 
     def quantization(self, number: int) -> Quantization | None:
         """None for a tensor without scales."""
@@ -122,19 +144,32 @@ class ModelFile:
     def activation(self, number: int) -> QuantTensor:
         """An int8 tensor that an operator writes, or the model's input."""
         where, shape = f"tensor {number} ({self.name(number)})", self.shape(number)
-        kind = self.tensors[number].number(schema.TENSOR_TYPE, "b")
+        kind = self.type(number)
         if kind != schema.INT8:
-            raise UnsupportedError(f"{where} is {schema.type_name(kind)}, only INT8 is lowered", hint=_HINT_INT8)
-        if not 1 <= len(shape) <= 4 or (len(shape) > 1 and shape[0] != 1):
-            raise UnsupportedError(f"{where} has the shape {shape}: a batch of 1 and up to 4 axes are lowered")
+            raise UnsupportedError(f"{where} is {schema.type_name(kind)}, only INT8 is run", hint=HINT_INT8)
+        if len(shape) > 1 and shape[0] != 1:
+            hint = self._batch_hint(number)
+            raise UnsupportedError(f"{where} has the shape {shape}, only a batch of 1 is run", hint=hint)
+        if not 1 <= len(shape) <= 4:
+            hint = "reshape it to (1, height, width, channels)"
+            raise UnsupportedError(f"{where} has the shape {shape}, up to 4 axes are run", hint=hint)
         signature = self.tensors[number].numbers(schema.TENSOR_SIGNATURE, "<i4")
         if np.any(signature[1:] < 0):
-            raise UnsupportedError(f"{where} has a dynamic shape, {signature.tolist()}")
-        if self.tensors[number].number(schema.TENSOR_IS_VARIABLE, "b"):
-            raise UnsupportedError(f"{where} is a variable, which keeps its value between runs")
+            raise UnsupportedError(
+                f"{where} has a dynamic shape, {signature.tolist()}", hint="give keras.Input every extent of its shape"
+            )
+        return self.scaled(number, shape)
+
+    def _batch_hint(self, number: int) -> str:
+        outer = self.subgraph.numbers(schema.SUBGRAPH_INPUTS, "<i4")
+        return HINT_BATCH if number in outer else "leave the batch where it is, first and alone"
+
+    def scaled(self, number: int, shape: tuple[int, ...]) -> QuantTensor:
+        """An int8 tensor of this shape with its one scale and zero point."""
         q = self.quantization(number)
         if q is None or len(q.scales) != 1 or not -128 <= q.zero_points[0] <= 127:
-            raise UnsupportedError(f"{where} has no single scale and int8 zero point", hint=_HINT_INT8)
+            where = f"tensor {number} ({self.name(number)})"
+            raise UnsupportedError(f"{where} has no single scale and int8 zero point", hint=HINT_INT8)
         return QuantTensor(shape, float(q.scales[0]), int(q.zero_points[0]))
 
     def constant(self, number: int) -> NDArray[Any] | None:
@@ -143,13 +178,17 @@ class ModelFile:
         Raises:
             InputError: where data and shape differ.
         """
+        if number in self.folded:
+            return self.folded[number]
         tensor = self.tensors[number]
         data = self._buffer(tensor.number(schema.TENSOR_BUFFER, "I"))
         if len(data) == 0:
             return None
         kind, shape = tensor.number(schema.TENSOR_TYPE, "b"), self.shape(number)
         if kind not in _NUMPY_TYPES or tensor.field(schema.TENSOR_SPARSITY) is not None:
-            raise UnsupportedError(f"tensor {number} ({self.name(number)}) is a constant of {schema.type_name(kind)}")
+            raise UnsupportedError(
+                f"tensor {number} ({self.name(number)}) is a constant of {schema.type_name(kind)}", hint=HINT_INT8
+            )
         dtype = np.dtype(_NUMPY_TYPES[kind])
         if len(data) != prod(shape) * dtype.itemsize:
             raise InputError(f"tensor {number} ({self.name(number)}): {len(data)} bytes for the shape {shape}")
@@ -160,8 +199,14 @@ class ModelFile:
             raise InputError(f"the file is damaged: buffer {number} of {len(self.buffers)}")
         table = self.buffers[number]
         if table.number(schema.BUFFER_OFFSET, "Q") > 1:
-            raise UnsupportedError("the model keeps its weights behind the flatbuffer, as only huge models do")
+            raise UnsupportedError(
+                "the model keeps its weights behind the flatbuffer, as only those above 2 GB do", hint="make it smaller"
+            )
         return table.numbers(schema.BUFFER_DATA, "<u1")
+
+
+def _printable(name: str) -> str:
+    return "".join(x if x.isprintable() else "?" for x in name[:60])
 
 
 def finite(value: float, what: str) -> float:

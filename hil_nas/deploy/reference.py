@@ -15,11 +15,12 @@ _SPARE_BYTES = 1 << 20  # the interpreter's own structures
 
 
 class Tflm:
-    """An int8 .tflite in TFLM's interpreter with its reference kernels.
+    """A quantised .tflite in TFLM's interpreter with its reference kernels.
 
     Attributes:
         input_shape: without the batch.
-        input_scale, input_zero_point, output_scale, output_zero_point: of the model's ends.
+        input_scale, input_zero_point, output_scale, output_zero_point: of the int8 tensors at the ends.
+        input_end, output_end: the model's own types.
 
     Raises:
         InputError: for a model that `read_tflite` refuses or that the interpreter does not take.
@@ -30,6 +31,7 @@ class Tflm:
         graph = read_tflite(model)
         source, target = graph.tensors[graph.input], graph.tensors[graph.output]
         self.input_shape = source.shape[1:]
+        self.input_end, self.output_end = graph.input_end, graph.output_end
         self.input_scale, self.input_zero_point = source.scale, source.zero_point
         self.output_scale, self.output_zero_point = target.scale, target.zero_point
         self._outputs = graph.elements(graph.output)
@@ -37,21 +39,25 @@ class Tflm:
         self._interpreter = _interpreter(model, 2 * activations + 4 * len(model) + _SPARE_BYTES)
 
     def run(self, features: NDArray[np.int8]) -> NDArray[np.int8]:
-        """int8 (n, *input_shape) -> int8 (n, outputs).
+        """int8 (n, *input_shape) -> int8 (n, outputs); what a float or uint8 model is given and gives is converted.
 
         Raises:
             InputError: for another shape or type.
         """
         if features.dtype != np.int8 or features.shape[1:] != self.input_shape:
             raise InputError(f"expected int8 of shape (n, {self.input_shape}), found {features.dtype} {features.shape}")
-        with quiet():
-            outputs = [self._run_one(x) for x in features]
-        return np.stack(outputs) if outputs else np.zeros((0, self._outputs), np.int8)
+        return self.output_end.to_int8(self.run_as_it_is(self.input_end.from_int8(features)))
 
-    def _run_one(self, features: NDArray[np.int8]) -> NDArray[np.int8]:
-        self._interpreter.set_input(np.ascontiguousarray(features[np.newaxis]), 0)
+    def run_as_it_is(self, values: NDArray[Any]) -> NDArray[Any]:
+        """(n, *input_shape) of the model's own input type -> (n, outputs) of its own output type."""
+        with quiet():
+            outputs = [self._run_one(x) for x in values]
+        return np.stack(outputs) if outputs else self.output_end.from_int8(np.zeros((0, self._outputs), np.int8))
+
+    def _run_one(self, values: NDArray[Any]) -> NDArray[Any]:
+        self._interpreter.set_input(np.ascontiguousarray(values[np.newaxis]), 0)
         self._interpreter.invoke()
-        output: NDArray[np.int8] = self._interpreter.get_output(0)
+        output: NDArray[Any] = self._interpreter.get_output(0)
         return output.reshape(-1).copy()
 
 

@@ -2,28 +2,116 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from hil_nas.deploy import schema
+from hil_nas.deploy.ends import EndKind
+from hil_nas.deploy.folding import fold_shapes
 from hil_nas.deploy.graph import QuantGraph, QuantTensor
 from hil_nas.deploy.metadata import attach_mfcc, read_mfcc
 from hil_nas.deploy.model_file import ModelFile
-from hil_nas.deploy.tflite_operators import read_operator
+from hil_nas.deploy.model_kind import check_kind
+from hil_nas.deploy.refusals import HINT_INT8
+from hil_nas.deploy.tflite_operators import check_known, read_operator
+from hil_nas.errors import UnsupportedError
 
 __all__ = ["attach_mfcc", "read_mfcc", "read_tflite"]
 
+_KINDS: dict[int, EndKind] = {schema.INT8: "int8", schema.UINT8: "uint8", schema.FLOAT32: "float32"}
+_HINT_FLOAT = "use layers with an int8 kernel in its place, such as relu, leaky_relu, hard_swish, sigmoid or tanh"
+
 
 def read_tflite(data: bytes) -> QuantGraph:
-    """Parses a fully quantised int8 model with one input, one output and a batch of 1.
+    """Parses a quantised int8 model with one input, one output and a batch of 1.
+
+    Operators that only compute shapes are left out, and so are those that quantise a float or uint8 input and
+    dequantise to such an output: the graph's ends say what the host has to do.
 
     Raises:
         InputError: for bytes that are no TensorFlow Lite model, or a damaged one.
-        UnsupportedError: for what is not lowered; the message names the operator, its index and the reason.
+        UnsupportedError: for what is not lowered; the message names the operator, its number in the file and the
+            reason.
     """
     model = ModelFile.open(data)
-    tables = model.subgraph.tables(schema.SUBGRAPH_OPERATORS)
-    operators = tuple(read_operator(model, index, table) for index, table in enumerate(tables))
-    source = model.only(schema.SUBGRAPH_INPUTS, "inputs")
-    target = model.only(schema.SUBGRAPH_OUTPUTS, "outputs")
+    check_kind(model)
+    model, folded = fold_shapes(model)
+    kept = [i for i in range(len(model.operators)) if i not in folded]
+    first, last = model.only(schema.SUBGRAPH_INPUTS), model.only(schema.SUBGRAPH_OUTPUTS)
+    source, opening = _behind_input(model, first, kept)
+    target, closing = _before_output(model, last, kept)
+    inner = [i for i in kept if i not in (opening, closing)]
+    for index in inner:
+        _check_computes_in_int8(model, index, inner)
+    check_known(model, inner)
+    operators = tuple(read_operator(model, index) for index in inner)
     numbers = {source, target, *(i for x in operators for i in (*x.inputs, x.output))}
     unused = QuantTensor((1,), 1.0, 0)  # constants keep their numbers, so that messages name the file's own
-    tensors = (model.activation(i) if i in numbers else unused for i in range(len(model.tensors)))
-    return QuantGraph(tuple(tensors), operators, source, target)
+    tensors = tuple(model.activation(i) if i in numbers else unused for i in range(len(model.tensors)))
+    return QuantGraph(tensors, operators, source, target, _KINDS[model.type(first)], _KINDS[model.type(last)])
+
+
+def _behind_input(model: ModelFile, number: int, kept: Sequence[int]) -> tuple[int, int | None]:
+    """The int8 tensor that the model's input becomes, and the operator that makes it so; None for one that is int8."""
+    if model.type(number) == schema.INT8:
+        return number, None
+    readers = [i for i in kept if number in _numbers(model, i, schema.OPERATOR_INPUTS)]
+    quantised = len(readers) == 1 and model.code(model.operators[readers[0]]) == schema.QUANTIZE
+    outputs = _numbers(model, readers[0], schema.OPERATOR_OUTPUTS) if quantised else []
+    if len(outputs) != 1 or model.type(number) not in _KINDS or model.type(outputs[0]) != schema.INT8:
+        raise _no_int8(model, number, "input")
+    _check_flip(model, number, outputs[0])
+    return outputs[0], readers[0]
+
+
+def _before_output(model: ModelFile, number: int, kept: Sequence[int]) -> tuple[int, int | None]:
+    """The int8 tensor that becomes the model's output, and the operator that does it."""
+    if model.type(number) == schema.INT8:
+        return number, None
+    writers = [i for i in kept if number in _numbers(model, i, schema.OPERATOR_OUTPUTS)]
+    closing = len(writers) == 1 and model.code(model.operators[writers[0]]) in (schema.QUANTIZE, schema.DEQUANTIZE)
+    inputs = _numbers(model, writers[0], schema.OPERATOR_INPUTS) if closing else []
+    if len(inputs) != 1 or model.type(number) not in _KINDS or model.type(inputs[0]) != schema.INT8:
+        raise _no_int8(model, number, "output")
+    _check_flip(model, number, inputs[0])
+    return inputs[0], writers[0]
+
+
+def _no_int8(model: ModelFile, number: int, what: str) -> UnsupportedError:
+    kind = schema.type_name(model.type(number))
+    return UnsupportedError(
+        f"the model's {what}, tensor {number} ({model.name(number)}), is {kind} and not quantised to or from int8 by"
+        " one operator",
+        hint=HINT_INT8,
+    )
+
+
+def _check_flip(model: ModelFile, outer: int, inner: int) -> None:
+    """uint8 and int8 are one number but for their first bit."""
+    if model.type(outer) != schema.UINT8:
+        return
+    one, other = model.quantization(outer), model.quantization(inner)
+    pair = [(float(x.scales[0]), int(x.zero_points[0])) for x in (one, other) if x is not None and len(x.scales) == 1]
+    if len(pair) != 2 or pair[0] != (pair[1][0], pair[1][1] + 128):
+        raise UnsupportedError(
+            f"tensor {outer} ({model.name(outer)}) is uint8 of another scale than the int8 tensor {inner}",
+            hint="convert it again with inference_input_type = inference_output_type = tf.int8",
+        )
+
+
+def _check_computes_in_int8(model: ModelFile, index: int, inner: Sequence[int]) -> None:
+    """Refuses operators that read or write float, by the name of the one for which the others are there."""
+    outputs = _numbers(model, index, schema.OPERATOR_OUTPUTS)
+    numbers = [x for x in (*_numbers(model, index, schema.OPERATOR_INPUTS), *outputs) if x >= 0]
+    if schema.FLOAT32 not in [model.type(x) for x in numbers]:
+        return
+    if model.code(model.operators[index]) == schema.DEQUANTIZE:
+        readers = [i for i in inner if set(outputs) & set(_numbers(model, i, schema.OPERATOR_INPUTS))]
+        index = readers[0] if readers else index
+    name = schema.operator_name(model.code(model.operators[index]))
+    raise UnsupportedError(
+        f"operator {index} ({name}) computes in float in the middle of an int8 model", hint=_HINT_FLOAT
+    )
+
+
+def _numbers(model: ModelFile, index: int, field: int) -> list[int]:
+    return [int(x) for x in model.operators[index].numbers(field, "<i4")]

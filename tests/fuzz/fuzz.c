@@ -46,7 +46,8 @@ static uint64_t macs(const struct plan_header *plan)
     uint64_t sum = 0;
     for (uint32_t i = 0; i < plan->op_count; i++, op++) {
         const uint64_t out = (uint64_t)op->out_h * op->out_w * op->out_c;
-        const uint64_t window = op->kind <= PLAN_MAX_POOL ? (uint64_t)op->kernel_h * op->kernel_w : 1;
+        const uint64_t kernel = op->kind <= PLAN_MAX_POOL ? (uint64_t)op->kernel_h * op->kernel_w : 1;
+        const uint64_t window = op->kind == PLAN_MEAN ? op->in_w : kernel;
         const uint64_t depth = op->kind == PLAN_CONV || op->kind == PLAN_FULLY_CONNECTED ? op->in_c : 1;
         const uint64_t map = op->kind == PLAN_FULLY_CONNECTED ? (uint64_t)op->in_h * op->in_w : window;
         if (out > MOST_MACS || map > MOST_MACS || depth * map > MOST_MACS)

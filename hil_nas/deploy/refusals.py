@@ -1,0 +1,64 @@
+"""What to do about a model that is not run, in the words of those who make models; and files that are none."""
+
+from __future__ import annotations
+
+from hil_nas.deploy import schema
+from hil_nas.errors import InputError
+
+HINT_INT8 = (
+    "convert it again with optimizations=[tf.lite.Optimize.DEFAULT], a representative_dataset and"
+    " target_spec.supported_ops=[tf.lite.OpsSet.TFLITE_BUILTINS_INT8]"
+)
+HINT_BATCH = "convert it again with a batch of 1: keras.Input(shape, batch_size=1)"
+HINT_CALL = "export the model that takes a whole clip at once and keeps nothing between two calls"
+HINT_RECURRENT = "use convolutions over time in place of recurrent layers"
+_HINT_FUNCTION = "use relu, relu6, leaky_relu, hard_swish, sigmoid or tanh"
+_BEGINNINGS = (  # of files that people name in place of a .tflite
+    (b"\x89HDF", "a Keras model in HDF5", "convert it: tf.lite.TFLiteConverter.from_keras_model(...)"),
+    (b"PK\x03\x04", "a zip archive, as a .keras file is", "convert it: tf.lite.TFLiteConverter.from_keras_model(...)"),
+    (b"<", "a page of the web", "download the file itself, not the page that shows it"),
+)
+_REMEDIES = {  # of operators that Keras code often ends in
+    **dict.fromkeys(("SPACE_TO_BATCH_ND", "BATCH_TO_SPACE_ND"), f"a dilated convolution: {HINT_BATCH}"),
+    **dict.fromkeys(("GATHER", "REDUCE_PROD", "FILL", "BROADCAST_ARGS", "BROADCAST_TO"), HINT_BATCH),
+    **dict.fromkeys(("ELU", "GELU", "EXP", "RELU_N1_TO_1", "RELU_0_TO_1"), _HINT_FUNCTION),
+    **dict.fromkeys(("UNIDIRECTIONAL_SEQUENCE_LSTM", "UNIDIRECTIONAL_SEQUENCE_RNN", "LSTM", "RNN"), HINT_RECURRENT),
+    **dict.fromkeys(("UNPACK", "SPLIT", "SPLIT_V"), f"{HINT_RECURRENT}, and slices in place of splits"),
+    "PRELU": "use LeakyReLU, whose slope is one number",
+    "MINIMUM": "use ReLU() or ReLU(max_value=6)",
+    "MAXIMUM": "use Add, Subtract or Multiply, or MaxPooling2D",
+    "BATCH_MATMUL": "use convolutions in place of attention",
+    "SVDF": HINT_CALL,
+    "ARG_MAX": "leave it out: the largest output is found on the host",
+    "TRANSPOSE_CONV": "use Conv2D",
+    "NEG": "use LeakyReLU or ReLU with no slope of its own, and BatchNormalization in place of LayerNormalization",
+    "SQUARED_DIFFERENCE": "use BatchNormalization in place of LayerNormalization",
+    "RSQRT": "use BatchNormalization in place of LayerNormalization",
+    "PACK": "apply Dense to (time, features) as it is, without TimeDistributed",
+    "TILE": "use Conv2D at the larger size in place of UpSampling",
+    **dict.fromkeys(("GREATER", "SELECT", "SELECT_V2"), _HINT_FUNCTION),
+}  # fmt: skip
+
+
+def check_bytes(data: bytes) -> None:
+    """Refuses what is no .tflite, by its first bytes.
+
+    Raises:
+        InputError: naming what it is.
+    """
+    if data[4:8] == schema.IDENTIFIER:
+        return
+    if data.startswith(b"version https://git-lfs"):
+        raise InputError("this is a git-LFS pointer, not the model itself", hint="run `git lfs pull` beside it")
+    for beginning, what, hint in _BEGINNINGS:
+        if data.startswith(beginning):
+            raise InputError(f"this is {what}, not a .tflite", hint=hint)
+    raise InputError(
+        f"these {len(data)} bytes are no .tflite: they begin with {data[:8]!r}, not with TFL3 at the fifth",
+        hint="name the file that tf.lite.TFLiteConverter wrote",
+    )
+
+
+def remedy(code: int) -> str | None:
+    """What to use in place of an operator, where that is known."""
+    return _REMEDIES.get(schema.operator_name(code))

@@ -1,0 +1,361 @@
+"""Operators by themselves against TensorFlow Lite Micro: random shapes and scales, values over all of int8's range.
+
+The models are written with TFLM's own schema; what is compared is the engine's C, run on this machine, with TFLM's
+reference kernels.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from deploy_harness import Engine, build_engine
+from every_operator import PLAN_KINDS, every_operator
+from tflite_maker import Maker
+
+from hil_nas.deploy.lower import executed, lower
+from hil_nas.deploy.reference import Tflm
+from hil_nas.deploy.tflite import read_tflite
+
+Shape = tuple[int, ...]
+EVERY = np.arange(-128, 128, dtype=np.int8)
+
+
+@pytest.fixture(scope="module")
+def engine(tmp_path_factory: pytest.TempPathFactory, boards_dir: Path, build_dir: Path) -> Engine:
+    return build_engine(tmp_path_factory.mktemp("engine"), boards_dir, build_dir)
+
+
+def same_bits(engine: Engine, model: bytes, seed: int = 0, count: int = 6) -> list[str]:
+    """Compares what the model itself takes and gives; the kinds of its operators.
+
+    One input in two holds whole runs of extreme values: they are what overflows.
+    """
+    graph, oracle = read_tflite(model), Tflm(model)
+    rng = np.random.default_rng(seed)
+    values = oracle.input_end.random(rng, (count, *oracle.input_shape))
+    extremes = oracle.input_end.from_int8(rng.choice(np.array([-128, 127], np.int8), (count, *oracle.input_shape)))
+    values[::2] = np.where(rng.random(values.shape) < 0.5, values, extremes)[::2]
+    expected = oracle.run_as_it_is(values)
+    plan = lower(graph)
+    found = engine.run(plan.to_bytes(), oracle.input_end.to_int8(values), plan.arena_bytes)
+    assert np.array_equal(oracle.output_end.from_int8(found), expected)
+    return [x.kind for x in executed(graph)]
+
+
+def quantisation(rng: np.random.Generator, around: float = 0.05) -> tuple[float, int]:
+    """A scale as float32 has it, and a zero point, at times an extreme one."""
+    zero_point = int(rng.choice([-128, 127, 0, *rng.integers(-128, 128, 5)]))
+    return float(np.float32(around * np.exp(rng.normal(0, 0.7)))), zero_point
+
+
+# --- functions of one value ------------------------------------------------------------------------------------
+
+
+def function(name: str, source: tuple[float, int], target: tuple[float, int], **options: Any) -> bytes:
+    """A model of one function over every int8 value."""
+    maker = Maker()
+    numbers = [maker.tensor((1, 256), *x) for x in (source, target)]
+    table = {"LEAKY_RELU": "LeakyReluOptions", "HARD_SWISH": "HardSwishOptions"}.get(name)
+    maker.operator(name, numbers[:1], numbers[1], table, **options)
+    return maker.finish(*numbers)
+
+
+def every_value(engine: Engine, model: bytes) -> np.ndarray:
+    plan = lower(read_tflite(model))
+    found = engine.run(plan.to_bytes(), EVERY[np.newaxis], plan.arena_bytes)
+    assert np.array_equal(found, Tflm(model).run(EVERY[np.newaxis]))
+    return found
+
+
+@pytest.mark.parametrize("name", ["QUANTIZE", "RELU", "LEAKY_RELU"])
+def test_functions_between_any_scales(engine: Engine, name: str) -> None:
+    rng, seen = np.random.default_rng(1), []
+    for _ in range(60):
+        options = {"alpha": float(np.float32(rng.normal(0, 0.6)))} if name == "LEAKY_RELU" else {}
+        seen.append(every_value(engine, function(name, quantisation(rng), quantisation(rng), **options)))
+    assert len(np.unique(np.concatenate(seen), axis=0)) > 40
+
+
+@pytest.mark.parametrize(("name", "target"), [("LOGISTIC", (1 / 256, -128)), ("TANH", (1 / 128, 0))])
+def test_curves_over_every_scale(engine: Engine, name: str, target: tuple[float, int]) -> None:
+    rng = np.random.default_rng(2)
+    for scale in np.exp(rng.uniform(np.log(1e-6), np.log(20), 120)):
+        every_value(engine, function(name, (float(np.float32(scale)), int(rng.integers(-128, 128))), target))
+
+
+def test_hard_swish_over_every_scale(engine: Engine) -> None:
+    rng = np.random.default_rng(3)
+    for scale in np.exp(rng.uniform(np.log(1e-3), np.log(2), 120)):
+        coarser = float(np.float32(scale * np.exp(rng.uniform(-3, 1))))  # TFLM: at most 128 times as fine
+        source = (float(np.float32(scale)), int(rng.integers(-128, 128)))
+        every_value(engine, function("HARD_SWISH", source, (coarser, int(rng.integers(-128, 128)))))
+
+
+def test_relu6_keeps_its_scale(engine: Engine) -> None:
+    rng = np.random.default_rng(4)
+    for _ in range(20):
+        one = quantisation(rng)
+        every_value(engine, function("RELU6", one, one))
+
+
+# --- sums, differences and products ----------------------------------------------------------------------------
+
+PAIRS = {"ADD": "AddOptions", "SUB": "SubOptions", "MUL": "MulOptions"}
+BROADCASTS: list[tuple[Shape, Shape]] = [
+    ((1, 5, 4, 3), (1, 5, 4, 3)),
+    ((1, 1, 1, 8), (1, 6, 3, 8)),
+    ((1, 6, 3, 8), (1, 1, 1, 8)),
+    ((1, 6, 3, 8), (1, 1, 3, 1)),
+    ((1, 6, 1, 8), (1, 1, 3, 1)),
+    ((1, 6, 3, 1), (1, 1, 1, 8)),
+    ((1, 5, 7), (1, 1, 7)),
+    ((1, 7), (1, 5, 7)),
+    ((1, 1, 1, 1), (1, 4, 4, 4)),
+    ((1, 1), (1, 1)),
+]
+
+
+def pair(
+    name: str, rng: np.random.Generator, shapes: tuple[Shape, Shape], constant: int | None = None, activation: int = 0
+) -> bytes:
+    """A model that gives one input, or its halves, to the two sides of an operator; one side may be constant."""
+    maker = Maker()
+    target = np.broadcast_shapes(*shapes)
+    scales = [quantisation(rng), quantisation(rng)]
+    spread = 128 * max(x for x, _ in scales) if name != "MUL" else 128 * scales[0][0] * scales[1][0]
+    out = (float(np.float32(spread * np.exp(rng.uniform(-3, 0.7)) / 8)), int(rng.integers(-128, 128)))
+    if constant is None:
+        sizes = [int(np.prod(x)) for x in shapes]
+        whole = maker.tensor((1, sum(sizes)), 0.1, 3)
+        sides = []
+        for index, (shape, scale) in enumerate(zip(shapes, scales, strict=True)):
+            part, scaled, shaped = maker.tensor((1, sizes[index]), 0.1, 3), maker.tensor((1, sizes[index]), *scale), 0
+            first, last = sum(sizes[:index]), sum(sizes[: index + 1])
+            bounds = [maker.constant(x) for x in ([0, first], [1, last], [1, 1])]
+            maker.operator("STRIDED_SLICE", [whole, *bounds], part, "StridedSliceOptions")
+            maker.operator("QUANTIZE", [part], scaled)
+            shaped = maker.tensor(shape, *scale)
+            maker.operator("RESHAPE", [scaled, maker.constant(shape)], shaped)
+            sides.append(shaped)
+    else:
+        whole = maker.tensor(shapes[1 - constant], *scales[1 - constant])
+        values = rng.integers(-128, 128, shapes[constant])
+        sides = [whole, whole]
+        sides[constant] = maker.constant(values, *scales[constant], dtype=np.int8)
+    result = maker.tensor(target, *out)
+    maker.operator(name, sides, result, PAIRS[name], fusedActivationFunction=activation)
+    return maker.finish(whole, result)
+
+
+@pytest.mark.parametrize("name", PAIRS)
+@pytest.mark.parametrize("shapes", BROADCASTS, ids=str)
+def test_pairs_broadcast(engine: Engine, name: str, shapes: tuple[Shape, Shape]) -> None:
+    rng = np.random.default_rng(5)
+    for activation in (0, 1, 3):
+        kinds = same_bits(engine, pair(name, rng, shapes, activation=activation))
+        assert kinds[-1] == name.lower()
+
+
+@pytest.mark.parametrize("name", PAIRS)
+@pytest.mark.parametrize("constant", [0, 1])
+@pytest.mark.parametrize("shape", [(), (1,), (8,), (1, 1, 1, 8), (3, 1), (6, 3, 8), (1, 6, 3, 8)], ids=str)
+def test_one_of_a_pair_is_constant(engine: Engine, name: str, constant: int, shape: Shape) -> None:
+    shapes = ((1, 6, 3, 8), shape) if constant else (shape, (1, 6, 3, 8))
+    rng = np.random.default_rng(6)
+    for _ in range(3):
+        assert same_bits(engine, pair(name, rng, shapes, constant)) == [name.lower()]
+
+
+def test_a_large_constant_meets_a_small_input(engine: Engine) -> None:
+    for name in PAIRS:
+        shapes = ((1, 1, 1, 4), (1, 5, 3, 4))
+        assert same_bits(engine, pair(name, np.random.default_rng(7), shapes, constant=1)) == [name.lower()]
+
+
+# --- reductions --------------------------------------------------------------------------------------------------
+
+
+def reduction(name: str, rng: np.random.Generator, shape: Shape, axes: list[int], keep: bool) -> bytes:
+    maker = Maker()
+    source = quantisation(rng)
+    count = int(np.prod([shape[i] for i in axes]))
+    finer = (float(np.float32(source[0] * np.exp(rng.normal(-0.5, 0.8)) * (count**0.5 if name == "SUM" else 1))), 0)
+    target = source if name == "REDUCE_MAX" else (finer[0], int(rng.integers(-128, 128)))
+    reduced = {i % len(shape) for i in axes}
+    out = [1 if i in reduced else x for i, x in enumerate(shape) if keep or i not in reduced]
+    numbers = [maker.tensor(shape, *source), maker.tensor(out, *target)]
+    maker.operator(name, [numbers[0], maker.constant(axes)], numbers[1], "ReducerOptions", keepDims=keep)
+    return maker.finish(*numbers)
+
+
+@pytest.mark.parametrize("name", ["MEAN", "SUM", "REDUCE_MAX"])
+@pytest.mark.parametrize(
+    ("shape", "axes"),
+    [
+        ((1, 25, 5, 16), [1, 2]),
+        ((1, 13, 7, 3), [2, 1]),
+        ((1, 9, 5, 4), [1]),
+        ((1, 9, 5, 4), [2]),
+        ((1, 9, 5, 4), [-1]),
+        ((1, 9, 5, 4), [1, 2, 3]),
+        ((1, 9, 1, 4), [1, 3]),
+        ((1, 40, 6), [1]),
+        ((1, 40, 6), [2]),
+        ((1, 6), [1]),
+        ((1, 1, 1, 6), [1, 2]),
+        ((1, 181, 181, 1), [1, 2]),
+    ],
+)
+def test_reductions(engine: Engine, name: str, shape: Shape, axes: list[int]) -> None:
+    rng = np.random.default_rng(8)
+    for keep in (True, False):
+        for _ in range(4):
+            assert same_bits(engine, reduction(name, rng, shape, axes, keep), count=4) == [name.lower()]
+
+
+# --- what only moves values --------------------------------------------------------------------------------------
+
+
+def moving(name: str, shape: Shape, out: Shape, constants: list[Any], options: str | None, **fields: Any) -> bytes:
+    maker = Maker()
+    numbers = [maker.tensor(x, 0.1, 5) for x in (shape, out)]
+    inputs = [numbers[0], *(maker.constant(x) for x in constants)]
+    maker.operator(name, inputs, numbers[1], options, **fields)
+    last = maker.tensor(out, 0.07, -5)  # so that there is an operator where nothing has to move
+    maker.operator("QUANTIZE", [numbers[1]], last)
+    return maker.finish(numbers[0], last)
+
+
+@pytest.mark.parametrize(
+    ("shape", "order", "moves"),
+    [
+        ((1, 6, 4, 3), [0, 2, 1, 3], True),
+        ((1, 6, 4, 3), [0, 3, 1, 2], True),
+        ((1, 6, 4, 3), [0, 2, 3, 1], True),
+        ((1, 6, 4, 3), [0, 3, 2, 1], True),
+        ((1, 6, 4), [0, 2, 1], True),
+        ((1, 6, 1, 3), [0, 2, 1, 3], False),
+        ((1, 1, 4, 1), [0, 3, 1, 2], False),
+        ((1, 6, 4, 3), [0, 1, 2, 3], False),
+    ],
+)
+def test_transposes(engine: Engine, shape: Shape, order: list[int], moves: bool) -> None:
+    model = moving("TRANSPOSE", shape, tuple(shape[i] for i in order), [order], "TransposeOptions")
+    assert same_bits(engine, model) == (["transpose"] if moves else []) + ["requantize"]
+
+
+@pytest.mark.parametrize(
+    ("shape", "begin", "end", "step", "masks", "out"),
+    [
+        ((1, 9, 4, 3), [0, 2, 0, 0], [1, 7, 4, 3], [1, 1, 1, 1], (0, 0, 0), (1, 5, 4, 3)),
+        ((1, 9, 4, 3), [0, 1, 0, 1], [1, 8, 4, 3], [1, 3, 2, 1], (0, 0, 0), (1, 3, 2, 2)),
+        ((1, 9, 4, 3), [0, -3, 0, 0], [1, 99, -1, 3], [1, 1, 1, 1], (0, 0, 0), (1, 3, 3, 3)),
+        ((1, 9, 4, 3), [7, 0, 7, 0], [7, 5, 7, 2], [1, 1, 1, 1], (0b0101, 0b0101, 0), (1, 5, 4, 2)),
+        ((1, 9, 4, 3), [0, 4, 0, 0], [1, 0, 4, 3], [1, 1, 1, 1], (0, 0, 0b0010), (1, 4, 3)),
+        ((1, 9, 4), [0, 0, 3], [1, 9, 4], [1, 1, 1], (0, 0, 0b100), (1, 9)),
+        ((1, 20), [0, 5], [1, 20], [1, 4], (0, 0, 0), (1, 4)),
+    ],
+)
+def test_slices(
+    engine: Engine, shape: Shape, begin: list[int], end: list[int], step: list[int], masks: Shape, out: Shape
+) -> None:
+    fields = dict(zip(("beginMask", "endMask", "shrinkAxisMask"), masks, strict=True))
+    model = moving("STRIDED_SLICE", shape, out, [begin, end, step], "StridedSliceOptions", **fields)
+    assert same_bits(engine, model) == ["strided_slice", "requantize"]
+
+
+@pytest.mark.parametrize(
+    ("shape", "amounts"),
+    [((1, 5, 4, 3), [[0, 0], [2, 1], [0, 3], [0, 0]]), ((1, 5, 4), [[0, 0], [4, 0], [0, 0]])],
+)
+def test_pads(engine: Engine, shape: Shape, amounts: list[list[int]]) -> None:
+    out = tuple(x + sum(y) for x, y in zip(shape, amounts, strict=True))
+    assert same_bits(engine, moving("PAD", shape, out, [amounts], "PadOptions")) == ["pad", "requantize"]
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "out", "constants"),
+    [
+        ("EXPAND_DIMS", (1, 5, 4), (1, 1, 5, 4), [1]),
+        ("EXPAND_DIMS", (1, 5, 4), (1, 5, 4, 1), [-1]),
+        ("SQUEEZE", (1, 1, 5, 4), (1, 5, 4), []),
+        ("RESHAPE", (1, 5, 4), (1, 20), [[-1, 20]]),
+    ],
+)
+def test_other_names_for_the_same_bytes(engine: Engine, name: str, shape: Shape, out: Shape, constants: Any) -> None:
+    options = {"SQUEEZE": "SqueezeOptions"}.get(name)
+    fields = {"squeezeDims": [1]} if options else {}
+    assert same_bits(engine, moving(name, shape, out, constants, options, **fields)) == ["requantize"]
+
+
+# --- ends and shapes -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("first", [np.float32, np.uint8, np.int8])
+@pytest.mark.parametrize("last", [np.float32, np.uint8, np.int8])
+def test_the_host_converts_at_the_ends(engine: Engine, first: Any, last: Any) -> None:
+    rng = np.random.default_rng(9)
+    for _ in range(20):
+        one, other = quantisation(rng), quantisation(rng)
+        maker, shape = Maker(), (1, 30)
+        inner = [maker.tensor(shape, *x) for x in (one, other)]
+        outer = []
+        for number, dtype, (scale, zero_point) in zip(inner, (first, last), (one, other), strict=True):
+            if dtype is np.uint8:
+                number = maker.tensor(shape, scale, zero_point + 128, np.uint8)
+            elif dtype is np.float32:
+                number = maker.tensor(shape, dtype=np.float32)
+            outer.append(number)
+        if first is not np.int8:
+            maker.operator("QUANTIZE", [outer[0]], inner[0])
+        maker.operator("LEAKY_RELU", [inner[0]], inner[1], "LeakyReluOptions", alpha=0.3)
+        if last is not np.int8:
+            maker.operator("DEQUANTIZE" if last is np.float32 else "QUANTIZE", [inner[1]], outer[1])
+        assert same_bits(engine, maker.finish(*outer)) == ["leaky_relu"]
+
+
+def test_floats_round_as_tflm_rounds_them() -> None:
+    """Halves, and the floats beside them, at every scale."""
+    rng = np.random.default_rng(10)
+    for _ in range(40):
+        scale, zero_point = quantisation(rng)
+        maker = Maker()
+        numbers = [maker.tensor((1, 771), dtype=np.float32), maker.tensor((1, 771), scale, zero_point)]
+        maker.operator("QUANTIZE", numbers[:1], numbers[1])
+        last = maker.tensor((1, 771), scale, zero_point)
+        maker.operator("RELU6", [numbers[1]], last)
+        oracle = Tflm(maker.finish(numbers[0], last))
+        halves = ((np.arange(-128, 129) + 0.5 - zero_point) * scale).astype(np.float32)
+        beside = [np.nextafter(halves, np.float32(x)) for x in (-np.inf, np.inf)]
+        values = np.concatenate([halves, *beside])[np.newaxis]
+        low, high = zero_point, min(127, zero_point + round(6 / scale + 1e-9))
+        expected = oracle.run_as_it_is(values)
+        found = np.clip(oracle.input_end.to_int8(values), low, max(low, high))
+        assert np.array_equal(found[expected < 127], expected[expected < 127])
+
+
+def test_a_model_of_all_of_them(engine: Engine) -> None:
+    for seed, extents in enumerate(((49, 10), (6, 5), (3, 2), (17, 4))):
+        model = every_operator(*extents, classes=12, seed=seed)
+        assert tuple(x.kind for x in lower(read_tflite(model)).operators) == PLAN_KINDS
+        same_bits(engine, model, seed, count=20)
+
+
+def test_shapes_that_operators_compute_are_folded(engine: Engine) -> None:
+    """What Flatten leaves in a model without a batch size."""
+    maker = Maker()
+    source, shaped = maker.tensor((1, 4, 3, 2), 0.1, 5), maker.tensor((4,), dtype=np.int32)
+    batch, packed = maker.tensor((), dtype=np.int32), maker.tensor((2,), dtype=np.int32)
+    flat, last = maker.tensor((1, 24), 0.1, 5), maker.tensor((1, 24), 0.2, 5)
+    maker.operator("SHAPE", [source], shaped, "ShapeOptions", outType=2)
+    bounds = [maker.constant([x]) for x in (0, 1, 1)]
+    maker.operator("STRIDED_SLICE", [shaped, *bounds], batch, "StridedSliceOptions", shrinkAxisMask=1)
+    maker.operator("PACK", [batch, maker.constant(24)], packed, "PackOptions", valuesCount=2)
+    maker.operator("RESHAPE", [source, packed], flat, "ReshapeOptions")
+    maker.operator("LEAKY_RELU", [flat], last, "LeakyReluOptions", alpha=0.3)
+    model = maker.finish(source, last)
+    assert same_bits(engine, model) == ["leaky_relu"]
+    assert read_tflite(model).operators[-1].label == "operator 4 (LEAKY_RELU)"
