@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+from every_operator import every_operator
 from rich.table import Table
 
 from hil_nas import cli
@@ -20,7 +21,7 @@ def test_a_mistake_is_one_line_and_a_hint(tmp_path: Path, capsys: pytest.Capture
     assert cli.main(["verify", str(tmp_path / "none.tflite")]) == 1
     shown = capsys.readouterr()
     assert shown.out == ""
-    assert shown.err.startswith("hil_nas: cannot read") and "Traceback" not in shown.err
+    assert shown.err.startswith(f"hil_nas: {tmp_path}/none.tflite: cannot be read") and "Traceback" not in shown.err
 
 
 def test_json_is_alone_on_standard_output(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -92,7 +93,7 @@ def test_a_bug_of_ours_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> N
 def test_an_unknown_board_lists_the_known_ones(boards_dir: Path, build_dir: Path, tmp_path: Path,
                                                capsys: pytest.CaptureFixture[str]) -> None:  # fmt: skip
     model = tmp_path / "m.tflite"
-    model.write_bytes(b"TFL3")
+    model.write_bytes(every_operator(6, 5, classes=4))
     where = ["--boards", str(boards_dir), "--build", str(build_dir)]
     assert cli.main(["verify", str(model), "--board", "nucleo-l4r6@virtual", *where]) == 1
     assert "nucleo_l4r5" in capsys.readouterr().err

@@ -28,7 +28,7 @@ from hil_nas.mfcc import MfccConfig
 from hil_nas.network import Layer, Network
 from hil_nas.report.page import search_page
 from hil_nas.workflows.profile import folder_name, provenance_of
-from hil_nas.workflows.verify import latency_ms, verify
+from hil_nas.workflows.verify import Model, latency_ms, verify
 
 KINDS = ("silicon", "modelled", "instructions", "host")
 HERE = Provenance("nucleo_l4r5", "virtual", "modelled", 120_000_000, "cmsis-nn", "aa" * 8, "gcc 12.2.1", "flash")
@@ -120,7 +120,7 @@ def test_verify_checks_no_milliseconds_there(kind: Any) -> None:
     board = FakeBoard(board="mps2_an386")
     device = Device(Link(board), "qemu", kind)
     with pytest.raises(InputError, match=f"mps2_an386@qemu counts {kind}, so a limit in milliseconds cannot be"):
-        verify(device, b"", None, budget=Budget(max_latency_s=0.1))  # type: ignore[arg-type]
+        verify(device, None, None, budget=Budget(max_latency_s=0.1))  # type: ignore[arg-type]
     assert not any(x.startswith("hil load") for x in board.commands)
 
 
@@ -129,7 +129,7 @@ def test_verify_on_instructions_shows_no_milliseconds(
 ) -> None:
     host = HostFrontEnd(build_host_library(boards_dir, cmsis_dsp_dir, build_dir))
     with open_device("mps2-an386@qemu", boards_dir=boards_dir, build_dir=build_dir) as device:
-        found = verify(device, kws_model, host, budget=Budget(), count=2).to_json()
+        found = verify(device, Model.read(kws_model), host, budget=Budget(), count=2).to_json()
     assert found["latency_ms"] is None and found["clock"]["kind"] == "instructions"
     text = io.StringIO()
     Rich(file=text, width=120).print(_verify_table(found))

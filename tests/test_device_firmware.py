@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import serial
 from board_hosts import KINDS, TARGETS
+from every_operator import PLAN_KINDS, every_operator
 
 from hil_nas.audio.front_end import HostFrontEnd, build_host_library
 from hil_nas.audio.tables import front_end_blob
@@ -59,6 +60,17 @@ def test_the_board_says_who_it_is(device: Device, target: str) -> None:
     assert (identity.board, identity.host) == (board.replace("-", "_"), host)
     assert identity.clock_kind == KINDS[target] and identity.clock_hz > 0
     assert "cmsis-nn" in identity.versions and len(identity.build) == len(identity.kernels) == 16
+
+
+def test_the_operators_of_peoples_models_give_the_bits_of_tflm(device: Device) -> None:
+    model = every_operator(49, 10, classes=12)
+    info = device.load_plan(lower(read_tflite(model)).to_bytes())
+    inputs = np.random.default_rng(8).integers(-128, 128, (3, 49, 10, 1)).astype(np.int8)
+    for values, logits in zip(inputs, Tflm(model).run(inputs), strict=True):
+        device.set_input(values)
+        counts = device.run("network", warmups=0, runs=1)
+        assert np.array_equal(device.read("output"), logits)
+    assert tuple(x.kind for x in counts.operators) == PLAN_KINDS and info.op_count == len(PLAN_KINDS)
 
 
 def test_audio_goes_through_front_end_and_network(

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from device_fake import FakeBoard
+from every_operator import every_operator
 
 from hil_nas import cli
 from hil_nas.audio.front_end import HostFrontEnd, build_host_library
@@ -31,7 +32,7 @@ from hil_nas.errors import InputError, MissingToolError, RefusedError
 from hil_nas.mfcc import MfccConfig
 from hil_nas.network import Layer, Network
 from hil_nas.workflows.profile import folder_name, measure_network
-from hil_nas.workflows.verify import Bench
+from hil_nas.workflows.verify import Bench, Model
 
 needs_tflm = pytest.mark.skipif(
     not os.environ.get("TFLM_ROOT"),
@@ -132,7 +133,7 @@ def test_verify_uploads_a_tflite_as_it_is(boards_dir: Path, build_dir: Path, cms
     model = write_tflite(random_graph(SMALL, 0))
     fake = FakeBoard(engine="tflm")
     with Device(Link(fake), "virtual", "modelled") as device:
-        Bench(device, model, HostFrontEnd(build_host_library(boards_dir, cmsis_dsp_dir, build_dir)))
+        Bench(device, Model.read(model), HostFrontEnd(build_host_library(boards_dir, cmsis_dsp_dir, build_dir)))
     assert fake.slots["plan"] == model
 
 
@@ -226,6 +227,16 @@ def test_every_kind_of_operator_runs(device: Device) -> None:
     assert np.array_equal(device.read("output"), Tflm(model).run(values).reshape(-1))
     kinds = [x.kind for x in counts.operators]
     assert len(kinds) == info.op_count and kinds[3:6] == ["add", "concatenation", "max_pool"]
+
+
+@needs_tflm
+def test_every_operator_of_peoples_models_runs(device: Device) -> None:
+    model = every_operator(49, 10, classes=12)
+    device.load_model({"tflm": model})
+    values = np.random.default_rng(6).integers(-128, 128, (1, 49, 10, 1), dtype=np.int8)
+    device.set_input(values)
+    assert [x.kind for x in device.run("network", 0, 1).operators] == [x.kind for x in read_tflite(model).operators]
+    assert np.array_equal(device.read("output"), Tflm(model).run(values).reshape(-1))
 
 
 @needs_tflm

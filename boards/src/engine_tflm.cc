@@ -22,8 +22,8 @@ namespace {
 
 constexpr size_t kLeastArenaBytes = 8192; /* the interpreter's own objects; below, its constructor would give up */
 constexpr int32_t kWhole = -1;
-
-using Resolver = tflite::MicroMutableOpResolver<11>;
+constexpr size_t kKindCount = 29;
+using Resolver = tflite::MicroMutableOpResolver<kKindCount>;
 
 struct Kind {
     tflite::BuiltinOperator code;
@@ -31,18 +31,36 @@ struct Kind {
     TfLiteStatus (*add)(Resolver &);
 };
 
-constexpr Kind kKinds[] = {
+constexpr Kind kKinds[kKindCount] = {
     {tflite::BuiltinOperator_CONV_2D, "conv", [](Resolver &r) { return r.AddConv2D(); }},
     {tflite::BuiltinOperator_DEPTHWISE_CONV_2D, "depthwise", [](Resolver &r) { return r.AddDepthwiseConv2D(); }},
     {tflite::BuiltinOperator_FULLY_CONNECTED, "fully_connected", [](Resolver &r) { return r.AddFullyConnected(); }},
     {tflite::BuiltinOperator_AVERAGE_POOL_2D, "average_pool", [](Resolver &r) { return r.AddAveragePool2D(); }},
     {tflite::BuiltinOperator_MAX_POOL_2D, "max_pool", [](Resolver &r) { return r.AddMaxPool2D(); }},
+    {tflite::BuiltinOperator_MEAN, "mean", [](Resolver &r) { return r.AddMean(); }},
+    {tflite::BuiltinOperator_SUM, "sum", [](Resolver &r) { return r.AddSum(); }},
+    {tflite::BuiltinOperator_REDUCE_MAX, "reduce_max", [](Resolver &r) { return r.AddReduceMax(); }},
     {tflite::BuiltinOperator_ADD, "add", [](Resolver &r) { return r.AddAdd(); }},
+    {tflite::BuiltinOperator_SUB, "sub", [](Resolver &r) { return r.AddSub(); }},
+    {tflite::BuiltinOperator_MUL, "mul", [](Resolver &r) { return r.AddMul(); }},
     {tflite::BuiltinOperator_CONCATENATION, "concatenation", [](Resolver &r) { return r.AddConcatenation(); }},
     {tflite::BuiltinOperator_PAD, "pad", [](Resolver &r) { return r.AddPad(); }},
+    {tflite::BuiltinOperator_PADV2, "pad", [](Resolver &r) { return r.AddPadV2(); }},
+    {tflite::BuiltinOperator_TRANSPOSE, "transpose", [](Resolver &r) { return r.AddTranspose(); }},
+    {tflite::BuiltinOperator_STRIDED_SLICE, "strided_slice", [](Resolver &r) { return r.AddStridedSlice(); }},
     {tflite::BuiltinOperator_SOFTMAX, "softmax", [](Resolver &r) { return r.AddSoftmax(); }},
-    {tflite::BuiltinOperator_RESHAPE, "reshape", [](Resolver &r) { return r.AddReshape(); }},
+    {tflite::BuiltinOperator_LOGISTIC, "logistic", [](Resolver &r) { return r.AddLogistic(); }},
+    {tflite::BuiltinOperator_TANH, "tanh", [](Resolver &r) { return r.AddTanh(); }},
+    {tflite::BuiltinOperator_RELU, "relu", [](Resolver &r) { return r.AddRelu(); }},
+    {tflite::BuiltinOperator_RELU6, "relu6", [](Resolver &r) { return r.AddRelu6(); }},
+    {tflite::BuiltinOperator_LEAKY_RELU, "leaky_relu", [](Resolver &r) { return r.AddLeakyRelu(); }},
+    {tflite::BuiltinOperator_HARD_SWISH, "hard_swish", [](Resolver &r) { return r.AddHardSwish(); }},
     {tflite::BuiltinOperator_QUANTIZE, "requantize", [](Resolver &r) { return r.AddQuantize(); }},
+    {tflite::BuiltinOperator_RESHAPE, "reshape", [](Resolver &r) { return r.AddReshape(); }},
+    {tflite::BuiltinOperator_EXPAND_DIMS, "expand_dims", [](Resolver &r) { return r.AddExpandDims(); }},
+    {tflite::BuiltinOperator_SQUEEZE, "squeeze", [](Resolver &r) { return r.AddSqueeze(); }},
+    {tflite::BuiltinOperator_SHAPE, "shape", [](Resolver &r) { return r.AddShape(); }},
+    {tflite::BuiltinOperator_PACK, "pack", [](Resolver &r) { return r.AddPack(); }},
 };
 
 /* TFLM's own profiler keeps 4096 events, 80 KiB; the probe needs none of them kept. */

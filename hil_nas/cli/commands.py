@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from hil_nas.budget import Budget
 from hil_nas.cli.console import Console
 from hil_nas.config import BaselineConfig, SearchConfig
 from hil_nas.device.hosts import open_device
-from hil_nas.errors import InputError, LimitsMissedError
+from hil_nas.errors import HilNasError, InputError, LimitsMissedError, RefusedError
 from hil_nas.units import count_unit, format_bytes
 
 
@@ -95,10 +96,11 @@ def _check(missed: Sequence[str], differing_bytes: int, hint: str | None = None)
 
 def verify(arguments: argparse.Namespace, console: Console) -> int:
     """`hil_nas verify`."""
-    from hil_nas.workflows.verify import host_library, labelled_clips
+    from hil_nas.workflows.verify import Model, host_library, labelled_clips
     from hil_nas.workflows.verify import verify as check
 
-    model = _read(arguments.model)
+    with _naming(arguments.model, InputError):
+        model = Model.read(_read(arguments.model))
     clips = labels = None
     if arguments.data is not None:
         clips, labels = labelled_clips(Path(arguments.data), arguments.words, arguments.clips, arguments.seed)
@@ -106,7 +108,7 @@ def verify(arguments: argparse.Namespace, console: Console) -> int:
     with open_device(
         arguments.board, boards_dir=arguments.boards, build_dir=arguments.build,
         port=arguments.port, flash=arguments.flash, engine=arguments.engine,
-    ) as device:  # fmt: skip
+    ) as device, _naming(arguments.model, RefusedError):  # fmt: skip
         found = check(
             device, model, host, budget=_budget(arguments), clips=clips, labels=labels,
             count=arguments.clips, seed=arguments.seed, report=console.step,
@@ -123,8 +125,9 @@ def serve(arguments: argparse.Namespace, console: Console) -> int:
     from hil_nas.deploy.tflite import read_tflite
     from hil_nas.device.serve import serve as bridge
 
-    model = _read(arguments.model)
-    plan = model if arguments.engine == "tflm" else lower(read_tflite(model)).to_bytes()
+    with _naming(arguments.model, InputError):
+        model = _read(arguments.model)
+        plan = model if arguments.engine == "tflm" else lower(read_tflite(model)).to_bytes()
     bridge(
         arguments.board, boards_dir=arguments.boards, build_dir=arguments.build, tcp_port=arguments.tcp,
         ready=lambda address: console.result({"address": address}, f"{arguments.board} answers on {address}"),
@@ -137,11 +140,20 @@ def _budget(arguments: argparse.Namespace) -> Budget:
     return Budget(arguments.max_ram, arguments.max_flash, arguments.max_latency)
 
 
+@contextmanager
+def _naming(path: Path, kind: type[HilNasError]) -> Iterator[None]:
+    """Puts a file's name before what is wrong with it."""
+    try:
+        yield
+    except kind as error:
+        raise type(error)(f"{path}: {error.message}", hint=error.hint) from None
+
+
 def _read(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror}") from None
+        raise InputError(f"cannot be read: {error.strerror}", hint="name a .tflite") from None
 
 
 def _search_table(result: dict[str, Any], folder: Path) -> Table:

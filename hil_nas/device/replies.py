@@ -17,7 +17,10 @@ What = Literal["network", "frontend", "all"]
 ClockKind = Literal["silicon", "modelled", "instructions", "host"]
 KINDS = (
     "conv", "depthwise", "fully_connected", "average_pool", "max_pool", "add", "concatenation", "pad",
-    "softmax", "reshape", "requantize",
+    "softmax", "sub", "mul", "lookup", "mean", "copy",
+    # of the engine tflm alone, whose operators are the file's own
+    "reshape", "requantize", "sum", "reduce_max", "transpose", "strided_slice", "shape", "pack",
+    "expand_dims", "squeeze", "logistic", "tanh", "relu", "relu6", "leaky_relu", "hard_swish",
 )  # fmt: skip
 IDENTITY_NAMES = ("board", "clock", "engine", "build", "kernels", "wire", "pool", "store", "input", "versions")
 _NUMBER = r"(0|[1-9][0-9]{0,9})"  # one spelling per number, so that nothing damaged reads as another

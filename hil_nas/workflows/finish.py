@@ -28,7 +28,7 @@ from hil_nas.runs import Run
 from hil_nas.training.product import Product, make_product
 from hil_nas.training.recipe import Recipe
 from hil_nas.workflows.patience import PatientBoard
-from hil_nas.workflows.verify import Verification, latency_ms, verify
+from hil_nas.workflows.verify import Model, Verification, latency_ms, verify
 
 
 @dataclass(frozen=True)
@@ -122,8 +122,9 @@ def _verified(
     rng = np.random.default_rng(asked.seed)
     count = min(asked.clips, len(data.test))
     test = data.test.take(np.sort(rng.choice(len(data.test), count, replace=False)).astype(np.int64))
+    model = Model.read(product.model)
     return board.do(lambda device: verify(
-        device, product.model, host, budget=asked.budget, clips=test.samples, labels=test.labels, report=report
+        device, model, host, budget=asked.budget, clips=test.samples, labels=test.labels, report=report
     ))  # fmt: skip
 
 

@@ -17,14 +17,14 @@ from hil_nas.audio.datasets import load_speech_commands
 from hil_nas.audio.front_end import HostFrontEnd, build_host_library
 from hil_nas.audio.tables import front_end_blob
 from hil_nas.budget import Budget
-from hil_nas.deploy.lower import lower
+from hil_nas.deploy.lower import executed, lower
 from hil_nas.deploy.plan import Plan
 from hil_nas.deploy.reference import Tflm
 from hil_nas.deploy.tflite import read_mfcc, read_tflite
 from hil_nas.device.device import Device
 from hil_nas.device.firmware import find_third_party
 from hil_nas.device.replies import Identity, MemoryUse, RunCounts
-from hil_nas.errors import InputError
+from hil_nas.errors import InputError, RefusedError, UnsupportedError
 from hil_nas.mfcc import MfccConfig
 from hil_nas.progress import Progress, Reporter, silent
 from hil_nas.units import format_bytes
@@ -41,9 +41,9 @@ class Verification:
     Attributes:
         clock: kind (silicon, modelled, instructions or host) and Hz.
         compared: what was compared, `features and logits` or `logits`.
-        differing_bytes: int8 values that differ from the host's, over all clips.
+        differing_bytes: values that differ from the host's, over all clips.
         front_end_cycles: None where the model carries no MFCC configuration.
-        operators: (kind, cycles) in the order they run.
+        operators: (kind, cycles) in the order they run, as the model's file calls them.
         ram, flash: lines of bytes; the sums are `ram_bytes` and `flash_bytes`.
         missed: one sentence for each limit that does not hold.
         accuracy: of the board's answers, over the labelled clips that were run; None without labels.
@@ -88,35 +88,85 @@ class Verification:
         return {**asdict(self), **{name: getattr(self, name) for name in derived}}
 
 
+@dataclass(frozen=True)
+class Model:
+    """A .tflite that can be run: read, lowered, and in the oracle.
+
+    Attributes:
+        kinds: of the plan's operators, as the file calls them.
+        config: None where it carries no MFCC configuration.
+    """
+
+    data: bytes
+    plan: Plan
+    kinds: tuple[str, ...]
+    config: MfccConfig | None
+    oracle: Tflm
+
+    @classmethod
+    def read(cls, data: bytes) -> Model:
+        """Everything that can be known of a model without a board.
+
+        Raises:
+            InputError: for bytes that are no model, and for one that cannot be lowered.
+        """
+        graph = read_tflite(data)
+        plan = lower(graph)  # first: it says in more words than the oracle what does not run
+        return cls(data, plan, tuple(x.kind for x in executed(graph)), read_mfcc(data), Tflm(data))
+
+
 class Bench:
     """A model on a board and on the host, side by side.
 
     Args:
         device: an open board.
-        model: a .tflite.
         host_front_end: the host's build of the front end's C source.
 
     Raises:
-        UnsupportedError: for a model that cannot be lowered.
+        RefusedError: where the board has no room for the model.
+        UnsupportedError: for a model of another type than int8 on a board that runs the .tflite itself.
     """
 
-    def __init__(self, device: Device, model: bytes, host_front_end: HostFrontEnd) -> None:
+    def __init__(self, device: Device, model: Model, host_front_end: HostFrontEnd) -> None:
         self.device = device
-        self.plan: Plan = lower(read_tflite(model))
-        self.config: MfccConfig | None = read_mfcc(model)
-        self.oracle = Tflm(model)
+        self.plan, self.config, self.oracle = model.plan, model.config, model.oracle
+        self.engine = device.identify().engine
+        self._kinds = model.kinds
         self._host = host_front_end
         self._blob = b""
         device.unload("frontend")  # of what a board on a desk did before: it takes room, and counts as the product's
-        device.load_model({"cmsis-nn": self.plan.to_bytes(), "tflm": model}, where="flash")
+        self._load(model)
         if self.config is not None:
             self._blob = front_end_blob(self.config, self.plan.input_scale, self.plan.input_zero_point)
             device.load_front_end(self._blob, where="flash")
 
+    def _load(self, model: Model) -> None:
+        ends = {model.oracle.input_end.kind, model.oracle.output_end.kind}
+        if self.engine == "tflm" and ends != {"int8"}:
+            raise UnsupportedError(
+                f"the model takes or gives {' and '.join(sorted(ends))}, the engine tflm int8 alone",
+                hint="leave out --engine tflm, or convert with inference_input_type = inference_output_type = tf.int8",
+            )
+        try:
+            self.device.load_model({"cmsis-nn": self.plan.to_bytes(), "tflm": model.data}, where="flash")
+        except RefusedError as error:
+            needs = f"its plan takes {self.plan.total_bytes:,} bytes, its arena {self.plan.arena_bytes:,}"
+            raise RefusedError(
+                f"the board refuses the model: {error.message} ({needs}, its input {self.plan.input_bytes:,})",
+                hint="make the model smaller, or name a board with more memory",
+            ) from None
+
+    def operators(self, counts: RunCounts) -> tuple[tuple[str, int], ...]:
+        """(kind, cycles) in the order they run; the board knows tables, the file the functions that they stand for."""
+        if self.engine == "tflm":
+            return counts.operators
+        return tuple((kind, x.cycles) for kind, x in zip(self._kinds, counts.operators, strict=True))
+
     def time(self, clip: Int16 | None) -> RunCounts:
         """Raw counts of warmed-up runs on one clip (or on random input where there is no front end)."""
         if self.config is None or clip is None:
-            self.device.set_input(self._random_inputs(1, seed=0)[0])
+            shape = self.oracle.input_shape
+            self.device.set_input(np.random.default_rng(0).integers(-128, 128, shape, dtype=np.int8))
             return self.device.run("network", warmups=1, runs=TIMED_RUNS)
         self.device.set_audio(clip)
         return self.device.run("all", warmups=1, runs=TIMED_RUNS)
@@ -124,7 +174,7 @@ class Bench:
     def compare_clips(self, clips: Int16, report: Reporter) -> tuple[int, Int8]:
         """Differing int8 values over audio clips (n, 16000), and the board's answers (n, classes)."""
         features = self._host.features(self._blob, clips)
-        logits = self.oracle.run(features[..., None])
+        logits = self.oracle.run(features.reshape(-1, *self.oracle.input_shape))
         differing, answers = 0, []
         for index, clip in enumerate(clips):
             self.device.set_audio(clip)
@@ -136,25 +186,22 @@ class Bench:
         return differing, np.stack(answers)
 
     def compare_inputs(self, count: int, seed: int, report: Reporter) -> int:
-        """Differing int8 logits over random int8 inputs."""
-        inputs = self._random_inputs(count, seed)
-        logits = self.oracle.run(inputs)
+        """Differing outputs over random inputs, both of the model's own types: the host converts for the board."""
+        ends = self.oracle.input_end, self.oracle.output_end
+        inputs = ends[0].random(np.random.default_rng(seed), (count, *self.oracle.input_shape))
+        logits = self.oracle.run_as_it_is(inputs)
         differing = 0
-        for index, values in enumerate(inputs):
+        for index, values in enumerate(ends[0].to_int8(inputs)):
             self.device.set_input(values)
             self.device.run("network", warmups=0, runs=1)
-            differing += _differing(self.device.read("output"), logits[index])
+            differing += _differing(ends[1].from_int8(self.device.read("output")), logits[index])
             report(Progress("comparing bits on the board", index + 1, count, f"{differing} differ"))
         return differing
-
-    def _random_inputs(self, count: int, seed: int) -> Int8:
-        shape = (count, *self.oracle.input_shape)
-        return np.random.default_rng(seed).integers(-128, 128, shape, dtype=np.int8)
 
 
 def verify(
     device: Device,
-    model: bytes,
+    model: Model,
     host_front_end: HostFrontEnd,
     *,
     budget: Budget,
@@ -254,7 +301,7 @@ def _verification(
         differing_bytes=differing,
         front_end_cycles=front_end,
         network_cycles=network,
-        operators=counts.operators,
+        operators=bench.operators(counts),
         latency_ms=milliseconds,
         ram=ram_lines(memory),
         flash=flash_lines(memory),
@@ -301,5 +348,5 @@ def host_library(boards_dir: Path, build_dir: Path) -> HostFrontEnd:
     return HostFrontEnd(build_host_library(boards_dir, find_third_party(build_dir).cmsis_dsp, build_dir))
 
 
-def _differing(found: Int8, expected: Int8) -> int:
+def _differing(found: npt.NDArray[Any], expected: npt.NDArray[Any]) -> int:
     return int(np.count_nonzero(found.reshape(-1) != expected.reshape(-1)))
