@@ -189,7 +189,7 @@ def _check_limits(x: QuantOperator, source: Shape, target: Shape) -> None:
     fault = None
     if max(*source, *target) > most:
         fault = f"maps {source} to {target}: no extent may be above {most}"
-        if x.weights is not None and x.weights.values.shape[:3] == (target[2], 1, 1) and source[:2] == (1, 1):
+        if x.weights is not None and source[:2] == (1, 1) and x.weights.values.size == source[2] * target[2]:
             fault = f"is a dense layer over {source[2]} inputs, at most {most} are run"
     elif x.kind in _WINDOWED and column > _LARGEST_COLUMN:
         fault, hint = f"has windows of {column} values, at most {_LARGEST_COLUMN} are run", "use a smaller kernel"
