@@ -160,7 +160,7 @@ REFUSED: list[tuple[Callable[[], bytes], str]] = [
     (float_end, "the model's input, tensor 0 .* is FLOAT32 and not quantised to or from int8 by one"),
     (other_uint8, "uint8 of another scale.*tf.int8"),
     (lambda: whole(chain("RELU6", "GELU")), r"operator 1 \(GELU\) is not supported.*use relu"),
-    (lambda: whole(chain("RELU6", "SPACE_TO_BATCH_ND")), "a dilated convolution: .*batch_size=1"),
+    (lambda: whole(chain("RELU6", "SPACE_TO_BATCH_ND")), "belongs to a dilation.*batch_size=1"),
     (lambda: whole(chain("RELU6", "TOPK_V2")), r"operator 1 \(TOPK_V2\) is not supported.*supported are CONV_2D"),
     (lambda: dense(75_000, per_channel=True), r"operator 2 .* a dense layer over 75000 inputs, at most 32767"),
     (lambda: dense(75_000, per_channel=False), r"operator 2 .* over 75000 inputs, at most 65535"),

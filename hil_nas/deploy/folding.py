@@ -13,7 +13,7 @@ from hil_nas.deploy import schema
 from hil_nas.deploy.graph import array_of
 from hil_nas.deploy.model_file import ModelFile
 from hil_nas.deploy.slicing import slices_of
-from hil_nas.deploy.tflite_node import Node
+from hil_nas.deploy.tflite_node import Node, node_of
 from hil_nas.errors import InputError
 
 
@@ -26,18 +26,19 @@ def fold_shapes(model: ModelFile) -> tuple[ModelFile, frozenset[int]]:
     folded: set[int] = set()
     for index, table in enumerate(model.operators):
         code = model.code(table)
-        inputs = tuple(int(x) for x in table.numbers(schema.OPERATOR_INPUTS, "<i4"))
-        outputs = table.numbers(schema.OPERATOR_OUTPUTS, "<i4")
-        known = all(x >= 0 and model.constant(model.checked(x)) is not None for x in inputs)
-        if code not in _FOLDS or not (known or code == schema.SHAPE) or len(outputs) != 1 or not inputs:
+        known = code == schema.SHAPE or code in _FOLDS and _are_constant(model, model.inputs(index))
+        if not known:
             continue
-        options = table.table(schema.OPERATOR_OPTIONS) if schema.OPTIONS[code] else None
-        node = Node(model, code, index, inputs, model.checked(int(outputs[0])), options)
+        node = node_of(model, index)
         values = _FOLDS[code](node)
         node.expect(values.shape)
         model = replace(model, folded={**model.folded, node.output: array_of(values, np.int32)})
         folded.add(index)
     return model, frozenset(folded)
+
+
+def _are_constant(model: ModelFile, numbers: list[int]) -> bool:
+    return all(x >= 0 and model.constant(model.checked(x)) is not None for x in numbers)
 
 
 def _shape(node: Node) -> NDArray[Any]:

@@ -89,6 +89,14 @@ class ModelFile:
             raise InputError(f"the file is damaged: tensor {number} of {len(self.tensors)}")
         return number
 
+    def inputs(self, index: int) -> list[int]:
+        """Tensor numbers of an operator, -1 for an absent optional one."""
+        return [int(x) for x in self.operators[index].numbers(schema.OPERATOR_INPUTS, "<i4")]
+
+    def outputs(self, index: int) -> list[int]:
+        """Tensor numbers of an operator."""
+        return [int(x) for x in self.operators[index].numbers(schema.OPERATOR_OUTPUTS, "<i4")]
+
     def code(self, operator: Table) -> int:
         """The builtin code of an operator; the older of its two fields holds the small ones."""
         index = operator.number(schema.OPERATOR_CODE, "I")

@@ -10,6 +10,7 @@ HINT_INT8 = (
     " target_spec.supported_ops=[tf.lite.OpsSet.TFLITE_BUILTINS_INT8]"
 )
 HINT_BATCH = "convert it again with a batch of 1: keras.Input(shape, batch_size=1)"
+_HINT_DILATION = f"which TensorFlow Lite Micro computes wrongly without a batch size: {HINT_BATCH}"
 HINT_CALL = "export the model that takes a whole clip at once and keeps nothing between two calls"
 HINT_RECURRENT = "use convolutions over time in place of recurrent layers"
 _HINT_FUNCTION = "use relu, relu6, leaky_relu, hard_swish, sigmoid or tanh"
@@ -19,7 +20,7 @@ _BEGINNINGS = (  # of files that people name in place of a .tflite
     (b"<", "a page of the web", "download the file itself, not the page that shows it"),
 )
 _REMEDIES = {  # of operators that Keras code often ends in
-    **dict.fromkeys(("SPACE_TO_BATCH_ND", "BATCH_TO_SPACE_ND"), f"a dilated convolution: {HINT_BATCH}"),
+    **dict.fromkeys(("SPACE_TO_BATCH_ND", "BATCH_TO_SPACE_ND"), f"it belongs to a dilation, {_HINT_DILATION}"),
     **dict.fromkeys(("GATHER", "REDUCE_PROD", "FILL", "BROADCAST_ARGS", "BROADCAST_TO"), HINT_BATCH),
     **dict.fromkeys(("ELU", "GELU", "EXP", "RELU_N1_TO_1", "RELU_0_TO_1"), _HINT_FUNCTION),
     **dict.fromkeys(("UNIDIRECTIONAL_SEQUENCE_LSTM", "UNIDIRECTIONAL_SEQUENCE_RNN", "LSTM", "RNN"), HINT_RECURRENT),

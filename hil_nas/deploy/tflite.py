@@ -54,9 +54,9 @@ def _behind_input(model: ModelFile, number: int, kept: Sequence[int]) -> tuple[i
     """The int8 tensor that the model's input becomes, and the operator that makes it so; None for one that is int8."""
     if model.type(number) == schema.INT8:
         return number, None
-    readers = [i for i in kept if number in _numbers(model, i, schema.OPERATOR_INPUTS)]
+    readers = [i for i in kept if number in model.inputs(i)]
     quantised = len(readers) == 1 and model.code(model.operators[readers[0]]) == schema.QUANTIZE
-    outputs = _numbers(model, readers[0], schema.OPERATOR_OUTPUTS) if quantised else []
+    outputs = model.outputs(readers[0]) if quantised else []
     if len(outputs) != 1 or model.type(number) not in _KINDS or model.type(outputs[0]) != schema.INT8:
         raise _no_int8(model, number, "input")
     _check_flip(model, number, outputs[0])
@@ -67,9 +67,9 @@ def _before_output(model: ModelFile, number: int, kept: Sequence[int]) -> tuple[
     """The int8 tensor that becomes the model's output, and the operator that does it."""
     if model.type(number) == schema.INT8:
         return number, None
-    writers = [i for i in kept if number in _numbers(model, i, schema.OPERATOR_OUTPUTS)]
+    writers = [i for i in kept if number in model.outputs(i)]
     closing = len(writers) == 1 and model.code(model.operators[writers[0]]) in (schema.QUANTIZE, schema.DEQUANTIZE)
-    inputs = _numbers(model, writers[0], schema.OPERATOR_INPUTS) if closing else []
+    inputs = model.inputs(writers[0]) if closing else []
     if len(inputs) != 1 or model.type(number) not in _KINDS or model.type(inputs[0]) != schema.INT8:
         raise _no_int8(model, number, "output")
     _check_flip(model, number, inputs[0])
@@ -100,18 +100,14 @@ def _check_flip(model: ModelFile, outer: int, inner: int) -> None:
 
 def _check_computes_in_int8(model: ModelFile, index: int, inner: Sequence[int]) -> None:
     """Refuses operators that read or write float, by the name of the one for which the others are there."""
-    outputs = _numbers(model, index, schema.OPERATOR_OUTPUTS)
-    numbers = [x for x in (*_numbers(model, index, schema.OPERATOR_INPUTS), *outputs) if x >= 0]
+    outputs = model.outputs(index)
+    numbers = [x for x in (*model.inputs(index), *outputs) if x >= 0]
     if schema.FLOAT32 not in [model.type(x) for x in numbers]:
         return
     if model.code(model.operators[index]) == schema.DEQUANTIZE:
-        readers = [i for i in inner if set(outputs) & set(_numbers(model, i, schema.OPERATOR_INPUTS))]
+        readers = [i for i in inner if set(outputs) & set(model.inputs(i))]
         index = readers[0] if readers else index
     name = schema.operator_name(model.code(model.operators[index]))
     raise UnsupportedError(
         f"operator {index} ({name}) computes in float in the middle of an int8 model", hint=_HINT_FLOAT
     )
-
-
-def _numbers(model: ModelFile, index: int, field: int) -> list[int]:
-    return [int(x) for x in model.operators[index].numbers(field, "<i4")]

@@ -127,3 +127,25 @@ class Node:
         """Checks kernels, strides and the like."""
         if any(not 1 <= x <= LARGEST_EXTENT for x in values):
             raise InputError(f"{self.name} has a kernel, stride, dilation or padding out of range: {values}")
+
+
+def node_of(model: ModelFile, index: int) -> Node:
+    """An operator of the file with one output.
+
+    Raises:
+        InputError: where it does not fit together.
+    """
+    table = model.operators[index]
+    code = model.code(table)
+    name = f"operator {index} ({schema.operator_name(code)})"
+    inputs, outputs = tuple(model.inputs(index)), model.outputs(index)
+    for number in inputs:
+        if number != -1:
+            model.checked(number)
+    if len(outputs) != 1 or not inputs:
+        raise InputError(f"{name} has {len(inputs)} inputs and {len(outputs)} outputs")
+    expected = schema.OPTIONS.get(code, 0)
+    options = table.table(schema.OPERATOR_OPTIONS) if expected else None
+    if options is not None and table.number(schema.OPERATOR_OPTIONS_TYPE, "B") != expected:
+        raise InputError(f"{name} has the options of another operator")
+    return Node(model, code, index, inputs, model.checked(outputs[0]), options)

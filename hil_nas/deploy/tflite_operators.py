@@ -9,8 +9,8 @@ from hil_nas.deploy import schema, tflite_functions, tflite_layers, tflite_shape
 from hil_nas.deploy.graph import QuantOperator
 from hil_nas.deploy.model_file import ModelFile
 from hil_nas.deploy.refusals import remedy
-from hil_nas.deploy.tflite_node import Node
-from hil_nas.errors import InputError, UnsupportedError
+from hil_nas.deploy.tflite_node import Node, node_of
+from hil_nas.errors import UnsupportedError
 
 _READERS: dict[int, Callable[[Node], QuantOperator]] = {
     schema.CONV_2D: tflite_layers.read_conv,
@@ -64,18 +64,5 @@ def read_operator(model: ModelFile, index: int) -> QuantOperator:
         InputError: where it does not fit together.
         UnsupportedError: where it is not lowered.
     """
-    table = model.operators[index]
-    code = model.code(table)
-    name = f"operator {index} ({schema.operator_name(code)})"
-    inputs = tuple(int(x) for x in table.numbers(schema.OPERATOR_INPUTS, "<i4"))
-    outputs = table.numbers(schema.OPERATOR_OUTPUTS, "<i4")
-    for number in inputs:
-        if number != -1:
-            model.checked(number)
-    if len(outputs) != 1 or not inputs:
-        raise InputError(f"{name} has {len(inputs)} inputs and {len(outputs)} outputs")
-    options = table.table(schema.OPERATOR_OPTIONS) if schema.OPTIONS[code] else None
-    if options is not None and table.number(schema.OPERATOR_OPTIONS_TYPE, "B") != schema.OPTIONS[code]:
-        raise InputError(f"{name} has the options of another operator")
-    node = Node(model, code, index, inputs, model.checked(int(outputs[0])), options)
-    return replace(_READERS[code](node), label=name)
+    node = node_of(model, index)
+    return replace(_READERS[node.code](node), label=node.name)
