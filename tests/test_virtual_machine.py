@@ -170,7 +170,7 @@ def test_the_counter_may_go_off_and_on_in_one_block(tmp_path: Path, boards_dir: 
     """
     machine = board(body, tmp_path, boards_dir, build_dir)
     run_to_breakpoint(machine)
-    assert [word(machine, "result", i) for i in range(3)] == [5 + 1] * 3  # a load behind a store is one cycle
+    assert [word(machine, "result", i) for i in range(3)] == [5 + 2] * 3  # nops, and the load that reads
 
 
 def test_a_reset_keeps_ram_and_resets_registers(tmp_path: Path, boards_dir: Path, build_dir: Path) -> None:

@@ -6,23 +6,26 @@
  * memory access and executes that instruction again later, which would send a byte twice.
  * A block is decoded once; entering it adds its instructions and cycles and touches the instruction cache.
  * Reading the counter in the middle of a block decodes that block's beginning.
+ * Nothing is carried from one block to the next: the first ends in a branch, which no rule of pipeline.c concerns.
+ * Where it ends without one (at a page's end, before a register of the system is written) a pair is missed.
  */
 #include "timing.h"
 
 #include "cache.h"
-#include "thumb.h"
+#include "pipeline.h"
 
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAX_NOTED_MISSES = 512, NO_BLOCK = 0, FIRST_BLOCKS = 1024, MAX_SITES = 16384 };
+enum { MAX_NOTED_MISSES = 512, NO_BLOCK = 0, NOT_KNOWN = 1, FIRST_BLOCKS = 1024, MAX_SITES = 16384 };
 enum { MAX_BLOCK_BYTES = 4096 }; /* Unicorn ends a block at the end of a page */
 
 struct block {
     uint32_t bytes;
     uint32_t instructions;
     uint32_t cycles;
+    uint32_t entry_cycles;       /* more, where a taken branch leads here */
 };
 
 struct timing {
@@ -38,7 +41,7 @@ struct timing {
     uint32_t sites_used, sites_given;
     struct block current;        /* being executed */
     uint32_t current_pc;
-    uint32_t next_pc;            /* where the block before ended */
+    uint32_t next_pc;            /* where the block before ended; NOT_KNOWN before the first one */
     uint32_t misses_noted;       /* instruction misses of the current block, by address */
     uint32_t missed[MAX_NOTED_MISSES];
     bool missed_line[MAX_NOTED_MISSES];
@@ -85,37 +88,22 @@ static const uint8_t *code_at(const struct timing *timing, uint32_t address, uin
     return *room ? config->ram + offset : NULL;
 }
 
-struct walk {
-    uint32_t offset, instructions, cycles, in_it;
-    bool behind;
-};
-
-static uint32_t step(struct walk *walk, const uint8_t *code)
+static struct block decode_code(const uint8_t *code, uint32_t address, uint32_t bytes)
 {
-    struct thumb thumb = thumb_decode(code + walk->offset, walk->behind);
-    uint32_t cycles = walk->in_it ? 1 : thumb.cycles; /* timing_on_site() adds the rest when it executes */
-    walk->in_it = walk->in_it ? walk->in_it - 1 : thumb.it_count;
-    walk->offset += thumb.bytes;
-    walk->instructions += 1;
-    walk->cycles += cycles;
-    walk->behind = thumb.single;
-    return thumb.cycles - cycles;
-}
-
-static struct block decode_code(const uint8_t *code, uint32_t bytes)
-{
-    struct walk walk = {0};
+    struct pipeline pipeline = {.address = address};
     struct block block = {.bytes = bytes};
-    while (walk.offset < bytes)
-        step(&walk, code);
-    block.instructions = walk.instructions;
-    block.cycles = walk.cycles;
+    if (bytes != 0)
+        block.entry_cycles = pipeline_entry_cycles(code, address);
+    while (pipeline.address - address < bytes)
+        pipeline_step(&pipeline, code + (pipeline.address - address));
+    block.instructions = pipeline.instructions;
+    block.cycles = pipeline.cycles;
     return block;
 }
 
-void timing_decode(const uint8_t *code, uint32_t bytes, uint32_t *instructions, uint32_t *cycles)
+void timing_decode(const uint8_t *code, uint32_t address, uint32_t bytes, uint32_t *instructions, uint32_t *cycles)
 {
-    struct block block = decode_code(code, bytes);
+    struct block block = decode_code(code, address, bytes);
     *instructions = block.instructions;
     *cycles = block.cycles;
 }
@@ -124,7 +112,7 @@ static struct block decode(const struct timing *timing, uint32_t address, uint32
 {
     uint32_t room;
     const uint8_t *code = code_at(timing, address, &room);
-    return code != NULL && bytes <= room ? decode_code(code, bytes) : (struct block){.bytes = bytes};
+    return code != NULL && bytes <= room ? decode_code(code, address, bytes) : (struct block){.bytes = bytes};
 }
 
 static uint32_t new_block(struct timing *timing, struct block block)
@@ -153,11 +141,11 @@ static void add_site(struct timing *timing, uint32_t address, uint32_t extra)
 static void find_sites(struct timing *timing, uint32_t address, uint32_t bytes)
 {
     uint32_t room;
-    struct walk walk = {0};
+    struct pipeline pipeline = {.address = address};
     const uint8_t *code = code_at(timing, address, &room);
-    while (code != NULL && bytes <= room && walk.offset < bytes) {
-        uint32_t at = address + walk.offset;
-        uint32_t extra = step(&walk, code);
+    while (code != NULL && bytes <= room && pipeline.address - address < bytes) {
+        uint32_t at = pipeline.address;
+        uint32_t extra = pipeline_step(&pipeline, code + (at - address));
         if (extra != 0)
             add_site(timing, at, extra);
     }
@@ -205,7 +193,10 @@ void timing_on_block(void *engine, uint64_t address64, uint32_t size, void *user
     timing->current_pc = address;
     timing->counts.instructions += timing->current.instructions;
     timing->counts.base_cycles += timing->current.cycles;
-    timing->counts.taken_branches += address != timing->next_pc;
+    if (address != timing->next_pc && timing->next_pc != NOT_KNOWN) {
+        timing->counts.taken_branches += 1;
+        timing->counts.base_cycles += timing->current.entry_cycles;
+    }
     timing->next_pc = address + size;
     fetch(timing, address, size);
 }
@@ -283,7 +274,12 @@ bool timing_on_flash_write(void *engine, int type, uint64_t address, int size, i
 
 /* ---- the counter in the middle of a block ---- */
 
-void timing_start(struct timing *timing) { timing->counting = true; }
+void timing_start(struct timing *timing)
+{
+    if (!timing->counting)
+        timing->next_pc = NOT_KNOWN;
+    timing->counting = true;
+}
 
 void timing_at(const struct timing *timing, uint32_t pc, struct timing_counts *out)
 {

@@ -9,7 +9,7 @@
 /* What timing.py reads. Its ctypes mirror is checked against timing_counts_bytes(). */
 struct timing_counts {
     uint64_t instructions;
-    uint64_t base_cycles;          /* every instruction at its Cortex-M4 cost, no cache, no branch penalty */
+    uint64_t base_cycles;          /* pipeline.h: no cache, no branch but that to a misaligned wide instruction */
     uint64_t taken_branches;       /* block entries that do not follow the previous block in memory */
     uint64_t icache_sector_misses;
     uint64_t icache_line_misses;
@@ -49,8 +49,8 @@ void timing_free(struct timing *timing);
 uint32_t timing_counts_bytes(void);
 uint32_t timing_config_bytes(void);
 
-/* Decoding alone: instructions and cycles of `bytes` of straight-line code. */
-void timing_decode(const uint8_t *code, uint32_t bytes, uint32_t *instructions, uint32_t *cycles);
+/* Decoding alone: instructions and cycles of `bytes` of straight-line code at `address`, what IT covers skipped. */
+void timing_decode(const uint8_t *code, uint32_t address, uint32_t bytes, uint32_t *instructions, uint32_t *cycles);
 uint32_t timing_new_sites(struct timing *timing, struct timing_site **sites); /* found since the last call */
 
 void timing_start(struct timing *timing);            /* count from the next block on */

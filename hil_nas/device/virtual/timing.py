@@ -21,8 +21,8 @@ from unicorn.arm_const import UC_ARM_REG_EPSR
 
 from hil_nas.errors import BuildError, DeviceError, MissingToolError
 
-SOURCES = ("timing.c", "cache.c", "thumb.c")
-_HEADERS = ("timing.h", "cache.h", "thumb.h")
+SOURCES = ("timing.c", "cache.c", "pipeline.c", "thumb.c", "thumb_float.c")
+_HEADERS = ("timing.h", "cache.h", "pipeline.h", "thumb.h")
 _FLAGS = ("-std=c11", "-O2", "-fPIC", "-shared", "-Wall", "-Wextra", "-Werror")
 SHADOW_BASE = 0xF0000000  # where no Cortex-M4 has anything
 BETWEEN_BLOCKS = 0xFFFFFFFF  # for a pc: no block is executing
