@@ -159,6 +159,11 @@ def test_the_timing_of_the_virtual_board(boards_dir: Path, capsys: pytest.Captur
     assert cli.main(["doctor", "--timing", "--json", "--boards", str(boards_dir)]) == 0
     data = json.loads(capsys.readouterr().out)["timing"]["nucleo_l4r5"]
     assert data["left_out_mean_error"] == pytest.approx(report.left_out_mean)
-    assert len(data["rows"]) == len(report.fitted) + len(report.beside)
+    assert [x["fitted"] for x in data["networks"]].count(True) == len(report.fitted)
+    assert [len(x["rows"]) for x in data["networks"]] == [2] * (len(report.fitted) + len(report.beside))
+    assert [(x["set"], x["rows"]) for x in data["held_out"]] == [(x.set, x.rows) for x in report.held_out]
     assert cli.main(["doctor", "--timing", "--boards", str(boards_dir)]) == 0
-    assert "leaving one out: mean 1.6%, worst 3.9%" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "leaving one out: mean 2.0%, worst 3.0%" in out
+    for found in report.held_out:
+        assert f"{found.set:18} {found.rows:3}  mean {found.mean:5.1%}, worst {found.worst:5.1%}" in out

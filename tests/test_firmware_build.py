@@ -153,6 +153,13 @@ def test_an_edit_in_the_command_code_moves_nothing_that_is_measured(
     assert moved and not {x for x in moved if re.match(r"arm_|kernel_|engine_|mfcc_|mem|twiddle", x)}
 
 
+@needs_arm
+def test_the_id_of_the_kernels_follows_the_cycle_model(tree: Path, out: Path, third_party: ThirdParty) -> None:
+    before = build_firmware("nucleo_l4r5", tree, out, third_party)
+    edit(tree / "virtual" / "thumb.c", "DIVIDE_CYCLES = 8", "DIVIDE_CYCLES = 9")
+    assert build_firmware("nucleo_l4r5", tree, out, third_party).kernels_id != before.kernels_id
+
+
 def test_no_division_formatting_or_heap_of_libc_is_linked(arm: Firmware) -> None:
     forbidden = {"printf", "malloc", "free", "_sbrk", "__aeabi_ddiv", "__aeabi_dmul", "strtok"}
     assert not forbidden & symbols(arm.elf).keys(), "newlib's printf family, heap or double precision"

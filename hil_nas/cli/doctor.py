@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import asdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.markup import escape
 from rich.table import Table
@@ -12,6 +12,7 @@ from rich.table import Table
 from hil_nas.cli.console import Console
 
 if TYPE_CHECKING:
+    from hil_nas.device.timing_fit import NetworkError
     from hil_nas.workflows.doctor import Diagnosis, Part
 
 
@@ -40,15 +41,22 @@ def _timing(arguments: argparse.Namespace, console: Console) -> int:
             "left_out_mean_error": x.left_out_mean,
             "left_out_worst_error": x.left_out_worst,
             "one_cpi_mean_error": x.one_cpi,
-            "rows": [
-                {**asdict(y.row), "error": y.error, "left_out_error": y.left_out_error} for y in (*x.fitted, *x.beside)
-            ],
+            "networks": [_network(y) for y in (*x.fitted, *x.beside)],
+            "held_out": [asdict(y) for y in x.held_out],
         }
         for name, x in reports.items()
     }
     lines = [y for name, x in reports.items() for y in (f"{name}, modelled against published silicon", *x.lines())]
     console.result({"timing": data}, "\n".join(lines))
     return 0
+
+
+def _network(found: NetworkError) -> dict[str, Any]:
+    rows = [
+        {**asdict(row), "error": error, "left_out_error": left_out}
+        for row, error, left_out in zip(found.rows, found.errors, found.left_out_errors, strict=True)
+    ]
+    return {"error": found.error, "left_out_error": found.left_out_error, "fitted": found.rows[0].fitted, "rows": rows}
 
 
 def _table(found: Diagnosis) -> Table:

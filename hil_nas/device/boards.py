@@ -46,12 +46,17 @@ class Build:
 
 @dataclass(frozen=True)
 class Timing:
-    """Cycles that the virtual board adds to an instruction's own: per taken branch and per cache miss."""
+    """Cycles that the virtual board adds to an instruction's own: per taken branch and per cache miss.
+
+    Attributes:
+        error_percent: how far a network's modelled cycles may lie from silicon's, by the evidence for the penalties.
+    """
 
     branch_cycles: float
     instruction_miss_cycles: float
     data_sector_miss_cycles: float
     data_line_miss_cycles: float
+    error_percent: float
 
 
 @dataclass(frozen=True)

@@ -246,6 +246,8 @@ class _Build:
     def _id(self, units: Iterable[Unit], header_folders: Sequence[str]) -> str:
         """The same on every machine: where the folders are does not count, only what stands in them."""
         digest = hashlib.sha256(f"{self.version}\n{self.flags}\n{self.board.timing}\n".encode())
+        for path in self._cycle_model():
+            digest.update(path.read_bytes())
         for unit in units:
             plain = [x for x in unit.flags if not x.startswith(("-I", "-isystem"))]
             digest.update(f"{unit.source.name} {plain}\n".encode())
@@ -254,6 +256,10 @@ class _Build:
             digest.update(path.read_bytes())
         digest.update(self.tflm_digest)
         return digest.hexdigest()[:16]
+
+    def _cycle_model(self) -> list[Path]:
+        """What counts the cycles of a virtual board: measurements depend on it as on the penalties."""
+        return sorted((self.boards_dir / "virtual").glob("*.[ch]")) if self.board.timing is not None else []
 
     def _versions(self) -> str:
         found = re.search(r"\d+\.\d+\.\d+", self.version)
