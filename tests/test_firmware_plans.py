@@ -87,7 +87,7 @@ def verdicts(jobs: Path) -> Callable[[Sequence[bytes]], list[str]]:
 
 def sealed(plan: bytes | bytearray) -> bytes:
     """The plan with the CRC that its contents ask for, so that what is behind the CRC is reached."""
-    return bytes(plan[:12]) + struct.pack("<I", zlib.crc32(plan[HEADER:])) + bytes(plan[16:])
+    return bytes(plan[:12]) + struct.pack("<I", zlib.crc32(plan[16:])) + bytes(plan[16:])
 
 
 def changed(plan: bytes, op: int, **values: int) -> bytes:
@@ -212,7 +212,7 @@ def test_a_damaged_table_of_steps_is_refused(verdicts: Callable[[Sequence[bytes]
     ("offset", "value", "reason"),
     [
         (0, 0, "not a plan"),
-        (4, 0x400002, "a plan of another version"),
+        (4, 0x400001, "a plan of another version"),
         (8, 64, "not the size that the plan says"),
         (12, 0, "the plan's CRC is wrong"),
         (16, 0, "no operators, or too many"),
@@ -231,7 +231,17 @@ def test_a_damaged_header_is_refused(
     verdicts: Callable[[Sequence[bytes]], list[str]], plan: bytes, offset: int, value: int, reason: str
 ) -> None:
     damaged = plan[:offset] + struct.pack("<I", value) + plan[offset + 4 :]
-    assert verdicts([damaged]) == [f"-1 {reason}"]
+    assert verdicts([sealed(damaged) if offset > 12 else damaged]) == [f"-1 {reason}"]
+
+
+def test_every_bit_of_the_header_is_checked(verdicts: Callable[[Sequence[bytes]], list[str]], plan: bytes) -> None:
+    """Scales and places too: a plan whose zero point flipped in flash would compute, and answer wrongly."""
+    flipped = []
+    for bit in range(8 * HEADER):
+        data = bytearray(plan)
+        data[bit // 8] ^= 1 << bit % 8
+        flipped.append(bytes(data))
+    assert all(x.startswith("-1 ") for x in verdicts(flipped))
 
 
 def test_every_truncation_is_refused(verdicts: Callable[[Sequence[bytes]], list[str]], plan: bytes) -> None:

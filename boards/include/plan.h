@@ -15,7 +15,7 @@
 #include <stdint.h>
 
 #define PLAN_MAGIC 0x4E4C5048u /* "HPLN" */
-#define PLAN_VERSION 1u
+#define PLAN_VERSION 2u
 #define PLAN_MAX_OPS 256u
 #define PLAN_ALIGNMENT 16u
 
@@ -41,7 +41,7 @@ struct plan_header {           /* 64 bytes */
     uint16_t version;
     uint16_t header_bytes;     /* sizeof(struct plan_header) */
     uint32_t total_bytes;      /* of the whole blob */
-    uint32_t crc32;            /* IEEE 802.3 (zlib) over everything behind the header */
+    uint32_t crc32;            /* IEEE 802.3 (zlib) over everything behind this field */
     uint32_t op_count;
     uint32_t arena_bytes;      /* activations and scratch, planned; a multiple of 16 */
     uint32_t input_offset;

@@ -319,7 +319,8 @@ static const char *header_fault(const struct plan_header *plan, size_t blob_byte
     REQUIRE(plan->total_bytes == blob_bytes, "not the size that the plan says");
     REQUIRE(plan->op_count >= 1 && plan->op_count <= PLAN_MAX_OPS, "no operators, or too many");
     REQUIRE(sizeof *plan + plan->op_count * sizeof(struct plan_op) <= blob_bytes, "operators behind the end");
-    REQUIRE(crc32(0, plan + 1, blob_bytes - sizeof *plan) == plan->crc32, "the plan's CRC is wrong");
+    REQUIRE(crc32(0, &plan->op_count, blob_bytes - offsetof(struct plan_header, op_count)) == plan->crc32,
+            "the plan's CRC is wrong");
     REQUIRE(plan->reserved[0] == 0 && plan->reserved[1] == 0, "reserved fields are not 0");
     REQUIRE(plan->arena_bytes % PLAN_ALIGNMENT == 0, "an arena that is no multiple of 16 bytes");
     REQUIRE(plan->arena_bytes <= arena_available, "the arena does not fit in RAM");

@@ -12,7 +12,7 @@ from hil_nas.cost.blob import HEADER_BYTES, OPERATOR_BYTES
 from hil_nas.errors import InputError
 
 MAGIC = 0x4E4C5048  # "HPLN"
-VERSION = 1
+VERSION = 2
 MAX_OPERATORS = 256
 KINDS = {
     "conv": 1,
@@ -31,6 +31,7 @@ KINDS = {
     "copy": 14,
 }
 _NAMES = {number: name for name, number in KINDS.items()}
+_CHECKED_FROM = 16  # of the header: all behind its checksum; what stands before is checked by its value
 _HEADER = struct.Struct("<IHH8Ififi2I")
 _OPERATOR = struct.Struct("<HH5I14H5i4I7i4HI")
 _RESERVED = (0, 0)
@@ -138,10 +139,12 @@ class Plan:
     def to_bytes(self) -> bytes:
         """The blob that is uploaded, stored or linked."""
         body = b"".join(x.to_bytes() for x in self.operators) + self.constants
-        head = (MAGIC, VERSION, HEADER_BYTES, self.total_bytes, zlib.crc32(body), len(self.operators))
+        head = (MAGIC, VERSION, HEADER_BYTES, self.total_bytes, 0, len(self.operators))
         places = (self.input_offset, self.input_bytes, self.output_offset, self.output_bytes)
         scales = (self.input_scale, self.input_zero_point, self.output_scale, self.output_zero_point)
-        return _HEADER.pack(*head, self.arena_bytes, *places, *scales, 0, 0) + body
+        blob = _HEADER.pack(*head, self.arena_bytes, *places, *scales, 0, 0) + body
+        checksum = struct.pack("<I", zlib.crc32(blob[_CHECKED_FROM:]))
+        return blob[: _CHECKED_FROM - len(checksum)] + checksum + blob[_CHECKED_FROM:]
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Plan:
@@ -170,7 +173,7 @@ def _check_header(data: bytes, v: tuple[int, ...]) -> None:
         raise InputError(f"a plan of version {v[1]} with a header of {v[2]} bytes, expected version {VERSION}")
     if v[3] != len(data):
         raise InputError(f"a plan of {v[3]} bytes, but these are {len(data)} bytes")
-    if v[4] != zlib.crc32(data[HEADER_BYTES:]):
+    if v[4] != zlib.crc32(data[_CHECKED_FROM:]):
         raise InputError("the plan's checksum does not fit its bytes", hint="it was damaged: lower it again")
     if not 1 <= v[5] <= MAX_OPERATORS or HEADER_BYTES + OPERATOR_BYTES * v[5] > len(data) or v[-2:] != (0, 0):
         raise InputError(f"a plan has 1 to {MAX_OPERATORS} operators and room for them, this says {v[5]}")

@@ -82,7 +82,9 @@ static void seal_plan(uint8_t *blob, size_t bytes)
     header.version = PLAN_VERSION;
     header.header_bytes = sizeof header;
     header.total_bytes = (uint32_t)bytes;
-    header.crc32 = crc32(0, blob + sizeof header, bytes - sizeof header);
+    memcpy(blob, &header, sizeof header);
+    const size_t behind = offsetof(struct plan_header, crc32) + sizeof header.crc32;
+    header.crc32 = crc32(0, blob + behind, bytes - behind);
     memcpy(blob, &header, sizeof header);
 }
 
