@@ -13,6 +13,7 @@ from virtual_programs import ASSEMBLY_START, compile_program, library, power_on,
 
 from hil_nas.device.virtual.elf import read_elf
 from hil_nas.device.virtual.timing import TimingModel
+from hil_nas.errors import DeviceError
 
 READ_LOAD_CYCLES = 2  # the first read of the counter itself, behind a nop
 
@@ -308,3 +309,39 @@ def decoded_cycles(ours: ctypes.CDLL, code: bytes, address: int) -> int:
     counts = ctypes.byref(instructions), ctypes.byref(cycles)
     ours.timing_decode(code + b"\0\0\0\0", ctypes.c_uint32(address), len(code), *counts)
     return cycles.value
+
+
+def test_more_conditional_instructions_than_can_be_watched_are_a_fault(
+    tmp_path: Path, boards_dir: Path, build_dir: Path
+) -> None:
+    """From then on they would count as skipped, and the counter would show too little without a word."""
+    watched = 16384
+    source = f"""
+    .syntax unified
+    .thumb
+    .global start, _start
+    .section .vectors, "a"
+    .word 0x200A0000, start
+    .text
+    .thumb_func
+    start:
+    _start:
+    .rept {watched + 1}
+    it eq
+    ldreq r0, [r1]
+    .endr
+    """
+    machine = power_on(compile_program(tmp_path, source, "S", ["-nostdlib"]), library(boards_dir, build_dir))
+    timing, engine = machine._timing, machine._uc._uch
+    on_block = timing._library.timing_on_block
+    on_block.argtypes = [ctypes.c_void_p, ctypes.c_uint64, ctypes.c_uint32, ctypes.c_void_p]
+    timing.start()
+    first, block_bytes = machine.image.symbols["start"] & ~1, 128 * 4
+    found = 0
+    for address in range(first, first + 4 * watched, block_bytes):
+        on_block(engine, address, block_bytes, timing.handle)
+        found += len(timing.new_sites())
+    assert found == watched
+    on_block(engine, first + 4 * watched, 4, timing.handle)
+    with pytest.raises(DeviceError, match="more conditional instructions than the cycle model can watch"):
+        timing.new_sites()

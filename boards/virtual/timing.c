@@ -39,6 +39,7 @@ struct timing {
     bool counting;
     struct timing_site *sites;
     uint32_t sites_used, sites_given;
+    bool sites_lost; /* more than the table takes: from then on counts would be too low */
     struct block current;        /* being executed */
     uint32_t current_pc;
     uint32_t next_pc;            /* where the block before ended; NOT_KNOWN before the first one */
@@ -134,8 +135,11 @@ static void add_site(struct timing *timing, uint32_t address, uint32_t extra)
     for (uint32_t i = 0; i < timing->sites_used; ++i)
         if (timing->sites[i].address == address)
             return;
-    if (timing->sites_used < MAX_SITES)
-        timing->sites[timing->sites_used++] = (struct timing_site){timing, address, extra};
+    if (timing->sites_used == MAX_SITES) {
+        timing->sites_lost = true;
+        return;
+    }
+    timing->sites[timing->sites_used++] = (struct timing_site){timing, address, extra};
 }
 
 static void find_sites(struct timing *timing, uint32_t address, uint32_t bytes)
@@ -153,6 +157,8 @@ static void find_sites(struct timing *timing, uint32_t address, uint32_t bytes)
 
 uint32_t timing_new_sites(struct timing *timing, struct timing_site **sites)
 {
+    if (timing->sites_lost)
+        return TIMING_SITES_LOST;
     uint32_t found = timing->sites_used - timing->sites_given;
     *sites = timing->sites + timing->sites_given;
     timing->sites_given = timing->sites_used;
@@ -185,7 +191,7 @@ void timing_on_block(void *engine, uint64_t address64, uint32_t size, void *user
     if (!timing->counting)
         return;
     struct block block = block_at(timing, address, size);
-    if (timing->sites_used != timing->sites_given) {
+    if (timing->sites_used != timing->sites_given || timing->sites_lost) {
         timing->config.emu_stop(engine);
         return;
     }

@@ -51,7 +51,8 @@ uint32_t timing_config_bytes(void);
 
 /* Decoding alone: instructions and cycles of `bytes` of straight-line code at `address`, what IT covers skipped. */
 void timing_decode(const uint8_t *code, uint32_t address, uint32_t bytes, uint32_t *instructions, uint32_t *cycles);
-uint32_t timing_new_sites(struct timing *timing, struct timing_site **sites); /* found since the last call */
+#define TIMING_SITES_LOST 0xFFFFFFFFu
+uint32_t timing_new_sites(struct timing *timing, struct timing_site **sites); /* found since the last call, or LOST */
 
 void timing_start(struct timing *timing);            /* count from the next block on */
 void timing_end(struct timing *timing, uint32_t pc); /* count no further than the instruction at pc */

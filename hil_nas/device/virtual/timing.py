@@ -26,6 +26,7 @@ _HEADERS = ("timing.h", "cache.h", "pipeline.h", "thumb.h")
 _FLAGS = ("-std=c11", "-O2", "-fPIC", "-shared", "-Wall", "-Wextra", "-Werror")
 SHADOW_BASE = 0xF0000000  # where no Cortex-M4 has anything
 BETWEEN_BLOCKS = 0xFFFFFFFF  # for a pc: no block is executing
+_SITES_LOST = 0xFFFFFFFF
 
 
 @dataclass(frozen=True)
@@ -166,9 +167,18 @@ class Timing:
         return ctypes.cast(getattr(self._library, name), ctypes.c_void_p).value or 0
 
     def new_sites(self) -> list[tuple[int, int]]:
-        """Address of each conditional instruction to watch from now on, and what its callback is given."""
+        """Address of each conditional instruction to watch from now on, and what its callback is given.
+
+        Raises:
+            DeviceError: where there are more than the cycle model can watch, which would count too little.
+        """
         first = ctypes.POINTER(Site)()
         found = self._library.timing_new_sites(self.handle, ctypes.byref(first))
+        if found == _SITES_LOST:
+            raise DeviceError(
+                "the firmware runs more conditional instructions than the cycle model can watch",
+                hint="raise MAX_SITES in boards/virtual/timing.c",
+            )
         return [(first[i].address, ctypes.addressof(first[i])) for i in range(found)]
 
     def start(self) -> None:
