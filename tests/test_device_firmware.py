@@ -16,7 +16,9 @@ from every_operator import PLAN_KINDS, every_operator
 from hil_nas.audio.front_end import HostFrontEnd, build_host_library
 from hil_nas.audio.tables import front_end_blob
 from hil_nas.deploy.lower import lower
+from hil_nas.deploy.reference import Tflm
 from hil_nas.deploy.synthetic import random_graph
+from hil_nas.deploy.tflite import read_tflite
 from hil_nas.device.device import Device
 from hil_nas.device.hosts import open_device, start
 from hil_nas.device.link import Link
