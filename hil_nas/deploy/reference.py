@@ -70,4 +70,7 @@ def _interpreter(model: bytes, arena_bytes: int) -> Any:
         try:
             return runtime.Interpreter.from_bytes(model, arena_size=arena_bytes)
         except (RuntimeError, ValueError) as error:
-            raise InputError(f"TensorFlow Lite Micro does not take the model: {error}") from None
+            raise InputError(
+                f"TensorFlow Lite Micro does not take the model: {error}",
+                hint="convert it again; what TensorFlow Lite Micro does not run has no bits to compare with",
+            ) from None

@@ -150,11 +150,10 @@ class Bench:
         try:
             self.device.load_model({"cmsis-nn": self.plan.to_bytes(), "tflm": model.data}, where="flash")
         except RefusedError as error:
-            needs = f"its plan takes {self.plan.total_bytes:,} bytes, its arena {self.plan.arena_bytes:,}"
-            raise RefusedError(
-                f"the board refuses the model: {error.message} ({needs}, its input {self.plan.input_bytes:,})",
-                hint="make the model smaller, or name a board with more memory",
-            ) from None
+            plan = self.plan
+            needs = f"its plan takes {plan.total_bytes:,} bytes, arena {plan.arena_bytes:,}, input {plan.input_bytes:,}"
+            hint = "make the model smaller, or name a board with more memory"
+            raise RefusedError(f"{error.message} ({needs})", hint=hint) from None
 
     def operators(self, counts: RunCounts) -> tuple[tuple[str, int], ...]:
         """(kind, cycles) in the order they run; the board knows tables, the file the functions that they stand for."""

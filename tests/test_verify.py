@@ -1,0 +1,80 @@
+"""verify on models that others made: their own types at the ends, their operators' names, boards too small for them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from device_fake import FakeBoard
+from tflite_maker import Maker
+
+from hil_nas import cli
+from hil_nas.budget import Budget
+from hil_nas.deploy.ends import End
+from hil_nas.device.device import Device
+from hil_nas.device.hosts import open_device
+from hil_nas.device.link import Link
+from hil_nas.errors import RefusedError, UnsupportedError
+from hil_nas.workflows.verify import Bench, Model, verify
+
+
+def float_model(inputs: int = 30) -> bytes:
+    """float32 -> int8 -> leaky ReLU, tanh -> uint8."""
+    maker = Maker()
+    source, first = maker.tensor((1, inputs), dtype=np.float32), maker.tensor((1, inputs), 0.05, 10)
+    middle, curve = maker.tensor((1, inputs), 0.02, -5), maker.tensor((1, inputs), 1 / 128, 0)
+    last = maker.tensor((1, inputs), 1 / 128, 128, np.uint8)
+    maker.operator("QUANTIZE", [source], first)
+    maker.operator("LEAKY_RELU", [first], middle, "LeakyReluOptions", alpha=0.3)
+    maker.operator("TANH", [middle], curve)
+    maker.operator("QUANTIZE", [curve], last)
+    return maker.finish(source, last)
+
+
+@pytest.fixture
+def native(boards_dir: Path, build_dir: Path) -> Any:
+    with open_device("native@native", boards_dir=boards_dir, build_dir=build_dir) as device:
+        yield device
+
+
+def test_operators_are_called_as_the_file_calls_them_and_ends_are_the_hosts(native: Device) -> None:
+    found = verify(native, Model.read(float_model()), None, budget=Budget(), count=4)  # type: ignore[arg-type]
+    assert found.ok and found.clips_compared == 4
+    assert [kind for kind, _ in found.operators] == ["leaky_relu", "tanh"]
+
+
+@pytest.mark.parametrize("end", ["to_int8", "from_int8"])
+def test_a_conversion_that_is_wrong_is_seen(native: Device, monkeypatch: pytest.MonkeyPatch, end: str) -> None:
+    model, right = Model.read(float_model()), getattr(End, end)
+
+    def wrong(self: End, values: Any) -> Any:
+        return right(self, values + (8 * self.scale if self.kind == "float32" else 1))
+
+    monkeypatch.setattr(End, end, wrong)
+    assert not verify(native, model, None, budget=Budget(), count=2).bits_equal  # type: ignore[arg-type]
+
+
+def test_a_board_without_room_says_what_the_model_needs() -> None:
+    board = FakeBoard(spoil=lambda command, data: b"e-[too large]\r\nm-ready\r\n" if " plan " in command else data)
+    with Device(Link(board), "virtual", "modelled") as device:
+        with pytest.raises(RefusedError, match="too large .its plan takes 832 bytes, arena 64, input 30.") as refused:
+            Bench(device, Model.read(float_model()), None)  # type: ignore[arg-type]
+    assert "board with more memory" in str(refused.value.hint)
+
+
+def test_the_engine_tflm_takes_int8_alone() -> None:
+    with Device(Link(FakeBoard(engine="tflm")), "virtual", "modelled") as device:
+        with pytest.raises(UnsupportedError, match="takes or gives float32 and uint8, the engine tflm int8 alone"):
+            Bench(device, Model.read(float_model()), None)  # type: ignore[arg-type]
+
+
+def test_a_model_too_large_for_the_board_is_named(
+    tmp_path: Path, boards_dir: Path, build_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = tmp_path / "wide.tflite"
+    model.write_bytes(float_model(30_000))
+    where = ["--boards", str(boards_dir), "--build", str(build_dir)]
+    assert cli.main(["verify", str(model), "--board", "native@native", *where]) == 1
+    assert f"{model}: the board refused" in (said := capsys.readouterr().err) and "input 30,000" in said
