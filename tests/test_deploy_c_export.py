@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from deploy_harness import build_engine, ds_cnn
+from every_operator import every_operator
 
 from hil_nas.audio.front_end import HostFrontEnd, build_host_library
 from hil_nas.audio.tables import front_end_blob
@@ -143,11 +144,22 @@ def test_a_cortex_m_gives_the_same_bits(folder: Path, expected: dict[str, list[i
     assert scores(make(folder, "CROSS=arm-none-eabi-", "run")) == expected["noise"]
 
 
-def test_a_model_of_mlperfs_shape_gives_tflms_bits(
-    kws_model: bytes, tmp_path: Path, host: HostFrontEnd, boards_dir: Path, third_party: ThirdParty, folder: Path
+@pytest.mark.parametrize("which", ["shape", "peoples"])
+def test_a_model_gives_tflms_bits(
+    which: str,
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    host: HostFrontEnd,
+    boards_dir: Path,
+    third_party: ThirdParty,
+    folder: Path,
 ) -> None:
-    """Only the model differs between two exports: the first one's objects serve the second."""
-    plan, oracle = lower(read_tflite(kws_model)), Tflm(kws_model)
+    """One of MLPerf's shape and one of every other operator. Only the model differs between two exports: the first one's
+    objects serve the second.
+    """
+    own = every_operator(CONFIG.frames, CONFIG.coefficients, len(LABELS))
+    model = own if which == "peoples" else request.getfixturevalue("kws_model")
+    plan, oracle = lower(read_tflite(model)), Tflm(model)
     export(tmp_path / "export", plan, host, boards_dir, third_party)
     home = tmp_path / "built"
     shutil.copytree(folder, home)
