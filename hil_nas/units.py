@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from typing import Any
 
 from hil_nas.errors import InputError
 
@@ -48,6 +50,17 @@ def format_bytes(size_bytes: int) -> str:
 def format_ms(seconds: float) -> str:
     """0.0123 s as `12.3 ms`."""
     return f"{seconds * 1e3:.1f} ms"
+
+
+def format_latency(latency_ms: float, error_percent: float | None) -> str:
+    """83.4 ms as `83.40 ms`, of a modelled clock as `83.40 ms ± 5 %`: what its counts may be off silicon's by."""
+    return f"{latency_ms:.2f} ms" + ("" if error_percent is None else f" ± {error_percent:g} %")
+
+
+def clock_name(clock: Mapping[str, Any]) -> str:
+    """`silicon clock`, or `modelled clock, ± 5 %`."""
+    error_percent = clock["error_percent"]
+    return f"{clock['kind']} clock" + ("" if error_percent is None else f", ± {error_percent:g} %")
 
 
 def count_unit(clock_kind: str) -> str:

@@ -114,7 +114,8 @@ def test_a_search_that_missed_a_limit_prints_its_result_and_has_the_status_of_on
 ) -> None:
     measured = {"latency_ms": 9.0, "front_end_ms": 5.0, "network_ms": 4.0, "ram_bytes": 50_000, "flash_bytes": 90_000}
     missed = {
-        "status": "missed", "board": "nucleo-l4r5@virtual", "clock": {"kind": "modelled"}, "mfcc": "400/200/40/10",
+        "status": "missed", "board": "nucleo-l4r5@virtual", "mfcc": "400/200/40/10",
+        "clock": {"kind": "modelled", "error_percent": 5.0},
         "measured": measured, "predicted": {}, "limits": {"max_latency_ms": 8.0}, "bits_equal": False,
         "limits_missed": ["latency is 9 ms, the limit 8 ms"], "differing_bytes": 2, "clips_compared": 60,
         "accuracy_int8": 0.9, "accuracy_float": 0.9, "test_clips": 100,

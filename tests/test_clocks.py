@@ -156,7 +156,8 @@ def result_of(kind: str) -> dict[str, Any]:
     cost = {**shown, "latency_ms": latency_ms(kind, 120_000_000, 400_000), "ram_bytes": 1000, "flash_bytes": 2000}
     cost |= {f"{x}_cycles": y for x, y in cycles.items()}
     return {
-        "board": "b@h", "clock": {"kind": kind, "hz": 120_000_000}, "engine": "cmsis-nn", "build": "0", "mfcc": "m",
+        "board": "b@h", "engine": "cmsis-nn", "build": "0", "mfcc": "m",
+        "clock": {"kind": kind, "hz": 120_000_000, "error_percent": 5.0 if kind == "modelled" else None},
         "limits": {"max_ram_bytes": 9000, "max_flash_bytes": None, "max_latency_ms": None},
         "measured": cost, "predicted": cost, "bits_equal": True, "clips_compared": 5, "accuracy_int8": 0.9,
         "accuracy_float": 0.9, "test_clips": 9, "labels": ["a", "b"], "confusion": [[1, 0], [0, 1]],
@@ -180,5 +181,8 @@ def test_a_report_names_its_clock_and_shows_time_only_for_cycles(kind: str) -> N
     assert ("Expected latency" in page) == timed and ("MHz" in page) == timed
     assert ("<th>instructions</th>" in page.replace(" class=left", "")) != timed
     assert ("no time" in page) != timed
+    measured = f"{400_000 / 120_000:.2f} ms ± 5 %"
+    assert (measured in page and measured in text.getvalue()) == timed  # a model says what it may be off by
+    assert ("± 5 %" in text.getvalue()) == ("within 5 % of silicon" in page) == timed
 
 

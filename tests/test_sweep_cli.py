@@ -99,7 +99,7 @@ def test_one_object_with_the_folder_is_printed(workflows: Workflows, run: Run) -
 def test_people_get_a_table(workflows: Workflows, tmp_path: Path, run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["sweep", "--runs", str(tmp_path), "--seeds", "2", "--baselines", "ds-cnn"]) == 0
     shown = capsys.readouterr().out
-    assert "modelled clock" in shown and "beside ds-cnn" in shown and "report.html" in shown
+    assert "modelled clock, ± 5 %" in shown and "beside ds-cnn" in shown and "report.html" in shown
 
 
 def test_a_limit_that_was_not_held_has_a_status_of_its_own(workflows: Workflows, run: Run) -> None:

@@ -47,9 +47,11 @@ def test_it_boots_with_the_text_of_mlperf_tiny(elf: Path, boards_dir: Path, buil
         assert port.machine.chip.rcc.hclk_hz == board.cpu_hz
 
 
-def test_it_says_who_it_is_also_after_a_reset(device: Device) -> None:
+def test_it_says_who_it_is_also_after_a_reset(device: Device, boards_dir: Path) -> None:
+    timing = load_board("nucleo_l4r5", boards_dir).timing
     for identity in (device.identify(), device.reset()):
         assert (identity.board, identity.clock_hz, identity.clock_kind) == ("nucleo_l4r5", 120_000_000, "modelled")
+        assert timing is not None and identity.clock_error_percent == timing.error_percent
 
 
 def test_a_network_gives_the_references_bits_and_repeatable_cycles(device: Device, kws_model: bytes) -> None:

@@ -15,7 +15,7 @@ from hil_nas.cli.console import Console
 from hil_nas.config import BaselineConfig, SearchConfig
 from hil_nas.device.hosts import open_device
 from hil_nas.errors import HilNasError, InputError, LimitsMissedError, RefusedError
-from hil_nas.units import count_unit, format_bytes
+from hil_nas.units import clock_name, count_unit, format_bytes, format_latency
 
 
 def search(arguments: argparse.Namespace, console: Console) -> int:
@@ -159,19 +159,26 @@ def _read(path: Path) -> bytes:
 def _search_table(result: dict[str, Any], folder: Path) -> Table:
     measured, predicted, limits = result["measured"], result["predicted"], result["limits"]
     table = Table(
-        title=f"{result['board']}, MFCC {result['mfcc']} ({result['clock']['kind']} clock)", title_justify="left"
+        title=f"{result['board']}, MFCC {result['mfcc']} ({clock_name(result['clock'])})", title_justify="left"
     )
     for name in ("", "measured", "predicted", "limit"):
         table.add_column(name, justify="left" if not name else "right")
+    error_percent = result["clock"]["error_percent"]
+
+    def latency(milliseconds: float) -> str:
+        return format_latency(milliseconds, error_percent)
+
     for name, key, show in (
-        ("latency", "latency_ms", lambda x: f"{x:.2f} ms"),
-        ("  front end", "front_end_ms", lambda x: f"{x:.2f} ms"),
-        ("  network", "network_ms", lambda x: f"{x:.2f} ms"),
+        ("latency", "latency_ms", latency),
+        ("  front end", "front_end_ms", latency),
+        ("  network", "network_ms", latency),
         ("RAM", "ram_bytes", format_bytes),
         ("flash", "flash_bytes", format_bytes),
     ):
-        cells = (measured[key], predicted.get(key), limits.get(f"max_{key}"))
-        table.add_row(name, *("–" if x is None else show(x) for x in cells))
+        found = ("–" if x is None else show(x) for x in (measured[key], predicted.get(key)))
+        limit = limits.get(f"max_{key}")
+        exactly = "–" if limit is None else format_latency(limit, None) if key == "latency_ms" else show(limit)
+        table.add_row(name, *found, exactly)
     table.add_section()
     bits = "equal" if result["bits_equal"] else "NOT equal"
     table.add_row("bits", bits, "", f"{result['clips_compared']} clips")
@@ -184,7 +191,7 @@ def _search_table(result: dict[str, Any], folder: Path) -> Table:
 def _verify_table(data: dict[str, Any]) -> Table:
     kind = data["clock"]["kind"]
     unit = count_unit(kind)
-    table = Table(title=f"{data['board']} ({kind} clock, {data['engine']})", title_justify="left")
+    table = Table(title=f"{data['board']} ({clock_name(data['clock'])}, {data['engine']})", title_justify="left")
     table.add_column("")
     table.add_column("", justify="right")
     for name, count in data["operators"]:
@@ -194,7 +201,7 @@ def _verify_table(data: dict[str, Any]) -> Table:
     if data["front_end_cycles"] is not None:
         table.add_row(f"front end {data['mfcc']}", f"{data['front_end_cycles']:,} {unit}")
     if data["latency_ms"] is not None:
-        table.add_row("latency", f"{data['latency_ms']:.2f} ms")
+        table.add_row("latency", format_latency(data["latency_ms"], data["clock"]["error_percent"]))
     table.add_section()
     for name, size in data["ram"].items():
         table.add_row(f"RAM: {name}", f"{size:,} bytes")

@@ -91,6 +91,8 @@ def _profile_one(arguments: argparse.Namespace, board: str, progress: Reporter) 
 
     result, folder = run_profile(board, runs_dir=arguments.runs, page=profile_page, **where)
     counted = f"{result['networks']} networks, {result['operators']} operators, {result['front_ends']} front ends"
+    if (error_percent := result["clock"]["error_percent"]) is not None:
+        counted += f", counted within {error_percent:g} % of silicon"
     table = _error_table(f"{result['folder']}: {counted}", result)
     table.caption = f"{folder}/report.html"
     return {**result, "run": str(folder)}, Group(table)

@@ -16,6 +16,7 @@ from hil_nas.cli.commands import search_config
 from hil_nas.cli.console import Console
 from hil_nas.config import SearchConfig
 from hil_nas.errors import InputError
+from hil_nas.units import clock_name
 
 AXES = ("board", "max_ram", "max_flash", "max_latency", "space", "align")  # options that take a list
 OK, FAILED, MISSED = 0, 1, 3
@@ -80,12 +81,12 @@ def _tables(result: dict[str, Any], folder: Path) -> Group:
 
     tables = []
     for board, kind in boards_of(result):
-        table = Table(title=f"{board} ({kind} clock)", title_justify="left")
+        groups = [x for x in result["groups"] if x["ended"] and (x["board"], x["clock"]["kind"]) == (board, kind)]
+        table = Table(title=f"{board} ({clock_name(groups[0]['clock'])})", title_justify="left")
         for number, head in enumerate(heads(kind)):
             table.add_column(head, justify="right" if number else "left")
-        for group in result["groups"]:
-            if group["ended"] and (group["board"], group["clock"]["kind"]) == (board, kind):
-                table.add_row(*cells(group))
+        for group in groups:
+            table.add_row(*cells(group))
         tables.append(table)
     lines = [_beside(x) for x in result["beside"]]
     return Group(*tables, *lines, f"{folder}/report.html")

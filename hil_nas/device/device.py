@@ -35,16 +35,23 @@ class Device:
     Args:
         link: to the firmware.
         host: where it runs, for `Identity`.
-        clock_kind: what its cycle counts are.
+        clock_kind, clock_error_percent: what its cycle counts are, for `Identity`.
         release: ends what the host started, called once after the link is closed.
     """
 
     def __init__(
-        self, link: Link, host: str, clock_kind: ClockKind, *, release: Callable[[], None] = lambda: None
+        self,
+        link: Link,
+        host: str,
+        clock_kind: ClockKind,
+        *,
+        clock_error_percent: float | None = None,
+        release: Callable[[], None] = lambda: None,
     ) -> None:
         self._link = link
         self._host = host
         self._clock_kind = clock_kind
+        self._clock_error_percent = clock_error_percent
         self._release = release
         self._closed = False
         self._plan: PlanInfo | None = None
@@ -60,7 +67,7 @@ class Device:
             LinkError, ProtocolError: as for every method here.
         """
         records = self._link.command("hil id") if limit_s is None else self._link.resynchronise(limit_s)
-        identity = replies.parse_identity(records, self._host, self._clock_kind)
+        identity = replies.parse_identity(records, self._host, self._clock_kind, self._clock_error_percent)
         self._engine = identity.engine
         return identity
 

@@ -36,6 +36,7 @@ class Identity:
         board: the board's folder name.
         clock_hz: of the cycle counter; with `clock_kind` 'instructions' a count is no time.
         clock_kind: silicon (DWT), modelled (virtual board), instructions (QEMU, Renode), host (native).
+        clock_error_percent: of a modelled clock: how far its counts may lie from silicon's; else None.
         engine, build: what runs the network, and the id of the linked image.
         kernels: id of the code that is measured, which an edit elsewhere in the image leaves as it is.
         versions: kernel libraries and compiler, separated by ';'.
@@ -57,6 +58,12 @@ class Identity:
     pool_bytes: int
     store_bytes: int
     input_bytes: int
+    clock_error_percent: float | None = None
+
+    @property
+    def clock(self) -> dict[str, str | int | float | None]:
+        """What a count is, as results say it: its kind, its rate, and what a modelled one may be off by."""
+        return {"kind": self.clock_kind, "hz": self.clock_hz, "error_percent": self.clock_error_percent}
 
 
 @dataclass(frozen=True)
@@ -153,7 +160,9 @@ class MemoryUse:
         return tables + (self.plan_bytes if self.plan_where == where else 0)
 
 
-def parse_identity(records: Sequence[str], host: str, clock_kind: ClockKind) -> Identity:
+def parse_identity(
+    records: Sequence[str], host: str, clock_kind: ClockKind, clock_error_percent: float | None = None
+) -> Identity:
     """The records of `hil id`.
 
     Raises:
@@ -179,6 +188,7 @@ def parse_identity(records: Sequence[str], host: str, clock_kind: ClockKind) -> 
         pool_bytes=_number(found["pool"], "pool"),
         store_bytes=_number(found["store"], "store"),
         input_bytes=_number(found["input"], "input"),
+        clock_error_percent=clock_error_percent,
     )
 
 

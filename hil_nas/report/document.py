@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; color: #24292f; max-width: 62rem; margin: 2rem auto; padding: 0 1rem }
@@ -20,6 +21,14 @@ CLOCKS = {
     "modelled": "cycles of a model fitted to published silicon, on the emulated board",
     "instructions": "executed instructions, which are no time",
 }
+
+
+def counts_of(clock: Mapping[str, Any]) -> str:
+    """What the counts of a result's clock are, as part of a sentence."""
+    kind, error_percent = clock["kind"], clock["error_percent"]
+    rate = f", at {clock['hz'] / 1e6:g} MHz" if kind in ("silicon", "modelled") else ""
+    within = "" if error_percent is None else f", and within {error_percent:g} % of silicon by the evidence"
+    return f"{CLOCKS.get(kind, text(kind))}{rate}{within}"
 
 
 def table(heads: Sequence[str], rows: Sequence[str]) -> str:

@@ -10,8 +10,8 @@ import numpy as np
 from hil_nas.cost.macs import operator_macs
 from hil_nas.network import Network, Operator
 from hil_nas.report import figures
-from hil_nas.report.document import CLOCKS, page, table, text
-from hil_nas.units import count_unit, format_bytes
+from hil_nas.report.document import counts_of, page, table, text
+from hil_nas.units import count_unit, format_bytes, format_latency
 
 
 def search_page(result: dict[str, Any], network: Network, history: Sequence[dict[str, Any]]) -> str:
@@ -22,10 +22,9 @@ def search_page(result: dict[str, Any], network: Network, history: Sequence[dict
         history: the lines of metrics.jsonl, each with its `phase`.
     """
     clock = result["clock"]
-    rate = "" if clock["kind"] == "instructions" else f", at {clock['hz'] / 1e6:g} MHz"
     body = [
         f"<h1>{text(result['board'])}: {text(result['mfcc'])} and a network of {len(network.layers)} layers</h1>",
-        f"<p class=note>Counts are {CLOCKS.get(clock['kind'], clock['kind'])}{rate}. "
+        f"<p class=note>Counts are {counts_of(clock)}. "
         f"Engine {text(result['engine'])}, firmware {text(result['build'])}.</p>",
         "<h2>Limits against measured</h2>",
         _limits(result),
@@ -44,15 +43,17 @@ def search_page(result: dict[str, Any], network: Network, history: Sequence[dict
 
 def _limits(result: dict[str, Any]) -> str:
     measured, predicted, limits = result["measured"], result["predicted"], result["limits"]
+    error_percent = result["clock"]["error_percent"]
     rows = []
     for key, name, show in (
-        ("latency_ms", "latency", lambda x: f"{x:.2f} ms"),
+        ("latency_ms", "latency", lambda x: format_latency(x, error_percent)),
         ("ram_bytes", "RAM", format_bytes),
         ("flash_bytes", "flash", format_bytes),
     ):
         limit, found = limits[f"max_{key}"], measured[key]
         state = "" if limit is None else "held" if found is not None and found <= limit else "missed"
-        cells = [None if x is None else show(x) for x in (limit, found, predicted.get(key))]
+        exactly = "–" if limit is None else format_latency(limit, None) if key == "latency_ms" else show(limit)
+        cells = [exactly, *(None if x is None else show(x) for x in (found, predicted.get(key)))]
         shown = "".join(f"<td>{x or '–'}</td>" for x in cells)
         rows.append(f"<tr><td>{name}</td>{shown}<td class={state}>{state or 'no limit'}</td></tr>")
     spread = predicted.get("network_spread_percent")

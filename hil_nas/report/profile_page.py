@@ -10,7 +10,7 @@ from hil_nas.latency.evaluate import LOOK_UP, MACS_LINEAR, MODEL, Pairs, Predict
 from hil_nas.latency.meanings import PATHS, meaning
 from hil_nas.latency.summary import Coefficient, Summary
 from hil_nas.report import figures
-from hil_nas.report.document import CLOCKS, page, table, text
+from hil_nas.report.document import counts_of, page, table, text
 from hil_nas.units import count_unit
 
 NAMES = {MODEL: "this model", MACS_LINEAR: "linear in MACs", LOOK_UP: "look-up table"}
@@ -50,10 +50,8 @@ def profile_page(result: dict[str, Any], summary: Summary) -> str:
 
 
 def _measured(result: dict[str, Any]) -> str:
-    clock = result["clock"]
-    rate = "" if clock["kind"] == "instructions" else f", at {clock['hz'] / 1e6:g} MHz"
     return (
-        f"<p class=note>Counts are {CLOCKS.get(clock['kind'], text(clock['kind']))}{rate}. Weights in "
+        f"<p class=note>Counts are {counts_of(result['clock'])}. Weights in "
         f"{text(result['weights'])}, engine {text(result['engine'])}, kernels {text(result['kernels'])}, "
         f"{text(result['versions'])}. {result['operators']:,} operators and {result['front_ends']} front ends; this "
         f"run measured {result['measured_networks']} networks in {result['measuring_s'] / 60:.1f} minutes.</p>"

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from hil_nas.report import figures
-from hil_nas.report.document import CLOCKS, page, table, text
+from hil_nas.report.document import counts_of, page, table, text
 from hil_nas.units import count_unit, format_bytes
 from hil_nas.workflows.compare import ENDED
 
@@ -65,12 +65,10 @@ def shown(spread: dict[str, float | None] | None, show: Show) -> str:
 def _board(result: dict[str, Any], board: str, kind: str) -> list[str]:
     """A figure and a table of what was measured on one board by one clock."""
     groups = [x for x in result["groups"] if x["ended"] and (x["board"], x["clock"]["kind"]) == (board, kind)]
-    hz = groups[0]["clock"]["hz"]
-    rate = f", at {hz / 1e6:g} MHz" if kind in ("silicon", "modelled") else ""
     rows = [_row(*cells(x), classed="held" if x["on_front"] else "") for x in groups]
     parts = [
         f"<h2>{text(board)}</h2>",
-        f"<p class=note>Counts are {CLOCKS.get(kind, text(kind))}{rate}; front end and network together.</p>",
+        f"<p class=note>Counts are {counts_of(groups[0]['clock'])}; front end and network together.</p>",
     ]
     if groups[0]["count"] is not None:
         parts.append(_figure(result, groups))

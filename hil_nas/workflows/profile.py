@@ -80,7 +80,7 @@ class Profile:
         identity = self.identity
         return {
             "board": self.folder.name,
-            "clock": {"kind": identity.clock_kind, "hz": identity.clock_hz},
+            "clock": identity.clock,
             "engine": identity.engine,
             "build": identity.build,
             "kernels": identity.kernels,

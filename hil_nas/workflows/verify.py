@@ -39,7 +39,7 @@ class Verification:
     """What a board did with a model. Cycles are medians of raw counts of the named clock.
 
     Attributes:
-        clock: kind (silicon, modelled, instructions or host) and Hz.
+        clock: kind (silicon, modelled, instructions or host), Hz, and the error in percent of a modelled one.
         compared: what was compared, `features and logits` or `logits`.
         differing_bytes: values that differ from the host's, over all clips.
         front_end_cycles: None where the model carries no MFCC configuration.
@@ -291,7 +291,7 @@ def _verification(
     missed = missed_limits(budget, milliseconds, memory.ram_bytes, memory.flash_bytes)
     return Verification(
         board=name_of(identity),
-        clock={"kind": identity.clock_kind, "hz": identity.clock_hz},
+        clock=identity.clock,
         engine=identity.engine,
         build=identity.build,
         mfcc=str(bench.config) if bench.config else None,

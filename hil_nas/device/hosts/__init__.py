@@ -111,10 +111,12 @@ def check(started: Started) -> Device:
     Raises:
         LinkError: where nobody answers, or another board or build does.
     """
-    host, running = started.target.host, started.running
+    host, running, timing = started.target.host, started.running, started.board.timing
+    error_percent = timing.error_percent if timing is not None and host == "virtual" else None
     device = Device(
-        Link(running.port, alive=running.alive), host, CLOCK_KINDS[host], release=running.release
-    )
+        Link(running.port, alive=running.alive), host, CLOCK_KINDS[host],
+        clock_error_percent=error_percent, release=running.release,
+    )  # fmt: skip
     try:
         identity = device.identify(FIRST_ANSWER_S[host])
         expect_identity(identity, started.board.name, started.firmware.build_id)
