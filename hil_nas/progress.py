@@ -15,12 +15,14 @@ class Progress:
         done: steps done so far.
         total: steps in all, 0 where that is not known.
         note: figures of the moment, such as a loss.
+        lasting: whether the note is to stay in sight, as a warning is.
     """
 
     task: str
     done: int
     total: int
     note: str = ""
+    lasting: bool = False
 
 
 Reporter = Callable[[Progress], None]

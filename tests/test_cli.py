@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from hil_nas.cli.arguments import parser
 from hil_nas.cli.console import Console
 from hil_nas.errors import InfeasibleError, LimitsMissedError
 from hil_nas.mfcc import MfccConfig
+from hil_nas.progress import Progress
 
 
 def test_a_mistake_is_one_line_and_a_hint(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -135,3 +137,27 @@ def test_tables_do_not_wrap_in_a_pipe(capsys: pytest.CaptureFixture[str]) -> Non
     table = Table(*("a column of some width" for _ in range(6)))
     Console(as_json=False).result({}, table)
     assert "┃".join([" a column of some width "] * 6) in capsys.readouterr().out
+
+
+def test_warnings_are_lines_of_their_own_and_no_markup(capsys: pytest.CaptureFixture[str]) -> None:
+    console = Console(as_json=True)
+    with console:
+        for name in ("[/red] one", "[bold]two[/bold]"):
+            console.step(Progress("data", 0, 0, name, lasting=True))
+        console.step(Progress("reading clips", 1, 1, "[/] three"))
+    printed = capsys.readouterr().err.splitlines()
+    assert printed == ["data: [/red] one", "data: [bold]two[/bold]", "reading clips 1/1  [/] three"]
+
+
+def test_a_path_that_is_no_utf_8_is_printed(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+    name = os.fsdecode(b"runs/\xff")
+
+    def show(arguments: object, console: Console) -> int:
+        console.result({"run": name}, f"{name}/report.html")
+        raise InfeasibleError(f"nothing fits in {name}")
+
+    monkeypatch.setattr(commands, "search", show)
+    for options, shown in (([], r"runs/\udcff/report.html"), (["--json"], r'"run": "runs/\udcff"')):
+        assert cli.main(["search", *options]) == 3
+        printed = capfd.readouterr()
+        assert shown in printed.out and "nothing fits in runs/" in printed.err

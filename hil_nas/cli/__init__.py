@@ -7,7 +7,9 @@ Anything else that is raised is a bug of ours and keeps its traceback.
 
 from __future__ import annotations
 
+import io
 import os
+import sys
 from collections.abc import Sequence
 
 from hil_nas.cli.arguments import parser
@@ -20,6 +22,8 @@ OK, FAILED, MISSED, INTERRUPTED = 0, 1, 3, 130
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command and returns the exit status."""
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # before torch loads: spinning threads starve a shared machine
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # as standard error: a path need not be of its encoding
     arguments = parser().parse_args(argv)
     console = Console(as_json=arguments.json)
     try:

@@ -51,7 +51,9 @@ class Console:
     def step(self, step: Step) -> None:
         """A reporter for the library's long work, from any thread."""
         with self._lock:
-            if self._rich.is_terminal:
+            if step.lasting:
+                self._line(f"{step.task}: {step.note}")
+            elif self._rich.is_terminal:
                 self._draw(step)
             else:
                 self._log(step)
@@ -91,7 +93,8 @@ class Console:
     def _draw(self, step: Step) -> None:
         if self._progress is None:
             columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-            self._progress = Progress(*columns, TextColumn("{task.fields[note]}"), console=self._rich)
+            note = TextColumn("{task.fields[note]}", markup=False)  # it may name a file
+            self._progress = Progress(*columns, note, console=self._rich)
             self._progress.start()
         if step.task not in self._tasks:
             self._tasks[step.task] = self._progress.add_task(step.task, total=step.total or None, note="")
@@ -103,7 +106,10 @@ class Console:
             return
         self._last_lines_s[step.task] = now
         counted = f" {step.done}/{step.total}" if step.total else ""
-        self._rich.print(f"{step.task}{counted}  {step.note}".rstrip(), highlight=False, soft_wrap=True)
+        self._line(f"{step.task}{counted}  {step.note}".rstrip())
+
+    def _line(self, text: str) -> None:
+        self._rich.print(text, markup=False, highlight=False, soft_wrap=True)
 
     def _stop(self) -> None:
         if self._progress is not None:
