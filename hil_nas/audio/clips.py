@@ -1,8 +1,9 @@
-"""Clips as arrays: one second of 16 kHz mono audio each, read from WAV or FLAC and checked on the way in."""
+"""Clips as arrays: one second of 16 kHz mono audio each, and all that cannot be read told at once."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,17 +11,19 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from hil_nas.audio.checks import ClipFacts, facts_of
+from hil_nas.audio.decode import Samples, is_read, read_audio
+from hil_nas.audio.layout import Recording
 from hil_nas.errors import InputError
-from hil_nas.mfcc import CLIP_SAMPLES, SAMPLE_RATE_HZ
+from hil_nas.files import plain_name
+from hil_nas.mfcc import CLIP_SAMPLES
 
-Samples = npt.NDArray[np.int16]  # (n, 16000), or (m,) for one long recording
 Labels = npt.NDArray[np.int64]  # (n,)
 
-SUFFIXES = (".wav", ".flac")
-_OTHER_AUDIO = (".mp3", ".m4a", ".ogg", ".opus", ".aac", ".wma", ".aiff", ".webm")
 _LONGEST_CLIP_S = 10
 _LONGEST_NOISE_S = 600
-_READERS = 2  # libsndfile releases the interpreter; more than two readers gain nothing on a small machine
+_READERS = max(2, min(8, os.cpu_count() or 2))  # libsndfile and soxr release the interpreter
+_NAMED = 5  # of the files that cannot be used
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,93 +46,76 @@ class Clips:
         return Clips(self.samples[indices], self.labels[indices])
 
 
-def audio_files(folder: Path) -> list[Path]:
-    """The WAV and FLAC files of a folder, sorted by name; hidden files do not count.
+class Reader:
+    """Reads the recordings of one data set; what cannot be used is kept for `check`."""
 
-    Raises:
-        InputError: where a file is audio of a form that is not read.
-    """
-    files = []
-    for path in sorted(folder.iterdir()):
-        suffix = path.suffix.lower()
-        if path.name.startswith(".") or not path.is_file():
-            continue
-        if suffix in _OTHER_AUDIO:
-            raise InputError(f"{path} is {suffix[1:]} audio, expected WAV or FLAC", hint=_convert_hint(path))
-        if suffix in SUFFIXES:
-            files.append(path)
-    return files
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._refused: dict[str, InputError] = {}
 
+    def clips(
+        self, recordings: Sequence[Recording], read: Callable[[], None] = lambda: None
+    ) -> tuple[Samples, list[ClipFacts | None]]:
+        """Recordings as int16 (n, 16000), in the order given, and what was seen of each.
 
-def read_clips(paths: Sequence[Path]) -> Samples:
-    """Files as int16 (n, 16000), in the order given.
+        A shorter one is padded with zeros at its end; of a longer one the loudest second is kept. One that cannot be
+        used is zeros, and has no facts.
 
-    A shorter clip is padded with zeros at its end; of a longer one the loudest second is kept.
+        Args:
+            read: called after each.
+        """
+        out = np.zeros((len(recordings), CLIP_SAMPLES), np.int16)
 
-    Raises:
-        InputError: for a file that is unreadable, empty, not 16 kHz or not mono; the message names it.
-    """
-    out = np.zeros((len(paths), CLIP_SAMPLES), np.int16)
+        def fill(index: int) -> ClipFacts | None:
+            recording = recordings[index]
+            try:
+                audio = read_audio(recording.path, _LONGEST_CLIP_S)
+            except InputError as error:
+                hint = error.hint or "cut long clips into clips of one second, one word each"
+                self._refused[recording.name] = InputError(error.message, hint=hint)
+                return None
+            start = _loudest_second(audio.samples) if len(audio.samples) > CLIP_SAMPLES else 0
+            part = audio.samples[start : start + CLIP_SAMPLES]
+            out[index, : len(part)] = part
+            return facts_of(recording.name, part, audio)
 
-    def fill(index: int) -> None:
-        audio = read_audio(paths[index], _LONGEST_CLIP_S)
-        start = _loudest_second(audio) if len(audio) > CLIP_SAMPLES else 0
-        part = audio[start : start + CLIP_SAMPLES]
-        out[index, : len(part)] = part
+        facts: list[ClipFacts | None] = []
+        with ThreadPoolExecutor(_READERS) as readers:
+            for found in readers.map(fill, range(len(recordings))):
+                facts.append(found)
+                read()
+        return out, facts
 
-    with ThreadPoolExecutor(_READERS) as readers:
-        list(readers.map(fill, range(len(paths))))
-    return out
+    def refuse(self, recordings: Iterable[Recording]) -> None:
+        """Keeps those for `check` that are of a form that is not read, whether or not they are drawn."""
+        self.clips([x for x in recordings if not is_read(x.path)])
 
+    def noise(self, recordings: Sequence[Recording]) -> dict[str, Samples]:
+        """Noise of any length as int16 (m,) each, by name; what is shorter than a clip is repeated."""
+        found: dict[str, Samples] = {}
+        for recording in recordings:
+            try:
+                samples = read_audio(recording.path, _LONGEST_NOISE_S).samples
+            except InputError as error:
+                hint = error.hint or f"cut long noise into recordings of at most {_LONGEST_NOISE_S} s"
+                self._refused[recording.name] = InputError(error.message, hint=hint)
+                continue
+            found[recording.name] = np.resize(samples, CLIP_SAMPLES) if len(samples) < CLIP_SAMPLES else samples
+        return found
 
-def read_noise(paths: Sequence[Path]) -> list[Samples]:
-    """Noise recordings of any length as int16 (m,) each; what is shorter than a clip is repeated.
-
-    Raises:
-        InputError: as `read_clips`.
-    """
-    recordings = [read_audio(path, _LONGEST_NOISE_S) for path in paths]
-    return [np.resize(x, CLIP_SAMPLES) if len(x) < CLIP_SAMPLES else x for x in recordings]
-
-
-def read_audio(path: Path, longest_s: int) -> Samples:
-    """One file as int16 (m,).
-
-    Raises:
-        InputError: for a file that is unreadable, empty, too long, not 16 kHz or not mono.
-    """
-    import soundfile
-
-    try:
-        with soundfile.SoundFile(path) as file:
-            _check(path, file.samplerate, file.channels, file.frames, longest_s)
-            audio: Samples = file.read(dtype="int16")
-    except (soundfile.SoundFileError, OSError) as error:
-        reason = str(error).removeprefix(f"Error opening {str(path)!r}: ").rstrip(".")
+    def check(self) -> None:
+        """Raises InputError where recordings could not be used; it names the first and counts them."""
+        if not self._refused:
+            return
+        names = sorted(self._refused)
+        some = ", ".join(f"{x} ({self._refused[x].message})" for x in names[:_NAMED])
+        more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+        hints = dict.fromkeys(self._refused[x].hint or "" for x in names)
         raise InputError(
-            f"{path} cannot be read as audio ({reason}), expected WAV or FLAC",
-            hint="replace or remove the file",
-        ) from None
-    return audio
-
-
-def _check(path: Path, rate_hz: int, channels: int, frames: int, longest_s: int) -> None:
-    if rate_hz != SAMPLE_RATE_HZ:
-        raise InputError(f"{path} has {rate_hz} Hz, expected {SAMPLE_RATE_HZ} Hz", hint=_convert_hint(path))
-    if channels != 1:
-        raise InputError(f"{path} has {channels} channels, expected mono", hint=_convert_hint(path))
-    if frames == 0:
-        raise InputError(f"{path} holds no samples, expected about one second", hint="remove the file")
-    if frames > longest_s * SAMPLE_RATE_HZ:
-        raise InputError(
-            f"{path} lasts {frames / SAMPLE_RATE_HZ:.0f} s, expected at most {longest_s} s",
-            hint="cut it into clips of one second, one word each",
-        )
-
-
-def _convert_hint(path: Path) -> str:
-    target = f"{path.stem}-16k.wav"
-    return f"convert it: ffmpeg -i '{path.name}' -ar {SAMPLE_RATE_HZ} -ac 1 -sample_fmt s16 '{target}'"
+            f"{len(names)} recordings in {plain_name(self.folder)} cannot be used: {some}{more}"
+            if len(names) > 1 else f"{plain_name(self.folder)}/{some} cannot be used",
+            hint="; ".join(hints),
+        )  # fmt: skip
 
 
 def _loudest_second(audio: Samples) -> int:

@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 
 from hil_nas.audio.augment import Augmentation, augment_waveforms
-from hil_nas.audio.clips import Clips, Samples
+from hil_nas.audio.clips import Clips
+from hil_nas.audio.decode import Samples
 from hil_nas.audio.front_end import HostFrontEnd
 from hil_nas.audio.mfcc_torch import Mfcc, MfccBank
 from hil_nas.audio.scale import FeatureScale, measure_scale

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from hil_nas.audio.clips import Samples
+from hil_nas.audio.decode import Samples
 from hil_nas.mfcc import CLIP_SAMPLES, SAMPLE_RATE_HZ
 
 Float = npt.NDArray[np.float64]

@@ -17,11 +17,14 @@ from pathlib import Path
 
 import numpy as np
 
-from hil_nas.audio.clips import Clips, Samples
-from hil_nas.audio.datasets import SILENCE, SPLITS, UNKNOWN, KeywordData
+from hil_nas.audio.checks import NAMED, Findings
+from hil_nas.audio.clips import Clips
+from hil_nas.audio.datasets import KeywordData
+from hil_nas.audio.decode import Samples
 from hil_nas.audio.espeak import ACCENTS, Voice, available_timbres, espeak_version, say
+from hil_nas.audio.layout import SILENCE, UNKNOWN
 from hil_nas.audio.noise import Float, generated_noise, silence_clips, to_int16, unit_rms
-from hil_nas.audio.splits import Split
+from hil_nas.audio.splits import SPLITS, Split
 from hil_nas.errors import InputError
 from hil_nas.mfcc import CLIP_SAMPLES, SAMPLE_RATE_HZ
 from hil_nas.progress import Progress, Reporter, silent
@@ -75,7 +78,8 @@ def spoken_keywords(
         arrays = maker.arrays(progress)
         _write(path, arrays)
     train, validation, test = (Clips(arrays[f"{x}_samples"], arrays[f"{x}_labels"]) for x in SPLITS)
-    return KeywordData("espeak-ng", maker.classes, train, validation, test, arrays["background"])
+    findings = Findings({x: len(maker.timbres_of(i)) for i, x in enumerate(SPLITS)}, maker.timbres[:NAMED])
+    return KeywordData("espeak-ng", maker.classes, train, validation, test, arrays["background"], findings)
 
 
 class _Maker:
@@ -92,7 +96,7 @@ class _Maker:
         """Samples and labels of every split, and the background."""
         result: dict[str, np.ndarray] = {}
         for number, split in enumerate(SPLITS):
-            studio = _Studio(self._timbres(number), np.random.default_rng([self.seed, 1, number]))
+            studio = _Studio(self.timbres_of(number), np.random.default_rng([self.seed, 1, number]))
             jobs = self._jobs(split)
             spoken = self._spoken(studio, jobs, f"speaking ({split})", progress)
             rng = np.random.default_rng([self.seed, 2, number])
@@ -120,7 +124,8 @@ class _Maker:
         unknown = count * (_UNKNOWN_POOL if split == "train" else 1)
         return jobs + [(self.classes.index(UNKNOWN), base + i) for i in range(unknown)]
 
-    def _timbres(self, split: int) -> list[str]:
+    def timbres_of(self, split: int) -> list[str]:
+        """Those of one split, by its number, which stand for its speakers."""
         order = [str(x) for x in np.random.default_rng([self.seed, 0]).permutation(self.timbres)]
         held = max(2, round(len(order) * 0.15))
         return [order[2 * held :], order[:held], order[held : 2 * held]][split]

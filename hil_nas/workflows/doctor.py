@@ -39,6 +39,7 @@ _LIBRARIES = (  # distributions, what for, the extra of hil_nas that brings it
     (("torch",), "search", "search"),
     (("tensorflow-cpu", "tensorflow"), "search: conversion to .tflite", "search"),
     (("soundfile",), "search: recordings", "search"),
+    (("soxr",), "search: recordings at other rates", "search"),
     (("matplotlib",), "search: the report", "search"),
     (("torchaudio",), "tests: parity of the front end", "audio"),
     (("pyocd",), "flashing", "flash"),

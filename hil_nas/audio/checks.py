@@ -1,0 +1,176 @@
+"""What a person should know of their recordings: clips that teach the wrong thing, and voices that stand twice."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from hil_nas.audio.decode import Audio, Samples
+from hil_nas.audio.layout import UNKNOWN
+from hil_nas.mfcc import SAMPLE_RATE_HZ
+
+_FULL_SCALE = 32768
+# Of Speech Commands' clips 0.6 % are clipped, 2 % have such an offset; by word at most 1 % and 12 %.
+_TOLD_SHARE = 0.25  # of a word's clips that have a fault
+_OFFSET = 0.01  # of full scale
+_SMALLEST_OFFSET = 0.001  # that counts where it exceeds the signal's RMS
+_QUIET_DB = -50.0  # RMS against full scale; words of Speech Commands lie at -30 to -20 in the median
+_QUIETER_DB = 30.0  # than the loudest word
+NAMED = 4  # words, clips or speakers that are named; the rest is counted
+
+
+@dataclass(frozen=True)
+class ClipFacts:
+    """What was seen of one clip while it was read.
+
+    Attributes:
+        offset: mean, of full scale.
+        level_db: RMS without the mean, against full scale.
+        content: of two clips with the same samples the same.
+    """
+
+    name: str
+    silent: bool
+    clipped: bool
+    offset: float
+    level_db: float
+    rate_hz: int
+    content: bytes
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What was found in a data set beside its clips.
+
+    Attributes:
+        speakers: how many are known in each split.
+        speaker_names: the first of them, by which a person sees whether they are any.
+        clips_without_speaker: recordings of words whose speaker nothing names.
+        warnings: one sentence each.
+    """
+
+    speakers: Mapping[str, int] = field(default_factory=dict)
+    speaker_names: tuple[str, ...] = ()
+    clips_without_speaker: int = 0
+    warnings: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "speakers": dict(self.speakers),
+            "speaker_names": list(self.speaker_names),
+            "clips_without_speaker": self.clips_without_speaker,
+            "warnings": list(self.warnings),
+        }
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """All of it for people: whom the splits know, then the warnings."""
+        counts = ", ".join(f"{count} in {split}" for split, count in self.speakers.items())
+        known = f"speakers like {', '.join(self.speaker_names)}: {counts}" if self.speaker_names else ""
+        return (*([known] if known else []), *self.warnings)
+
+
+def facts_of(name: str, clip: Samples, audio: Audio) -> ClipFacts:
+    """Of the samples (m,), m <= 16000, that are used of a recording."""
+    x = clip.astype(np.float32) / _FULL_SCALE
+    offset = float(x.mean())
+    rms = float(np.sqrt(np.mean(np.square(x - offset))))
+    content = hashlib.blake2b(clip.tobytes().rstrip(b"\0"), digest_size=16).digest()
+    return ClipFacts(
+        name, not clip.any(), audio.clipped, offset, 20 * float(np.log10(max(rms, 1e-6))), audio.rate_hz, content
+    )
+
+
+def clip_warnings(by_word: Mapping[str, Sequence[ClipFacts]]) -> list[str]:
+    """Of words whose clips have a fault; every clip without a sound is told."""
+    levels = {word: float(np.median([x.level_db for x in facts])) for word, facts in by_word.items() if facts}
+    loudest_db = max(levels.values(), default=0.0)
+    quiet = [
+        f"{word} ({level:.0f} dB)"
+        for word, level in levels.items()
+        if (level < _QUIET_DB or level < loudest_db - _QUIETER_DB) and not all(x.silent for x in by_word[word])
+    ]
+    narrow = f"were recorded below {SAMPLE_RATE_HZ:,} Hz, without high frequencies"
+    told = [
+        _share_told(by_word, lambda x: x.silent, 0.0, "hold nothing but zeros", "record them again"),
+        _share_told(by_word, lambda x: x.clipped, _TOLD_SHARE, "are clipped", "record them softer"),
+        _share_told(by_word, _is_offset, _TOLD_SHARE, "have a DC offset", "remove it"),
+        _share_told(by_word, lambda x: x.rate_hz < SAMPLE_RATE_HZ, _TOLD_SHARE, narrow, "record all words alike"),
+    ]
+    if quiet:
+        told.append(f"words are far too quiet, in RMS against full scale: {_some(quiet)}; record them louder")
+    return [x for x in told if x]
+
+
+def noise_warnings(recordings: Mapping[str, Samples], shared: bool) -> list[str]:
+    """Of noise without a sound, and of noise that serves several splits."""
+    silent = [name for name, samples in recordings.items() if not samples.any()]
+    told = [f"noise recordings hold nothing but zeros: {_some(silent)}"] if silent else []
+    if shared:
+        told.append("the same noise serves several splits, for there is too little: record some of 10 s or more")
+    return told
+
+
+def class_warnings(names: Mapping[str, set[str]], classes: Sequence[str]) -> list[str]:
+    """Of a class unknown that a split has no clip of; words are refused before, and silence is cut for each split."""
+    empty = [split for split, found in names.items() if UNKNOWN in classes and UNKNOWN not in found]
+    return [f"the class '{UNKNOWN}' has no clip in {_some(empty)}"] if empty else []
+
+
+def twice_warnings(by_split: Mapping[str, Sequence[ClipFacts]]) -> list[str]:
+    """Of clips that stand in two splits under two names, with the same samples."""
+    places: dict[bytes, dict[str, str]] = defaultdict(dict)
+    for split, facts in by_split.items():
+        for x in facts:
+            if not x.silent:
+                places[x.content].setdefault(split, x.name)
+    twice = [" = ".join(x.values()) for x in places.values() if len(x) > 1]
+    if not twice:
+        return []
+    are = "clip stands" if len(twice) == 1 else "clips stand"
+    return [f"{len(twice)} {are} in two splits under two names: {_some(twice)}; remove one of each"]
+
+
+def speaker_warnings(unknown: int, of: int, twice: Sequence[str]) -> list[str]:
+    """Of recordings without a known speaker, and of speakers who stand in two splits because lists say so."""
+    told = []
+    if unknown:
+        told.append(
+            f"no speaker is known of {unknown:,} of {of:,} clips, so these are split one by one, and validation and "
+            "test may hold voices of the training; name them speaker_word_number.wav, or list file,speaker in "
+            "speakers.csv"
+        )
+    if twice:
+        told.append(f"the lists put speakers into two splits: {_some(twice)}")
+    return told
+
+
+def unused_warnings(empty: Sequence[str], test_folder: str, lacking: Sequence[str]) -> list[str]:
+    """Of folders without a recording, and of a test set that lacks classes."""
+    told = [f"folders hold no audio file: {_some(empty)}"] if empty else []
+    if test_folder:
+        told.append(f"{test_folder}/ is not used, for it has no {_some(lacking)}: test is split off like validation")
+    return told
+
+
+def _is_offset(x: ClipFacts) -> bool:
+    return abs(x.offset) > _OFFSET or abs(x.offset) > max(_SMALLEST_OFFSET, 10 ** (x.level_db / 20))
+
+
+def _share_told(
+    by_word: Mapping[str, Sequence[ClipFacts]], fault: Callable[[ClipFacts], bool], share: float, what: str, do: str
+) -> str:
+    counts = {word: sum(map(fault, facts)) for word, facts in by_word.items()}
+    words = [f"{word} ({n} of {len(by_word[word])})" for word, n in counts.items() if n > share * len(by_word[word])]
+    return f"clips {what}: {_some(words)}; {do}" if words else ""
+
+
+def _some(items: Sequence[str]) -> str:
+    """The first few, and how many more."""
+    more = len(items) - NAMED
+    return ", ".join(items[:NAMED]) + (f" and {more} more" if more > 0 else "")

@@ -1,0 +1,118 @@
+"""The one way from a file to samples: whatever libsndfile reads becomes int16 at 16 kHz, mono."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from hil_nas.errors import InputError
+from hil_nas.mfcc import SAMPLE_RATE_HZ
+
+Samples = npt.NDArray[np.int16]  # (n, 16000), or (m,) for one long recording
+Float = npt.NDArray[np.float32]
+
+SUFFIXES = (
+    *(".wav", ".wave", ".flac", ".mp3", ".ogg", ".oga", ".opus", ".aif", ".aiff", ".aifc", ".au", ".snd", ".caf"),
+    *(".w64", ".rf64", ".sph"),
+)
+_OTHER_AUDIO = (
+    *(".m4a", ".m4b", ".mp4", ".aac", ".wma", ".webm", ".amr", ".3gp", ".mka", ".mov", ".ape", ".wv", ".ac3"),
+    *(".raw", ".pcm"),
+)
+_FULL_SCALE = 32768
+_LARGEST_FLOAT = 8.0  # times full scale: a float file beyond it holds integers, not overdriven speech
+_QUIETEST_CLIPPED = 0.03  # of full scale: below it steps of int16 alone make flat tops
+_CLIPPED_SAMPLES = 10  # that many with both neighbours at the extreme too: 0.6 % of Speech Commands have so many
+
+
+@dataclass(frozen=True, eq=False)
+class Audio:
+    """A recording as it is used, and what was seen on the way.
+
+    Attributes:
+        samples: int16 (m,), 16 kHz.
+        rate_hz: as it was recorded.
+        clipped: whether its peaks are flat.
+    """
+
+    samples: Samples
+    rate_hz: int
+    clipped: bool
+
+
+def is_audio(path: Path) -> bool:
+    """Whether a name is that of audio, read or not."""
+    return path.suffix.lower() in (*SUFFIXES, *_OTHER_AUDIO)
+
+
+def is_read(path: Path) -> bool:
+    """Whether audio of this name is in a form that libsndfile reads."""
+    return path.suffix.lower() in SUFFIXES
+
+
+def read_audio(path: Path, longest_s: int) -> Audio:
+    """One file as int16 (m,) at 16 kHz: channels are averaged, other rates resampled by soxr (HQ, 20 bits).
+
+    Raises:
+        InputError: for a file that is not what it must be; its message is the reason alone, callers name the file.
+    """
+    suffix = path.suffix.lower()
+    if suffix in _OTHER_AUDIO:
+        raise InputError(
+            f"{suffix[1:]} is not read",
+            hint=f'convert and remove: for f in *{suffix}; do ffmpeg -i "$f" "${{f%.*}}.wav" && rm "$f"; done',
+        )
+    audio, rate_hz = _decoded(path, longest_s)
+    mono = audio[:, 0] if audio.shape[1] == 1 else audio.mean(1)
+    if rate_hz != SAMPLE_RATE_HZ:
+        import soxr
+
+        mono = soxr.resample(mono, rate_hz, SAMPLE_RATE_HZ)
+    samples: Samples = np.clip(np.rint(mono * _FULL_SCALE), -_FULL_SCALE, _FULL_SCALE - 1).astype(np.int16)
+    if not len(samples):
+        raise InputError("it holds no samples", hint="replace or remove the file")
+    return Audio(samples, rate_hz, _is_clipped(audio))
+
+
+def _decoded(path: Path, longest_s: int) -> tuple[Float, int]:
+    """Samples (frames, channels), full scale 1, and the rate they were recorded at."""
+    import soundfile
+
+    hint = "replace or remove the file"
+    if not path.is_file():  # reading a pipe would wait for ever
+        raise InputError("it is no file, or a link to none", hint=hint)
+    try:
+        with soundfile.SoundFile(os.fsencode(path)) as file:  # bytes: a name need not be UTF-8
+            rate_hz, seconds = file.samplerate, file.frames / file.samplerate
+            if seconds > longest_s:
+                raise InputError(f"it lasts {seconds:.0f} s, expected at most {longest_s} s")
+            audio: Float = file.read(dtype="float32", always_2d=True)
+    except soundfile.LibsndfileError as error:
+        reason = error.error_string.rstrip(".") or f"libsndfile's error {error.code}"
+        raise InputError(f"it cannot be read as audio: {reason}", hint=hint) from None
+    except (soundfile.SoundFileError, OSError) as error:
+        raise InputError(f"it cannot be read as audio: {error}", hint=hint) from None
+    if not np.isfinite(audio).all():
+        raise InputError("it holds samples that are no numbers", hint=hint)
+    peak = float(np.abs(audio).max(initial=0.0))
+    if peak > _LARGEST_FLOAT:
+        raise InputError(f"its float samples reach {peak:g}, expected -1 to 1", hint="scale float samples to -1 to 1")
+    return audio, rate_hz
+
+
+def _is_clipped(audio: Float) -> bool:
+    """Whether many samples stand at the extreme with both neighbours: of (frames, channels), before any change."""
+    peak = float(np.abs(audio).max())
+    if peak < _QUIETEST_CLIPPED:
+        return False
+    flat = 0
+    for side in (audio, -audio):
+        top = float(side.max())
+        if top > peak / 2:  # the silence beside a pulse is no flat bottom
+            at = side >= min(top, 1.0 - 1.5 / _FULL_SCALE)
+            flat += int(np.count_nonzero(at[2:] & at[1:-1] & at[:-2]))
+    return flat >= _CLIPPED_SAMPLES
