@@ -25,7 +25,7 @@ def result(config: SearchConfig | BaselineConfig, *, clock: str = "modelled", mi
         "board": config.board, "mfcc": "400/200/40/40", "macs": 10**6,
         "clock": {"kind": clock, "hz": 120_000_000, "error_percent": 5.0 if clock == "modelled" else None},
         "accuracy_int8": 0.8 + limit_s + config.seed / 100, "accuracy_float": 0.9, "test_clips": 100,
-        "bits_equal": True, "limits_missed": list(missed),
+        "bits_equal": True, "limits_missed": list(missed), "data": {"warnings": ["clips are clipped"]},
         "measured": {"front_end_cycles": 1000, "network_cycles": round(limit_s * 1e8),
                      "latency_ms": None if clock == "instructions" else limit_s * 950,
                      "ram_bytes": 50_000, "flash_bytes": 90_000},

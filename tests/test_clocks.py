@@ -163,6 +163,7 @@ def result_of(kind: str) -> dict[str, Any]:
         "accuracy_float": 0.9, "test_clips": 9, "labels": ["a", "b"], "confusion": [[1, 0], [0, 1]],
         "front_end_cycles": 100_000, "operators": [["conv", 200_000], ["fully_connected", 100_000]],
         "ram": {"arena": 1000}, "flash": {"image": 2000},
+        "data": {"name": "words", "speakers": {}, "speaker_names": [], "clips_without_speaker": 0, "warnings": []},
     }  # fmt: skip
 
 

@@ -100,6 +100,7 @@ def test_people_get_a_table(workflows: Workflows, tmp_path: Path, run: Run, caps
     assert cli.main(["sweep", "--runs", str(tmp_path), "--seeds", "2", "--baselines", "ds-cnn"]) == 0
     shown = capsys.readouterr().out
     assert "modelled clock, ± 5 %" in shown and "beside ds-cnn" in shown and "report.html" in shown
+    assert shown.count("data: clips are clipped") == 1  # of all points
 
 
 def test_a_limit_that_was_not_held_has_a_status_of_its_own(workflows: Workflows, run: Run) -> None:

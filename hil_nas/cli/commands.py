@@ -8,7 +8,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from rich.console import Group
 from rich.table import Table
+from rich.text import Text
 
 from hil_nas.budget import Budget
 from hil_nas.cli.console import Console
@@ -82,7 +84,7 @@ def baseline(arguments: argparse.Namespace, console: Console) -> int:
 
 
 def _finished(result: dict[str, Any], folder: Path, console: Console) -> int:
-    console.result({**result, "run": str(folder)}, _search_table(result, folder))
+    console.result({**result, "run": str(folder)}, Group(_search_table(result, folder), *_warnings(result)))
     _check(result["limits_missed"], result["differing_bytes"], hint=f"see {folder / 'report.html'}")
     return 0
 
@@ -96,14 +98,18 @@ def _check(missed: Sequence[str], differing_bytes: int, hint: str | None = None)
 
 def verify(arguments: argparse.Namespace, console: Console) -> int:
     """`hil_nas verify`."""
-    from hil_nas.workflows.verify import Model, host_library, labelled_clips
+    from hil_nas.workflows.verify import Model, drawn_clips, host_library
     from hil_nas.workflows.verify import verify as check
 
     with _naming(arguments.model, InputError):
         model = Model.read(_read(arguments.model))
     clips = labels = None
+    told: dict[str, Any] = {}
     if arguments.data is not None:
-        clips, labels = labelled_clips(Path(arguments.data), arguments.words, arguments.clips, arguments.seed)
+        drawn, findings = drawn_clips(
+            Path(arguments.data), arguments.words, arguments.clips, arguments.seed, console.step
+        )
+        clips, labels, told = drawn.samples, drawn.labels, {"data": findings.to_json()}
     host = host_library(arguments.boards, arguments.build)
     with open_device(
         arguments.board, boards_dir=arguments.boards, build_dir=arguments.build,
@@ -113,8 +119,8 @@ def verify(arguments: argparse.Namespace, console: Console) -> int:
             device, model, host, budget=_budget(arguments), clips=clips, labels=labels,
             count=arguments.clips, seed=arguments.seed, report=console.step,
         )  # fmt: skip
-    data = found.to_json()
-    console.result(data, _verify_table(data))
+    data = {**found.to_json(), **told}
+    console.result(data, Group(_verify_table(data), *_warnings(data)))
     _check(found.missed, found.differing_bytes)
     return 0
 
@@ -154,6 +160,11 @@ def _read(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise InputError(f"cannot be read: {error.strerror}", hint="name a .tflite") from None
+
+
+def _warnings(result: dict[str, Any]) -> list[Text]:
+    """A line for each warning about the data."""
+    return [Text(f"data: {x}") for x in result.get("data", {}).get("warnings", ())]
 
 
 def _search_table(result: dict[str, Any], folder: Path) -> Table:

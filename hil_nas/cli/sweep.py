@@ -11,6 +11,7 @@ from typing import Any
 
 from rich.console import Group
 from rich.table import Table
+from rich.text import Text
 
 from hil_nas.cli.commands import search_config
 from hil_nas.cli.console import Console
@@ -88,7 +89,8 @@ def _tables(result: dict[str, Any], folder: Path) -> Group:
         for group in groups:
             table.add_row(*cells(group))
         tables.append(table)
-    lines = [_beside(x) for x in result["beside"]]
+    told = dict.fromkeys(y for x in result["points"] for y in x.get("data_warnings", ()))
+    lines: list[str | Text] = [*map(_beside, result["beside"]), *(Text(f"data: {x}") for x in told)]
     return Group(*tables, *lines, f"{folder}/report.html")
 
 

@@ -30,6 +30,8 @@ def search_page(result: dict[str, Any], network: Network, history: Sequence[dict
         _limits(result),
         "<h2>Correctness and accuracy</h2>",
         _accuracy(result),
+        "<h2>Data</h2>",
+        _data(result["data"]),
         "<h2>Memory, line by line</h2>",
         _memory(result),
         "<h2>The network on the board</h2>",
@@ -70,6 +72,12 @@ def _accuracy(result: dict[str, Any]) -> str:
         f"<tr><td>accuracy, float, test</td><td>{result['accuracy_float'] * 100:.2f} %</td></tr>",
     ]
     return table(("", ""), rows)
+
+
+def _data(data: dict[str, Any]) -> str:
+    counts = ", ".join(f"{count} in {split}" for split, count in data["speakers"].items())
+    known = [f"Speakers like {', '.join(data['speaker_names'])}: {counts}."] if data["speaker_names"] else []
+    return "".join(f"<p>{text(x)}</p>" for x in (data["name"], *known, *data["warnings"]))
 
 
 def _memory(result: dict[str, Any]) -> str:

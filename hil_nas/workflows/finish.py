@@ -86,7 +86,7 @@ def finish(
     )
     run.write_bytes("model.tflite", product.model)
     verification = _verified(product, asked, data, board, host, report)
-    result = _result(found, product, verification, data.classes)
+    result = _result(found, product, verification, data)
     write_export(run, product.model, data.classes, host, folders)
     run.write_bytes("report.html", page(result, found.network, run.metrics()).encode())
     return run.finish("complete" if verification.ok else "missed", result)
@@ -98,7 +98,7 @@ def load_data(
     """Recorded words from a folder, or words spoken by espeak-ng; without words the usual ten, or all of a folder."""
     if folder is None:
         return spoken_keywords(words or TEN_WORDS, cache, progress=report)
-    return load_speech_commands(Path(folder), words or None, silence=silence)
+    return load_speech_commands(Path(folder), words or None, silence=silence, report=report)
 
 
 def write_export(run: Run, model: bytes, labels: tuple[str, ...], host: HostFrontEnd, folders: Folders) -> None:
@@ -128,7 +128,7 @@ def _verified(
     ))  # fmt: skip
 
 
-def _result(found: Found, product: Product, verification: Verification, classes: tuple[str, ...]) -> dict[str, Any]:
+def _result(found: Found, product: Product, verification: Verification, data: KeywordData) -> dict[str, Any]:
     """What result.json says."""
     kind, hz = verification.clock["kind"], verification.clock["hz"]
     front_end, network = verification.front_end_cycles or 0, verification.network_cycles
@@ -164,7 +164,8 @@ def _result(found: Found, product: Product, verification: Verification, classes:
         "accuracy_float": product.float_test.accuracy,
         "validation_accuracy_int8": product.int8_validation.accuracy,
         "test_clips": product.int8_test.clips,
-        "labels": classes,
+        "labels": data.classes,
+        "data": {"name": data.name, **data.findings.to_json()},
         "confusion": product.int8_test.confusion.tolist(),
         "macs": network_macs(found.network),
         "parameters": parameters(found.network),

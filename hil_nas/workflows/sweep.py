@@ -274,6 +274,7 @@ def _figures(folder: Path, result: dict[str, Any]) -> Outcome:
         "flash_bytes": measured["flash_bytes"],
         "macs": result["macs"],
         "mfcc": result["mfcc"],
+        "data_warnings": result["data"]["warnings"],
     }
 
 

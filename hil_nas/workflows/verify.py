@@ -13,7 +13,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from hil_nas.audio.datasets import load_speech_commands
+from hil_nas.audio.checks import Findings
+from hil_nas.audio.clips import Clips
+from hil_nas.audio.datasets import load_test_split
 from hil_nas.audio.front_end import HostFrontEnd, build_host_library
 from hil_nas.audio.tables import front_end_blob
 from hil_nas.budget import Budget
@@ -238,12 +240,13 @@ def verify(
     return _verification(bench, counts, budget, differing, count if clips is None else len(clips), accuracy)
 
 
-def labelled_clips(folder: Path, words: tuple[str, ...], count: int, seed: int) -> tuple[Int16, npt.NDArray[np.int64]]:
-    """Up to `count` clips of a folder's test split, drawn by the seed, and their labels."""
-    test = load_speech_commands(folder, words or None).test
+def drawn_clips(
+    folder: Path, words: tuple[str, ...], count: int, seed: int, report: Reporter = silent
+) -> tuple[Clips, Findings]:
+    """Up to `count` clips of a folder's test split, drawn by the seed, and what was found in that split."""
+    test, findings = load_test_split(folder, words or None, report=report)
     drawn = np.sort(np.random.default_rng(seed).choice(len(test), min(count, len(test)), replace=False))
-    chosen = test.take(drawn.astype(np.int64))
-    return chosen.samples, chosen.labels
+    return test.take(drawn.astype(np.int64)), findings
 
 
 def noise(count: int, seed: int) -> Int16:
