@@ -154,8 +154,8 @@ def test_a_model_gives_tflms_bits(
     third_party: ThirdParty,
     folder: Path,
 ) -> None:
-    """One of MLPerf's shape and one of every other operator. Only the model differs between two exports: the first one's
-    objects serve the second.
+    """One of MLPerf's shape and one of every other operator: only the model differs between two exports, and the first
+    one's objects serve the second.
     """
     own = every_operator(CONFIG.frames, CONFIG.coefficients, len(LABELS))
     model = own if which == "peoples" else request.getfixturevalue("kws_model")
