@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,7 @@ from hil_nas.training.evaluate import Evaluation
 from hil_nas.training.product import Product
 from hil_nas.training.recipe import Recipe
 from hil_nas.workflows import finish
+from hil_nas.workflows.patience import PatientBoard
 from hil_nas.workflows.verify import host_library
 from tests.recordings import record, tone, write_pcm
 
@@ -78,9 +80,10 @@ def test_a_result_and_its_page_say_what_was_found(
     folders = finish.Folders(boards_dir, build_dir, tmp_path / "models", tmp_path / "runs")
     asked = BaselineConfig("ds-cnn", data=str(words), clips=50)
     run = Run.create(folders.runs, "baseline", "test", asked.to_json())
-    with open_device("native@native", boards_dir=boards_dir, build_dir=build_dir) as device:
+    opened = partial(open_device, "native@native", boards_dir=boards_dir, build_dir=build_dir)
+    with PatientBoard(opened(), opened, silent) as board:
         result = finish.finish(
-            finish.Found(NETWORK, CONFIG, {}), asked, data, device, host_library(boards_dir, build_dir), run, folders,
+            finish.Found(NETWORK, CONFIG, {}), asked, data, board, host_library(boards_dir, build_dir), run, folders,
             Recipe(), page=search_page, report=silent,
         )  # fmt: skip
     assert json.loads(run.path("result.json").read_text()) == result

@@ -99,6 +99,7 @@ def test_the_end_of_a_search_waits_as_well(monkeypatch: pytest.MonkeyPatch) -> N
         return "verified"
 
     monkeypatch.setattr(finish_module, "verify", verified)
+    monkeypatch.setattr(finish_module.Model, "read", lambda model: model)
     opened = [device(x) for x in boards]
     with PatientBoard(opened[0], lambda: opened[1], lambda _: None) as patient:
         asked = SimpleNamespace(seed=0, clips=2, budget=None)
