@@ -24,6 +24,7 @@ from typing import Any
 
 from hil_nas.errors import RunError
 from hil_nas.files import write_atomically
+from hil_nas.places import checkout
 
 SCHEMA = "hil_nas.run"
 VERSION = 1
@@ -144,10 +145,13 @@ def _versions(names: Iterable[str]) -> Iterable[tuple[str, str]]:
 
 
 def _git_revision() -> str | None:
+    """Of the checkout that this program runs from; the folder it was started in may be another project's."""
+    root = checkout()
+    if root is None:
+        return None
+    command = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=12"]
     try:
-        done = subprocess.run(
-            ["git", "describe", "--always", "--dirty", "--abbrev=12"], capture_output=True, text=True, timeout=10
-        )
+        done = subprocess.run(command, capture_output=True, text=True, timeout=10)
     except (OSError, subprocess.TimeoutExpired):
         return None
     return done.stdout.strip() or None

@@ -13,7 +13,7 @@ import pytest
 
 from hil_nas.errors import InputError
 from hil_nas.latency.model import LatencyModel
-from hil_nas.latency.store import FrontEndRow, NetworkRow, OperatorRow, Provenance, Store, network_id
+from hil_nas.latency.store import FrontEndRow, NetworkRow, OperatorRow, Provenance, Store, model_folder, network_id
 from hil_nas.mfcc import MfccConfig
 from hil_nas.network import INPUT, Layer, Network
 
@@ -151,6 +151,37 @@ def test_another_build_of_the_same_kernels_goes_on(store: Store) -> None:
     header = json.loads((store.folder / "campaign.json").read_text())
     assert header["builds"] == ["aaaa", "bbbb"]
     assert date.today() - date.fromisoformat(header["days"][-1]) <= timedelta(days=1)  # it is in UTC
+
+
+def test_another_provenance_is_measured_in_a_folder_of_its_own(store: Store) -> None:
+    """Measuring again is what was asked: the hint says what makes it possible."""
+    with pytest.raises(InputError, match=f"move {store.folder} away"):
+        store.open(replace(HERE, kernels="f" * 16), build="aaaa")
+
+
+def test_a_new_folder_begins_with_the_shipped_rows_of_its_provenance(store: Store, tmp_path: Path) -> None:
+    own, shipped_dir = Store(tmp_path / "own" / store.name), store.folder.parent
+    assert model_folder(store.name, own.folder.parent, shipped_dir) == store.folder
+    own.open(HERE, "bbbb", shipped_dir)
+    assert own.read() == store.read()
+    assert json.loads((own.folder / "campaign.json").read_text())["builds"] == ["aaaa", "bbbb"]
+    own.append_network(*measured(Network((49, 10, 1), (*NETWORK.layers[:-1], Layer("dense", (4,), 35)))))
+    own.open(HERE, "bbbb", shipped_dir)
+    assert len(own.read().networks) == 2 and len(store.read().networks) == 1
+    assert model_folder(store.name, own.folder.parent, shipped_dir) == own.folder
+
+
+def test_shipped_rows_of_another_provenance_are_not_gone_on_with(store: Store, tmp_path: Path) -> None:
+    own = Store(tmp_path / "own" / store.name)
+    own.open(replace(HERE, versions="cmsis-nn 4.0.0;gcc 13.2"), "bbbb", store.folder.parent)
+    assert not own.has_rows() and own.provenance().versions.endswith("13.2")
+
+
+def test_rows_without_their_header_are_of_who_knows_what(store: Store) -> None:
+    (store.folder / "campaign.json").unlink()
+    with pytest.raises(InputError, match=r"campaign\.json is missing"):
+        store.open(HERE, build="aaaa")
+    assert store.has_rows()
 
 
 @pytest.mark.parametrize(

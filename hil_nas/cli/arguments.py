@@ -16,6 +16,7 @@ from hil_nas.config import PAPER_TRAIN_EPOCHS, SEARCH_EPOCHS, SPACES, TRAIN_EPOC
 from hil_nas.device.firmware import Engine
 from hil_nas.errors import HilNasError
 from hil_nas.mfcc import MfccConfig
+from hil_nas.places import usual_folders
 
 if TYPE_CHECKING:
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
@@ -200,9 +201,16 @@ def _command(
     add.add_argument(
         "--json", action="store_true", help="print one JSON object on standard output, the rest on standard error"
     )
-    add.add_argument("--boards", type=Path, default=Path("boards"), metavar="FOLDER", help=argparse.SUPPRESS)
-    add.add_argument("--build", type=Path, default=Path("build"), metavar="FOLDER", help=argparse.SUPPRESS)
-    add.add_argument("--models", type=Path, default=Path("latency_models"), metavar="FOLDER", help=argparse.SUPPRESS)
+    usual = usual_folders()
+    folders = add.add_argument_group("folders")
+    for flag, folder, what in (
+        ("--boards", usual.boards, "descriptions of boards and sources of their firmware"),
+        ("--build", usual.build, "what is built or fetched, to be used again"),
+        ("--models", usual.models, "latency models, one folder for each board"),
+    ):
+        folders.add_argument(
+            flag, type=Path, default=folder, metavar="FOLDER", help=f"{what} (default: {folder})".replace("%", "%%")
+        )
     return add
 
 
@@ -289,7 +297,9 @@ def _engine(add: argparse.ArgumentParser) -> None:
 
 
 def _runs(add: argparse.ArgumentParser) -> None:
-    add.add_argument("--runs", type=Path, default=Path("runs"), metavar="FOLDER", help="default: %(default)s")
+    add.add_argument(
+        "--runs", type=Path, default=Path("runs"), metavar="FOLDER", help="where results go (default: ./%(default)s)"
+    )
 
 
 def _limits(add: argparse.ArgumentParser) -> None:

@@ -17,19 +17,18 @@ from hil_nas.cli.console import Console
 from hil_nas.config import BaselineConfig, SearchConfig
 from hil_nas.device.hosts import open_device
 from hil_nas.errors import HilNasError, InputError, LimitsMissedError, RefusedError
+from hil_nas.places import Folders, usual_folders
 from hil_nas.units import clock_name, count_unit, format_bytes, format_latency
 
 
 def search(arguments: argparse.Namespace, console: Console) -> int:
     """`hil_nas search`."""
     from hil_nas.report.page import search_page
-    from hil_nas.workflows.finish import Folders
     from hil_nas.workflows.search import run_search
 
-    folders = Folders(arguments.boards, arguments.build, arguments.models, arguments.runs)
     result, folder = run_search(
         search_config(arguments),
-        folders,
+        folders(arguments),
         name=arguments.name,
         resume=arguments.resume,
         page=search_page,
@@ -38,6 +37,13 @@ def search(arguments: argparse.Namespace, console: Console) -> int:
         flash=arguments.flash,
     )
     return _finished(result, folder, console)
+
+
+def folders(arguments: argparse.Namespace) -> Folders:
+    """Those that the options name; latency models that are named stand alone."""
+    usual = usual_folders()
+    shipped = usual.shipped_models if arguments.models == usual.models else None
+    return Folders(arguments.boards, arguments.build, arguments.models, arguments.runs, shipped)
 
 
 def search_config(arguments: argparse.Namespace) -> SearchConfig:
@@ -64,7 +70,6 @@ def baseline(arguments: argparse.Namespace, console: Console) -> int:
     """`hil_nas baseline`."""
     from hil_nas.report.page import search_page
     from hil_nas.workflows.baseline import run_baseline
-    from hil_nas.workflows.finish import Folders
 
     config = BaselineConfig(
         network=arguments.network,
@@ -75,9 +80,8 @@ def baseline(arguments: argparse.Namespace, console: Console) -> int:
         train_epochs=arguments.train_epochs,
         seed=arguments.seed,
     )
-    folders = Folders(arguments.boards, arguments.build, arguments.models, arguments.runs)
     result, folder = run_baseline(
-        config, folders, resume=arguments.resume, page=search_page, report=console.step,
+        config, folders(arguments), resume=arguments.resume, page=search_page, report=console.step,
         port=arguments.port, flash=arguments.flash,
     )  # fmt: skip
     return _finished(result, folder, console)

@@ -11,11 +11,14 @@ from typing import Any
 from rich.console import Group
 from rich.table import Table
 
+from hil_nas.cli.commands import folders
 from hil_nas.cli.console import Console, failure
 from hil_nas.config import SearchConfig
 from hil_nas.device.boards import BoardTarget
 from hil_nas.errors import HilNasError, InputError
 from hil_nas.latency.compare import Comparison, Ratio, compare
+from hil_nas.latency.store import model_folder
+from hil_nas.places import Folders
 from hil_nas.progress import Reporter
 from hil_nas.units import count_unit
 
@@ -41,7 +44,7 @@ BESIDE = {
 def profile(arguments: argparse.Namespace, console: Console) -> int:
     """`hil_nas profile`."""
     if arguments.compare is not None:
-        first, second = (_model_folder(x, arguments.models) for x in arguments.compare)
+        first, second = (_model_folder(x, folders(arguments)) for x in arguments.compare)
         found = compare(first, second)
         console.result(found.to_json(), _comparison(found))
         return 0
@@ -72,10 +75,12 @@ def _profile_several(arguments: argparse.Namespace, boards: list[str], console: 
 
 def _profile_one(arguments: argparse.Namespace, board: str, progress: Reporter) -> tuple[dict[str, Any], Group]:
     """What is said of one board, as JSON and for people."""
+    found = folders(arguments)
     where: dict[str, Any] = {
-        "boards_dir": arguments.boards,
-        "build_dir": arguments.build,
-        "models_dir": arguments.models,
+        "boards_dir": found.boards,
+        "build_dir": found.build,
+        "models_dir": found.models,
+        "shipped_dir": found.shipped_models,
         "progress": progress,
         "seed": arguments.seed,
         "port": arguments.port,
@@ -110,12 +115,12 @@ def _evaluate(board: str, where: dict[str, Any]) -> tuple[dict[str, Any], Group]
     return report, Group(*tables)
 
 
-def _model_folder(name: str, models: Path) -> Path:
+def _model_folder(name: str, where: Folders) -> Path:
     """A folder as named, or the one below `latency_models` for a BOARD@HOST."""
     if Path(name).is_dir():
         return Path(name)
     board, _, host = name.partition("@")
-    return models / f"{board.replace('_', '-')}@{host or 'serial'}"
+    return model_folder(f"{board.replace('_', '-')}@{host or 'serial'}", where.models, where.shipped_models)
 
 
 def _error_table(title: str, report: dict[str, Any]) -> Table:

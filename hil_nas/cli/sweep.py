@@ -13,7 +13,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from hil_nas.cli.commands import search_config
+from hil_nas.cli.commands import folders, search_config
 from hil_nas.cli.console import Console
 from hil_nas.config import SearchConfig
 from hil_nas.errors import InputError
@@ -28,18 +28,15 @@ def sweep(arguments: argparse.Namespace, console: Console) -> int:
     from hil_nas.report.page import search_page
     from hil_nas.report.sweep_page import sweep_page
     from hil_nas.workflows.cluster import Cluster, boards_of
-    from hil_nas.workflows.finish import Folders
     from hil_nas.workflows.sweep import PointRunner, prepare, run_sweep, sweep_points
 
     points = sweep_points(searches(arguments), arguments.baselines, arguments.seeds)
     if arguments.port and len(boards_of(points)) > 1:
         raise InputError(f"--port names one port for {len(boards_of(points))} boards", hint="leave it out")
-    # absolute: processes of a cluster start elsewhere
-    where = (arguments.boards, arguments.build, arguments.models, arguments.runs)
-    folders = Folders(*(x.resolve() for x in where))
-    prepare(points, folders, console.step)
+    where = folders(arguments).absolute()  # processes of a cluster start elsewhere
+    prepare(points, where, console.step)
     result, folder = run_sweep(
-        points, folders, lambda x: PointRunner(x, search_page, arguments.port, arguments.flash),
+        points, where, lambda x: PointRunner(x, search_page, arguments.port, arguments.flash),
         Cluster(arguments.address),
         name=arguments.name, resume=arguments.resume, page=sweep_page, report=console.step,
     )  # fmt: skip

@@ -67,7 +67,7 @@ class Provenance:
         for key in sorted(names, key=lambda x: x == "kernels"):  # last: a hash does not tell that it was the compiler
             here, there = getattr(self, key), getattr(found, key)
             if here != there:
-                hint = f"move {folder} away and measure anew with `hil_nas profile`"
+                hint = f"move {folder} away and measure anew with `hil_nas profile`, or name another folder with --models"
                 raise InputError(f"{folder.name} was measured with {key} '{there}', this is '{here}'", hint=hint)
 
 
@@ -185,26 +185,38 @@ class Store:
         finally:
             lock.release()
 
-    def open(self, provenance: Provenance, build: str) -> None:
+    def open(self, provenance: Provenance, build: str, shipped_dir: Path | None = None) -> None:
         """Make the folder ready to append, after an interruption too.
 
         Args:
             provenance: what is about to be measured.
             build: the firmware image; recorded with the day, neither is compared.
+            shipped_dir: holds folders as this one; a new one begins with its namesake's rows, where they are of the
+                same provenance.
 
         Raises:
             InputError: where the folder holds rows of another provenance.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
-        seen: dict[str, Any] = {}
-        if (self.folder / HEADER).exists():
-            provenance.require(self.provenance(), self.folder)
-            seen = _read_header(self.folder / HEADER)
+        first = self._first_rows(provenance, shipped_dir)
+        seen = {} if first is None else _read_header(first.folder / HEADER)
         today = datetime.now(UTC).date().isoformat()
         history = {"builds": build, "days": today}
         kept = {key: list(dict.fromkeys([*seen.get(key, []), value])) for key, value in history.items()}
         _write_header(self.folder / HEADER, provenance, kept)
+        if first is not None and first.folder != self.folder:
+            write_atomically(self.folder / ROWS, (first.folder / ROWS).read_bytes())
         self._cut_unfinished()
+
+    def _first_rows(self, provenance: Provenance, shipped_dir: Path | None) -> Store | None:
+        """Where the rows stand that a campaign goes on behind: here, among the shipped, or nowhere."""
+        if (self.folder / HEADER).exists() or self.has_rows():
+            provenance.require(self.provenance(), self.folder)
+            return self
+        shipped = None if shipped_dir is None else Store(shipped_dir / self.name)
+        if shipped is None or not shipped.has_rows() or shipped.provenance() != provenance:
+            return None
+        return shipped
 
     def read(self) -> Measurements:
         """Every complete row.
@@ -260,6 +272,13 @@ class Store:
         _, size_bytes = _finished(path)
         with path.open("r+b") as file:
             file.truncate(size_bytes)
+
+
+def model_folder(name: str, models_dir: Path, shipped_dir: Path | None) -> Path:
+    """The folder of a board's rows: this user's own, or those that came with the program where there are none."""
+    if shipped_dir is None or Store(models_dir / name).has_rows() or not Store(shipped_dir / name).has_rows():
+        return models_dir / name
+    return shipped_dir / name
 
 
 def _finished(path: Path) -> tuple[str, int]:

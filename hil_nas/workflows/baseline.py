@@ -10,10 +10,11 @@ from hil_nas.baselines import baseline
 from hil_nas.config import BaselineConfig
 from hil_nas.device.hosts import open_device
 from hil_nas.errors import InfeasibleError
+from hil_nas.places import Folders
 from hil_nas.progress import Reporter
 from hil_nas.runs import Run
 from hil_nas.training.recipe import Recipe
-from hil_nas.workflows.finish import Folders, Found, PageWriter, finish, load_data
+from hil_nas.workflows.finish import Found, PageWriter, finish, load_data
 from hil_nas.workflows.fitting import fits
 from hil_nas.workflows.patience import PatientBoard
 from hil_nas.workflows.verify import host_library

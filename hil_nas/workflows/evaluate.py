@@ -13,7 +13,7 @@ from hil_nas.device.hosts import open_device
 from hil_nas.device.replies import Identity, MemoryUse
 from hil_nas.latency.evaluate import Report, errors, of_fresh
 from hil_nas.latency.model import LatencyModel
-from hil_nas.latency.store import FrontEndRow, Measurements, Store, network_id
+from hil_nas.latency.store import FrontEndRow, Measurements, Store, model_folder, network_id
 from hil_nas.mfcc import MfccConfig, paper_grid
 from hil_nas.network import Network
 from hil_nas.progress import Progress, Reporter, silent
@@ -47,6 +47,7 @@ def evaluate(
     boards_dir: Path,
     build_dir: Path,
     models_dir: Path,
+    shipped_dir: Path | None = None,
     networks: int = 100,
     seed: int = 0,
     progress: Reporter = silent,
@@ -74,7 +75,7 @@ def evaluate(
         target, boards_dir=boards_dir, build_dir=build_dir, port=port, flash=flash, engine=engine
     ) as device:
         identity = device.identify()
-        store = Store(models_dir / folder_name(identity))
+        store = Store(model_folder(folder_name(identity), models_dir, shipped_dir))
         model = LatencyModel.load(store.folder, expected=provenance_of(identity))
         known = store.read()
         drawn = [y for x in SPACES for y in fresh_products(x, networks, seed, identity, known)]

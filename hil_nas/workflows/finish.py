@@ -23,22 +23,13 @@ from hil_nas.deploy.tflite import read_mfcc, read_tflite
 from hil_nas.device.firmware import find_third_party
 from hil_nas.mfcc import MfccConfig
 from hil_nas.network import Network
+from hil_nas.places import Folders
 from hil_nas.progress import Reporter
 from hil_nas.runs import Run
 from hil_nas.training.product import Product, make_product
 from hil_nas.training.recipe import Recipe
 from hil_nas.workflows.patience import PatientBoard
 from hil_nas.workflows.verify import Model, Verification, latency_ms, verify
-
-
-@dataclass(frozen=True)
-class Folders:
-    """Where a search finds and leaves things."""
-
-    boards: Path
-    build: Path
-    models: Path
-    runs: Path
 
 
 @dataclass(frozen=True)

@@ -124,6 +124,7 @@ def profile(
     boards_dir: Path,
     build_dir: Path,
     models_dir: Path,
+    shipped_dir: Path | None = None,
     networks: int = NETWORKS,
     seed: int = 0,
     progress: Reporter = silent,
@@ -136,6 +137,7 @@ def profile(
     Args:
         target: a board or BOARD@HOST.
         models_dir: `latency_models`; rows are appended to the folder that `folder_name` gives.
+        shipped_dir: another, whose rows of the same provenance a new folder begins with.
         port, flash, engine: as `open_device` takes them.
 
     Raises:
@@ -150,7 +152,7 @@ def profile(
         identity = board.do(lambda device: device.identify())
         store = Store(models_dir / folder_name(identity))
         alone.enter_context(store.alone())
-        store.open(provenance_of(identity), identity.build)
+        store.open(provenance_of(identity), identity.build, shipped_dir)
         known = store.read() if store.has_rows() else Measurements()
         _measure_front_ends(board, identity, store, known, progress)
         plan = campaign.networks(networks, seed, lambda x: is_measured(x, identity))

@@ -18,6 +18,7 @@ from hil_nas.device.hosts import open_device
 from hil_nas.device.replies import Identity
 from hil_nas.errors import InfeasibleError, InputError, RunError
 from hil_nas.latency.model import LatencyModel
+from hil_nas.latency.store import model_folder
 from hil_nas.mfcc import MfccConfig
 from hil_nas.nas.anchors import DataSpace
 from hil_nas.nas.prices import Cost, Limits
@@ -26,6 +27,7 @@ from hil_nas.nas.space import Align
 from hil_nas.nas.spaces import SPACES
 from hil_nas.nas.strategy import Derived
 from hil_nas.network import Network
+from hil_nas.places import Folders
 from hil_nas.progress import Progress, Reporter
 from hil_nas.runs import Run
 from hil_nas.training.recipe import Recipe
@@ -33,7 +35,7 @@ from hil_nas.units import format_bytes
 from hil_nas.workflows.data_search import ConfigSearch, found_earlier
 from hil_nas.workflows.features import search_features
 from hil_nas.workflows.finals import by_race
-from hil_nas.workflows.finish import Folders, Found, PageWriter, finish, load_data
+from hil_nas.workflows.finish import Found, PageWriter, finish, load_data
 from hil_nas.workflows.overhead import Overhead, measure_overhead
 from hil_nas.workflows.patience import PatientBoard
 from hil_nas.workflows.profile import folder_name, measure_front_ends, measure_network, provenance_of
@@ -93,7 +95,8 @@ class _Search:
                 hint="use @virtual or the board itself, or leave out --max-latency",
             )
         provenance = provenance_of(self.identity)
-        self.model = LatencyModel.load(folders.models / folder_name(self.identity), expected=provenance)
+        rows = model_folder(folder_name(self.identity), folders.models, folders.shipped_models)
+        self.model = LatencyModel.load(rows, expected=provenance)
         self.folders = folders
         self._data: KeywordData | None = None
         self.kind = SPACES[config.preset or config.space]

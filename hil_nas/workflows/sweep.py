@@ -23,11 +23,12 @@ from hil_nas.device.boards import BoardTarget
 from hil_nas.device.firmware import build_firmware, find_third_party
 from hil_nas.errors import HilNasError, InfeasibleError, InputError
 from hil_nas.files import write_atomically
+from hil_nas.places import Folders
 from hil_nas.progress import Progress, Reporter
 from hil_nas.runs import Run, read_result
 from hil_nas.units import format_bytes
 from hil_nas.workflows.compare import compared
-from hil_nas.workflows.finish import Folders, PageWriter, load_data
+from hil_nas.workflows.finish import PageWriter, load_data
 from hil_nas.workflows.verify import host_library
 
 Outcome = dict[str, Any]
