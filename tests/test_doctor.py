@@ -56,7 +56,7 @@ def test_with_nothing_installed_everything_says_how_to_get_it(path: Path, boards
     found = examine(boards_dir, tmp_path)
     tools = [x for x in found.parts if x.group == "tool"]
     assert len(tools) > 5 and all(x.version is None and x.how and not x.ready for x in tools)
-    assert "make setup" in part(found, "CMSIS-NN and CMSIS-DSP").how
+    assert "hil_nas doctor --fetch" in part(found, "CMSIS-NN and CMSIS-DSP").how
     assert "arm-none-eabi-gcc" in missing(found, "mps2-an386@qemu")
     assert "gcc" in missing(found, "native@native")
 

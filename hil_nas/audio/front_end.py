@@ -34,7 +34,7 @@ def cmsis_dsp_sources(boards_dir: Path, cmsis_dsp_dir: Path) -> list[Path]:
     sources = [cmsis_dsp_dir / line for line in lines if line]
     missing = [str(path) for path in sources if not path.is_file()]
     if missing:
-        raise InputError(f"CMSIS-DSP lacks {missing[0]}", hint="run `make setup`, or name a CMSIS-DSP 1.10 or later")
+        raise InputError(f"CMSIS-DSP lacks {missing[0]}", hint="name a CMSIS-DSP 1.10 or later in CMSIS_DSP_ROOT")
     return sources
 
 

@@ -189,6 +189,9 @@ def _doctor(subparsers: Subparsers) -> None:
         subparsers, "doctor", doctor, "show which hosts, tools and libraries are here, and how to get the rest"
     )
     add.add_argument(
+        "--fetch", action="store_true", help="fetch CMSIS-DSP's sources first, with pip, where they are missing"
+    )
+    add.add_argument(
         "--timing", action="store_true", help="how well the virtual boards' cycles reproduce published silicon instead"
     )
 

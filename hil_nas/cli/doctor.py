@@ -20,8 +20,11 @@ def doctor(arguments: argparse.Namespace, console: Console) -> int:
     """`hil_nas doctor`; a missing part is told and is no failure."""
     if arguments.timing:
         return _timing(arguments, console)
+    from hil_nas.device.sources import fetch_cmsis_dsp
     from hil_nas.workflows.doctor import examine
 
+    if arguments.fetch:
+        fetch_cmsis_dsp(arguments.build, console.step)
     found = examine(arguments.boards, arguments.build)
     console.result(found.to_json(), _table(found))
     return 0

@@ -92,7 +92,7 @@ def _copy(source: Path, target: Path, names: Iterable[str]) -> None:
     target.mkdir(parents=True, exist_ok=True)
     for name in names:
         if not (source / name).is_file():
-            raise InputError(f"{source / name} is missing", hint="run `make setup`, or check the paths to CMSIS")
+            raise InputError(f"{source / name} is missing", hint="check the paths to CMSIS")
         (target / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(source / name, target / name)
 

@@ -89,8 +89,8 @@ class Unit:
 
 
 def find_third_party(build_dir: Path) -> ThirdParty:
-    """CMSIS-NN as bakenn's wheel carries it, CMSIS-DSP as the set-up unpacked it; CMSIS_NN_ROOT and CMSIS_DSP_ROOT
-    name a user's own, CMSIS_CORE_ROOT the folder with CMSIS-Core's Include.
+    """CMSIS-NN as bakenn's wheel carries it, CMSIS-DSP as it was fetched; CMSIS_NN_ROOT and CMSIS_DSP_ROOT name a
+    user's own, CMSIS_CORE_ROOT the folder with CMSIS-Core's Include.
 
     Raises:
         MissingToolError: where one is not there.
@@ -105,9 +105,10 @@ def find_third_party(build_dir: Path) -> ThirdParty:
     )
     for name, path in asdict(found).items():
         if not (path / "Include").is_dir():
+            get = "`hil_nas doctor --fetch` fetches it" if name == "cmsis_dsp" else "pip install bakenn"
             raise MissingToolError(
                 f"{name.upper().replace('_', '-')} was not found in {path}",
-                hint=f"run `make setup`, or name a checkout in {name.upper()}_ROOT",
+                hint=f"{get}, or name a checkout in {name.upper()}_ROOT",
             )
     return found
 
@@ -193,7 +194,7 @@ class _Build:
         units += [Unit(x, (*_WARNINGS, *self._own_flags(x)), False) for x in others]
         missing = [x.source for x in units if not x.source.is_file()]
         if missing:
-            raise InputError(f"{missing[0]} is missing", hint="run `make setup`, or check board.toml's sources")
+            raise InputError(f"{missing[0]} is missing", hint="check board.toml's sources and the paths to CMSIS")
         return units
 
     def _third_party_sources(self) -> tuple[list[Path], list[Path]]:
@@ -321,7 +322,7 @@ def _find_tool(name: str) -> str:
     found = shutil.which(name)
     if found is None:
         package = "gcc-arm-none-eabi libnewlib-arm-none-eabi" if name.startswith("arm-none-eabi-") else name
-        raise MissingToolError(f"'{name}' was not found", hint=f"run `make setup`, or: apt install {package}")
+        raise MissingToolError(f"'{name}' was not found", hint=f"apt install {package}")
     return found
 
 
