@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from hil_nas.cli.arguments import parser
 from hil_nas.cli.console import Console
 from hil_nas.errors import HilNasError, InfeasibleError, LimitsMissedError
+from hil_nas.extras import missing_library
 
 OK, FAILED, MISSED, INTERRUPTED = 0, 1, 3, 130
 
@@ -34,6 +35,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         return MISSED
     except HilNasError as error:
         console.error(error)
+        return FAILED
+    except ModuleNotFoundError as error:
+        missing = missing_library(error)
+        if missing is None:
+            raise
+        console.error(missing)
         return FAILED
     except KeyboardInterrupt:
         console.interrupted(getattr(arguments, "resume", None) is not None)

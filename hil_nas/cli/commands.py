@@ -17,12 +17,14 @@ from hil_nas.cli.console import Console
 from hil_nas.config import BaselineConfig, SearchConfig
 from hil_nas.device.hosts import open_device
 from hil_nas.errors import HilNasError, InputError, LimitsMissedError, RefusedError
+from hil_nas.extras import require
 from hil_nas.places import Folders, usual_folders
 from hil_nas.units import clock_name, count_unit, format_bytes, format_latency
 
 
 def search(arguments: argparse.Namespace, console: Console) -> int:
     """`hil_nas search`."""
+    require("a search", ["search"])
     from hil_nas.report.page import search_page
     from hil_nas.workflows.search import run_search
 
@@ -68,6 +70,7 @@ def search_config(arguments: argparse.Namespace) -> SearchConfig:
 
 def baseline(arguments: argparse.Namespace, console: Console) -> int:
     """`hil_nas baseline`."""
+    require("a baseline", ["search"])
     from hil_nas.report.page import search_page
     from hil_nas.workflows.baseline import run_baseline
 

@@ -17,6 +17,7 @@ from hil_nas.cli.commands import folders, search_config
 from hil_nas.cli.console import Console
 from hil_nas.config import SearchConfig
 from hil_nas.errors import InputError
+from hil_nas.extras import require
 from hil_nas.units import clock_name
 
 AXES = ("board", "max_ram", "max_flash", "max_latency", "space", "align")  # options that take a list
@@ -25,6 +26,7 @@ OK, FAILED, MISSED = 0, 1, 3
 
 def sweep(arguments: argparse.Namespace, console: Console) -> int:
     """`hil_nas sweep`."""
+    require("a sweep", ["search", "sweep"])
     from hil_nas.report.page import search_page
     from hil_nas.report.sweep_page import sweep_page
     from hil_nas.workflows.cluster import Cluster, boards_of

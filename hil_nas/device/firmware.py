@@ -105,11 +105,12 @@ def find_third_party(build_dir: Path) -> ThirdParty:
     )
     for name, path in asdict(found).items():
         if not (path / "Include").is_dir():
+            variable = f"{name.upper()}_ROOT"
             get = "`hil_nas doctor --fetch` fetches it" if name == "cmsis_dsp" else "pip install bakenn"
-            raise MissingToolError(
-                f"{name.upper().replace('_', '-')} was not found in {path}",
-                hint=f"{get}, or name a checkout in {name.upper()}_ROOT",
-            )
+            hint = f"{get}, or name a checkout in {variable}"
+            if os.environ.get(variable):
+                hint = f"{variable} names it: name a folder with Include and Source"
+            raise MissingToolError(f"{name.upper().replace('_', '-')} was not found in {path}", hint=hint)
     return found
 
 

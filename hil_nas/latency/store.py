@@ -67,7 +67,7 @@ class Provenance:
         for key in sorted(names, key=lambda x: x == "kernels"):  # last: a hash does not tell that it was the compiler
             here, there = getattr(self, key), getattr(found, key)
             if here != there:
-                hint = f"move {folder} away and measure anew with `hil_nas profile`, or name another folder with --models"
+                hint = f"move {folder} away and measure anew, or name another folder with --models"
                 raise InputError(f"{folder.name} was measured with {key} '{there}', this is '{here}'", hint=hint)
 
 

@@ -12,7 +12,7 @@ from collections.abc import Generator, Sequence
 from typing import Any
 
 from hil_nas.device.boards import BoardTarget
-from hil_nas.errors import InputError, MissingToolError
+from hil_nas.errors import InputError
 from hil_nas.workflows.sweep import Outcome, Point, RunPoint
 
 ANSWER_S = 10.0
@@ -42,7 +42,6 @@ class Cluster:
         """Runs all points; those that run are ended as by Ctrl-C where the caller stops early.
 
         Raises:
-            MissingToolError: where Ray is not installed.
             InputError: where the cluster cannot be reached, or has not a board that is asked for.
         """
         if not points:
@@ -131,8 +130,6 @@ def _check_answers(address: str) -> None:
 def _ray() -> Any:
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
-    try:
-        import ray
-    except ImportError:
-        raise MissingToolError("a sweep runs on Ray, which is missing", hint="pip install 'hil_nas[sweep]'") from None
+    import ray
+
     return ray

@@ -17,6 +17,7 @@ from hil_nas.device.hosts.process import is_older, program_version
 from hil_nas.device.ports import UsbPort, usb_ports
 from hil_nas.device.tflm import find_tflm
 from hil_nas.errors import MissingToolError
+from hil_nas.extras import LIBRARIES, Library
 
 Group = Literal["tool", "library", "source"]
 _RENODE = "Renode 1.16 or later: https://github.com/renode/renode/releases, its folder on PATH"
@@ -28,21 +29,6 @@ _TOOLS = (  # program, what for, how to get it
     ("renode", "hosts @renode", _RENODE),
     ("espeak-ng", "search without recordings", "apt-get install espeak-ng"),
     ("clang", "tests: fuzzing", "apt-get install clang libclang-rt-dev"),
-)
-_LIBRARIES = (  # distributions, what for, the extra of hil_nas that brings it
-    (("numpy",), "everything", ""),
-    (("pyserial",), "boards", ""),
-    (("unicorn",), "hosts @virtual", ""),
-    (("capstone",), "hosts @virtual", ""),
-    (("scikit-learn",), "latency models", ""),
-    (("tflite-micro",), "verify: the oracle for bits", ""),
-    (("torch",), "search", "search"),
-    (("tensorflow-cpu", "tensorflow"), "search: conversion to .tflite", "search"),
-    (("soundfile",), "search: recordings", "search"),
-    (("soxr",), "search: recordings at other rates", "search"),
-    (("matplotlib",), "search: the report", "search"),
-    (("torchaudio",), "tests: parity of the front end", "audio"),
-    (("pyocd",), "flashing", "flash"),
 )
 _NEEDS = {  # what a host needs beside the compiler and the sources of its firmware
     "serial": (),
@@ -108,7 +94,7 @@ def examine(boards_dir: Path, build_dir: Path) -> Diagnosis:
     Raises:
         InputError: for a board.toml that cannot be read.
     """
-    parts = (*map(_tool_part, _TOOLS), *map(_library_part, _LIBRARIES), *_sources(build_dir))
+    parts = (*map(_tool_part, _TOOLS), *map(_library_part, LIBRARIES), *_sources(build_dir))
     ports = usb_ports(boards_dir)
     ready = {x.name for x in parts if x.ready}
     boards = [load_board(x, boards_dir) for x in board_names(boards_dir)]
@@ -134,15 +120,13 @@ def _tool_part(row: tuple[str, str, str]) -> Part:
     return Part("tool", name, purpose, version, path, how if old else "")
 
 
-def _library_part(row: tuple[tuple[str, ...], str, str]) -> Part:
-    names, purpose, extra = row
-    for name in names:
+def _library_part(library: Library) -> Part:
+    for name in library.distributions:
         try:
-            return Part("library", name, purpose, metadata.version(name))
+            return Part("library", name, library.purpose, metadata.version(name))
         except metadata.PackageNotFoundError:
             continue
-    how = f"pip install 'hil_nas[{extra}]'" if extra else f"pip install {names[0]}"
-    return Part("library", names[0], purpose, None, how=how)
+    return Part("library", library.distributions[0], library.purpose, None, how=library.how)
 
 
 def _sources(build_dir: Path) -> tuple[Part, ...]:

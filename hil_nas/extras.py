@@ -1,0 +1,72 @@
+"""The libraries that jobs need, and how each is installed; the extras of pyproject.toml, by job."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from hil_nas.errors import MissingToolError
+
+
+@dataclass(frozen=True)
+class Library:
+    """A library of this program.
+
+    Attributes:
+        module: as it is imported.
+        distributions: what installs it, the usual one first.
+        purpose: what it is for.
+        extra: of this program, that brings it; empty where every installation has it.
+    """
+
+    module: str
+    distributions: tuple[str, ...]
+    purpose: str
+    extra: str = ""
+
+    @property
+    def how(self) -> str:
+        """The command that installs it."""
+        return f"pip install 'hil_nas[{self.extra}]'" if self.extra else f"pip install {self.distributions[0]}"
+
+
+LIBRARIES = (
+    Library("numpy", ("numpy",), "everything"),
+    Library("serial", ("pyserial",), "boards"),
+    Library("unicorn", ("unicorn",), "hosts @virtual"),
+    Library("capstone", ("capstone",), "hosts @virtual"),
+    Library("sklearn", ("scikit-learn",), "latency models"),
+    Library("tflite_micro", ("tflite-micro",), "verify: the oracle for bits"),
+    Library("soundfile", ("soundfile",), "recordings"),
+    Library("soxr", ("soxr",), "recordings at other rates"),
+    Library("filelock", ("filelock",), "profile"),
+    Library("matplotlib", ("matplotlib",), "reports"),
+    Library("torch", ("torch",), "search", "search"),
+    Library("tensorflow", ("tensorflow-cpu", "tensorflow"), "search: conversion to .tflite", "search"),
+    Library("ray", ("ray",), "sweep", "sweep"),
+    Library("torchaudio", ("torchaudio",), "tests: parity of the front end", "audio"),
+    Library("pyocd", ("pyocd",), "flashing", "flash"),
+)
+
+
+def require(job: str, extras: Iterable[str]) -> None:
+    """Looks for all that a job imports before it begins: some of it would be missed hours later.
+
+    Raises:
+        MissingToolError: naming what is not installed, and the extras that bring it.
+    """
+    wanted = tuple(extras)
+    missing = [x.module for x in LIBRARIES if x.extra in wanted and importlib.util.find_spec(x.module) is None]
+    if missing:
+        hint = f"pip install 'hil_nas[{','.join(wanted)}]'"
+        raise MissingToolError(f"{job} needs {' and '.join(missing)}, not installed here", hint=hint)
+
+
+def missing_library(error: ModuleNotFoundError) -> MissingToolError | None:
+    """The failed import of a library in words; None where it is no library of this program, but a bug."""
+    name = (error.name or "").partition(".")[0]
+    for library in LIBRARIES:
+        if library.module == name:
+            return MissingToolError(f"{name} is not installed, which is for: {library.purpose}", hint=library.how)
+    return None
