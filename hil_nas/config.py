@@ -15,6 +15,9 @@ SEARCH_EPOCHS = {"tiny": 14, "darts": 20, "paper": 50}  # by preset, else by spa
 RIVALS = {"tiny": 5, "darts": 0, "paper": 0}  # each network of cells takes minutes to train
 ALIGN: dict[str, Literal["conv", "pad"]] = {"tiny": "conv", "darts": "pad", "paper": "conv"}
 TRAIN_EPOCHS, PAPER_TRAIN_EPOCHS = 40, 100
+LEAST = {  # of what is a whole number
+    "search_epochs": 5, "rivals": 0, "race_epochs": 1, "train_epochs": 1, "clips": 50, "measure_every": 0, "seed": 0,
+}  # fmt: skip
 TEN_WORDS = ("down", "go", "left", "no", "off", "on", "right", "stop", "up", "yes")
 ALL_WORDS = (  # of Speech Commands, version 2
     "backward", "bed", "bird", "cat", "dog", "down", "eight", "five", "follow", "forward", "four", "go", "happy",
@@ -81,10 +84,7 @@ class SearchConfig:
             raise InputError(f"the keywords must be different words, found {list(self.words)}")
         if not 1 < self.gamma_ratio < float("inf"):
             raise InputError(f"gamma_ratio is {self.gamma_ratio}, expected a finite number above 1")
-        _check_least(
-            self, ("search_epochs", 5), ("rivals", 0), ("race_epochs", 1), ("train_epochs", 1), ("clips", 50),
-            ("measure_every", 0), ("seed", 0),
-        )  # fmt: skip
+        _check_least(self)
 
     def _resolve(self) -> None:
         """Fills in what was left open."""
@@ -130,13 +130,15 @@ class BaselineConfig:
 
     def __post_init__(self) -> None:
         baseline(self.network, 2)
-        _check_least(self, ("train_epochs", 1), ("clips", 50), ("seed", 0))
+        if len(set(self.words)) != len(self.words):
+            raise InputError(f"the keywords must be different words, found {list(self.words)}")
+        _check_least(self)
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
 
 
-def _check_least(config: object, *bounds: tuple[str, int]) -> None:
-    for name, least in bounds:
-        if getattr(config, name) < least:
+def _check_least(config: SearchConfig | BaselineConfig) -> None:
+    for name, least in LEAST.items():
+        if getattr(config, name, least) < least:
             raise InputError(f"{name} is {getattr(config, name)}, expected at least {least}")

@@ -1,6 +1,7 @@
 """The error tree. Every message says what was found and what was expected; the hint says what to do.
 
     HilNasError
+    ├── UsageError            the command line asks for something that makes no sense
     ├── InputError            a file, option or value from outside is not what it must be
     │   └── UnsupportedError  a model holds something that is not lowered, by name
     ├── MissingToolError      a compiler, package or program is not installed
@@ -35,6 +36,10 @@ class HilNasError(Exception):
 
     def __str__(self) -> str:
         return f"{self.message} ({self.hint})" if self.hint else self.message
+
+
+class UsageError(HilNasError):
+    """The command line asks for something that makes no sense; nothing has begun."""
 
 
 class InputError(HilNasError):

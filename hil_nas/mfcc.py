@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -60,7 +61,7 @@ class MfccConfig:
             InputError: where the text is not four numbers or a number is out of range.
         """
         parts = text.split("/")
-        if len(parts) != 4 or not all(x.strip().isdigit() for x in parts):
+        if len(parts) != 4 or not all(re.fullmatch(r"\s*[0-9]{1,9}\s*", x) for x in parts):
             raise InputError(
                 f"'{text}' is not an MFCC configuration", hint="write window/hop/mel/coefficients, like 400/200/40/40"
             )

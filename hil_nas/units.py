@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from math import inf
 from typing import Any
 
 from hil_nas.errors import InputError
@@ -17,13 +18,14 @@ def parse_bytes(text: str) -> int:
     """`256k`, `256KiB`, `2M` or `4096` as bytes; k and M are 1024 and 1024**2.
 
     Raises:
-        InputError: for anything else, zero included.
+        InputError: for anything else, less than a byte included.
     """
     match = _NUMBER.match(text.lower())
     unit = match.group(2).removesuffix("b") if match else ""
-    if match is None or unit not in _BYTES or float(match.group(1)) <= 0:
+    size_bytes = float(match.group(1)) * _BYTES[unit] if match and unit in _BYTES else 0.0
+    if not 1 <= size_bytes < inf:
         raise InputError(f"'{text}' is not a size", hint="write bytes, or like 256k or 2M")
-    return int(float(match.group(1)) * _BYTES[unit])
+    return int(size_bytes)
 
 
 def parse_seconds(text: str) -> float:
@@ -33,9 +35,10 @@ def parse_seconds(text: str) -> float:
         InputError: for anything else, zero included.
     """
     match = _NUMBER.match(text.lower())
-    if match is None or match.group(2) not in _SECONDS or float(match.group(1)) <= 0:
+    seconds = float(match.group(1)) * _SECONDS[match.group(2)] if match and match.group(2) in _SECONDS else 0.0
+    if not 0 < seconds < inf:
         raise InputError(f"'{text}' is not a time", hint="write it with its unit, like 50ms or 0.1s")
-    return float(match.group(1)) * _SECONDS[match.group(2)]
+    return seconds
 
 
 def format_bytes(size_bytes: int) -> str:

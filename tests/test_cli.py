@@ -34,29 +34,8 @@ def test_json_is_alone_on_standard_output(tmp_path: Path, capsys: pytest.Capture
 
 @pytest.mark.parametrize("options", [["--max-ram", "lots"], ["--max-latency", "50"], ["--mfcc", "400/200"]])
 def test_wrong_usage_says_what_to_write(options: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as stopped:
-        cli.main(["search", *options])
-    assert stopped.value.code == 2
+    assert cli.main(["search", *options]) == 2
     assert "write" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize(
-    "words",
-    [["verify", "m", "--clips", "0"], ["verify", "m", "--clips", "-2"], ["profile", "--networks", "0"],
-     ["profile", "--networks", "ten"], ["profile", "--seed", "-1"]],
-)  # fmt: skip
-def test_a_number_of_nothing_is_refused(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    """No bits that are equal over 0 clips, no traceback from a negative seed."""
-    with pytest.raises(SystemExit) as stopped:
-        cli.main(words)
-    assert stopped.value.code == 2 and f"'{words[-1]}' is not a whole number of at least" in capsys.readouterr().err
-
-
-def test_more_networks_than_are_drawn_are_refused_at_once(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert cli.main(["profile", "--board", "native@native", "--networks", "601", "--models", str(tmp_path)]) == 1
-    assert "601 networks, at most 600" in capsys.readouterr().err and not list(tmp_path.iterdir())
 
 
 def test_configurations_are_a_list_or_found_by_gradient() -> None:

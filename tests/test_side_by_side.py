@@ -119,7 +119,7 @@ def test_one_board_named_twice_is_measured_once(
 
 
 def test_one_port_is_not_given_to_two_boards(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(arguments(tmp_path, "--port", "/dev/ttyACM0")) == 1
+    assert cli.main(arguments(tmp_path, "--port", "/dev/ttyACM0")) == 2
     assert "--port /dev/ttyACM0 with 2 boards" in capsys.readouterr().err
 
 

@@ -15,7 +15,7 @@ from hil_nas.baselines import BASELINES
 from hil_nas.cli.arguments import parser
 from hil_nas.cli.sweep import searches
 from hil_nas.config import SEARCH_EPOCHS, SearchConfig
-from hil_nas.errors import DeviceError, InfeasibleError
+from hil_nas.errors import DeviceError, InfeasibleError, UsageError
 from hil_nas.nas.settings import TinySettings
 from hil_nas.workflows import cluster, sweep
 from hil_nas.workflows.sweep import sweep_points
@@ -59,11 +59,29 @@ def test_any_option_of_a_search_can_set_combinations_apart() -> None:
     assert names == ["40 ms", "60 ms", "60 ms no price front end"]
 
 
-@pytest.mark.parametrize("options", [["--align", "conv,pax"], ["--baselines", "resnet"], ["--max-latency", "40"]])
-def test_wrong_lists_are_refused(options: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit):
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--align", "conv,pax"], "'pax' is none of auto, conv, pad, did you mean 'pad'"),
+        (["--baselines", "ds_cnn"], "did you mean 'ds-cnn'"),
+        (["--max-latency", "40"], "like 50ms"),
+        (["--also", "--max-latency 'none"], "No closing quotation"),
+        (["--also", "--maxlatency none"], "did you mean '--max-latency'"),
+        (["--also", "--max-latency none"], "changes nothing"),
+        (["--also", ""], "changes nothing"),
+        (["--also", "--train-epochs 0"], "from 1 to"),
+        (["--seed", "5"], "unknown: --seed 5, did you mean '--seeds'"),
+    ],
+)
+def test_wrong_lists_are_refused(options: list[str], said: str) -> None:
+    with pytest.raises(UsageError, match=said):
         asked(*options)
-    assert options[1].split(",")[-1] in capsys.readouterr().err
+
+
+def test_only_a_limit_can_be_none() -> None:
+    assert [x.board for x in asked("--board", "none")] == ["none"]  # as a board that nobody has
+    with pytest.raises(UsageError, match="'none' is none of tiny, darts"):
+        asked("--space", "none")
 
 
 def test_every_published_network_can_be_asked_for() -> None:
@@ -135,11 +153,11 @@ def test_an_interrupted_sweep_says_how_it_goes_on(workflows: Workflows, run: Run
 
 def test_a_port_belongs_to_one_board(run: Run) -> None:
     status, found, _ = run("--board", "nucleo-l4r5,nucleo-h743zi", "--port", "/dev/ttyACM0")
-    assert status == 1 and "one port for 2 boards" in found["message"]
+    assert status == 2 and "one port for 2 boards" in found["message"]
 
 
 def test_too_few_epochs_are_refused_before_anything_runs(run: Run) -> None:
     """A supernet of the default space warms up for four."""
     TinySettings(epochs=5)
     status, found, _ = run("--search-epochs", "4")
-    assert status == 1 and "search_epochs is 4, expected at least 5" in found["message"]
+    assert status == 2 and "'4' is not a whole number from 5" in found["message"]

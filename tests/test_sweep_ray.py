@@ -99,7 +99,6 @@ def test_a_cluster_runs_what_its_machines_have(tmp_path: Path) -> None:
             shutil.rmtree(noted)
 
 
-@pytest.mark.parametrize(("address", "said"), [("127.0.0.1:9", "no Ray cluster answers"), ("auto", "HOST:PORT")])
-def test_an_address_where_nobody_answers_is_one_line(address: str, said: str, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=said):
-        list(Cluster(address)(points("nucleo-l4r5@virtual", 1), noting(tmp_path)))
+def test_an_address_where_nobody_answers_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no Ray cluster answers"):
+        list(Cluster("127.0.0.1:9")(points("nucleo-l4r5@virtual", 1), noting(tmp_path)))

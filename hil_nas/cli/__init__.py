@@ -14,10 +14,11 @@ from collections.abc import Sequence
 
 from hil_nas.cli.arguments import parser
 from hil_nas.cli.console import Console
-from hil_nas.errors import HilNasError, InfeasibleError, LimitsMissedError
+from hil_nas.errors import HilNasError, InfeasibleError, LimitsMissedError, UsageError
 from hil_nas.extras import missing_library
 
-OK, FAILED, MISSED, INTERRUPTED = 0, 1, 3, 130
+OK, FAILED, USAGE, MISSED, INTERRUPTED = 0, 1, 2, 3, 130
+RESUMABLE = ("search", "baseline", "sweep")  # by --resume
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -25,17 +26,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # before torch loads: spinning threads starve a shared machine
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # as standard error: a path need not be of its encoding
-    arguments = parser().parse_args(argv)
-    console = Console(as_json=arguments.json)
+    words = list(sys.argv[1:] if argv is None else argv)
+    console = Console(as_json="--json" in words)  # known before the words are understood: an error is an object too
     try:
         with console:
+            arguments = parser().parse_args(words)
             return int(arguments.command(arguments, console))
-    except (InfeasibleError, LimitsMissedError) as error:
-        console.error(error)
-        return MISSED
     except HilNasError as error:
         console.error(error)
-        return FAILED
+        return _status(error)
     except ModuleNotFoundError as error:
         missing = missing_library(error)
         if missing is None:
@@ -43,5 +42,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         console.error(missing)
         return FAILED
     except KeyboardInterrupt:
-        console.interrupted(getattr(arguments, "resume", None) is not None)
+        console.interrupted(bool(words) and words[0] in RESUMABLE)
         return INTERRUPTED
+
+
+def _status(error: HilNasError) -> int:
+    if isinstance(error, UsageError):
+        return USAGE
+    return MISSED if isinstance(error, InfeasibleError | LimitsMissedError) else FAILED

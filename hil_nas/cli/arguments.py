@@ -5,29 +5,30 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, get_args
+from typing import TYPE_CHECKING, get_args
 
-from hil_nas import units
 from hil_nas.baselines import BASELINES
-from hil_nas.cli import commands, profile, sweep
+from hil_nas.cli import commands, profile, sweep, values
 from hil_nas.cli.console import Console
 from hil_nas.cli.doctor import doctor
-from hil_nas.config import PAPER_TRAIN_EPOCHS, SEARCH_EPOCHS, SPACES, TRAIN_EPOCHS, SearchConfig
+from hil_nas.cli.usage import Parser
+from hil_nas.cli.values import MOST_EPOCHS, integer, listed, number, one_of, or_none
+from hil_nas.config import LEAST, PAPER_TRAIN_EPOCHS, SEARCH_EPOCHS, SPACES, TRAIN_EPOCHS, SearchConfig
 from hil_nas.device.firmware import Engine
-from hil_nas.errors import HilNasError
-from hil_nas.mfcc import MfccConfig
 from hil_nas.places import usual_folders
 
 if TYPE_CHECKING:
-    Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
+    Subparsers = argparse._SubParsersAction[Parser]
 
 DEFAULTS = SearchConfig()
 ALIGNMENTS = ("auto", "conv", "pad")
-Value = TypeVar("Value")
+MOST_NETWORKS = 600  # as many as a campaign draws to choose from
+MOST_CLIPS = 20_000  # more than the largest test set has
+MOST_SEEDS = 100
 
 
-def parser() -> argparse.ArgumentParser:
-    top = argparse.ArgumentParser(
+def parser() -> Parser:
+    top = Parser(
         prog="hil_nas",
         description="Finds the MFCC front end and the network that recognise your keywords best within the RAM, "
         "flash and milliseconds you name, as measured on the board, and verifies them there.",
@@ -69,7 +70,7 @@ def _search(subparsers: Subparsers) -> None:
     _supernet(how)
     _train(how, 0, f"default: {TRAIN_EPOCHS}, of paper {PAPER_TRAIN_EPOCHS}")
     how.add_argument("--resume", action="store_true", help="go on with the newest unfinished search of these options")
-    add.add_argument("--name", default="kws", metavar="NAME", help="ends the run folder's name (default: %(default)s)")
+    _name(add)
     _runs(add)
 
 
@@ -79,39 +80,40 @@ def _sweep(subparsers: Subparsers) -> None:
     )
     axes = add.add_argument_group("axes: lists, searched in every combination; a limit may be none")
     for flag, parse, default, example in (
-        ("--board", str, DEFAULTS.board, "boards as BOARD@HOST; one on a serial port runs one point at a time"),
-        ("--max-ram", _sized, "none", "like 128k,256k"),
-        ("--max-flash", _sized, "none", "like 512k"),
-        ("--max-latency", _timed, "none", "like 40ms,60ms,none; front end and network"),
-        ("--space", _among(*SPACES), DEFAULTS.space, f"of {', '.join(SPACES)}"),
-        ("--align", _among(*ALIGNMENTS), "auto", f"of {', '.join(ALIGNMENTS)}"),
+        ("--board", values.board, DEFAULTS.board, "like BOARD@HOST; one on a serial port runs one point at a time"),
+        ("--max-ram", or_none(values.size), "none", "like 128k,256k"),
+        ("--max-flash", or_none(values.size), "none", "like 512k"),
+        ("--max-latency", or_none(values.time), "none", "like 40ms,60ms,none; front end and network"),
+        ("--space", one_of(*SPACES), DEFAULTS.space, f"of {', '.join(SPACES)}"),
+        ("--align", one_of(*ALIGNMENTS), "auto", f"of {', '.join(ALIGNMENTS)}"),
     ):
         axes.add_argument(
-            flag, type=_listed(parse), default=default, metavar="LIST", help=f"{example} (default: %(default)s)"
+            flag, type=listed(parse), default=default, metavar="LIST", help=f"{example} (default: %(default)s)"
         )
-    axes.add_argument("--seeds", type=int, default=3, metavar="N", help="of every combination (default: %(default)s)")
+    axes.add_argument(
+        "--seeds", type=integer(1, MOST_SEEDS), default=3, metavar="N",
+        help="how many of every combination (default: %(default)s)",
+    )  # fmt: skip
     axes.add_argument(
         "--also", action="append", default=[], metavar="OPTIONS",
         help="combinations beside these: all of them again with these options changed, like \"--max-latency none\"",
     )  # fmt: skip
     axes.add_argument(
-        "--baselines", type=_networks, default=(), metavar="LIST",
+        "--baselines", type=listed(one_of(*BASELINES)), default=(), metavar="LIST",
         help=f"published networks to train beside the searched ones: {', '.join(BASELINES)}",
     )  # fmt: skip
     _recognised(add)
     how = add.add_argument_group("how to search, and where")
     _supernet(how)
+    _train_epochs(how, DEFAULTS.train_epochs, "default: %(default)s")
     how.add_argument(
-        "--train-epochs", type=int, default=DEFAULTS.train_epochs, metavar="N", help="default: %(default)s"
-    )
-    how.add_argument(
-        "--address", metavar="HOST:PORT", help="of a Ray cluster with this file system (default: this machine's cores)"
-    )
+        "--address", type=values.address, metavar="HOST:PORT",
+        help="of a Ray cluster with this file system (default: this machine's cores)",
+    )  # fmt: skip
     how.add_argument("--resume", action="store_true", help="go on with the newest unfinished sweep of these options")
     _connection(add)
-    add.add_argument("--name", default="kws", metavar="NAME", help="ends the run folder's name (default: %(default)s)")
+    _name(add)
     _runs(add)
-    add.set_defaults(parser=add)
 
 
 def _baseline(subparsers: Subparsers) -> None:
@@ -133,24 +135,25 @@ def _profile(subparsers: Subparsers) -> None:
     _engine(add)
     add.add_argument(
         "--networks",
-        type=_at_least(1),
+        type=integer(1, MOST_NETWORKS),
         default=None,
         metavar="N",
         help="how many to measure (default: 160, with --evaluate 100 of each space)",
     )
-    add.add_argument(
+    instead = add.add_mutually_exclusive_group()
+    instead.add_argument(
         "--evaluate",
         action="store_true",
         help="measure fresh networks, keep none, and print how far predictions of cycles, RAM and flash lie off",
     )
-    add.add_argument(
+    instead.add_argument(
         "--compare",
         nargs=2,
         default=None,
         metavar=("A", "B"),
         help="measure nothing; say how two latency models differ, each a folder or a BOARD@HOST",
     )
-    add.add_argument("--seed", type=_at_least(0), default=0, metavar="N", help="default: %(default)s")
+    _seed(add)
     _runs(add)
 
 
@@ -161,13 +164,13 @@ def _verify(subparsers: Subparsers) -> None:
     _engine(add)
     _limits(add)
     add.add_argument(
-        "--data", metavar="FOLDER", help="run its test clips through front end and network (default: seeded noise)"
+        "--data", type=Path, metavar="FOLDER", help="run its test clips from audio to logits (default: seeded noise)"
     )
-    add.add_argument("--words", type=_words, default=(), metavar="A,B,...", help="keywords in --data")
+    add.add_argument("--words", type=values.words, default=(), metavar="A,B,...", help="keywords in --data")
     add.add_argument(
-        "--clips", type=_at_least(1), default=100, metavar="N", help="how many inputs (default: %(default)s)"
+        "--clips", type=integer(1, MOST_CLIPS), default=100, metavar="N", help="how many inputs (default: %(default)s)"
     )
-    add.add_argument("--seed", type=_at_least(0), default=0, metavar="N", help="default: %(default)s")
+    _seed(add)
 
 
 def _serve(subparsers: Subparsers) -> None:
@@ -179,9 +182,8 @@ def _serve(subparsers: Subparsers) -> None:
     )
     _board(add)
     _engine(add)
-    add.add_argument(
-        "--tcp", type=int, default=None, metavar="PORT", help="of the loopback, 0 for any (default: a pty)"
-    )
+    told = "of the loopback, 0 for any (default: a pty)"
+    add.add_argument("--tcp", type=integer(0, 65535), default=None, metavar="PORT", help=told)
 
 
 def _doctor(subparsers: Subparsers) -> None:
@@ -198,9 +200,9 @@ def _doctor(subparsers: Subparsers) -> None:
 
 def _command(
     subparsers: Subparsers, name: str, function: Callable[[argparse.Namespace, Console], int], summary: str
-) -> argparse.ArgumentParser:
+) -> Parser:
     add = subparsers.add_parser(name, help=summary, description=summary[0].upper() + summary[1:] + ".")
-    add.set_defaults(command=function)
+    add.set_defaults(command=function, parser=add)
     add.add_argument(
         "--json", action="store_true", help="print one JSON object on standard output, the rest on standard error"
     )
@@ -221,12 +223,13 @@ def _recognised(add: argparse.ArgumentParser) -> None:
     what = add.add_argument_group("what to recognise")
     what.add_argument(
         "--data",
+        type=Path,
         metavar="FOLDER",
         help="recorded words, a folder for each as in Speech Commands (default: words spoken by espeak-ng)",
     )
     what.add_argument(
         "--words",
-        type=_words,
+        type=values.words,
         default=(),
         metavar="A,B,...",
         help="keywords (default: the ten of Speech Commands)",
@@ -242,7 +245,7 @@ def _supernet(add: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
     )
     add.add_argument(
         "--mfcc",
-        type=_grid,
+        type=values.grid,
         default=DEFAULTS.grid,
         metavar="W/H/M/C,...",
         help="MFCC configurations as window/hop/mel/coefficients (default: the paper's eight, each with 40, 20 and 13 "
@@ -250,17 +253,20 @@ def _supernet(add: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
     )
     add.add_argument(
         "--gamma-ratio",
-        type=float,
+        type=number(above=1),
         default=DEFAULTS.gamma_ratio,
         metavar="R",
         help="the data search ends once one configuration's gamma is R times every other's; 1e9: never "
         "(default: %(default)s)",
     )
     epochs = ", ".join(f"{count} of {name}" for name, count in SEARCH_EPOCHS.items())
-    add.add_argument("--search-epochs", type=int, default=0, metavar="N", help=f"default: {epochs}")
+    add.add_argument(
+        "--search-epochs", type=integer(LEAST["search_epochs"], MOST_EPOCHS), default=0, metavar="N",
+        help=f"default: {epochs}",
+    )  # fmt: skip
     add.add_argument(
         "--measure-every",
-        type=int,
+        type=integer(LEAST["measure_every"], MOST_EPOCHS),
         default=DEFAULTS.measure_every,
         metavar="N",
         help="measure the network of the moment on the board every N epochs, 0 for the end only (default: %(default)s)",
@@ -272,14 +278,24 @@ def _train(
     epochs: int = TRAIN_EPOCHS,
     told: str = "default: %(default)s",
 ) -> None:
-    add.add_argument("--train-epochs", type=int, default=epochs, metavar="N", help=told)
-    add.add_argument("--seed", type=int, default=DEFAULTS.seed, metavar="N", help="default: %(default)s")
+    _train_epochs(add, epochs, told)
+    _seed(add)
+
+
+def _train_epochs(add: argparse.ArgumentParser | argparse._ArgumentGroup, epochs: int, told: str) -> None:
+    add.add_argument(
+        "--train-epochs", type=integer(LEAST["train_epochs"], MOST_EPOCHS), default=epochs, metavar="N", help=told
+    )
+
+
+def _seed(add: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
+    add.add_argument("--seed", type=values.seed, default=DEFAULTS.seed, metavar="N", help="default: %(default)s")
 
 
 def _board(add: argparse.ArgumentParser, several: bool = False) -> None:
     told = f"default: {DEFAULTS.board}" + "; given again, several boards work at once" * several
     how: dict[str, str] = {"action": "append"} if several else {"default": DEFAULTS.board}
-    add.add_argument("--board", metavar="BOARD[@HOST]", help=told, **how)  # type: ignore[arg-type]
+    add.add_argument("--board", type=values.board, metavar="BOARD[@HOST]", help=told, **how)  # type: ignore[arg-type]
     _connection(add)
 
 
@@ -299,6 +315,11 @@ def _engine(add: argparse.ArgumentParser) -> None:
     )
 
 
+def _name(add: argparse.ArgumentParser) -> None:
+    told = "ends the run folder's name (default: %(default)s)"
+    add.add_argument("--name", type=values.name, default="kws", metavar="NAME", help=told)
+
+
 def _runs(add: argparse.ArgumentParser) -> None:
     add.add_argument(
         "--runs", type=Path, default=Path("runs"), metavar="FOLDER", help="where results go (default: ./%(default)s)"
@@ -308,63 +329,11 @@ def _runs(add: argparse.ArgumentParser) -> None:
 def _limits(add: argparse.ArgumentParser) -> None:
     limits = add.add_argument_group("limits, as measured on the board")
     limits.add_argument(
-        "--max-ram", type=_sized, metavar="SIZE", help="like 256k; all RAM in use: arena, audio, firmware, stack"
+        "--max-ram", type=values.size, metavar="SIZE", help="like 256k; all RAM in use: arena, audio, firmware, stack"
     )
     limits.add_argument(
-        "--max-flash", type=_sized, metavar="SIZE", help="like 512k; the firmware with network and tables"
+        "--max-flash", type=values.size, metavar="SIZE", help="like 512k; the firmware with network and tables"
     )
     limits.add_argument(
-        "--max-latency", type=_timed, metavar="TIME", help="like 100ms; front end and network, one clip"
+        "--max-latency", type=values.time, metavar="TIME", help="like 100ms; front end and network, one clip"
     )
-
-
-def _sized(text: str) -> int:
-    return _checked(units.parse_bytes, text)
-
-
-def _timed(text: str) -> float:
-    return _checked(units.parse_seconds, text)
-
-
-def _at_least(least: int) -> Callable[[str], int]:
-    def parse(text: str) -> int:
-        if not text.isdecimal() or int(text) < least:
-            raise argparse.ArgumentTypeError(f"'{text}' is not a whole number of at least {least}")
-        return int(text)
-
-    return parse
-
-
-def _listed(parse: Callable[[str], Any]) -> Callable[[str], tuple[Any, ...]]:
-    """Several values with commas between; `none` is that of an option that is not given."""
-    return lambda text: tuple(None if x == "none" else parse(x) for x in text.split(","))
-
-
-def _among(*choices: str) -> Callable[[str], str]:
-    def parse(text: str) -> str:
-        if text not in choices:
-            raise argparse.ArgumentTypeError(f"'{text}' is none of {', '.join(choices)}")
-        return text
-
-    return parse
-
-
-def _networks(text: str) -> tuple[str, ...]:
-    return tuple(_among(*BASELINES)(x) for x in _words(text))
-
-
-def _words(text: str) -> tuple[str, ...]:
-    return tuple(x.strip() for x in text.split(",") if x.strip())
-
-
-def _grid(text: str) -> tuple[MfccConfig, ...]:
-    if text == "continuous":
-        return ()
-    return tuple(_checked(MfccConfig.parse, x) for x in text.split(","))
-
-
-def _checked(parse: Callable[[str], Value], text: str) -> Value:
-    try:
-        return parse(text)
-    except HilNasError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from rich.console import Group
 from rich.table import Table
@@ -16,10 +16,12 @@ from hil_nas.budget import Budget
 from hil_nas.cli.console import Console
 from hil_nas.config import BaselineConfig, SearchConfig
 from hil_nas.device.hosts import open_device
-from hil_nas.errors import HilNasError, InputError, LimitsMissedError, RefusedError
+from hil_nas.errors import HilNasError, InputError, LimitsMissedError, RefusedError, UsageError
 from hil_nas.extras import require
 from hil_nas.places import Folders, usual_folders
 from hil_nas.units import clock_name, count_unit, format_bytes, format_latency
+
+Config = TypeVar("Config", SearchConfig, BaselineConfig)
 
 
 def search(arguments: argparse.Namespace, console: Console) -> int:
@@ -49,12 +51,18 @@ def folders(arguments: argparse.Namespace) -> Folders:
 
 
 def search_config(arguments: argparse.Namespace) -> SearchConfig:
-    """What a search is asked by its options."""
-    return SearchConfig(
+    """What a search is asked by its options.
+
+    Raises:
+        UsageError: for options that do not go together.
+        InputError: where the folder of --data is none.
+    """
+    return _asked(
+        SearchConfig,
         board=arguments.board,
         budget=_budget(arguments),
         words=arguments.words,
-        data=arguments.data,
+        data=data_folder(arguments),
         preset=getattr(arguments, "preset", None),
         space=arguments.space,
         grid=arguments.mfcc,
@@ -68,18 +76,39 @@ def search_config(arguments: argparse.Namespace) -> SearchConfig:
     )
 
 
+def _asked(kind: Callable[..., Config], **given: Any) -> Config:
+    try:
+        return kind(**given)
+    except InputError as error:
+        raise UsageError(error.message, hint=error.hint) from None
+
+
+def data_folder(arguments: argparse.Namespace) -> str | None:
+    """The folder of recordings, wherever a resumed run or a cluster's process starts.
+
+    Raises:
+        InputError: where there is none: better now than when the board has been measured.
+    """
+    if arguments.data is None:
+        return None
+    if not arguments.data.is_dir():
+        raise InputError(f"{arguments.data} is no folder", hint="name the folder of recordings with --data")
+    return str(arguments.data.resolve())
+
+
 def baseline(arguments: argparse.Namespace, console: Console) -> int:
     """`hil_nas baseline`."""
     require("a baseline", ["search"])
     from hil_nas.report.page import search_page
     from hil_nas.workflows.baseline import run_baseline
 
-    config = BaselineConfig(
+    config = _asked(
+        BaselineConfig,
         network=arguments.network,
         board=arguments.board,
         budget=_budget(arguments),
         words=arguments.words,
-        data=arguments.data,
+        data=data_folder(arguments),
         train_epochs=arguments.train_epochs,
         seed=arguments.seed,
     )
@@ -108,14 +137,14 @@ def verify(arguments: argparse.Namespace, console: Console) -> int:
     from hil_nas.workflows.verify import Model, drawn_clips, host_library
     from hil_nas.workflows.verify import verify as check
 
+    if arguments.words and arguments.data is None:
+        raise UsageError("--words names words of --data, which is not given", hint="add --data FOLDER")
     with _naming(arguments.model, InputError):
         model = Model.read(_read(arguments.model))
     clips = labels = None
     told: dict[str, Any] = {}
-    if arguments.data is not None:
-        drawn, findings = drawn_clips(
-            Path(arguments.data), arguments.words, arguments.clips, arguments.seed, console.step
-        )
+    if (folder := data_folder(arguments)) is not None:
+        drawn, findings = drawn_clips(Path(folder), arguments.words, arguments.clips, arguments.seed, console.step)
         clips, labels, told = drawn.samples, drawn.labels, {"data": findings.to_json()}
     host = host_library(arguments.boards, arguments.build)
     with open_device(

@@ -87,8 +87,10 @@ class Console:
 
     def interrupted(self, resumable: bool) -> None:
         self._stop()
-        hint = "; the same command with --resume goes on from the last epoch" if resumable else ""
-        sys.stderr.write(f"hil_nas: interrupted{hint}\n")
+        hint = "the same command with --resume goes on from the last epoch" if resumable else None
+        sys.stderr.write(f"hil_nas: interrupted{f'; {hint}' if hint else ''}\n")
+        if self.as_json and not self._answered:
+            sys.stdout.write(json.dumps({"status": "interrupted", "hint": hint}) + "\n")
 
     def _draw(self, step: Step) -> None:
         if self._progress is None:

@@ -14,8 +14,7 @@ from rich.table import Table
 from hil_nas.cli.commands import folders
 from hil_nas.cli.console import Console, failure
 from hil_nas.config import SearchConfig
-from hil_nas.device.boards import BoardTarget
-from hil_nas.errors import HilNasError, InputError
+from hil_nas.errors import HilNasError, UsageError
 from hil_nas.latency.compare import Comparison, Ratio, compare
 from hil_nas.latency.store import model_folder
 from hil_nas.places import Folders
@@ -48,13 +47,12 @@ def profile(arguments: argparse.Namespace, console: Console) -> int:
         found = compare(first, second)
         console.result(found.to_json(), _comparison(found))
         return 0
-    named = arguments.board or [SearchConfig().board]
-    boards = list(dict.fromkeys(str(BoardTarget.parse(x)) for x in named))  # one folder takes the rows of one board
+    boards = list(dict.fromkeys(arguments.board or [SearchConfig().board]))  # one folder takes the rows of one board
     if len(boards) == 1:
         console.result(*_profile_one(arguments, boards[0], console.step))
         return 0
     if arguments.port is not None:
-        raise InputError(f"--port {arguments.port} with {len(boards)} boards", hint="name one board, or leave it out")
+        raise UsageError(f"--port {arguments.port} with {len(boards)} boards", hint="name one board, or leave it out")
     return _profile_several(arguments, boards, console)
 
 

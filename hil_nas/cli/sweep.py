@@ -16,7 +16,7 @@ from rich.text import Text
 from hil_nas.cli.commands import folders, search_config
 from hil_nas.cli.console import Console
 from hil_nas.config import SearchConfig
-from hil_nas.errors import InputError
+from hil_nas.errors import UsageError
 from hil_nas.extras import require
 from hil_nas.units import clock_name
 
@@ -34,7 +34,7 @@ def sweep(arguments: argparse.Namespace, console: Console) -> int:
 
     points = sweep_points(searches(arguments), arguments.baselines, arguments.seeds)
     if arguments.port and len(boards_of(points)) > 1:
-        raise InputError(f"--port names one port for {len(boards_of(points))} boards", hint="leave it out")
+        raise UsageError(f"--port names one port for {len(boards_of(points))} boards", hint="leave it out")
     where = folders(arguments).absolute()  # processes of a cluster start elsewhere
     prepare(points, where, console.step)
     result, folder = run_sweep(
@@ -50,17 +50,26 @@ def searches(arguments: argparse.Namespace) -> list[SearchConfig]:
     """The product of the lists, and that of each `--also` with its options in place of these."""
     given = [arguments]
     for also in arguments.also:
-        own: argparse.ArgumentParser = arguments.parser
-        given.append(own.parse_args(shlex.split(also), copy.copy(arguments)))
+        given.append(_changed(arguments, also))
     found = [search_config(y) for x in given for y in _product(x)]
     return list(dict.fromkeys(found))
 
 
+def _changed(arguments: argparse.Namespace, also: str) -> argparse.Namespace:
+    own: argparse.ArgumentParser = arguments.parser
+    try:
+        found = own.parse_args(shlex.split(also), copy.copy(arguments))
+    except (UsageError, ValueError) as error:  # shlex's, of quotes
+        raise UsageError(f"argument --also: '{also}': {error}") from None
+    if found == arguments:
+        raise UsageError(f"argument --also: '{also}' changes nothing", hint="name options that differ, or leave it out")
+    return found
+
+
 def _product(arguments: argparse.Namespace) -> list[argparse.Namespace]:
-    data = None if arguments.data is None else str(Path(arguments.data).resolve())
     lists = [getattr(arguments, x) for x in AXES]
     return [
-        argparse.Namespace(**{**vars(arguments), **dict(zip(AXES, x, strict=True)), "data": data, "seed": 0})
+        argparse.Namespace(**{**vars(arguments), **dict(zip(AXES, x, strict=True)), "seed": 0})
         for x in itertools.product(*lists)
     ]
 

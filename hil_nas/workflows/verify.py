@@ -27,7 +27,7 @@ from hil_nas.device.device import Device
 from hil_nas.device.firmware import find_third_party
 from hil_nas.device.replies import Identity, MemoryUse, RunCounts
 from hil_nas.errors import InputError, RefusedError, UnsupportedError
-from hil_nas.mfcc import MfccConfig
+from hil_nas.mfcc import CLIP_SAMPLES, MfccConfig
 from hil_nas.progress import Progress, Reporter, silent
 from hil_nas.units import format_bytes
 
@@ -252,8 +252,11 @@ def drawn_clips(
 def noise(count: int, seed: int) -> Int16:
     """Seeded clips (count, 16000) of noise at many levels, for bits and not for accuracy."""
     rng = np.random.default_rng(seed)
-    levels = 10.0 ** rng.uniform(0.0, 4.2, (count, 1))
-    return np.clip(rng.normal(0.0, levels, (count, 16000)), -32768, 32767).astype(np.int16)
+    levels = 10.0 ** rng.uniform(0.0, 4.2, count)
+    clips = np.empty((count, CLIP_SAMPLES), np.int16)  # filled one by one: as numbers they would take ten times more
+    for clip, level in zip(clips, levels, strict=True):
+        clip[:] = np.clip(rng.normal(0.0, level, CLIP_SAMPLES), -32768, 32767)
+    return clips
 
 
 def missed_limits(budget: Budget, latency_ms: float | None, ram_bytes: int, flash_bytes: int) -> tuple[str, ...]:

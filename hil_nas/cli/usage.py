@@ -1,0 +1,44 @@
+"""An argparse parser whose errors are the program's own: raised, in one line, with what was probably meant."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+from hil_nas.cli.values import none_of
+from hil_nas.device.boards import suggestion
+from hil_nas.errors import UsageError
+
+
+class Parser(argparse.ArgumentParser):
+    """Options are written out: `--seed` is not short for `--seeds`."""
+
+    def __init__(self, **how: Any) -> None:
+        super().__init__(allow_abbrev=False, **how)
+
+    def error(self, message: str) -> NoReturn:
+        """
+        Raises:
+            UsageError: always.
+        """
+        raise UsageError(message, hint=f"`{self.prog} --help` says what it takes")
+
+    def parse_args(  # type: ignore[override]
+        self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
+    ) -> argparse.Namespace:
+        """As argparse's, and an option that does not exist is told with the one that was probably meant.
+
+        Raises:
+            UsageError: for words that are not understood.
+        """
+        found, unknown = self.parse_known_args(args, namespace)
+        if unknown:
+            own: Parser = getattr(found, "parser", self)
+            close = suggestion(unknown[0].partition("=")[0], own._option_string_actions, "options")
+            own.error(f"unknown: {' '.join(unknown)}{f', {close}' if 'did you mean' in close else ''}")
+        return found
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        if action.choices is not None and value not in action.choices:
+            raise argparse.ArgumentError(action, none_of(str(value), tuple(map(str, action.choices))))
