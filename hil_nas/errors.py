@@ -4,6 +4,7 @@
     ├── UsageError            the command line asks for something that makes no sense
     ├── InputError            a file, option or value from outside is not what it must be
     │   └── UnsupportedError  a model holds something that is not lowered, by name
+    ├── OutputError           a file or folder cannot be written: disk, rights or limits
     ├── MissingToolError      a compiler, package or program is not installed
     ├── BuildError            the firmware or the host library did not build
     ├── InfeasibleError       no network holds the limits; the message names the nearest
@@ -48,6 +49,10 @@ class InputError(HilNasError):
 
 class UnsupportedError(InputError):
     """A model holds an operator, type or shape that is not lowered; the message names it."""
+
+
+class OutputError(HilNasError):
+    """A file or folder cannot be written: the disk is full, the user may not, or something stands in its place."""
 
 
 class MissingToolError(HilNasError):

@@ -1,21 +1,127 @@
-"""Files that are written whole or not at all, and names that can be shown."""
+"""Files that are written whole or not at all, names that can be shown, and what is said where the system refuses."""
 
 from __future__ import annotations
 
+import errno
 import os
+import secrets
 import unicodedata
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from hil_nas.errors import OutputError
+
+# What a disk, its rights or its limits do to any program; anything else that a file does is a bug of ours.
+_REMEDIES = {
+    errno.ENOSPC: "free some space, then try again",
+    errno.EDQUOT: "free some space, then try again",
+    errno.EFBIG: "raise the limit on the size of files (ulimit -f)",
+    errno.EROFS: "name a folder that can be written",
+    errno.EACCES: "name a folder that this user may write",
+    errno.EPERM: "name a folder that this user may write",
+    errno.ENOTDIR: "name a folder; a file stands there",
+    errno.EEXIST: "name a folder; a file stands there",
+    errno.EISDIR: "move that folder away",
+    errno.ENAMETOOLONG: "name something shorter",
+    errno.EIO: "look at the disk",
+    errno.EMFILE: "raise the limit on open files (ulimit -n)",
+    errno.ENFILE: "raise the limit on open files (ulimit -n)",
+}
+
+
+def refused(error: OSError, written: Path | None = None) -> OutputError | None:
+    """What the system refused, in one line; None where that is no matter of disks, rights or limits.
+
+    Args:
+        written: what was to be written; None where only the error knows which file it was.
+    """
+    if "No usable temporary directory" in str(error):  # tempfile's way to say that all disks are full
+        return OutputError(str(error.strerror), hint=_REMEDIES[errno.ENOSPC])
+    if error.errno not in _REMEDIES:
+        return None
+    name = f"cannot write {written}" if written else str(error.filename or "a file")
+    return OutputError(f"{name}: {error.strerror}", hint=_REMEDIES[error.errno])
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """
+    Raises:
+        OutputError: where the system refuses what is done to the path inside.
+    """
+    try:
+        yield
+    except OSError as error:
+        told = refused(error, path)
+        if told is None:
+            raise
+        raise told from error
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """A file beside the path, to be written; it takes the path's name once it is complete, or is gone.
+
+    Raises:
+        OutputError: where the system refuses; what stood there before still does.
+    """
+    beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            yield beside
+            with beside.open("rb") as file:
+                os.fsync(file.fileno())
+            os.replace(beside, path)
+        except BaseException:
+            with suppress(OSError):
+                beside.unlink()
+            raise
 
 
 def write_atomically(path: Path, data: bytes) -> None:
-    """Writes beside the target and renames, so that no reader ever sees half a file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    with beside.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    beside.replace(path)
+    """A file that no reader ever sees half of.
+
+    Raises:
+        OutputError: as `whole_file`.
+    """
+    with whole_file(path) as beside:
+        beside.write_bytes(data)
+
+
+def append(path: Path, data: bytes) -> None:
+    """Adds to a file, all or nothing; on disk when this returns.
+
+    Raises:
+        OutputError: where the system refuses; the file is as it was.
+    """
+    with writing(path), path.open("ab", buffering=0) as file:
+        size_bytes = file.seek(0, os.SEEK_END)
+        try:
+            left = memoryview(data)
+            while left:
+                left = left[file.write(left) :]
+            os.fsync(file.fileno())
+        except BaseException:
+            with suppress(OSError):
+                file.truncate(size_bytes)
+            raise
+
+
+def require_writable(folder: Path) -> None:
+    """Looks, without writing, whether a folder can be made and written: better before long work than behind it.
+
+    Raises:
+        OutputError: where it cannot.
+    """
+    found = folder.absolute()
+    while not found.exists() and found != found.parent:
+        found = found.parent
+    if not found.is_dir():
+        raise OutputError(f"cannot write in {folder}: {found} is no folder", hint=_REMEDIES[errno.ENOTDIR])
+    if not os.access(found, os.W_OK | os.X_OK):
+        raise OutputError(f"cannot write in {folder}: {found} is read-only here", hint=_REMEDIES[errno.EROFS])
 
 
 def plain_name(path: str | os.PathLike[str]) -> str:

@@ -14,16 +14,19 @@ import json
 import os
 import platform
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterable
+from contextlib import suppress
 from datetime import UTC, datetime
 from importlib import metadata
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 from hil_nas.errors import RunError
-from hil_nas.files import write_atomically
+from hil_nas.files import append, write_atomically, writing
 from hil_nas.places import checkout
 
 SCHEMA = "hil_nas.run"
@@ -39,20 +42,19 @@ class Run:
 
     @classmethod
     def create(cls, runs_dir: Path, command: str, name: str, config: dict[str, Any]) -> Run:
-        """Makes `runs/<utc>-<command>-<name>/` with its configuration and environment.
+        """Makes `runs/<utc>-<command>-<name>/` with its configuration and environment; a second one of the same second
+        ends in `-2`.
 
         Raises:
-            RunError: where the folder cannot be made.
+            OutputError: where the folder cannot be made or written.
         """
-        stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
-        folder = runs_dir / f"{stamp}-{command}-{re.sub(r'[^A-Za-z0-9._-]+', '-', name)}"
+        run = cls(_new_folder(runs_dir, command, name))
         try:
-            folder.mkdir(parents=True)
-        except OSError as error:
-            raise RunError(f"cannot make {folder}: {error.strerror}", hint="name another folder with --runs") from None
-        run = cls(folder)
-        run.write_json("config.json", {"command": command, **config})
-        run.write_json("environment.json", {"started": datetime.now(UTC).isoformat(), **environment()})
+            run.write_json("config.json", {"command": command, **config})
+            run.write_json("environment.json", {"started": datetime.now(UTC).isoformat(), **environment()})
+        except BaseException:
+            shutil.rmtree(run.folder, ignore_errors=True)
+            raise
         return run
 
     @classmethod
@@ -83,8 +85,7 @@ class Run:
 
     def log(self, values: dict[str, Any]) -> None:
         """Appends one line to metrics.jsonl."""
-        with self.path("metrics.jsonl").open("a") as file:
-            file.write(json.dumps(_plain(values)) + "\n")
+        append(self.path("metrics.jsonl"), (json.dumps(_plain(values)) + "\n").encode())
 
     def metrics(self) -> list[dict[str, Any]]:
         """The lines of metrics.jsonl, one for each phase and epoch, or for each point of a sweep.
@@ -92,7 +93,10 @@ class Run:
         What was run again after a kill counts once.
         """
         lines = self.path("metrics.jsonl").read_text().splitlines() if self.path("metrics.jsonl").exists() else []
-        found = [json.loads(x) for x in lines]
+        try:
+            found = [json.loads(x) for x in lines]
+        except ValueError as error:
+            raise RunError(f"{self.path('metrics.jsonl')} is damaged: {error}", hint="remove that run folder") from None
         return list({(x.get("point"), x.get("phase"), x.get("epoch")): x for x in found}.values())
 
     def write_json(self, name: str, data: Any) -> None:
@@ -155,6 +159,19 @@ def _git_revision() -> str | None:
     except (OSError, subprocess.TimeoutExpired):
         return None
     return done.stdout.strip() or None
+
+
+def _new_folder(runs_dir: Path, command: str, name: str) -> Path:
+    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
+    plain = f"{stamp}-{command}-{re.sub(r'[^A-Za-z0-9._-]+', '-', name)}"
+    with writing(runs_dir):
+        runs_dir.mkdir(parents=True, exist_ok=True)
+    for number in count(1):
+        folder = runs_dir / (plain if number == 1 else f"{plain}-{number}")
+        with writing(folder), suppress(FileExistsError):
+            folder.mkdir()
+            return folder
+    raise AssertionError("the loop returns or raises")
 
 
 def _incomplete(runs_dir: Path, command: str) -> list[tuple[Path, dict[str, Any]]]:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, tzinfo
 from pathlib import Path
 
 import pytest
 
+from hil_nas import runs
 from hil_nas.errors import RunError
 from hil_nas.runs import Run, read_result
 
@@ -18,6 +21,36 @@ def test_a_run_is_complete_only_with_its_result(tmp_path: Path) -> None:
         read_result(run.folder)
     run.finish("complete", {"figure": 3})
     assert read_result(run.folder)["figure"] == 3
+
+
+def test_two_runs_of_one_second_have_a_folder_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Stopped(datetime):
+        @classmethod
+        def now(cls, zone: tzinfo | None = None) -> Stopped:
+            return cls(2026, 11, 28, 12, 0, 0, tzinfo=zone)
+
+    monkeypatch.setattr(runs, "datetime", Stopped)
+    with ThreadPoolExecutor(12) as pool:
+        made = list(pool.map(lambda x: Run.create(tmp_path, "search", "kws", {"seed": x}), range(12)))
+    assert len({x.folder for x in made}) == 12
+    names = sorted((x.folder.name for x in made), key=lambda x: (len(x), x))
+    assert names == ["20261128T120000Z-search-kws", *(f"20261128T120000Z-search-kws-{x}" for x in range(2, 13))]
+    assert {json.loads((x.folder / "config.json").read_text())["seed"] for x in made} == set(range(12))
+    with pytest.raises(RunError, match=r"^20261128T120000Z-search-kws-12 is of another"):  # the newest
+        Run.resume(tmp_path, "search", {"seed": 99})
+
+
+def test_a_run_of_another_command_is_not_resumed(tmp_path: Path) -> None:
+    Run.create(tmp_path, "sweep", "my-search-x", {"seed": 1})
+    with pytest.raises(RunError, match="no incomplete search run"):
+        Run.resume(tmp_path, "search", {"seed": 1})
+
+
+def test_damaged_metrics_are_named(tmp_path: Path) -> None:
+    run = Run.create(tmp_path, "search", "x", {})
+    run.path("metrics.jsonl").write_text("{}\n{half\n")
+    with pytest.raises(RunError, match=r"metrics\.jsonl is damaged"):
+        run.metrics()
 
 
 def test_a_result_of_another_version_is_refused_with_both_named(tmp_path: Path) -> None:

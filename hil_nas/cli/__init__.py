@@ -16,6 +16,7 @@ from hil_nas.cli.arguments import parser
 from hil_nas.cli.console import Console
 from hil_nas.errors import HilNasError, InfeasibleError, LimitsMissedError, UsageError
 from hil_nas.extras import missing_library
+from hil_nas.files import refused
 
 OK, FAILED, USAGE, MISSED, INTERRUPTED = 0, 1, 2, 3, 130
 RESUMABLE = ("search", "baseline", "sweep")  # by --resume
@@ -40,6 +41,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         if missing is None:
             raise
         console.error(missing)
+        return FAILED
+    except OSError as error:
+        told = refused(error)
+        if told is None:
+            raise
+        console.error(told)
         return FAILED
     except KeyboardInterrupt:
         console.interrupted(bool(words) and words[0] in RESUMABLE)

@@ -3,20 +3,70 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from threading import Lock
 from types import TracebackType
-from typing import Any
+from typing import Any, TextIO
 
 from rich.console import Console as Rich
 from rich.console import RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from hil_nas.errors import HilNasError
+from hil_nas.errors import HilNasError, OutputError
 from hil_nas.progress import Progress as Step
 
 _FILE_WIDTH = 200  # of tables in a pipe or a file, which have no edge to wrap at
+
+
+class _Rich(Rich):
+    """Rich's console; what it would do for a reader that has gone is to end the program."""
+
+    def on_broken_pipe(self) -> None:
+        raise
+
+
+@contextmanager
+def standard_output() -> Iterator[None]:
+    """Whatever is printed inside has reached its reader; after an error nothing more is tried, at the exit either.
+
+    Raises:
+        OutputError: where it cannot be written.
+    """
+    try:
+        yield
+        if sys.stdout is not None:  # closed before the program began
+            sys.stdout.flush()
+    except OSError as error:
+        _drop(sys.stdout)
+        if not isinstance(error, BrokenPipeError):
+            raise OutputError(f"cannot write to standard output: {error.strerror}") from None
+
+
+def _drop(stream: TextIO) -> None:
+    """What is left in the buffer goes nowhere: Python would try again as it ends, and complain."""
+    with suppress(OSError):  # not a file
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+@contextmanager
+def _standard_error() -> Iterator[None]:
+    """Whatever is printed inside is lost where nobody can be told; that ends nothing."""
+    try:
+        yield
+        if sys.stderr is not None:
+            sys.stderr.flush()
+    except OSError:
+        _drop(sys.stderr)
+
+
+def _say_plainly(text: str) -> None:
+    with _standard_error():
+        if sys.stderr is not None:
+            sys.stderr.write(f"{text}\n")
 
 
 def failure(error: HilNasError) -> dict[str, Any]:
@@ -33,7 +83,7 @@ class Console:
 
     def __init__(self, *, as_json: bool) -> None:
         self.as_json = as_json
-        self._rich = Rich(stderr=True)
+        self._rich = _Rich(stderr=True)
         self._progress: Progress | None = None
         self._tasks: dict[str, Any] = {}
         self._last_lines_s: dict[str, float] = {}
@@ -50,7 +100,7 @@ class Console:
 
     def step(self, step: Step) -> None:
         """A reporter for the library's long work, from any thread."""
-        with self._lock:
+        with self._lock, _standard_error():
             if step.lasting:
                 self._line(f"{step.task}: {step.note}")
             elif self._rich.is_terminal:
@@ -59,38 +109,48 @@ class Console:
                 self._log(step)
 
     def result(self, data: dict[str, Any], text: RenderableType) -> None:
-        """The outcome: JSON, or text and tables for a person."""
+        """The outcome: JSON, or text and tables for a person.
+
+        Raises:
+            OutputError: where standard output takes nothing; a reader that has gone wanted no more, and is no error.
+        """
         self._stop()
         self._answered = True
-        if self.as_json:
-            sys.stdout.write(json.dumps(data, default=str) + "\n")
-        else:
-            console = Rich()
+        with standard_output():
+            if self.as_json:
+                print(json.dumps(data, default=str))
+                return
+            console = _Rich()
             if not console.is_terminal:
-                console = Rich(width=max(console.width, _FILE_WIDTH))
+                console = _Rich(width=max(console.width, _FILE_WIDTH))
             console.print(text)
 
     def say(self, text: str) -> None:
-        self._rich.print(text, highlight=False)
+        with _standard_error():
+            self._rich.print(text, highlight=False)
 
     def error(self, error: HilNasError) -> None:
         self._stop()
         self.tell(error)
-        if self.as_json and not self._answered:  # one object: a result that missed a limit says so itself
-            sys.stdout.write(json.dumps(failure(error)) + "\n")
+        self._fail(failure(error))
 
     def tell(self, error: HilNasError, of: str = "") -> None:
         """An error on standard error; `of` says of which board, where there are several."""
-        sys.stderr.write(f"hil_nas: {of}{error.message}\n")
+        _say_plainly(f"hil_nas: {of}{error.message}")
         if error.hint:
-            sys.stderr.write(f"         {error.hint}\n")
+            _say_plainly(f"         {error.hint}")
 
     def interrupted(self, resumable: bool) -> None:
         self._stop()
         hint = "the same command with --resume goes on from the last epoch" if resumable else None
-        sys.stderr.write(f"hil_nas: interrupted{f'; {hint}' if hint else ''}\n")
+        _say_plainly(f"hil_nas: interrupted{f'; {hint}' if hint else ''}")
+        self._fail({"status": "interrupted", "hint": hint})
+
+    def _fail(self, told: dict[str, Any]) -> None:
+        """The object of a command that has none: a result that missed a limit says so itself."""
         if self.as_json and not self._answered:
-            sys.stdout.write(json.dumps({"status": "interrupted", "hint": hint}) + "\n")
+            with suppress(OutputError), standard_output():  # standard error has it
+                print(json.dumps(told))
 
     def _draw(self, step: Step) -> None:
         if self._progress is None:

@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
+from hil_nas.cli.console import standard_output
 from hil_nas.cli.values import none_of
 from hil_nas.device.boards import suggestion
 from hil_nas.errors import UsageError
@@ -38,6 +39,11 @@ class Parser(argparse.ArgumentParser):
             close = suggestion(unknown[0].partition("=")[0], own._option_string_actions, "options")
             own.error(f"unknown: {' '.join(unknown)}{f', {close}' if 'did you mean' in close else ''}")
         return found
+
+    def _print_message(self, message: str, file: Any = None) -> None:
+        """What --help says; argparse itself ignores where it cannot."""
+        with standard_output():
+            print(message, end="", file=file)
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
         if action.choices is not None and value not in action.choices:

@@ -14,10 +14,8 @@ import re
 import shlex
 import shutil
 import subprocess
-import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
@@ -25,6 +23,7 @@ from typing import Literal
 from hil_nas.device import tflm
 from hil_nas.device.boards import Board, load_board
 from hil_nas.errors import BuildError, InputError, MissingToolError
+from hil_nas.files import whole_file, writing
 
 Engine = Literal["cmsis-nn", "tflm"]
 CMSIS_DSP_FOLDER = "cmsisdsp-1.10.3"
@@ -165,14 +164,15 @@ class _Build:
         self.kernels_id = self._id([x for x in self.units if x.measured], ("include",))
 
     def run(self) -> Firmware:
-        self.out.mkdir(parents=True, exist_ok=True)
+        with writing(self.out):
+            (self.out / "objects").mkdir(parents=True, exist_ok=True)
         record = self.out / f"{self.board.name}-{self.build_id}.json"
         elf = record.with_suffix(".elf")
         if not (record.is_file() and elf.is_file()):
             with ThreadPoolExecutor(os.cpu_count()) as pool:
                 objects = list(pool.map(self._compile, [*self.units, self._identity()]))
             self._link(objects, elf)
-            with _whole_file(record) as partial:
+            with whole_file(record) as partial:
                 partial.write_text(json.dumps(self._sizes(elf)))
         sizes = json.loads(record.read_text(encoding="utf-8"))
         flags = shlex.join(self.flags)
@@ -276,8 +276,7 @@ class _Build:
         prefix = "k" if unit.measured else "o"
         path = self.out / "objects" / f"{prefix}_{unit.source.stem}-{self.board.name}-{key}.o"
         if not path.is_file():
-            path.parent.mkdir(exist_ok=True)
-            with _whole_file(path) as partial:
+            with whole_file(path) as partial:
                 command = [*self._compiler_for(unit), *unit.flags, "-c", str(unit.source), "-o", str(partial)]
                 _check(_run(command), f"{unit.source} does not compile")
         return path
@@ -297,7 +296,7 @@ class _Build:
                 f"-Wl,--defsym=BOARD_RAM_BYTES={memory.ram_bytes}",
                 f"-Wl,--defsym=BOARD_FLASH_BYTES={memory.flash_bytes}", "-Wl,--no-warn-rwx-segments",
             ]  # fmt: skip
-        with _whole_file(elf) as partial:
+        with whole_file(elf) as partial:
             # By relative names: a folder named like libc's memcpy object would match the linker script's patterns.
             names = [str(x.relative_to(self.out)) for x in objects]
             options = [*self.flags, *script, "-Wl,--gc-sections", "-Wl,--build-id=none", "-Wl,--fatal-warnings"]
@@ -347,16 +346,3 @@ def _version(folder: Path, file: str, pattern: str) -> str:
         return found.group(1)
     headers = b"".join(x.read_bytes() for x in sorted((folder / "Include").rglob("*.h")))
     return f"of headers {hashlib.sha256(headers).hexdigest()[:8]}"
-
-
-@contextmanager
-def _whole_file(path: Path) -> Iterator[Path]:
-    """A file to write that takes its name only once it is complete."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f"{path.stem}.", suffix=".tmp")
-    os.close(handle)
-    partial = Path(name)
-    try:
-        yield partial
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)

@@ -11,7 +11,6 @@ import csv
 import hashlib
 import io
 import json
-import os
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -24,7 +23,7 @@ from typing import Any, Literal, cast, get_args
 from filelock import FileLock, Timeout
 
 from hil_nas.errors import HilNasError, InputError
-from hil_nas.files import write_atomically
+from hil_nas.files import append, write_atomically, writing
 from hil_nas.mfcc import MfccConfig
 from hil_nas.network import INPUT, Kind, Layer, Network, Operator, Pair, Shape, output_shape
 
@@ -173,10 +172,11 @@ class Store:
         Raises:
             InputError: where one does.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
         lock = FileLock(self.folder / LOCK, blocking=False)
         try:
-            lock.acquire()
+            with writing(self.folder):
+                self.folder.mkdir(parents=True, exist_ok=True)
+                lock.acquire()
         except Timeout:
             message = f"another process is measuring into {self.folder}"
             raise InputError(message, hint="let it end, or name another folder with --models") from None
@@ -197,7 +197,8 @@ class Store:
         Raises:
             InputError: where the folder holds rows of another provenance.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
+        with writing(self.folder):
+            self.folder.mkdir(parents=True, exist_ok=True)
         first = self._first_rows(provenance, shipped_dir)
         seen = {} if first is None else _read_header(first.folder / HEADER)
         today = datetime.now(UTC).date().isoformat()
@@ -260,10 +261,7 @@ class Store:
         if not path.exists() or path.stat().st_size == 0:
             writer.writeheader()
         writer.writerows(rows)
-        with path.open("a", encoding="utf-8", newline="") as file:
-            file.write(text.getvalue())
-            file.flush()
-            os.fsync(file.fileno())
+        append(path, text.getvalue().encode())
 
     def _cut_unfinished(self) -> None:
         path = self.folder / ROWS

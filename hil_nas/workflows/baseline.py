@@ -10,6 +10,7 @@ from hil_nas.baselines import baseline
 from hil_nas.config import BaselineConfig
 from hil_nas.device.hosts import open_device
 from hil_nas.errors import InfeasibleError
+from hil_nas.files import require_writable
 from hil_nas.places import Folders
 from hil_nas.progress import Reporter
 from hil_nas.runs import Run
@@ -37,6 +38,7 @@ def run_baseline(
     Raises:
         InfeasibleError: where the board does not take the network; before it is trained.
     """
+    require_writable(folders.runs)
     host = host_library(folders.boards, folders.build)
     data = load_data(config.data, config.words, folders.build / "speech", report)
     network, mfcc = baseline(config.network, len(data.classes))

@@ -24,6 +24,7 @@ from hil_nas.device.firmware import Engine
 from hil_nas.device.hosts import open_device
 from hil_nas.device.replies import FrontEndInfo, Identity, Where
 from hil_nas.errors import InputError
+from hil_nas.files import require_writable
 from hil_nas.latency.evaluate import Report, held_out_errors
 from hil_nas.latency.features import is_executed
 from hil_nas.latency.store import (
@@ -111,6 +112,7 @@ def run_profile(
     Raises:
         InputError, DeviceError: as `profile`, before there is a run folder; the rows measured by then are kept.
     """
+    require_writable(runs_dir)
     done = profile(target, networks=networks, seed=seed, **where)
     result = done.to_json()
     run = Run.create(runs_dir, "profile", done.folder.name, {"board": target, "networks": networks, "seed": seed})

@@ -17,6 +17,7 @@ from hil_nas.device.device import Device
 from hil_nas.device.hosts import open_device
 from hil_nas.device.replies import Identity
 from hil_nas.errors import InfeasibleError, InputError, RunError
+from hil_nas.files import require_writable
 from hil_nas.latency.model import LatencyModel
 from hil_nas.latency.store import model_folder
 from hil_nas.mfcc import MfccConfig
@@ -59,6 +60,7 @@ def run_search(
         InfeasibleError: no network of the space holds the limits; before anything was trained.
         DeviceError, InputError, MissingToolError: as they come.
     """
+    require_writable(folders.runs)
     host = host_library(folders.boards, folders.build)
     opened = partial(open_device, config.board, boards_dir=folders.boards, build_dir=folders.build, port=port)
     with PatientBoard(opened(flash=flash), opened, report) as board:
