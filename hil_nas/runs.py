@@ -187,7 +187,8 @@ def _incomplete(runs_dir: Path, command: str) -> list[tuple[Path, dict[str, Any]
             continue
         if config.get("command") == command and not path.with_name("result.json").exists():
             found.append((str(environment.get("started")), path.parent, config))
-    return [(folder, config) for _, folder, config in sorted(found, key=lambda x: x[:2], reverse=True)]
+    found.sort(key=lambda x: (x[0], len(x[1].name), x[1].name), reverse=True)  # of one moment: the higher number
+    return [(folder, config) for _, folder, config in found]
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -132,7 +132,7 @@ def test_a_folder_of_recordings_that_is_not_there_is_told_first(
     monkeypatch.chdir(tmp_path)
     assert cli.main([*words, "--data", "recordings"]) == 1
     said = capsys.readouterr().err
-    assert ("recordings is no folder" in said or "cannot read x" in said) and not list(tmp_path.iterdir())
+    assert ("recordings is no folder" in said or "x: cannot be read" in said) and not list(tmp_path.iterdir())
 
 
 def test_recordings_are_the_same_from_any_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
