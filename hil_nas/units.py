@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from math import inf
+from math import ceil, inf
 from typing import Any
 
 from hil_nas.errors import InputError
@@ -48,6 +48,27 @@ def format_bytes(size_bytes: int) -> str:
     if size_bytes < 1024**2:
         return f"{size_bytes / 1024:.1f} KiB"
     return f"{size_bytes / 1024**2:.2f} MiB"
+
+
+def told_bytes(size_bytes: float, limit_bytes: float) -> str:
+    """A size in the unit in which a limit was written (`41.6k` for `20k`), rounded up: to ask for it is enough."""
+    for name, unit, decimals in (("M", 1024**2, 2), ("k", 1024, 1)):
+        if limit_bytes >= unit and int(round(limit_bytes / unit, 2) * unit) == limit_bytes:
+            return f"{_up(size_bytes / unit, decimals)}{name}"
+    return f"{ceil(size_bytes):,} bytes"
+
+
+def told_seconds(seconds: float, limit_s: float) -> str:
+    """A time in the unit in which a limit was written (`27.35ms` for `10ms`), rounded up: to ask for it is enough."""
+    for name, unit, decimals in (("s", 1.0, 3), ("ms", 1e-3, 2)):
+        if limit_s >= unit:
+            return f"{_up(seconds / unit, decimals)}{name}"
+    return f"{_up(seconds * 1e6, 1)}us"
+
+
+def _up(value: float, decimals: int) -> str:
+    scale = 10**decimals
+    return f"{ceil(value * scale * (1 - 1e-12)) / scale:.{decimals}f}".rstrip("0").rstrip(".")
 
 
 def format_ms(seconds: float) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from itertools import product
 
 import numpy as np
@@ -13,6 +14,7 @@ from hil_nas.nas.derive import cheapest, derive, feasible_configs, nearest
 from hil_nas.nas.graph import Preference
 from hil_nas.nas.prices import Limits, PriceTable, price
 from hil_nas.nas.space import Choice, Operation, TinySpace
+from hil_nas.units import parse_bytes, parse_seconds
 from tests.test_nas_space import toy_cycles
 
 GRID = (MfccConfig(640, 320, 40, 10), MfccConfig(400, 200, 40, 10))
@@ -114,6 +116,28 @@ def test_a_limit_out_of_reach_names_the_nearest_network(table: PriceTable) -> No
     assert names == [("cycles", 4), ("RAM", 4)]
 
 
+def test_the_nearest_is_told_in_the_unit_of_the_limit_and_is_enough_when_asked(table: PriceTable) -> None:
+    """Read from the message and asked for in turn, as a person does."""
+    hz, costs = 120_000_000, [table.cost(x) for x in every_network()]
+    least = (min(x.cycles for x in costs) / hz, min(x.ram_bytes for x in costs), min(x.flash_bytes for x in costs))
+    for resource, (flag, asked, read) in enumerate(
+        (("latency", "1us", parse_seconds), ("RAM", "10", parse_bytes), ("flash", "99", parse_bytes))
+    ):
+        def limits(value: float, at: int = resource) -> Limits:
+            given = [None, None, None]
+            given[at] = value * (hz if at == 0 else 1)  # type: ignore[call-overload]
+            return Limits(*given, clock_hz=hz)
+
+        with pytest.raises(InfeasibleError) as caught:
+            feasible_configs(table, limits(read(asked)))
+        said = caught.value.message.replace(" bytes", "")
+        found = re.search(rf"{flag} (\S+) at least \(.*\), the limit is (\S+)$", said)
+        assert found is not None and found[2] == asked, said
+        told = read(found[1].replace(",", ""))
+        assert least[resource] <= told <= least[resource] * 1.1 + 1
+        assert feasible_configs(table, limits(told))
+
+
 def test_limits_that_only_together_are_out_of_reach_are_said_so() -> None:
     """One configuration is fast and large, the other slow and small."""
     slow, fast = GRID
@@ -125,7 +149,7 @@ def test_limits_that_only_together_are_out_of_reach_are_said_so() -> None:
     )
     assert feasible_configs(table, Limits(cycles=5e5)) == (1,)
     assert feasible_configs(table, Limits(flash_bytes=50_000)) == (0,)
-    with pytest.raises(InfeasibleError, match="not all together: cycles 500,000 cycles, flash 48.8 KiB"):
+    with pytest.raises(InfeasibleError, match="found that holds all: cycles 500,000 cycles, flash 50,000 bytes"):
         derive(table, Preference.none(table), Limits(5e5, None, 50_000))
 
 

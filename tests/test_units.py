@@ -7,7 +7,7 @@ import pytest
 from hil_nas.errors import InputError
 from hil_nas.mfcc import MfccConfig, paper_grid
 from hil_nas.network import INPUT, Layer, Network
-from hil_nas.units import parse_bytes, parse_seconds
+from hil_nas.units import parse_bytes, parse_seconds, told_bytes, told_seconds
 
 
 @pytest.mark.parametrize(("text", "size"), [("256k", 262144), ("1.5M", 1572864), ("4096", 4096), ("8KiB", 8192)])
@@ -18,6 +18,33 @@ def test_sizes(text: str, size: int) -> None:
 @pytest.mark.parametrize(("text", "seconds"), [("50ms", 0.05), ("0.1s", 0.1), ("800us", 0.0008)])
 def test_times(text: str, seconds: float) -> None:
     assert parse_seconds(text) == pytest.approx(seconds)
+
+
+@pytest.mark.parametrize(
+    ("size", "limit", "told"),
+    [
+        (42_500, "20k", "41.6k"), (20_480, "20k", "20k"), (20_481, "20k", "20.1k"), (42_500, "20000", "42,500 bytes"),
+        (1_300_000, "1M", "1.24M"), (1_300_000, "1.25M", "1.24M"), (1_300_000, "1000k", "1269.6k"),
+        (2000, "1.3k", "2k"), (700, "512", "700 bytes"), (9000, "0.5k", "9,000 bytes"), (700_000, "640KiB", "683.6k"),
+    ],
+)  # fmt: skip
+def test_sizes_are_told_as_the_limit_was_written(size: int, limit: str, told: str) -> None:
+    assert told_bytes(size, parse_bytes(limit)) == told
+    if "," not in told:
+        assert parse_bytes(told.replace(" bytes", "")) >= size
+
+
+@pytest.mark.parametrize(
+    ("seconds", "limit", "told"),
+    [
+        (0.027344, "10ms", "27.35ms"), (0.01, "10ms", "10ms"), (0.0100001, "10ms", "10.01ms"),
+        (0.0273, "0.01s", "27.3ms"), (0.0273, "800us", "27300us"), (1.23456, "1s", "1.235s"),
+        (0.5, "2s", "0.5s"), (0.0415, "41.5ms", "41.5ms"),
+    ],
+)  # fmt: skip
+def test_times_are_told_as_the_limit_was_written(seconds: float, limit: str, told: str) -> None:
+    assert told_seconds(seconds, parse_seconds(limit)) == told
+    assert parse_seconds(told) >= seconds * (1 - 1e-9)
 
 
 @pytest.mark.parametrize("text", ["", "0", "-1k", "12q", "1k k", "nan", "256kk", "inf"])

@@ -17,12 +17,10 @@ from scipy.sparse import coo_array
 
 from hil_nas.errors import InfeasibleError
 from hil_nas.nas.graph import Arcs, Floats, Indices, Preference, arcs_of, distances, shortest
-from hil_nas.nas.prices import Cost, Limits, PriceTable
+from hil_nas.nas.prices import RESOURCES, Cost, Limits, PriceTable, infeasible
 from hil_nas.nas.programme import chosen
 from hil_nas.nas.space import Choice
-from hil_nas.units import format_bytes
 
-_RESOURCES = ("cycles", "RAM", "flash")
 _TOLERANCE = 1e-6  # of the solver, on rows scaled to 1
 _ROUNDING = 1e-10  # of sums taken in another order: a network that exactly fills a limit holds it
 _STEPS = 80  # of the relaxation
@@ -44,7 +42,7 @@ def derive(table: PriceTable, preference: Preference, limits: Limits) -> Choice:
         if found is not None and preference.of(found, table) > highest:
             best, highest = found, preference.of(found, table)
     if best is None:
-        raise infeasible(table, limits)
+        raise _infeasible(table, limits)
     return best
 
 
@@ -74,7 +72,7 @@ def feasible_configs(table: PriceTable, limits: Limits) -> tuple[int, ...]:
     configs = range(len(table.space.configs))
     found = tuple(g for g in configs if _best_of(table, preference, limits, g) is not None)
     if not found:
-        raise infeasible(table, limits)
+        raise _infeasible(table, limits)
     return found
 
 
@@ -84,7 +82,7 @@ def nearest(table: PriceTable, limits: Limits) -> list[tuple[str, Choice, Cost]]
     Empty where every limit can be held, if not all together.
     """
     found = []
-    for resource, name in enumerate(_RESOURCES):
+    for resource, name in enumerate(RESOURCES):
         choices = [cheapest(table, resource, g) for g in range(len(table.space.configs))]
         choice = min(choices, key=lambda x: table.cost(x).values()[resource])
         if table.cost(choice).values()[resource] > limits.values()[resource]:
@@ -92,25 +90,10 @@ def nearest(table: PriceTable, limits: Limits) -> list[tuple[str, Choice, Cost]]
     return found
 
 
-def infeasible(table: PriceTable, limits: Limits) -> InfeasibleError:
+def _infeasible(table: PriceTable, limits: Limits) -> InfeasibleError:
     """The error that names the nearest reachable point."""
-    broken = nearest(table, limits)
-    parts = []
-    for name, choice, cost in broken:
-        resource = _RESOURCES.index(name)
-        found, limit = (_amount(resource, x.values()[resource]) for x in (cost, limits))
-        parts.append(f"{name} {found} at least ({table.space.configs[choice.config]}), the limit is {limit}")
-    if parts:
-        return InfeasibleError("no network holds the limits: " + "; ".join(parts), hint="raise the limit")
-    amounts = zip(_RESOURCES, limits.values(), strict=True)
-    wanted = ", ".join(f"{n} {_amount(i, x)}" for i, (n, x) in enumerate(amounts) if isfinite(x))
-    return InfeasibleError(
-        f"every limit can be held alone, but not all together: {wanted}", hint="raise one of the limits"
-    )
-
-
-def _amount(resource: int, value: float) -> str:
-    return f"{value:,.0f} cycles" if resource == 0 else format_bytes(int(value))
+    broken = [(RESOURCES.index(name), choice, cost) for name, choice, cost in nearest(table, limits)]
+    return infeasible(limits, [(i, cost.values()[i], table.space.configs[x.config]) for i, x, cost in broken])
 
 
 def _best_of(table: PriceTable, preference: Preference, limits: Limits, config: int) -> Choice | None:

@@ -8,7 +8,7 @@ the network it stands for.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from math import inf
 
 import numpy as np
@@ -17,14 +17,16 @@ from numpy.typing import NDArray
 from hil_nas.cost.arena import arena_bytes
 from hil_nas.cost.blob import HEADER_BYTES, plan_bytes
 from hil_nas.cost.macs import operator_macs
-from hil_nas.errors import InputError
+from hil_nas.errors import InfeasibleError, InputError
 from hil_nas.mfcc import MfccConfig
 from hil_nas.nas.genotype import Step, align_layers, head_layers, step_layers
 from hil_nas.nas.space import Choice, TinySpace
 from hil_nas.network import INPUT, Layer, Network, Operator, Shape
+from hil_nas.units import told_bytes, told_seconds
 
 Floats = NDArray[np.float64]
 Indices = NDArray[np.int64]
+RESOURCES = ("cycles", "RAM", "flash")  # in the order of `Cost.values()`
 _NONE = -1  # no operator in this place
 
 
@@ -85,11 +87,16 @@ class Cost:
 
 @dataclass(frozen=True)
 class Limits:
-    """What a network and its front end may need; None is no limit."""
+    """What a network and its front end may need; None is no limit.
+
+    Attributes:
+        clock_hz: of the cycles, where the limit was asked as a time and is told as one.
+    """
 
     cycles: float | None = None
     ram_bytes: int | None = None
     flash_bytes: int | None = None
+    clock_hz: int | None = field(default=None, compare=False)
 
     def values(self) -> tuple[float, float, float]:
         """In the order of `Cost`'s; no limit is infinity."""
@@ -98,6 +105,43 @@ class Limits:
 
     def held_by(self, cost: Cost) -> bool:
         return all(found <= limit for found, limit in zip(cost.values(), self.values(), strict=True))
+
+    def told(self, resource: int, value: float) -> str:
+        """A value of the resource, an index into `values()`, in the unit of its limit."""
+        limit = self.values()[resource]
+        like = limit if limit < inf else value
+        if resource:
+            return told_bytes(value, like)
+        if self.clock_hz is None:
+            return f"{value:,.0f} cycles"
+        return told_seconds(value / self.clock_hz, like / self.clock_hz)
+
+    def told_cost(self, cost: Cost) -> str:
+        """All that a network needs, by name."""
+        return ", ".join(f"{self.name_of(i)} {self.told(i, x)}" for i, x in enumerate(cost.values()))
+
+    def name_of(self, resource: int) -> str:
+        return "latency" if resource == 0 and self.clock_hz is not None else RESOURCES[resource]
+
+
+def infeasible(limits: Limits, nearest: Iterable[tuple[int, float, MfccConfig]]) -> InfeasibleError:
+    """The error that names what is out of reach.
+
+    Args:
+        nearest: for each limit that no network holds: its index into `values()`, the least there is of it, and where.
+    """
+    values = limits.values()
+    parts = [
+        f"{limits.name_of(i)} {limits.told(i, least)} at least ({config}), the limit is {limits.told(i, values[i])}"
+        for i, least, config in nearest
+    ]
+    if parts:
+        return InfeasibleError("no network holds the limits: " + "; ".join(parts), hint="raise the limit")
+    wanted = ", ".join(f"{limits.name_of(i)} {limits.told(i, x)}" for i, x in enumerate(values) if x < inf)
+    return InfeasibleError(
+        f"every limit can be held alone, but no network was found that holds all: {wanted}",
+        hint="raise one of the limits",
+    )
 
 
 @dataclass(frozen=True)

@@ -279,8 +279,8 @@ class _Search(Generic[Point]):
             worst, cycles = max(worst * 1.005, ratio), cost.cycles
             point = self.strategy.derive(worst, self.limits)
         raise InfeasibleError(
-            f"{_FINAL_TRIES} derived networks missed the limit as measured, the last with {cycles:,.0f} cycles,"
-            f" the limit is {self.limits.cycles:,.0f}",
+            f"{_FINAL_TRIES} derived networks missed the limit as measured, the last with"
+            f" {self.limits.told(0, cycles)}, the limit is {self.limits.told(0, self.limits.values()[0])}",
             hint="profile the board anew: the latency model is too far off",
         )
 

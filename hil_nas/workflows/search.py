@@ -32,7 +32,6 @@ from hil_nas.places import Folders
 from hil_nas.progress import Progress, Reporter
 from hil_nas.runs import Run
 from hil_nas.training.recipe import Recipe
-from hil_nas.units import format_bytes
 from hil_nas.workflows.data_search import ConfigSearch, found_earlier
 from hil_nas.workflows.features import search_features
 from hil_nas.workflows.finals import by_race
@@ -170,8 +169,9 @@ class _Search:
         for place, finalist in enumerate(finalists):
             network, config = finalist.network, finalist.config
             measured = self._measured_cost(network, config)
-            told = told or _told(measured)
-            self.report(Progress("trying the best on the board", place + 1, len(finalists), _told(measured)))
+            takes = self.limits.told_cost(measured)
+            told = told or takes
+            self.report(Progress("trying the best on the board", place + 1, len(finalists), takes))
             if self.limits.held_by(measured):
                 return Found(network, config, self._predicted(network, config))
         raise InfeasibleError(
@@ -214,7 +214,8 @@ class _Search:
         """The budget in the board's units; where it is silent or beyond, what the board takes is the limit."""
         budget, ram, flash = self.config.budget, *overhead.most_bytes(self.identity)
         cycles = None if budget.max_latency_s is None else budget.max_latency_s * self.identity.clock_hz
-        return Limits(cycles, min(budget.max_ram_bytes or ram, ram), min(budget.max_flash_bytes or flash, flash))
+        most = (min(budget.max_ram_bytes or ram, ram), min(budget.max_flash_bytes or flash, flash))
+        return Limits(cycles, *most, clock_hz=None if cycles is None else self.identity.clock_hz)
 
     def _expect_inputs(self, configs: Sequence[MfccConfig]) -> None:
         """Refuse what the board takes no network for."""
@@ -262,7 +263,3 @@ def _read_found(run: Run) -> Found:
         return Found(Network.from_json(data["network"]), MfccConfig.parse(data["mfcc"]), data["predicted"])
     except (ValueError, KeyError, InputError) as error:
         raise RunError(f"{run.path('network.json')} is damaged: {error}", hint="remove that run folder") from None
-
-
-def _told(cost: Cost) -> str:
-    return f"{cost.cycles:,.0f} cycles, {format_bytes(cost.ram_bytes)} RAM, {format_bytes(cost.flash_bytes)} flash"

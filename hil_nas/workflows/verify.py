@@ -29,7 +29,7 @@ from hil_nas.device.replies import Identity, MemoryUse, RunCounts
 from hil_nas.errors import InputError, RefusedError, UnsupportedError
 from hil_nas.mfcc import CLIP_SAMPLES, MfccConfig
 from hil_nas.progress import Progress, Reporter, silent
-from hil_nas.units import format_bytes
+from hil_nas.units import told_bytes, told_seconds
 
 Int8 = npt.NDArray[np.int8]
 Int16 = npt.NDArray[np.int16]
@@ -262,14 +262,14 @@ def noise(count: int, seed: int) -> Int16:
 def missed_limits(budget: Budget, latency_ms: float | None, ram_bytes: int, flash_bytes: int) -> tuple[str, ...]:
     """One sentence for each limit that the figures break."""
     missed = []
-    if budget.max_latency_s is not None and (latency_ms is None or latency_ms > budget.max_latency_s * 1e3):
-        missed.append(f"latency is {latency_ms} ms, the limit {budget.max_latency_s * 1e3:g} ms")
-    for name, found, limit in (
-        ("RAM", ram_bytes, budget.max_ram_bytes),
-        ("flash", flash_bytes, budget.max_flash_bytes),
+    for name, found, limit, told in (
+        ("latency", None if latency_ms is None else latency_ms / 1e3, budget.max_latency_s, told_seconds),
+        ("RAM", ram_bytes, budget.max_ram_bytes, told_bytes),
+        ("flash", flash_bytes, budget.max_flash_bytes, told_bytes),
     ):
-        if limit is not None and found > limit:
-            missed.append(f"{name} is {format_bytes(found)}, the limit {format_bytes(limit)}")
+        if limit is not None and (found is None or found > limit):
+            shown = "not known" if found is None else told(found, limit)
+            missed.append(f"{name} is {shown}, the limit {told(limit, limit)}")
     return tuple(missed)
 
 

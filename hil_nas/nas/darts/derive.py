@@ -25,9 +25,8 @@ from hil_nas.errors import InfeasibleError
 from hil_nas.nas.darts.genotype import CHOICES, Cell, DartsGenotype, Edge
 from hil_nas.nas.darts.prices import DartsPrices
 from hil_nas.nas.darts.space import CELL_KINDS, OPERATORS, DartsSpace
-from hil_nas.nas.prices import Cost, Limits
+from hil_nas.nas.prices import Cost, Limits, infeasible
 from hil_nas.nas.programme import chosen
-from hil_nas.units import format_bytes
 
 Floats = NDArray[np.float64]
 _LEVELS, _TRIES = 5, 4  # how often the edges get leaner, and wirings whose arena is looked at before they do
@@ -246,20 +245,13 @@ def _genotype(space: DartsSpace, config: int, normal: Cell, reduction: Cell) -> 
 
 def _infeasible(prices: DartsPrices, limits: Limits) -> InfeasibleError:
     """The error that names the nearest point that was found for every limit that is out of reach alone."""
-    parts = []
-    for resource, name in enumerate(("cycles", "RAM", "flash")):
+    broken = []
+    for resource, limit in enumerate(limits.values()):
         costs = [_least(prices, resource, g).values()[resource] for g in range(len(prices.space.configs))]
-        config, limit = int(np.argmin(costs)), limits.values()[resource]
+        config = int(np.argmin(costs))
         if costs[config] > limit:
-            pair = (costs[config], limit)
-            found, wanted = (f"{x:,.0f} cycles" if resource == 0 else format_bytes(int(x)) for x in pair)
-            parts.append(f"{name} {found} at least ({prices.space.configs[config]}), the limit is {wanted}")
-    if parts:
-        return InfeasibleError("no network holds the limits: " + "; ".join(parts), hint="raise the limit")
-    return InfeasibleError(
-        "every limit can be held alone, but no network was found that holds all together",
-        hint="raise one of the limits",
-    )
+            broken.append((resource, costs[config], prices.space.configs[config]))
+    return infeasible(limits, broken)
 
 
 def _least(prices: DartsPrices, resource: int, config: int) -> Cost:
