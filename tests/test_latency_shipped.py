@@ -90,7 +90,7 @@ def test_misses_of_flash_cost_what_the_board_says(boards_dir: Path) -> None:
     assert timing is not None
     fitted = LatencyModel.load(MODELS / "nucleo-l4r5@virtual").paths["depthwise_generic"].coefficients_cycles
     assert fitted["flash_sectors"] == pytest.approx(timing.data_sector_miss_cycles, rel=0.1)
-    assert fitted["flash_lines"] == pytest.approx(timing.data_line_miss_cycles, rel=0.25)
+    assert fitted["flash_lines"] == pytest.approx(timing.data_line_miss_cycles, abs=0.5)
 
 
 @pytest.mark.parametrize("align", ["conv", "pad"])
