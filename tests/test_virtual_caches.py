@@ -160,7 +160,7 @@ def test_counts_do_not_depend_on_how_the_run_is_cut(tmp_path: Path, boards_dir: 
     }}"""
     elf = compile_program(tmp_path, source)
     timing = library(boards_dir, build_dir)
-    model = TimingModel(icache_sector_miss_cycles=9.44, dcache_sector_miss_cycles=7.5)
+    model = TimingModel(2.0, 3.45, 5.17, 0.31)
     whole, cut = power_on(elf, timing, model), power_on(elf, timing, model)
     whole_counts = counted(whole)
     slices = 0
