@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import ctypes
 import mmap
-import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from unicorn import UC_ARCH_ARM, UC_MODE_MCLASS, UC_MODE_THUMB, arm_const
 from unicorn import unicorn_const as uc
 from unicorn.unicorn_py3.unicorn import Uc, UcError, uclib
 
+from hil_nas.device.virtual.aside import aside
 from hil_nas.device.virtual.chip import PAGE_BYTES, PERIPHERAL_PAGES, Chip
 from hil_nas.device.virtual.elf import Image
 from hil_nas.device.virtual.flash import FLASH_BASE, FLASH_BYTES
@@ -69,6 +69,7 @@ class Machine:
         self._fault: DeviceError | None = None
         self._flags: set[str] = set()
         self._running = False
+        self._enough = False  # whether the time to run is over
         self._off_s = 0.0
         self._since_s: float | None = None
         self._pc = 0
@@ -162,21 +163,10 @@ class Machine:
         Raises:
             DeviceError: where it faulted, with the reason and the place. The machine then stays as it is.
         """
-        deadline_s = time.monotonic() + limit_s
-        while True:
-            if self._fault is not None:
-                raise self._fault
-            self._flags.clear()
-            self._switch_counting(self._counting)
-            self._emulate(max(deadline_s - time.monotonic(), 1e-4))
-            self._watch_sites()
-            if "reset" in self._flags:
-                self.reset()
-            elif "idle" in self._flags:
-                return True
-            elif time.monotonic() >= deadline_s:
-                self._check_endless_loop()
-                return False
+        if self._fault is not None:
+            raise self._fault
+        self._enough = False
+        return aside(self._run, limit_s, self._stop_soon)
 
     def wait(self, seconds: float) -> None:
         """Let time pass for a firmware that waits."""
@@ -190,15 +180,32 @@ class Machine:
         """Switch the board off; it does not run again."""
         self._fault = self._fault or DeviceError("the board is switched off", hint="open the port again")
 
-    # -- running
+    # -- running, on a thread of its own
 
-    def _emulate(self, limit_s: float) -> None:
-        done = threading.Event()
-        watch = threading.Thread(target=self._watch, args=(done, limit_s), daemon=True)
+    def _stop_soon(self) -> None:
+        self._enough = True
+        self._timing.stop_soon()
+
+    def _run(self) -> bool:
+        while True:
+            self._flags.clear()
+            self._switch_counting(self._counting)
+            self._emulate()
+            self._watch_sites()
+            if "reset" in self._flags:
+                self.reset()
+            elif "idle" in self._flags:
+                return True
+            elif self._enough:
+                self._check_endless_loop()
+                return False
+
+    def _emulate(self) -> None:
         self._timing.resume()
+        if self._enough:  # from here on stop_soon() is heard
+            self._timing.stop_soon()
         self._since_s = time.perf_counter()
         self._running = True
-        watch.start()
         try:
             self._uc.emu_start(self._pc | 1, _NEVER)
         except UcError as error:
@@ -208,8 +215,6 @@ class Machine:
             self._pc = self.pc()
             self._tick()
             self._since_s = None
-            done.set()
-            watch.join()
         if self._fault is not None:
             raise self._fault
 
@@ -223,10 +228,6 @@ class Machine:
     def _end_counting(self, pc: int) -> None:
         self._timing.end(pc)
         self._cycles = self._timing.counts(pc).cycles(self._timing.model)
-
-    def _watch(self, done: threading.Event, limit_s: float) -> None:
-        if not done.wait(limit_s):
-            self._timing.stop_soon()
 
     def _switch_counting(self, on: bool) -> None:
         """Start counting where it was asked for; what Unicorn knows about pages of flash is then out of date."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -53,7 +52,6 @@ class VirtualSerial(SerialBase):  # type: ignore[misc]
     def __init__(self, port: str | None = None, *, power_on: Callable[[], Machine], **options: Any) -> None:
         self._power_on = power_on
         self._machine: Machine | None = None
-        self._condition = threading.Condition()
         self._busy_s = 0.0
         super().__init__(port, **{"baudrate": 115200, **options})
 
@@ -113,10 +111,7 @@ class VirtualSerial(SerialBase):  # type: ignore[misc]
 
     def write(self, data: bytes) -> int:
         """Queue bytes for the board, which reads them when it runs next."""
-        machine = self.machine
-        with self._condition:
-            machine.chip.lpuart.feed(bytes(data))
-            self._condition.notify_all()
+        self.machine.chip.lpuart.feed(bytes(data))
         return len(data)
 
     def flush(self) -> None:
@@ -141,9 +136,7 @@ class VirtualSerial(SerialBase):  # type: ignore[misc]
 
     def _idle(self, seconds: float) -> None:
         start_s = time.perf_counter()
-        with self._condition:
-            if not self.machine.chip.lpuart.pending():
-                self._condition.wait(seconds)
+        time.sleep(seconds)
         self.machine.wait(time.perf_counter() - start_s)
 
     def _advance(self, limit_s: float) -> bool:
