@@ -2,7 +2,8 @@
 
 It is strict where silicon would be silent or wrong: a register that is not listed, a peripheral without its clock, a
 core clock before its voltage and wait states, a flash word programmed twice, flash that changed while a cache may hold
-the old bytes. Its cycle counter counts instructions, by whole blocks. It is shaped like a pyserial port.
+the old bytes. Its cycle counter counts instructions, by whole blocks, and each as `cycles_each`. It is shaped like a
+pyserial port.
 """
 
 from __future__ import annotations
@@ -51,12 +52,14 @@ class Machine:
 
     Args:
         revision: of the part, as DBGMCU says: 0x1003 is Y, 0x2003 is V.
+        cycles_per_us: how the cycle counter and TIM2 go together; other than on silicon in an emulator.
     """
 
-    def __init__(self, elf: Path, revision: int = 0x2003) -> None:
+    def __init__(self, elf: Path, revision: int = 0x2003, cycles_per_us: int = 400) -> None:
         self.timeout: float | None = None
         self.writes: list[tuple[str, int]] = []
         self.instructions = 0
+        self.cycles_each, self._cycles, self._cycles_per_us = 1, 0, cycles_per_us
         self.stop_after: int | None = None  # instructions: for a firmware that never waits for a byte
         self.stale_lines: set[int] = set()  # of flash: changed, and not yet dropped from the data cache
         self.sent, self._received = bytearray(), bytearray()
@@ -131,6 +134,7 @@ class Machine:
         if count is None:
             count = self._blocks[address] = instructions(bytes(self._uc.mem_read(address, size)))
         self.instructions += count
+        self._cycles += count * self.cycles_each
 
     def _fail(self, what: str) -> bool:
         self._fault = self._fault or what
@@ -153,7 +157,7 @@ class Machine:
         elif name == "USART3_RDR":
             value = self._received.pop(0) if self._received else 0
         elif name == "TIM2_CNT":
-            value = self.instructions // 400 & 0xFFFFFFFF
+            value = self._cycles // self._cycles_per_us & 0xFFFFFFFF
         elif name == "DWT_CYCCNT":
             value = self._counted() & 0xFFFFFFFF
         return value
@@ -174,9 +178,9 @@ class Machine:
         elif name.startswith("DWT_") and not self._unlocked:
             return
         elif name == "DWT_CYCCNT":
-            self._counter, self._since = value, self.instructions
+            self._counter, self._since = value, self._cycles
         elif name == "DWT_CTRL":
-            self._counter, self._since = self._counted(), self.instructions
+            self._counter, self._since = self._counted(), self._cycles
             self.registers[name] = value
         elif name == "PWR_D3CR" and not self._supply_set:
             return
@@ -187,7 +191,7 @@ class Machine:
                 self._check_clock()
 
     def _counted(self) -> int:
-        return self._counter + (self.instructions - self._since) * (self.registers["DWT_CTRL"] & 1)
+        return self._counter + (self._cycles - self._since) * (self.registers["DWT_CTRL"] & 1)
 
     def _name(self, address: int, size: int) -> str:
         name = NAMES.get(address, "")

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import serial
-from board_hosts import KINDS, TARGETS
+from board_hosts import KINDS, TARGETS, needs_renode
 from every_operator import PLAN_KINDS, every_operator
 
 from hil_nas.audio.front_end import HostFrontEnd, build_host_library
@@ -19,6 +19,7 @@ from hil_nas.deploy.lower import lower
 from hil_nas.deploy.reference import Tflm
 from hil_nas.deploy.synthetic import random_graph
 from hil_nas.deploy.tflite import read_tflite
+from hil_nas.device.boards import BoardTarget, load_board
 from hil_nas.device.device import Device
 from hil_nas.device.hosts import open_device, start
 from hil_nas.device.link import Link
@@ -116,6 +117,21 @@ def test_counts_of_a_board_repeat(device: Device, target: str) -> None:
     assert max(counts.network_cycles) - min(counts.network_cycles) <= 2
     total = sum(x.cycles for x in counts.operators)
     assert total == pytest.approx(counts.network_median_cycles, rel=0.05)
+
+
+@needs_renode
+@pytest.mark.parametrize("target", ["nucleo-l4r5@renode", "nucleo-h743zi@renode"])
+def test_renode_counts_runs_longer_than_silicon_could(target: str, boards_dir: Path, build_dir: Path) -> None:
+    """Its counter counts 10 million instructions in a second of its time, and wraps that much later."""
+    layers = tuple(Layer("conv", (i - 1,), 32, kernel=(3, 3)) for i in range(8))
+    plan = lower(random_graph(Network((64, 64, 4), layers), seed=1))
+    with open_device(target, boards_dir=boards_dir, build_dir=build_dir) as device:
+        device.load_plan(plan.to_bytes(), where="ram")
+        device.set_input(np.zeros(plan.input_bytes, np.int8))
+        counts = device.run("network", warmups=0, runs=1)
+    silicon_s = 2**32 / load_board(BoardTarget.parse(target).board, boards_dir).cpu_hz
+    assert counts.network_cycles[0] > 10_000_000 * silicon_s
+    assert sum(x.cycles for x in counts.operators) == pytest.approx(counts.network_cycles[0], rel=0.001)
 
 
 def test_memory_grows_by_what_is_loaded(device: Device) -> None:

@@ -20,14 +20,16 @@ from hil_nas.audio.front_end import HostFrontEnd, build_host_library
 from hil_nas.audio.tables import front_end_blob
 from hil_nas.deploy.lower import lower
 from hil_nas.deploy.reference import Tflm
+from hil_nas.deploy.synthetic import random_graph
 from hil_nas.deploy.tflite import read_tflite
 from hil_nas.device.boards import load_board
 from hil_nas.device.device import Device
 from hil_nas.device.firmware import build_firmware, find_third_party
 from hil_nas.device.hosts import open_device
 from hil_nas.device.link import Link
-from hil_nas.errors import InputError
+from hil_nas.errors import InputError, RefusedError
 from hil_nas.mfcc import MfccConfig
+from hil_nas.network import Layer, Network
 
 ARM = "arm-none-eabi-gcc"
 pytestmark = pytest.mark.skipif(shutil.which(ARM) is None, reason=f"needs {ARM}: make setup")
@@ -139,6 +141,32 @@ def test_a_model_of_mlperfs_shape_gives_the_bits_of_tflm(
         assert counts.network_cycles[0] == counts.network_cycles[1]
     assert len(set(map(tuple, expected))) > 1
     assert not machine.stale_lines  # no cache holds what stood in flash before
+
+
+@pytest.mark.parametrize(
+    ("cycles_per_us", "cycles", "counted"),
+    [
+        (400, 3.9e9, True), (400, 4.4e9, False),  # silicon: 2^32 cycles pass in 10.7 s
+        (10, 1.2e8, True), (10, 4.2e9, True), (10, 4.4e9, False),  # Renode: in 429 s of its time
+    ],
+)  # fmt: skip
+def test_a_run_is_counted_as_long_as_the_counter_has_not_wrapped(
+    elf: Path, cycles_per_us: int, cycles: float, counted: bool
+) -> None:
+    machine = Machine(elf, cycles_per_us=cycles_per_us)
+    network = Network((6, 6, 8), (Layer("conv", (-1,), 8, kernel=(3, 3)),))
+    plan = lower(random_graph(network, seed=1))
+    with Device(Link(machine), "serial", "instructions") as device:
+        device.load_plan(plan.to_bytes(), where="ram")
+        device.set_input(np.zeros(plan.input_bytes, np.int8))
+        once = device.run("network", warmups=0, runs=1).network_cycles[0]
+        machine.cycles_each = round(cycles / once)
+        if counted:
+            found = device.run("network", warmups=0, runs=1).network_cycles[0]
+            assert found == pytest.approx(cycles, rel=0.01)
+        else:
+            with pytest.raises(RefusedError, match="a run takes longer than the cycle counter counts"):
+                device.run("network", warmups=0, runs=1)
 
 
 def test_an_upload_replaces_what_the_store_held(machine: Machine, device: Device, kws_model: bytes) -> None:

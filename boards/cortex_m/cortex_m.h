@@ -18,6 +18,9 @@ extern uint8_t link_pool_begin[], link_pool_end[], link_image_begin[], link_imag
 /* Turns the trace unit on; false where there is no cycle counter, or it does not count. */
 bool cortex_m_cycles_init(void);
 
+/* What the counter counts in a second of hal_micros(), measured and rounded up. */
+uint32_t cortex_m_counted_hz(void);
+
 /* Says why, where there is a UART already, and stops for good. */
 _Noreturn void cortex_m_trap(const char *reason);
 

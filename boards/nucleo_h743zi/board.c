@@ -26,6 +26,8 @@ static void axi_init(void)
         AXI_TARG7_FN_MOD = BIT(0);  /* AXI: target 7 issuing functionality, READ_ISS_OVERRIDE */
 }
 
+static uint32_t counted_hz;
+
 static void pins_init(void)
 {
     RCC_AHB4ENR |= BIT(3); /* RCC: AHB4 clock register, GPIODEN */
@@ -72,6 +74,7 @@ void hal_init(void)
     cortex_m7_unlock_trace();
     if (!cortex_m_cycles_init())
         cortex_m_trap("no cycle counter: DWT CYCCNT does not count");
+    counted_hz = cortex_m_counted_hz();
 }
 
 int hal_getc(void)
@@ -93,7 +96,7 @@ void hal_write(const void *data, size_t bytes)
 
 uint32_t hal_cpu_hz(void)
 {
-    return BOARD_CPU_HZ;
+    return counted_hz;
 }
 
 uint32_t hal_micros(void)

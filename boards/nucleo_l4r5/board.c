@@ -17,6 +17,8 @@
 #define ISR_TC BIT(6)
 #define ISR_TXFNF BIT(7)
 
+static uint32_t counted_hz;
+
 static void pins_init(void)
 {
     PWR_CR2 |= BIT(9);      /* PWR: control register 2, IOSV: port G lives on VDDIO2, which is off after reset */
@@ -62,6 +64,7 @@ void hal_init(void)
     micros_init();
     if (!cortex_m_cycles_init())
         cortex_m_trap("no cycle counter: DWT CYCCNT does not count");
+    counted_hz = cortex_m_counted_hz();
 }
 
 int hal_getc(void)
@@ -83,7 +86,7 @@ void hal_write(const void *data, size_t bytes)
 
 uint32_t hal_cpu_hz(void)
 {
-    return BOARD_CPU_HZ;
+    return counted_hz;
 }
 
 uint32_t hal_micros(void)
