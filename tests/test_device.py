@@ -200,7 +200,7 @@ def test_a_port_that_goes_away_is_said_at_once() -> None:
 
 
 def test_a_process_that_ended_is_said_at_once() -> None:
-    def alive() -> None:
+    def alive(_: float) -> None:
         raise LinkError("renode ended with status 1")
 
     board = FakeBoard(lambda *_: b"")
@@ -208,6 +208,22 @@ def test_a_process_that_ended_is_said_at_once() -> None:
     with pytest.raises(LinkError, match="status 1"):
         Link(board, alive=alive).command("hil memory")
     assert time.monotonic() - start < 2
+
+
+def test_a_program_whose_port_has_closed_is_asked_for_its_end() -> None:
+    """The port closes first; that the process has ended is seen a moment later."""
+
+    def alive(within_s: float) -> None:
+        if within_s:
+            raise LinkError("renode ended with status 1: out of memory")
+
+    board = FakeBoard()
+    link = Link(board, alive=alive)
+    link.command("hil id")
+    board.gone = True
+    for _ in range(2):
+        with pytest.raises(LinkError, match="status 1: out of memory"):
+            link.command("hil memory")
 
 
 def test_a_board_that_never_answers_is_given_up_in_time() -> None:

@@ -35,6 +35,7 @@ from hil_nas.errors import DeviceError, LinkError, ProtocolError
 SILENCE_S = 5.0
 UPLOAD_SILENCE_S = 20.0  # a store in flash is erased before the first byte is asked for
 RESYNC_S = 20.0
+ENDING_S = 2.0  # from a program's socket closing to its end being seen, and more
 _ATTEMPT_S = 3.0  # an upload left open takes what is sent as data and gives up after 2 s of silence
 _QUIET_S, _LATE_S = 0.05, 0.5
 _NOTHING = "nothing"
@@ -59,10 +60,11 @@ class Link:
 
     Args:
         port: an open pyserial port.
-        alive: raises where the other end is known to have gone, for example a process that has ended.
+        alive: raises where the other end is known to have gone, for example a process that has ended or does within
+            so many seconds.
     """
 
-    def __init__(self, port: Port, *, alive: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, port: Port, *, alive: Callable[[float], None] = lambda _: None) -> None:
         self._port = port
         self._alive = alive
         self._splitter = LineSplitter()
@@ -128,7 +130,7 @@ class Link:
             except DeviceError as error:
                 if self._failure:
                     raise self._failure from error
-                self._alive()
+                self._alive(0)
                 heard = error.message
             else:
                 # The answer may be to an earlier try; then the last one's is still to come.
@@ -254,7 +256,7 @@ class Link:
             data = self._receive(min(left_s, 0.25))
             self._lines.extend(self._splitter.feed(data))
             if not data:
-                self._alive()
+                self._alive(0)
         return self._lines.popleft()
 
     def _drain(self, end: float, quiet_s: float = _QUIET_S) -> None:
@@ -298,4 +300,8 @@ class Link:
     def _gone(self, error: Exception) -> DeviceError:
         hint = "is the board still attached and powered?"
         self._failure = LinkError(f"the port to the board failed: {error}", hint=hint)
+        try:
+            self._alive(ENDING_S)  # a program that has ended says more
+        except DeviceError as ended:
+            self._failure = ended
         return self._failure

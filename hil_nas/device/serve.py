@@ -16,6 +16,7 @@ from hil_nas.device.boards import BoardTarget
 from hil_nas.device.firmware import Engine
 from hil_nas.device.hosts import check, start
 from hil_nas.device.hosts.running import Running
+from hil_nas.device.link import ENDING_S
 from hil_nas.errors import LinkError
 
 _CHUNK_BYTES = 4096
@@ -148,7 +149,7 @@ def _from_board(running: Running) -> bytes:
             running.port.timeout = 0
             return data + bytes(running.port.read(_CHUNK_BYTES))
     except OSError as error:  # SerialException is one
-        running.alive()
+        running.alive(ENDING_S)
         raise LinkError(f"the port to the board failed: {error}") from error
     return b""
 

@@ -14,6 +14,7 @@ from serial import SerialException
 from hil_nas.device.boards import Board
 from hil_nas.device.hosts.process import Child, connect, find_program, free_port, is_older, program_version
 from hil_nas.device.hosts.running import Running
+from hil_nas.device.link import ENDING_S
 from hil_nas.errors import InputError, LinkError, MissingToolError
 
 QEMU_HINT = "install it: apt-get install qemu-system-arm"
@@ -107,5 +108,5 @@ def _await_boot(running: Running, log: Path) -> None:
         try:
             heard += running.port.read(1)
         except SerialException as error:
-            running.alive()
+            running.alive(ENDING_S)
             raise LinkError(f"the port to the board failed: {error}") from error

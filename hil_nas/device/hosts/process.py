@@ -81,17 +81,24 @@ class Child:
         self._process = process
         self._finalizer = weakref.finalize(self, _end, process)
 
-    def alive(self) -> None:
+    def alive(self, within_s: float = 0.0) -> None:
         """Nothing, where the program runs.
 
         Raises:
-            LinkError: where it has ended, with its last words.
+            LinkError: where it has ended, or does within so many seconds, with its last words.
         """
-        status = self._process.poll()
-        if status is not None:
-            words = self.log.read_text(encoding="utf-8", errors="replace").strip()
-            last = shown(words.splitlines()[-1]) if words else "it said nothing"
-            raise LinkError(f"{self._name} ended with status {status}: {last}", hint=f"its output is in {self.log}")
+        try:
+            status = self._process.wait(within_s)
+        except subprocess.TimeoutExpired:
+            return
+        words = self.words().strip()
+        last = shown(words.splitlines()[-1]) if words else "it said nothing"
+        hint = f"its output is in {self.log}" if words else None
+        raise LinkError(f"{self._name} ended with status {status}: {last}", hint=hint)
+
+    def words(self) -> str:
+        """All that it has printed; nothing once it has been released."""
+        return self.log.read_text(encoding="utf-8", errors="replace") if self.log.is_file() else ""
 
     def end(self) -> None:
         """End the program and wait for it; more than once is allowed."""

@@ -12,6 +12,10 @@ def _nothing() -> None:
     return None
 
 
+def _lives(within_s: float) -> None:
+    """A board that is no program: nothing tells of its end."""
+
+
 @dataclass(frozen=True)
 class Running:
     """A started firmware.
@@ -19,9 +23,9 @@ class Running:
     Attributes:
         port: its UART.
         release: ends what was started, once the port is closed.
-        alive: raises LinkError where what was started has ended.
+        alive: raises LinkError where what was started has ended, or does within so many seconds.
     """
 
     port: serial.SerialBase
     release: Callable[[], None] = _nothing
-    alive: Callable[[], None] = _nothing
+    alive: Callable[[float], None] = _lives
