@@ -1,22 +1,17 @@
 /* SPDX-License-Identifier: MIT
- * The development machine as a board: the wire on a loopback TCP port or on standard input and output.
+ * The development machine as a board: the wire on standard input and output or on a socket.
  *
  *   firmware.elf              standard input and output
- *   firmware.elf PORT         listens on 127.0.0.1:PORT for one client; 0 takes a free port
- *   firmware.elf fd NUMBER    a socket that is open already (what a reset uses)
+ *   firmware.elf fd NUMBER    a connected socket that it has been handed
  *
- * With a port, `port N` on standard output says where it listens. It ends when the client goes away.
+ * It ends when the other side goes away.
  */
-#include <arpa/inet.h>
 #include <errno.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -48,34 +43,13 @@ static long number_of(const char *text, long high)
     return value;
 }
 
-static int accept_one(uint16_t port)
-{
-    const int listener = socket(AF_INET, SOCK_STREAM, 0), yes = 1;
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(port)};
-    socklen_t size = sizeof address;
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    if (listener < 0 || setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes) != 0 ||
-        bind(listener, (struct sockaddr *)&address, sizeof address) != 0 || listen(listener, 1) != 0 ||
-        getsockname(listener, (struct sockaddr *)&address, &size) != 0)
-        fail("cannot listen on the loopback port");
-    printf("port %u\n", (unsigned)ntohs(address.sin_port));
-    fflush(stdout);
-    const int client = accept(listener, NULL, NULL);
-    if (client < 0 || setsockopt(client, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof yes) != 0)
-        fail("cannot accept a client");
-    close(listener);
-    return client;
-}
-
 /* glibc hands main's arguments to constructors; the firmware's main has none. */
 __attribute__((constructor)) static void open_wire(int argc, char **argv)
 {
-    if (argc == 2)
-        in_fd = out_fd = accept_one((uint16_t)number_of(argv[1], UINT16_MAX));
-    else if (argc == 3 && strcmp(argv[1], "fd") == 0)
+    if (argc == 3 && strcmp(argv[1], "fd") == 0)
         in_fd = out_fd = (int)number_of(argv[2], 1 << 20);
     else if (argc != 1)
-        errno = EINVAL, fail("usage: firmware.elf [PORT | fd NUMBER]");
+        errno = EINVAL, fail("usage: firmware.elf [fd NUMBER]");
 }
 
 static uint64_t now_ns(void)

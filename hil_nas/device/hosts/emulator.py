@@ -1,18 +1,26 @@
-"""Hosts that are programs of their own: QEMU and Renode, their UART on a loopback socket.
+"""Hosts that are programs of their own: QEMU and Renode, their UART on a socket.
 
 Both count instructions, not cycles.
 """
 
 from __future__ import annotations
 
+import socket
 import time
-from collections.abc import Sequence
 from pathlib import Path
 
 from serial import SerialException
 
 from hil_nas.device.boards import Board
-from hil_nas.device.hosts.process import Child, connect, find_program, free_port, is_older, program_version
+from hil_nas.device.hosts.process import (
+    Child,
+    SocketPort,
+    find_program,
+    free_port,
+    is_older,
+    program_version,
+    start_on_socket,
+)
 from hil_nas.device.hosts.running import Running
 from hil_nas.device.link import ENDING_S
 from hil_nas.errors import InputError, LinkError, MissingToolError
@@ -20,6 +28,7 @@ from hil_nas.errors import InputError, LinkError, MissingToolError
 QEMU_HINT = "install it: apt-get install qemu-system-arm"
 RENODE_HINT = "install Renode 1.16 or later from https://github.com/renode/renode/releases and put it on PATH"
 RENODE_OLDEST = (1, 16)  # an older one reads a cycle counter that lags behind its instructions
+CONNECT_S = 30.0
 BOOT_S = 60.0
 _READY = b"m-ready\r\n"
 _MAX_BOOT_BYTES = 10_000
@@ -30,21 +39,23 @@ def start_qemu(board: Board, elf: Path, build_dir: Path) -> Running:
 
     Raises:
         MissingToolError: where qemu-system-arm is not installed.
-        LinkError: where it ends or does not listen.
+        LinkError: where it ends or does not boot.
     """
-    port = free_port()
-    return _start(qemu_command(board, elf, port), port, build_dir / "hosts" / f"{board.name}-qemu-{port}.log")
+    log = build_dir / "hosts" / f"{board.name}-qemu-{time.time_ns()}.log"
+    child, port = start_on_socket(lambda uart: qemu_command(board, elf, uart), log)
+    with child:
+        return _booted(child, port)
 
 
-def qemu_command(board: Board, elf: Path, port: int) -> list[str]:
-    """The command line of QEMU for a board."""
+def qemu_command(board: Board, elf: Path, uart: int) -> list[str]:
+    """The command line of QEMU for a board, its UART on a descriptor that is a connected socket."""
     if board.qemu is None:
         raise InputError(f"board '{board.name}' has no [qemu] table")
     return [
         find_program("qemu-system-arm", QEMU_HINT),
         *("-M", board.qemu.machine, "-icount", f"shift={board.qemu.icount_shift}"),
         *("-display", "none", "-monitor", "none", "-nodefaults"),
-        *("-serial", f"tcp:127.0.0.1:{port},server=on,wait=on,nodelay=on"),
+        *("-chardev", f"socket,id=uart,fd={uart}", "-serial", "chardev:uart"),
         *("-kernel", str(elf)),
     ]
 
@@ -54,14 +65,15 @@ def start_renode(board: Board, elf: Path, boards_dir: Path, build_dir: Path) -> 
 
     Raises:
         MissingToolError: where renode is not installed, or too old to count.
-        LinkError: where it ends or does not listen.
+        LinkError: where it ends, does not listen, or does not boot.
     """
-    port = free_port()
     script = boards_dir / board.name / f"{board.name}.resc"
     if not script.is_file():
         raise InputError(f"board '{board.name}' has no platform for Renode at {script}")
+    port = free_port()
     log = build_dir / "hosts" / f"{board.name}-renode-{port}.log"
-    return _start(renode_command(script, elf, port), port, log)
+    with Child(renode_command(script, elf, port), log) as child:
+        return _booted(child, _connected(child, port))
 
 
 def renode_command(script: Path, elf: Path, port: int) -> list[str]:
@@ -82,31 +94,37 @@ def _path(path: Path) -> str:
     return str(path.resolve()).replace(" ", r"\ ")
 
 
-def _start(command: Sequence[str], port: int, log: Path) -> Running:
-    child = Child(command, log)
-    try:
-        running = Running(connect(port, child), child.release, child.alive)
-        _await_boot(running, log)
-        return running
-    except BaseException:  # Ctrl-C as well: nothing is left running
-        child.end()
-        raise
+def _connected(child: Child, port: int) -> SocketPort:
+    """The UART's port, once Renode has opened it."""
+    end = time.monotonic() + CONNECT_S
+    while True:
+        try:
+            return SocketPort(socket.create_connection(("127.0.0.1", port)))
+        except OSError as error:
+            child.alive()
+            if time.monotonic() >= end:
+                message = f"nothing listened on port {port} within {CONNECT_S:g} s: {error}"
+                raise LinkError(message, hint=f"what was started has written {child.log}") from error
+            time.sleep(0.05)
 
 
-def _await_boot(running: Running, log: Path) -> None:
+def _booted(child: Child, port: SocketPort) -> Running:
     """Wait for the boot text's end: bytes for a UART that is not on yet are lost in Renode, and in QEMU they
     keep those behind them waiting for good.
     """
     end = time.monotonic() + BOOT_S
     heard = bytearray()
-    running.port.timeout = 0.1
-    while _READY not in heard:
-        if time.monotonic() > end or len(heard) > _MAX_BOOT_BYTES:
-            running.port.close()
-            message = f"no 'm-ready' within {BOOT_S:g} s of the start"
-            raise LinkError(message, hint=f"the emulator has written {log}")
-        try:
-            heard += running.port.read(1)
-        except SerialException as error:
-            running.alive(ENDING_S)
+    port.timeout = 0.1
+    try:
+        while _READY not in heard:
+            if time.monotonic() > end or len(heard) > _MAX_BOOT_BYTES:
+                message = f"no 'm-ready' within {BOOT_S:g} s of the start"
+                raise LinkError(message, hint=f"the emulator has written {child.log}")
+            heard += port.read(1)
+    except BaseException as error:  # Ctrl-C as well
+        port.close()
+        if isinstance(error, SerialException):
+            child.alive(ENDING_S)
             raise LinkError(f"the port to the board failed: {error}") from error
+        raise
+    return Running(port, child.release, child.alive)

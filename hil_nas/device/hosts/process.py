@@ -1,4 +1,4 @@
-"""Programs that a host starts, and the loopback sockets to their UARTs."""
+"""Programs that a host starts, and the sockets to their UARTs. None outlives this process, however it ends."""
 
 from __future__ import annotations
 
@@ -7,20 +7,22 @@ import re
 import shutil
 import socket
 import subprocess
-import time
+import sys
+import tempfile
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import TracebackType
+from typing import IO
 
-import serial
 from serial.urlhandler import protocol_socket
 
+from hil_nas.device.hosts import guard
 from hil_nas.device.protocol import shown
 from hil_nas.errors import LinkError, MissingToolError
 
-CONNECT_S = 30.0
 VERSION_S = 30.0
-_END_S = 3.0
+_END_S = 2 * guard.END_S
 
 
 def find_program(name: str, hint: str) -> str:
@@ -38,13 +40,10 @@ def find_program(name: str, hint: str) -> str:
 def program_version(path: str) -> str:
     """What a program calls its version; empty where it does not say, or not in time."""
     try:
-        done = subprocess.run(
-            [path, "--version"], stdin=subprocess.DEVNULL, capture_output=True, timeout=VERSION_S,
-            env=os.environ | {"LC_ALL": "C"},
-        )  # fmt: skip
-    except (OSError, subprocess.TimeoutExpired):
+        _, text = run([path, "--version"], VERSION_S, os.environ | {"LC_ALL": "C"})
+    except subprocess.TimeoutExpired:
         return ""
-    text = re.sub(r"\([^)]*\)", "", done.stdout.decode("utf-8", "replace"))  # a distribution's own numbers
+    text = re.sub(r"\([^)]*\)", "", text)  # a distribution's own numbers
     found = re.search(r"\d+(\.\d+)+", text)
     return found.group() if found else ""
 
@@ -52,6 +51,22 @@ def program_version(path: str) -> str:
 def is_older(version: str, oldest: tuple[int, ...]) -> bool:
     """Whether a version, as `program_version` gives it, lies before the oldest that does."""
     return tuple(map(int, re.findall(r"\d+", version)[: len(oldest)])) < oldest
+
+
+def run(command: Sequence[str], limit_s: float, environment: Mapping[str, str] | None = None) -> tuple[int, str]:
+    """Run a program to its end; returns its status and all that it printed.
+
+    Raises:
+        subprocess.TimeoutExpired: where it did not end within the limit; it has been ended.
+    """
+    with tempfile.TemporaryFile() as out:
+        process = _started(command, out, environment=environment)
+        try:
+            status = process.wait(limit_s)
+        finally:
+            _end(process)
+        out.seek(0)
+        return status, out.read().decode("utf-8", "replace")
 
 
 def free_port() -> int:
@@ -62,24 +77,23 @@ def free_port() -> int:
 
 
 class Child:
-    """A started program, ended at the latest when this process ends.
+    """A started program, ended at the latest when this process ends, by SIGKILL too.
+
+    As a context it ends the program where the block fails, by Ctrl-C as well.
 
     Args:
-        command: program and arguments.
+        command: program and arguments. Its standard input says nothing and stays open.
         log: takes all that it prints; its last line stands in error messages.
+        files: descriptors that it is handed, under their numbers here.
     """
 
-    def __init__(self, command: Sequence[str], log: Path) -> None:
+    def __init__(self, command: Sequence[str], log: Path, files: Sequence[int] = ()) -> None:
         self._name = Path(command[0]).name
         self.log = log
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("wb") as out:
-            # A session of its own: Ctrl-C is for this process, which then ends the child in order.
-            process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT, start_new_session=True
-            )
-        self._process = process
-        self._finalizer = weakref.finalize(self, _end, process)
+            self._process = _started(command, out, files)
+        self._finalizer = weakref.finalize(self, _end, self._process)
 
     def alive(self, within_s: float = 0.0) -> None:
         """Nothing, where the program runs.
@@ -111,45 +125,65 @@ class Child:
         if not status:
             self.log.unlink(missing_ok=True)
 
+    def __enter__(self) -> Child:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is not None:
+            self.end()
+
 
 class SocketPort(protocol_socket.Serial):  # type: ignore[misc]
-    """pyserial's socket port, which keeps what came first and closes its socket in any case."""
+    """pyserial's socket port on a socket that is connected already; it keeps what came before it was opened."""
 
-    _socket = None
+    def __init__(self, connected: socket.socket) -> None:
+        self._socket = connected
+        super().__init__()
+        self.logger = None
+        connected.setblocking(False)
+        self.is_open = True
 
     def reset_input_buffer(self) -> None:
-        """Nothing: pyserial calls this when a port is opened, and the boot text may have come by then."""
+        """Nothing: the boot text may have come by now."""
 
     def close(self) -> None:
         """Close the socket; pyserial's own close() leaves it open where the other end has gone."""
-        opened = self._socket
-        super().close()
-        if opened is not None:
-            opened.close()
+        self.is_open = False
+        self._socket.close()
 
 
-def connect(port: int, child: Child, limit_s: float = CONNECT_S) -> serial.SerialBase:
-    """A pyserial port on a loopback socket that `child` is about to open.
+def start_on_socket(command: Callable[[int], Sequence[str]], log: Path) -> tuple[Child, SocketPort]:
+    """Start a program whose UART is a socket that it is handed: no port, nobody else can come between.
 
-    Raises:
-        LinkError: where the program ends, or does not listen within the limit.
+    Args:
+        command: makes the command line, given the socket's descriptor.
     """
-    end = time.monotonic() + limit_s
-    while True:
-        try:
-            return SocketPort(f"socket://127.0.0.1:{port}")
-        except serial.SerialException as error:
-            child.alive()
-            if time.monotonic() >= end:
-                message = f"nothing listened on port {port} within {limit_s:g} s: {error}"
-                raise LinkError(message, hint=f"what was started has written {child.log}") from error
-            time.sleep(0.05)
+    ours, theirs = socket.socketpair()
+    try:
+        child = Child(command(theirs.fileno()), log, (theirs.fileno(),))
+    except BaseException:
+        ours.close()
+        raise
+    finally:
+        theirs.close()
+    return child, SocketPort(ours)
+
+
+def _started(
+    command: Sequence[str], out: IO[bytes], files: Sequence[int] = (), environment: Mapping[str, str] | None = None
+) -> subprocess.Popen[bytes]:
+    # A session of its own: Ctrl-C is for this process, which then ends the program in order.
+    return subprocess.Popen(
+        [sys.executable, "-I", "-S", guard.__file__, *command], env=environment, pass_fds=files,
+        stdin=subprocess.PIPE, stdout=out, stderr=subprocess.STDOUT, start_new_session=True,
+    )  # fmt: skip
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    if process.poll() is not None:
-        return
-    process.terminate()
+    assert process.stdin is not None
+    process.stdin.close()  # what the guard waits for
     try:
         process.wait(_END_S)
     except subprocess.TimeoutExpired:

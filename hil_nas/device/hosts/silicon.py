@@ -13,6 +13,7 @@ import serial
 from serial.tools import list_ports
 
 from hil_nas.device.boards import Board
+from hil_nas.device.hosts.process import run
 from hil_nas.device.hosts.running import Running
 from hil_nas.device.protocol import shown
 from hil_nas.errors import InputError, LinkError, MissingToolError
@@ -97,14 +98,12 @@ def flash_board(board: Board, elf: Path, probe: str | None) -> None:
         str(elf),
     ]
     try:
-        done = subprocess.run(
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=FLASH_S
-        )
+        status, text = run(command, FLASH_S)
     except subprocess.TimeoutExpired as error:
         raise LinkError(f"pyOCD did not finish within {FLASH_S:g} s", hint="re-attach the board") from error
-    if done.returncode:
-        words = done.stdout.decode("utf-8", "replace").strip().splitlines()
+    if status:
+        words = text.strip().splitlines()
         raise LinkError(
-            f"pyOCD ended with status {done.returncode}: {shown(words[-1]) if words else 'it said nothing'}",
+            f"pyOCD ended with status {status}: {shown(words[-1]) if words else 'it said nothing'}",
             hint=f"for an unknown target: pyocd pack install {board.debug.pyocd_target}",
         )
