@@ -1,4 +1,4 @@
-"""`python -m tests.ended_host BOARD@HOST STAGE`: opens a board, says so at a stage of its work, and stays there.
+"""`python -m tests.ended_host BOARD@HOST STAGE BUILD`: opens a board, says so at a stage of its work, and stays there.
 
     start     what was started has not booted
     command   the board is in the middle of a command
@@ -35,11 +35,11 @@ def stay(*_: object) -> NoReturn:
     raise AssertionError("nobody ended it")
 
 
-def main(target: str, stage: str) -> None:
+def main(target: str, stage: str, build: str) -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore Ctrl-C
     if stage == "start":
-        emulator._connected = emulator._booted = hosts.check = stay  # type: ignore[assignment]
-    with open_device(target, boards_dir=ROOT / "boards", build_dir=ROOT / "build") as device:
+        emulator._await_script = emulator._booted = hosts.check = stay  # type: ignore[assignment]
+    with open_device(target, boards_dir=ROOT / "boards", build_dir=Path(build)) as device:
         plan = lower(random_graph(NETWORK, seed=1))
         device.load_plan(plan.to_bytes())
         link = device._link

@@ -17,6 +17,7 @@ from pathlib import Path
 from device_fake import FakeBoard
 
 MONITOR_PORT = "FAKE_RENODE_MONITOR_PORT"  # 1234 of the real one
+held: list[socket.socket] = []
 
 
 def fail(command: str, reason: str) -> None:
@@ -27,8 +28,8 @@ def fail(command: str, reason: str) -> None:
 def monitor() -> None:
     if "--console" in sys.argv:
         threading.Thread(target=lambda: (sys.stdin.read(), os._exit(0)), daemon=True).start()
-    elif "-P" not in sys.argv:
-        socket.create_server(("127.0.0.1", int(os.environ[MONITOR_PORT])))
+    else:
+        held.append(socket.create_server(("127.0.0.1", int(os.environ[MONITOR_PORT]))))
 
 
 def serve(server: socket.socket, last_words: str | None) -> None:
@@ -55,6 +56,9 @@ def main() -> None:
     port, script, told = int(found.group(1)), Path(found.group(2)), found.group(3)
     platform = script.read_text()
     print("12:00:00.0000 [INFO] Including script(s)", flush=True)
+    if "nonsense:" in platform:
+        print("Could not tokenize here:\n    nonsense\n    ^\n(machine-0) 12:00:00.1000 [WARNING] Monitor", flush=True)
+        threading.Event().wait()
     if "fails:" in platform:
         fail("machine LoadPlatformDescription @some_board.repl", platform.split("fails:")[1].strip())
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import sys
 import time
 from dataclasses import replace
@@ -103,6 +104,14 @@ def test_an_emulator_is_started_and_ended(start, fake_bin: Path, boards: Path, t
     assert not list((tmp_path / "hosts").iterdir())  # no log of what went well
 
 
+def test_two_renodes_run_at_once_and_their_monitors_are_closed(fake_bin: Path, boards: Path, tmp_path: Path) -> None:
+    both = [renode(boards, tmp_path) for _ in range(2)]
+    for running in both:
+        with Link(running.port, alive=running.alive) as link:
+            assert "id-board-nucleo_l4r5" in link.command("hil id")
+        running.release()
+
+
 def test_a_program_that_fails_is_said_with_its_last_words(fake_bin: Path, boards: Path, tmp_path: Path) -> None:
     text = "#!/bin/sh\n[ $1 = --version ] && exit\necho loading\necho 'no such machine' >&2\nexit 3\n"
     for name, start in (("renode", renode), ("qemu-system-arm", qemu)):
@@ -111,6 +120,58 @@ def test_a_program_that_fails_is_said_with_its_last_words(fake_bin: Path, boards
         with pytest.raises(LinkError, match=f"{name} ended with status 3: no such machine .its output is in .*log"):
             start(boards, tmp_path)
         assert time.monotonic() - begin_s < emulator.BOOT_S / 2
+
+
+@pytest.mark.parametrize(
+    ("script", "said"),
+    [
+        ("fails: Error E04: Could not resolve type: 'UART.None'.", "Renode says: .*LoadPlatform.*: Error E04: .*'UART"),
+        ("nonsense:", "Renode has not run its script and says: Could not tokenize here"),
+    ],
+)
+def test_an_error_in_a_platform_file_is_said_in_renodes_words(
+    script: str, said: str, fake_bin: Path, boards: Path, tmp_path: Path
+) -> None:
+    """Renode itself lives on, at its prompt, and nobody will ever listen on the port."""
+    (boards / "some_board" / "some_board.resc").write_text(script)
+    begin_s = time.monotonic()
+    with pytest.raises(LinkError, match=said):
+        renode(boards, tmp_path)
+    assert time.monotonic() - begin_s < emulator.BOOT_S / 2
+    assert not running_from(tmp_path)
+
+
+def test_a_port_that_another_server_took_is_not_renodes(
+    fake_bin: Path, boards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as stranger:
+        taken, ports = stranger.getsockname()[1], []
+
+        def next_port() -> int:
+            ports.append(taken if not ports else free_port())
+            return ports[-1]
+
+        monkeypatch.setattr(emulator, "free_port", next_port)
+        running = renode(boards, tmp_path)
+        with Link(running.port, alive=running.alive) as link:
+            assert "id-board-nucleo_l4r5" in link.command("hil id")
+        running.release()
+        assert len(ports) == 2
+        monkeypatch.setattr(emulator, "free_port", lambda: taken)
+        with pytest.raises(LinkError, match="5 TCP ports were free and taken before Renode had them"):
+            renode(boards, tmp_path)
+    assert not running_from(tmp_path)
+
+
+def test_an_emulator_that_ends_in_the_middle_is_said(fake_bin: Path, boards: Path, tmp_path: Path) -> None:
+    (boards / "some_board" / "some_board.resc").write_text("dies: Fatal error: out of memory")
+    running = renode(boards, tmp_path)
+    with Link(running.port, alive=running.alive) as link:
+        for _ in range(2):
+            with pytest.raises(LinkError, match="renode ended with status 3: Fatal error: out of memory .its output"):
+                link.command("hil memory")
+    running.release()
+    assert list((tmp_path / "hosts").iterdir())  # the log that the message names
 
 
 def test_an_emulator_that_does_not_boot_is_given_up(

@@ -53,8 +53,19 @@ def wait_until(reached: Callable[[], bool]) -> None:
         time.sleep(0.02)
 
 
-def started(target: str, stage: str, **environment: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "tests.ended_host", target, stage]
+@pytest.fixture
+def build(build_dir: Path, tmp_path: Path) -> Path:
+    """A build folder for what a process that was killed cannot clear away."""
+    folder = tmp_path / "build"
+    folder.mkdir()
+    (build_dir / "firmware").mkdir(parents=True, exist_ok=True)
+    for name in ("firmware", "third_party"):
+        (folder / name).symlink_to((build_dir / name).resolve())
+    return folder
+
+
+def started(target: str, stage: str, build: Path, **environment: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "tests.ended_host", target, stage, str(build)]
     return subprocess.Popen(
         command, cwd=ROOT, env=os.environ | environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
     )
@@ -77,16 +88,18 @@ def end_at(stage: str, number: signal.Signals, process: subprocess.Popen[str], f
 @pytest.mark.parametrize("number", SIGNALS, ids=lambda x: x.name)
 @pytest.mark.parametrize("stage", STAGES)
 @pytest.mark.parametrize("target", TARGETS)
-def test_a_program_ends_with_the_process_that_started_it(target: str, stage: str, number: signal.Signals) -> None:
-    end_at(stage, number, started(target, stage), fewest=2)  # the guard and the program
+def test_a_program_ends_with_the_process_that_started_it(
+    target: str, stage: str, number: signal.Signals, build: Path
+) -> None:
+    end_at(stage, number, started(target, stage, build), fewest=2)  # the guard and the program
 
 
 @pytest.mark.parametrize("number", SIGNALS, ids=lambda x: x.name)
-def test_what_a_script_on_path_has_started_ends_too(number: signal.Signals, tmp_path: Path) -> None:
+def test_what_a_script_on_path_has_started_ends_too(number: signal.Signals, tmp_path: Path, build: Path) -> None:
     script = tmp_path / "renode"
     script.write_text(STUBBORN)
     script.chmod(0o755)
-    process = started("nucleo-l4r5@renode", "start", PATH=f"{tmp_path}:{os.environ['PATH']}")
+    process = started("nucleo-l4r5@renode", "start", build, PATH=f"{tmp_path}:{os.environ['PATH']}")
     end_at("start", number, process, fewest=3)
 
 

@@ -5,6 +5,7 @@ Both count instructions, not cycles.
 
 from __future__ import annotations
 
+import re
 import socket
 import time
 from pathlib import Path
@@ -23,15 +24,21 @@ from hil_nas.device.hosts.process import (
 )
 from hil_nas.device.hosts.running import Running
 from hil_nas.device.link import ENDING_S
+from hil_nas.device.protocol import shown
 from hil_nas.errors import InputError, LinkError, MissingToolError
 
 QEMU_HINT = "install it: apt-get install qemu-system-arm"
 RENODE_HINT = "install Renode 1.16 or later from https://github.com/renode/renode/releases and put it on PATH"
 RENODE_OLDEST = (1, 16)  # an older one reads a cycle counter that lags behind its instructions
-CONNECT_S = 30.0
 BOOT_S = 60.0
 _READY = b"m-ready\r\n"
 _MAX_BOOT_BYTES = 10_000
+_STARTED = "hil_nas: the script has run"
+_FAILED = re.compile(r"^(There was an error executing command .*)\n+(.+)\n", re.MULTILINE)
+_PROMPT = re.compile(r"^\([^()\n]+\) ", re.MULTILINE)
+_LOGGED = re.compile(r"[0-9:.]+ \[")
+_TAKEN = "AddressAlreadyInUse"
+_PORTS = 5  # tried, where somebody takes one before Renode does
 
 
 def start_qemu(board: Board, elf: Path, build_dir: Path) -> Running:
@@ -65,21 +72,30 @@ def start_renode(board: Board, elf: Path, boards_dir: Path, build_dir: Path) -> 
 
     Raises:
         MissingToolError: where renode is not installed, or too old to count.
-        LinkError: where it ends, does not listen, or does not boot.
+        LinkError: where it ends, does not take the platform file, or does not boot.
     """
     script = boards_dir / board.name / f"{board.name}.resc"
     if not script.is_file():
         raise InputError(f"board '{board.name}' has no platform for Renode at {script}")
-    port = free_port()
-    log = build_dir / "hosts" / f"{board.name}-renode-{port}.log"
-    with Child(renode_command(script, elf, port), log) as child:
-        return _booted(child, _connected(child, port))
+    program = _find_renode()
+    for _ in range(_PORTS):
+        port = free_port()
+        log = build_dir / "hosts" / f"{board.name}-renode-{port}.log"
+        with Child(renode_command(program, script, elf, port), log) as child:
+            if _await_script(child):
+                return _booted(child, _connected(child, port))
+        child.release()
+    raise LinkError(f"{_PORTS} TCP ports were free and taken before Renode had them", hint="try again")
 
 
-def renode_command(script: Path, elf: Path, port: int) -> list[str]:
-    """The command line of Renode; with `--console` and no terminal it would quit before it has begun."""
-    setup = f"$bin=@{_path(elf)}; $port={port}; include @{_path(script)}"
-    return [_find_renode(), "--disable-gui", "--plain", "-e", setup]
+def renode_command(program: str, script: Path, elf: Path, port: int) -> list[str]:
+    """The command line of Renode.
+
+    Its Monitor is on standard input, which has to stay open: without `--console` it would listen to the whole network
+    on port 1234. The script's errors then go to the log, and what stands behind an error is not executed.
+    """
+    setup = f'$bin=@{_path(elf)}; $port={port}; include @{_path(script)}; echo "{_STARTED}"'
+    return [program, "--disable-gui", "--plain", "--console", "-e", setup]
 
 
 def _find_renode() -> str:
@@ -94,18 +110,36 @@ def _path(path: Path) -> str:
     return str(path.resolve()).replace(" ", r"\ ")
 
 
-def _connected(child: Child, port: int) -> SocketPort:
-    """The UART's port, once Renode has opened it."""
-    end = time.monotonic() + CONNECT_S
+def _await_script(child: Child) -> bool:
+    """Wait until Renode has run the whole script, so that what listens on the port is Renode; false where somebody
+    else does.
+    """
+    end = time.monotonic() + BOOT_S
     while True:
-        try:
-            return SocketPort(socket.create_connection(("127.0.0.1", port)))
-        except OSError as error:
-            child.alive()
-            if time.monotonic() >= end:
-                message = f"nothing listened on port {port} within {CONNECT_S:g} s: {error}"
-                raise LinkError(message, hint=f"what was started has written {child.log}") from error
-            time.sleep(0.05)
+        words = child.words()
+        failed = _FAILED.search(words)
+        if failed is not None and _TAKEN in words:
+            return False
+        if failed is not None:
+            said = ": ".join(shown(x) for x in failed.groups())
+            raise LinkError(f"Renode says: {said}", hint=f"its output is in {child.log}")
+        if re.search(f"^{_STARTED}$", words, re.MULTILINE):  # the line that says it, not the command
+            return True
+        if len(_PROMPT.findall(words)) > 1:  # behind the first stands the command
+            answer = [x for x in words.partition(_STARTED)[2].splitlines()[1:] if x and not _LOGGED.match(x)]
+            message = f"Renode has not run its script and says: {shown(next(iter(answer), 'nothing'))}"
+            raise LinkError(message, hint=f"its output is in {child.log}")
+        child.alive(0.05)
+        if time.monotonic() > end:
+            raise LinkError(f"Renode has not run its script within {BOOT_S:g} s", hint=f"its output is in {child.log}")
+
+
+def _connected(child: Child, port: int) -> SocketPort:
+    try:
+        return SocketPort(socket.create_connection(("127.0.0.1", port)))
+    except OSError as error:
+        child.alive(ENDING_S)
+        raise LinkError(f"Renode's port {port} does not open: {error}", hint=f"its output is in {child.log}") from error
 
 
 def _booted(child: Child, port: SocketPort) -> Running:
