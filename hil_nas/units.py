@@ -71,11 +71,6 @@ def _up(value: float, decimals: int) -> str:
     return f"{ceil(value * scale * (1 - 1e-12)) / scale:.{decimals}f}".rstrip("0").rstrip(".")
 
 
-def format_ms(seconds: float) -> str:
-    """0.0123 s as `12.3 ms`."""
-    return f"{seconds * 1e3:.1f} ms"
-
-
 def format_latency(latency_ms: float, error_percent: float | None) -> str:
     """83.4 ms as `83.40 ms`, of a modelled clock as `83.40 ms ± 5 %`: what its counts may be off silicon's by."""
     return f"{latency_ms:.2f} ms" + ("" if error_percent is None else f" ± {error_percent:g} %")

@@ -7,15 +7,21 @@ import pytest
 from hil_nas.errors import InputError
 from hil_nas.mfcc import MfccConfig, paper_grid
 from hil_nas.network import INPUT, Layer, Network
-from hil_nas.units import parse_bytes, parse_seconds, told_bytes, told_seconds
+from hil_nas.units import count_unit, format_bytes, parse_bytes, parse_seconds, told_bytes, told_seconds
 
 
-@pytest.mark.parametrize(("text", "size"), [("256k", 262144), ("1.5M", 1572864), ("4096", 4096), ("8KiB", 8192)])
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [
+        ("256k", 262144), ("1.5M", 1572864), ("4096", 4096), ("8KiB", 8192), ("3mb", 3 * 1024**2), (" 1 B ", 1),
+        ("0.5k", 512),
+    ],
+)  # fmt: skip
 def test_sizes(text: str, size: int) -> None:
     assert parse_bytes(text) == size
 
 
-@pytest.mark.parametrize(("text", "seconds"), [("50ms", 0.05), ("0.1s", 0.1), ("800us", 0.0008)])
+@pytest.mark.parametrize(("text", "seconds"), [("50ms", 0.05), ("0.1s", 0.1), ("2 S", 2.0), ("800us", 8e-4)])
 def test_times(text: str, seconds: float) -> None:
     assert parse_seconds(text) == pytest.approx(seconds)
 
@@ -47,7 +53,7 @@ def test_times_are_told_as_the_limit_was_written(seconds: float, limit: str, tol
     assert parse_seconds(told) >= seconds * (1 - 1e-9)
 
 
-@pytest.mark.parametrize("text", ["", "0", "-1k", "12q", "1k k", "nan", "256kk", "inf"])
+@pytest.mark.parametrize("text", ["", "0", "0.5", "-1k", "12q", "1k k", "nan", "256kk", "inf"])
 def test_other_sizes_are_refused(text: str) -> None:
     with pytest.raises(InputError):
         parse_bytes(text)
@@ -57,6 +63,18 @@ def test_other_sizes_are_refused(text: str) -> None:
 def test_a_time_needs_its_unit(text: str) -> None:
     with pytest.raises(InputError):
         parse_seconds(text)
+
+
+def test_sizes_are_told_in_the_unit_that_fits() -> None:
+    sizes = (0, 1023, 1024, 12_345, 1024**2 - 1, 1024**2, 5_000_000)
+    assert [format_bytes(x) for x in sizes] == [
+        "0 B", "1023 B", "1.0 KiB", "12.1 KiB", "1024.0 KiB", "1.00 MiB", "4.77 MiB"
+    ]  # fmt: skip
+
+
+def test_only_instructions_are_called_so() -> None:
+    kinds = ("silicon", "modelled", "instructions", "host")
+    assert [count_unit(x) for x in kinds] == ["cycles", "cycles", "instructions", "cycles"]
 
 
 def test_the_papers_grid() -> None:
