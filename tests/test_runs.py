@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import sys
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime, tzinfo
+from datetime import datetime, timedelta, timezone, tzinfo
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 from hil_nas import runs
 from hil_nas.errors import RunError
-from hil_nas.runs import Run, read_result
+from hil_nas.runs import Run, environment, read_result
 
 
 def test_a_run_is_complete_only_with_its_result(tmp_path: Path) -> None:
@@ -19,8 +22,36 @@ def test_a_run_is_complete_only_with_its_result(tmp_path: Path) -> None:
     assert run.folder.name.endswith("-search-a-b-c")
     with pytest.raises(RunError, match="incomplete"):
         read_result(run.folder)
-    run.finish("complete", {"figure": 3})
-    assert read_result(run.folder)["figure"] == 3
+    assert json.loads(run.path("config.json").read_text()) == {"command": "search", "seed": 1}
+    result = run.finish("complete", {"figure": 3, "words": ("a", "b"), "folder": Path("x")})
+    assert result == read_result(run.folder) == {
+        "schema": "hil_nas.run", "version": 1, "status": "complete", "figure": 3, "words": ["a", "b"], "folder": "x"
+    }  # fmt: skip
+
+
+def test_a_folder_is_named_by_the_time_of_the_world(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Then(datetime):
+        @classmethod
+        def now(cls, tz: Any = None) -> Any:
+            return datetime(2026, 3, 4, 23, 6, 7, tzinfo=timezone(timedelta(hours=-2))).astimezone(tz)
+
+    monkeypatch.setattr(runs, "datetime", Then)
+    folder = tmp_path / "new" / "runs"
+    assert Run.create(folder, "search", "Ab /../c_1.0", {}).folder == folder / "20260305T010607Z-search-Ab-..-c_1.0"
+
+
+def test_the_environment_names_what_is_installed_and_the_revision(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runs, "_PACKAGES", ("numpy", "not-a-package-of-anyone", "pytest"))
+    monkeypatch.setattr(sys, "argv", ["hil_nas", "search", "--seed", "1"])
+    monkeypatch.chdir(tmp_path)
+    found = json.loads(Run.create(tmp_path, "search", "x", {}).path("environment.json").read_text())
+    assert found["packages"] == {"numpy": np.__version__, "pytest": pytest.__version__}
+    assert found["argv"] == ["search", "--seed", "1"]
+    assert found["python"] == ".".join(map(str, sys.version_info[:3]))
 
 
 def test_two_runs_of_one_second_have_a_folder_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -111,13 +142,29 @@ def test_a_finished_run_is_not_resumed(tmp_path: Path) -> None:
 
 def test_a_line_cut_by_a_kill_is_dropped_and_a_repeated_epoch_counts_once(tmp_path: Path) -> None:
     run = Run.create(tmp_path, "search", "x", {})
+    run.log({"phase": "warm-up", "epoch": 1, "loss": 4.0})
     run.log({"phase": "search", "epoch": 1, "loss": 2.0})
     with run.path("metrics.jsonl").open("a") as file:
         file.write('{"phase": "search", "epo')
     again = Run.resume(tmp_path, "search", {})
     again.log({"phase": "search", "epoch": 1, "loss": 1.0})
     again.log({"phase": "search", "epoch": 2, "loss": 0.5})
-    assert [x["loss"] for x in again.metrics()] == [1.0, 0.5]
+    assert [x["loss"] for x in again.metrics()] == [4.0, 1.0, 0.5]
+
+
+def test_points_of_a_sweep_are_lines_of_their_own(tmp_path: Path) -> None:
+    run = Run(tmp_path)
+    assert run.metrics() == []
+    for point, seconds in (("a", 1), ("b", 2), ("a", 3)):
+        run.log({"point": point, "seconds": seconds})
+    assert run.metrics() == [{"point": "a", "seconds": 3}, {"point": "b", "seconds": 2}]
+
+
+def test_a_number_that_json_does_not_have_is_refused(tmp_path: Path) -> None:
+    for write in (Run(tmp_path).log, lambda x: Run(tmp_path).write_json("x.json", x)):
+        with pytest.raises(ValueError, match="not JSON compliant"):
+            write({"loss": float("nan")})
+    assert not any(x.stat().st_size for x in tmp_path.iterdir())
 
 
 def test_nothing_half_written_is_left_where_a_file_belongs(tmp_path: Path) -> None:
@@ -125,3 +172,5 @@ def test_nothing_half_written_is_left_where_a_file_belongs(tmp_path: Path) -> No
     with pytest.raises(TypeError):
         run.write_bytes("model.tflite", "text")  # type: ignore[arg-type]
     assert not run.path("model.tflite").exists()
+    run.write_bytes("model.tflite", b"whole")
+    assert run.path("model.tflite").read_bytes() == b"whole"
