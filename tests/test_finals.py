@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from math import inf
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
+import numpy as np
 import pytest
 
 from hil_nas.mfcc import MfccConfig
@@ -14,43 +16,169 @@ from hil_nas.nas.genotype import Operation, Step, TinyGenotype
 from hil_nas.nas.prices import Cost
 from hil_nas.nas.strategy import Derived, SearchResult
 from hil_nas.network import Network
-from hil_nas.progress import silent
+from hil_nas.progress import Progress
 from hil_nas.runs import Run
 from hil_nas.training.race import Standing
 from hil_nas.training.recipe import Recipe
 from hil_nas.workflows import finals
 
 CONFIG = MfccConfig(640, 320, 20, 6)
+OTHER = MfccConfig(640, 320, 40, 6)  # as many frames and coefficients, so that a network fits both
+DATA: Any = object()
 
 
-def derived(width: int) -> dict[str, Any]:
+def report(step: Progress) -> None:
+    pass
+
+
+def derived(width: int, config: MfccConfig = CONFIG, near: Any = lambda count, rng: []) -> dict[str, Any]:
     genotype = TinyGenotype("channels", None, Step(Operation("conv", (3, 1)), width), (), 3)
-    near = {"neighbours": lambda count, rng: []}
-    return {"genotype": genotype, "config": CONFIG, "network": genotype.build(CONFIG), "cost": Cost(1.0, 1, 1), **near}
+    cost = Cost(100.0 * width, width, 2 * width)
+    return {
+        "genotype": genotype, "config": config, "network": genotype.build(config), "cost": cost, "neighbours": near
+    }  # fmt: skip
 
 
-@pytest.mark.parametrize(("last_epochs", "best"), [(3, 24), (2, 4), (1, 4)])
+def width_of(network: Network) -> int:
+    return network.layers[1].out_channels
+
+
+class Races:
+    """Losses by width and epochs; remembers what raced."""
+
+    def __init__(self, folder: Path, loss: Callable[[int, int], float], seed: int = 0) -> None:
+        self.folder, self.loss, self.seed = folder, loss, seed
+        self.raced: list[tuple[int, list[int]]] = []  # epochs and widths
+        self.configs: list[MfccConfig] = []
+
+    def __call__(self, networks: Sequence[Network], config: MfccConfig, data: Any, recipe: Recipe, **more: Any) -> Any:
+        checkpoint = self.folder / f"race-{len(self.raced)}.pt"
+        assert more == {"seed": self.seed, "progress": report, "checkpoint": checkpoint, "resume": True}
+        assert data is DATA and recipe == Recipe(epochs=recipe.epochs)
+        widths = [width_of(x) for x in networks]
+        self.raced.append((recipe.epochs, widths))
+        self.configs.append(config)
+        return [Standing(self.loss(x, recipe.epochs), 1 / x) for x in widths]
+
+
+def held(
+    monkeypatch: pytest.MonkeyPatch, races: Races, *entered: dict[str, Any], epochs: int = 2, last_epochs: int = 1
+) -> list[Derived]:
+    """The finals of a search whose most preferred network comes first."""
+    monkeypatch.setattr(finals, "race", races)
+    rivals = tuple(Derived(**x) for x in entered[1:])
+    result = SearchResult(**entered[0], rivals=rivals, gammas=(1.0,), price_ratio=1.0, history=())
+    more: dict[str, Any] = {"epochs": epochs, "last_epochs": last_epochs, "seed": races.seed, "report": report}
+    return finals.by_race(result, DATA, Run(races.folder), **more)
+
+
+def lines(folder: Path) -> list[dict[str, Any]]:
+    return [json.loads(x) for x in (folder / "metrics.jsonl").read_text().splitlines()]
+
+
+@pytest.mark.parametrize("last_epochs", [3, 2, 1])
 def test_a_longer_race_of_the_best_few_decides_and_a_shorter_one_is_not_run(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, last_epochs: int, best: int
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, last_epochs: int
 ) -> None:
     """In a race of 2 epochs narrow networks lead, in a longer one wide ones."""
-    raced: list[int] = []
+    races = Races(tmp_path, lambda width, epochs: float(width if epochs == 2 else -width))
+    entered = [derived(x) for x in (40, 16, 4, 24, 12, 32)]
+    widths = [width_of(x.network) for x in held(monkeypatch, races, *entered, last_epochs=last_epochs)]
+    trained = [x["trained_epochs"] for x in lines(tmp_path)]
+    if last_epochs > 2:
+        assert races.raced == [(2, [40, 16, 4, 24, 12, 32]), (3, [4, 12, 16, 24])]
+        assert widths == [24, 16, 12, 4, 32, 40] and trained == [3] * 4 + [2] * 2
+    else:
+        assert races.raced == [(2, [40, 16, 4, 24, 12, 32])]
+        assert widths == [4, 12, 16, 24, 32, 40] and trained == [2] * 6
 
-    def race(networks: Sequence[Network], config: MfccConfig, data: Any, recipe: Recipe, **more: Any) -> list[Standing]:
-        assert more["checkpoint"] == tmp_path / f"race-{len(raced)}.pt" and more["resume"]
-        raced.append(recipe.epochs)
-        widths = [x.layers[1].out_channels for x in networks]
-        return [Standing(float(x if recipe.epochs == 2 else -x), 0.5) for x in widths]
 
-    monkeypatch.setattr(finals, "race", race)
-    rivals = tuple(Derived(**derived(x)) for x in (16, 4, 24, 12, 32))
-    result = SearchResult(**derived(40), rivals=rivals, gammas=(1.0,), price_ratio=1.0, history=())
-    run = Run(tmp_path)
-    found = finals.by_race(
-        result, cast(Any, None), run, epochs=2, last_epochs=last_epochs, seed=0, report=silent
-    )
-    assert raced == [2, 3][: 2 if last_epochs > 2 else 1]
-    widths = [x.network.layers[1].out_channels for x in found]
-    assert widths == ([24, 16, 12, 4, 32, 40] if last_epochs > 2 else [4, 12, 16, 24, 32, 40]) and widths[0] == best
-    told = [json.loads(x)["trained_epochs"] for x in (tmp_path / "metrics.jsonl").read_text().splitlines()]
-    assert told == ([3] * 4 + [2] * 2 if last_epochs > 2 else [2] * 6)
+def test_neighbours_of_the_two_best_race_for_four_rounds_while_they_get_better(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Every network has neighbours a little narrower, and the narrower wins."""
+    asked: list[tuple[int, int]] = []
+
+    def narrower(width: int) -> dict[str, Any]:
+        def near(count: int, rng: np.random.Generator) -> list[Derived]:
+            asked.append((width, count))
+            return [Derived(**narrower(width - x)) for x in range(1, count + 1)]
+
+        return derived(width, near=near)
+
+    races = Races(tmp_path, lambda width, epochs: float(width))
+    found = held(monkeypatch, races, *(narrower(x) for x in (40, 44, 36, 32, 28)))
+    # half as many from each parent as entered, rounded up; none races twice
+    assert asked == [(28, 3), (32, 3), (25, 3), (26, 3), (22, 3), (23, 3), (19, 3), (20, 3)]
+    assert [sorted(x) for _, x in races.raced] == [
+        [28, 32, 36, 40, 44], [25, 26, 27, 29, 30, 31], [22, 23, 24], [19, 20, 21], [16, 17, 18]
+    ]  # fmt: skip
+    assert {x for x, _ in races.raced} == {2}
+    assert [width_of(x.network) for x in found] == [*range(16, 33), 36, 40, 44]
+
+
+@pytest.mark.parametrize("neighbours", [[], [36, 32], [50, 51]])
+def test_a_round_that_brings_none_among_the_best_few_is_the_last(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, neighbours: list[int]
+) -> None:
+    rounds = []
+
+    def near(count: int, rng: np.random.Generator) -> list[Derived]:
+        rounds.append(count)
+        return [Derived(**derived(x)) for x in neighbours]
+
+    races = Races(tmp_path, lambda width, epochs: float(width))
+    found = held(monkeypatch, races, *(derived(x, near=near) for x in (40, 36, 32, 28)))
+    assert len(rounds) == 2  # both parents', once
+    new = sorted({*neighbours} - {36, 32})  # what raced does not race again
+    assert races.raced == [(2, [40, 36, 32, 28]), *([(2, new)] if new else [])]
+    assert [width_of(x.network) for x in found] == [28, 32, 36, 40, *new]
+
+
+def test_each_configuration_has_a_race_and_all_are_ranked_together(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A network on another configuration is another candidate."""
+    twin = Derived(**derived(12, OTHER))
+    entered = [derived(12, near=lambda count, rng: [twin]), derived(24, OTHER), derived(16), derived(8, OTHER)]
+    races = Races(tmp_path, lambda width, epochs: float(width))
+    found = held(monkeypatch, races, *entered)
+    assert [x for _, x in races.raced] == [[12, 16], [24, 8], [12]] and races.configs == [CONFIG, OTHER, OTHER]
+    assert [(width_of(x.network), x.config) for x in found] == [
+        (8, OTHER), (12, CONFIG), (12, OTHER), (16, CONFIG), (24, OTHER)
+    ]  # fmt: skip
+
+
+def test_the_finals_are_told_by_rank(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """One that diverged comes last, its loss told as null."""
+    races = Races(tmp_path, lambda width, epochs: inf if width == 8 else width / 100)
+    held(monkeypatch, races, *(derived(x) for x in (40, 8, 10)))
+    told = [
+        {
+            "phase": "finals", "epoch": rank, "trained_epochs": 2, "derived": width == 40, "mfcc": "640/320/20/6",
+            "loss": loss, "accuracy": 1 / width, "cycles": 100.0 * width, "ram_bytes": width, "flash_bytes": 2 * width,
+        }
+        for rank, width, loss in ((1, 10, 0.1), (2, 40, 0.4), (3, 8, None))
+    ]  # fmt: skip
+    found = lines(tmp_path)
+    assert [x.pop("genotype")["stem"]["width"] for x in found] == [10, 40, 8] and found == told
+
+
+def test_the_seed_decides_which_neighbours_are_drawn(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def drawn(seed: int) -> list[int]:
+        found: list[int] = []
+
+        def near(count: int, rng: np.random.Generator) -> list[Derived]:
+            found.append(int(rng.integers(10**9)))
+            return []
+
+        held(monkeypatch, Races(tmp_path, lambda width, epochs: width, seed), derived(8, near=near), derived(12))
+        return found
+
+    assert drawn(0) == drawn(0) != drawn(1)
+
+
+def test_without_rivals_there_is_no_race(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    races = Races(tmp_path, lambda width, epochs: pytest.fail("it raced"))
+    (found,) = held(monkeypatch, races, derived(8), last_epochs=9)
+    assert width_of(found.network) == 8 and not races.raced and not (tmp_path / "metrics.jsonl").exists()
