@@ -184,8 +184,12 @@ def test_a_price_that_is_no_price_is_refused() -> None:
     space = TinySpace(configs=paper_grid()[:1])
     with pytest.raises(InputError, match="-1.0 cycles"):
         price(space, lambda x: np.full(len(x), -1.0), lambda config: 1.0)
-    with pytest.raises(InputError, match="nan cycles"):
+    with pytest.raises(InputError, match=f"at {space.configs[0]} is nan cycles"):
         price(space, toy_cycles, lambda config: float("nan"))
+    free = price(space, lambda x: np.zeros(len(x)), lambda config: 0.0)
+    assert free.cost(random_choice(space, np.random.default_rng(0))).cycles == 0.0  # nothing is a price
+    with pytest.raises(InputError, match="-0.25 cycles"):
+        price(space, lambda x: np.array([0.0, 0.5, -0.25] + [1.0] * (len(x) - 3)), lambda config: 1.0)
 
 
 def test_limits_hold_where_every_one_holds() -> None:

@@ -270,8 +270,7 @@ def _operators(layers: Sequence[Layer], source: Shape) -> list[Operator]:
     """The layers with their shapes, reshapes left out: they run nothing."""
     if not layers:
         return []
-    shifted = tuple(replace(x, inputs=(i - 1,)) for i, x in enumerate(layers))
-    operators = Network(source, shifted).operators()
+    operators = Network(source, tuple(layers)).operators()
     return [_anonymous(x) for x in operators if x.layer.kind != "reshape"]
 
 
