@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
 import torch
 
 from hil_nas.audio.clips import Clips
+from hil_nas.audio.features import training_scale
+from hil_nas.audio.front_end import HostFrontEnd, build_host_library
+from hil_nas.audio.tables import front_end_blob
+from hil_nas.deploy.reference import Tflm
+from hil_nas.deploy.tflite import read_mfcc
+from hil_nas.mfcc import MfccConfig
+from hil_nas.network import INPUT, Layer, Network
+from hil_nas.runs import Run
 from hil_nas.training import product
 from hil_nas.training.evaluate import Evaluation
+from hil_nas.training.module import NetworkModule
 from hil_nas.training.product import CALIBRATION_CLIPS, calibration_features, make_product
+from hil_nas.training.result import Epoch, TrainResult
 
 
 def clips(count: int, first: int = 0) -> Clips:
@@ -21,55 +33,95 @@ def clips(count: int, first: int = 0) -> Clips:
 
 
 DATA: Any = SimpleNamespace(train=clips(1200), validation=clips(10, 2000), test=clips(10, 3000), classes=("a", "b"))
+EPOCHS = (Epoch(1, 2.0, 0.5, False), Epoch(2, 1.0, 0.75, True))
 
 
 def right(share: float) -> Evaluation:
-    return Evaluation(np.array([[round(100 * share), 100 - round(100 * share)], [0, 0]]))
+    return Evaluation(np.array([[round(1000 * share), 1000 - round(1000 * share)], [0, 0]]))
 
 
 def made(
-    monkeypatch: pytest.MonkeyPatch, accuracies: dict[tuple[bytes, int], tuple[float, float]]
+    monkeypatch: pytest.MonkeyPatch, folder: Path, accuracies: dict[tuple[bytes, int], tuple[float, float]]
 ) -> tuple[product.Product, list[str]]:
-    """A product whose (float, int8) accuracies depend on the model and the first clip alone; and what was done."""
+    """A product whose (float, int8) accuracies depend on the model and the first clip alone; and what was done.
+
+    What reaches training, tuning and conversion is checked on the way.
+    """
     done: list[str] = []
-    results = {"train": SimpleNamespace(epochs=(), scale=None), "tune": SimpleNamespace(epochs=(), scale=None)}
+    network, config, host, recipe, report = (Mock() for _ in range(5))
+    trained, tuned = (SimpleNamespace(epochs=EPOCHS, scale=None) for _ in range(2))
+    representative, models = torch.zeros(1), {id(trained): b"plain", id(tuned): b"tuned"}
+    more = {"seed": 5, "front_end": host, "progress": report}
+    run = Run(folder)
 
-    def tuned(*args: Any, **more: Any) -> Any:
+    def train(*args: Any, checkpoint: Path, resume: bool, **rest: Any) -> Any:
+        assert args == (network, config, DATA, recipe) and rest == more
+        assert checkpoint == folder / "train.pt" and resume == checkpoint.exists()
+        done.append("train")
+        return trained
+
+    def tune(*args: Any, **rest: Any) -> Any:
+        assert args == (trained, config, DATA, representative, recipe) and rest == more
         done.append("tune")
-        return results["tune"]
+        return tuned
 
-    monkeypatch.setattr(product, "train", lambda *args, **more: results["train"])
-    monkeypatch.setattr(product, "tune_for_int8", tuned)
-    monkeypatch.setattr(product, "calibration_features", lambda *args: torch.zeros(1))
-    models = {id(results["train"]): b"plain", id(results["tune"]): b"tuned"}
-    monkeypatch.setattr(product, "convert", lambda network, config, trained, representative: models[id(trained)])
-    monkeypatch.setattr(
-        product, "_both",
-        lambda model, c, h, trained, heard: tuple(map(right, accuracies[model, int(heard.samples[0, 0])])),
-    )  # fmt: skip
-    run: Any = SimpleNamespace(path=lambda name: SimpleNamespace(exists=lambda: False), log=lambda line: None)
-    nothing: Any = None
-    return make_product(nothing, nothing, DATA, nothing, run, nothing, seed=0, report=lambda _: None), done
+    def calibrated(*args: Any) -> torch.Tensor:
+        assert args == (DATA, config, host, trained)
+        return representative
+
+    def convert(*args: Any) -> bytes:
+        assert (args[0], args[1], args[3]) == (network, config, representative)
+        return models[id(args[2])]
+
+    def both(*args: Any) -> tuple[Evaluation, ...]:
+        assert args[1:4] == (config, host, trained)
+        return tuple(map(right, accuracies[args[0], int(args[4].samples[0, 0])]))
+
+    stubs: dict[str, Any] = {
+        "train": train, "tune_for_int8": tune, "calibration_features": calibrated, "convert": convert, "_both": both
+    }  # fmt: skip
+    for name, stub in stubs.items():
+        monkeypatch.setattr(product, name, stub)
+    return make_product(network, config, DATA, host, run, recipe, seed=5, report=report), done
 
 
-def test_every_figure_is_of_its_own_split(monkeypatch: pytest.MonkeyPatch) -> None:
-    found, done = made(monkeypatch, {(b"plain", 2000): (0.90, 0.90), (b"plain", 3000): (0.80, 0.70)})
-    assert [x.accuracy for x in (found.float_validation, found.int8_validation)] == [0.90, 0.90]
-    assert [x.accuracy for x in (found.float_test, found.int8_test)] == [0.80, 0.70]
-    assert found.model == b"plain" and not done  # nothing was lost, so nothing was tuned
+@pytest.mark.parametrize("interrupted", [False, True])
+def test_a_training_goes_on_from_its_checkpoint_and_tells_every_epoch(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, interrupted: bool
+) -> None:
+    if interrupted:
+        (tmp_path / "train.pt").touch()
+    made(monkeypatch, tmp_path, {(b"plain", 2000): (0.90, 0.90), (b"plain", 3000): (0.80, 0.70)})
+    assert Run(tmp_path).metrics() == [
+        {"phase": "train", "epoch": 1, "loss": 2.0, "accuracy": 0.5, "device_features": False},
+        {"phase": "train", "epoch": 2, "loss": 1.0, "accuracy": 0.75, "device_features": True},
+    ]
+
+
+@pytest.mark.parametrize(("lost", "tuned"), [(-0.01, False), (0.0, False), (0.002, False), (0.004, True), (0.1, True)])
+def test_every_figure_is_of_its_own_split_and_more_than_three_in_a_thousand_lost_is_tuned(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, lost: float, tuned: bool
+) -> None:
+    found, done = made(monkeypatch, tmp_path, {
+        (b"plain", 2000): (0.90, 0.90 - lost), (b"tuned", 2000): (0.10, 0.10),
+        (b"plain", 3000): (0.80, 0.70), (b"tuned", 3000): (0.80, 0.75),
+    })  # fmt: skip
+    assert done == ["train", "tune"][: 1 + tuned] and found.model == b"plain"
+    figures = (found.int8_validation, found.float_test, found.int8_test)
+    assert [x.accuracy for x in figures] == [pytest.approx(0.90 - lost), 0.80, 0.70]
 
 
 @pytest.mark.parametrize(("tuned", "kept"), [(0.88, b"tuned"), (0.85, b"plain"), (0.82, b"plain")])
 def test_the_better_model_on_validation_is_kept_after_tuning(
-    monkeypatch: pytest.MonkeyPatch, tuned: float, kept: bytes
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, tuned: float, kept: bytes
 ) -> None:
     """By validation: on the test split it is the other way round, and that decides nothing."""
-    found, done = made(monkeypatch, {
+    found, done = made(monkeypatch, tmp_path, {
         (b"plain", 2000): (0.90, 0.85), (b"tuned", 2000): (0.90, tuned),
         (b"plain", 3000): (0.8, 0.50 if kept == b"plain" else 0.99),
         (b"tuned", 3000): (0.8, 0.99 if kept == b"plain" else 0.50),
     })  # fmt: skip
-    assert done == ["tune"] and found.model == kept
+    assert done == ["train", "tune"] and found.model == kept
     assert found.int8_validation.accuracy == max(tuned, 0.85) and found.int8_test.accuracy == 0.50
 
 
@@ -80,3 +132,38 @@ def test_the_converter_calibrates_on_clips_from_all_over_the_training_split(monk
     heard = calibration_features(DATA, None, None, trained)  # type: ignore[arg-type]
     assert len(heard) == len(set(heard.tolist())) == CALIBRATION_CLIPS
     assert (int(heard[0]), int(heard[-1])) == (0, 1199) and int(heard.diff().max()) <= 3
+
+
+def test_figures_are_of_the_devices_own_features_and_the_model_says_which(
+    boards_dir: Path, cmsis_dsp_dir: Path, build_dir: Path
+) -> None:
+    """Front end, network and TFLM's kernels called by hand, on tones in noise."""
+    config, rng = MfccConfig(640, 640, 20, 8), np.random.default_rng(0)
+    labels = np.arange(40) % 4
+    tones = np.sin(2 * np.pi * (300 + 900 * labels)[:, None] * np.arange(16000) / 16000)
+    heard = Clips((rng.uniform(300, 9000, (40, 1)) * tones + rng.normal(0, 300, (40, 16000))).astype(np.int16), labels)
+    host = HostFrontEnd(build_host_library(boards_dir, cmsis_dsp_dir, build_dir / "host"))
+    layers = (Layer("conv", (INPUT,), 8, (5, 3), (2, 2), relu=True), Layer("dense", (0,), 4))
+    network = Network((config.frames, config.coefficients, 1), layers)
+    module = NetworkModule(network, torch.Generator().manual_seed(0)).eval()
+    trained = TrainResult(module, training_scale(config, heard), (), EPOCHS[1])
+    scale, data = trained.scale, SimpleNamespace(train=heard)
+    representative = calibration_features(data, config, host, trained)  # type: ignore[arg-type]
+    blob = front_end_blob(config, scale.scale, scale.zero_point)
+    features = scale.real(host.features(blob, heard.samples))
+    assert np.array_equal(representative.numpy(), features[..., None])
+
+    model = product.convert(network, config, trained, representative)
+    assert read_mfcc(model) == config
+    oracle = Tflm(model)
+    blob = front_end_blob(config, oracle.input_scale, oracle.input_zero_point)
+    answers = oracle.run(host.features(blob, heard.samples)[..., None])
+    with torch.no_grad():
+        logits = module(representative).numpy()
+    assert np.corrcoef(answers.ravel(), logits.ravel())[0, 1] > 0.99
+    found = product._both(model, config, host, trained, heard)
+    for evaluation, said in zip(found, (logits.argmax(1), answers.argmax(1)), strict=True):
+        expected = np.zeros((4, 4), int)
+        for true, answer in zip(labels, said, strict=True):
+            expected[true, answer] += 1
+        assert evaluation.confusion.tolist() == expected.tolist() and np.count_nonzero(expected.sum(0)) > 1

@@ -36,14 +36,11 @@ class Product:
 
     Attributes:
         model: the .tflite, its MFCC configuration in its metadata; tuned with rounding where that was better.
-        trained: as training gave it, in float.
-        float_test, int8_test: on the test split, the latter by TFLM's kernels.
-        float_validation, int8_validation: on the validation split.
+        int8_validation: on the validation split, by TFLM's kernels.
+        float_test, int8_test: on the test split, as training gave it and by TFLM's kernels.
     """
 
     model: bytes
-    trained: TrainResult
-    float_validation: Evaluation
     int8_validation: Evaluation
     float_test: Evaluation
     int8_test: Evaluation
@@ -82,7 +79,7 @@ def make_product(
         if tuned_rounded.accuracy > rounded.accuracy:
             model, rounded = tuned_model, tuned_rounded
     float_test, int8_test = _both(model, config, host, trained, data.test)
-    return Product(model, trained, exact, rounded, float_test, int8_test)
+    return Product(model, rounded, float_test, int8_test)
 
 
 def calibration_features(data: KeywordData, config: MfccConfig, host: HostFrontEnd, trained: TrainResult) -> Tensor:

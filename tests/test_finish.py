@@ -1,0 +1,183 @@
+"""The end of every search and baseline: which figure stands where in the result, and what lies in the folder."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from hil_nas.audio.clips import Clips
+from hil_nas.audio.tables import front_end_blob
+from hil_nas.budget import Budget
+from hil_nas.config import TEN_WORDS
+from hil_nas.deploy.lower import lower
+from hil_nas.deploy.metadata import attach_mfcc
+from hil_nas.deploy.synthetic import random_graph
+from hil_nas.deploy.tflite import read_tflite
+from hil_nas.deploy.tflite_writer import write_tflite
+from hil_nas.mfcc import MfccConfig
+from hil_nas.network import INPUT, Layer, Network
+from hil_nas.progress import silent
+from hil_nas.runs import Run, read_result
+from hil_nas.training.evaluate import Evaluation
+from hil_nas.training.product import Product
+from hil_nas.training.recipe import Recipe
+from hil_nas.workflows import finish as module
+from hil_nas.workflows.finish import Folders, Found, finish, load_data, write_export
+from hil_nas.workflows.verify import Verification
+
+ROOT = Path(__file__).resolve().parent.parent
+CONFIG = MfccConfig(640, 640, 20, 4)
+LABELS = ("a", "b", "c")
+NETWORK = Network((CONFIG.frames, CONFIG.coefficients, 1), (Layer("dense", (INPUT,), 3),))
+MODEL = attach_mfcc(write_tflite(random_graph(NETWORK, 0)), CONFIG)
+FOLDERS = Folders(ROOT / "boards", ROOT / "build", ROOT / "latency_models", Path("runs"))
+
+
+def said(right: int, wrong: int) -> Evaluation:
+    return Evaluation(np.array([[right, wrong, 0], [0, 0, 0], [0, 0, 0]]))
+
+
+PRODUCT = Product(MODEL, int8_validation=said(92, 8), float_test=said(193, 7), int8_test=said(194, 6))
+
+
+def verified(**more: Any) -> Verification:
+    values: dict[str, Any] = {
+        "board": "b@h", "clock": {"kind": "modelled", "hz": 120_000_000}, "engine": "e", "build": "f",
+        "mfcc": str(CONFIG), "compared": "features and logits", "clips_compared": 17, "differing_bytes": 0,
+        "front_end_cycles": 240_000, "network_cycles": 360_000, "operators": (("fully_connected", 359_000),),
+        "latency_ms": 5.0, "ram": {"arena": 11, "stack": 12}, "flash": {"image": 13, "plan": 14},
+        "limits": {"max_ram_bytes": 21, "max_flash_bytes": 22, "max_latency_s": 0.023}, "missed": (), "accuracy": 0.5,
+    }  # fmt: skip
+    return Verification(**values | more)
+
+
+def finished(monkeypatch: pytest.MonkeyPatch, folder: Path, verification: Verification) -> tuple[dict[str, Any], Any]:
+    """A finish whose training and board are told what they found; its result, and what they were asked."""
+    asked: dict[str, Any] = {}
+
+    def product(*args: Any, **more: Any) -> Any:
+        asked["product"] = (args, more)
+        run.log({"phase": "train", "epoch": 1})
+        return PRODUCT
+
+    def verify(*args: Any, **more: Any) -> Verification:
+        assert (folder / "model.tflite").read_bytes() == MODEL, "a board that stays away leaves the model"
+        asked["verify"] = (args, more)
+        return verification
+
+    def page(result: dict[str, Any], network: Network, history: list[dict[str, Any]]) -> str:
+        assert not (folder / "result.json").exists(), "result.json is written last"
+        asked["page"] = (result, network, history)
+        return "<html>"
+
+    monkeypatch.setattr(module, "make_product", product)
+    monkeypatch.setattr(module, "verify", verify)
+    run, test = Run(folder), Clips(np.zeros((30, 16000), np.int16), np.arange(30))
+    board: Any = SimpleNamespace(do=lambda work: work("board"))
+    data: Any = SimpleNamespace(test=test, classes=LABELS)
+    settings: Any = SimpleNamespace(budget=Budget(21, 22, 0.023), clips=17, seed=5)
+    host: Any = SimpleNamespace(scratch_bytes=lambda blob: 100)
+    found, recipe = Found(NETWORK, CONFIG, {"latency_ms": 4.5}), Recipe(epochs=7)
+    result = finish(found, settings, data, board, host, run, FOLDERS, recipe, page=page, report=silent)
+    assert asked["product"] == ((NETWORK, CONFIG, data, host, run, recipe), {"seed": 5, "report": silent})
+    device, model, front_end = asked["verify"][0]
+    assert (device, model, front_end) == ("board", MODEL, host)
+    return result, asked
+
+
+def test_every_figure_stands_where_it_is_looked_for(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    result, asked = finished(monkeypatch, tmp_path, verified())
+    assert result == json.loads((tmp_path / "result.json").read_text()) == read_result(tmp_path)
+    assert result == {
+        "schema": "hil_nas.run", "version": 1, "status": "complete",
+        "board": "b@h", "clock": {"kind": "modelled", "hz": 120_000_000}, "engine": "e", "build": "f",
+        "mfcc": "640/640/20/4",
+        "limits": {"max_ram_bytes": 21, "max_flash_bytes": 22, "max_latency_ms": pytest.approx(23)},
+        "measured": {
+            "latency_ms": 5.0, "front_end_ms": pytest.approx(2), "network_ms": pytest.approx(3),
+            "front_end_cycles": 240_000, "network_cycles": 360_000, "ram_bytes": 23, "flash_bytes": 27,
+        },
+        "predicted": {"latency_ms": 4.5}, "limits_held": True, "limits_missed": [], "bits_equal": True,
+        "differing_bytes": 0, "clips_compared": 17, "accuracy_int8": 0.97, "accuracy_float": 0.965,
+        "validation_accuracy_int8": 0.92, "test_clips": 200, "labels": ["a", "b", "c"],
+        "confusion": [[194, 6, 0], [0, 0, 0], [0, 0, 0]],
+        "macs": 25 * 4 * 3, "parameters": 25 * 4 * 3 + 3,  # one dense layer on 25 frames of 4
+        "front_end_cycles": 240_000, "operators": [["fully_connected", 359_000]],
+        "ram": {"arena": 11, "stack": 12}, "flash": {"image": 13, "plan": 14},
+    }  # fmt: skip
+    told, network, history = asked["page"]
+    assert told["accuracy_int8"] == 0.97 and network == NETWORK and history == [{"phase": "train", "epoch": 1}]
+    assert (tmp_path / "report.html").read_text() == "<html>"
+
+
+@pytest.mark.parametrize("broken", [{"missed": ("RAM is 3 B, the limit 2 B",)}, {"differing_bytes": 1}])
+def test_a_broken_limit_or_bit_is_a_miss_and_leaves_everything(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, broken: dict[str, Any]
+) -> None:
+    result, _ = finished(monkeypatch, tmp_path, verified(**broken))
+    assert result["status"] == "missed"
+    assert (result["limits_held"], result["bits_equal"]) == ("missed" not in broken, "missed" in broken)
+    assert result["limits_missed"] == list(broken.get("missed", ()))
+    assert (tmp_path / "export" / "Makefile").is_file() and (tmp_path / "report.html").is_file()
+
+
+def test_a_clock_that_counts_instructions_gives_no_times(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    limits = {"max_ram_bytes": None, "max_flash_bytes": None, "max_latency_s": None}
+    clock = {"kind": "instructions", "hz": 25_000_000}
+    result, _ = finished(monkeypatch, tmp_path, verified(clock=clock, limits=limits, latency_ms=None))
+    measured = result["measured"]
+    assert [measured[x] for x in ("latency_ms", "front_end_ms", "network_ms")] == [None] * 3
+    assert (measured["front_end_cycles"], measured["network_cycles"]) == (240_000, 360_000)
+    assert result["limits"] == {"max_ram_bytes": None, "max_flash_bytes": None, "max_latency_ms": None}
+
+
+def test_the_clips_for_the_board_are_drawn_by_the_seed() -> None:
+    def heard(seed: int, clips: int) -> list[int]:
+        asked: Any = SimpleNamespace(budget=Budget(), clips=clips, seed=seed)
+        data: Any = SimpleNamespace(test=Clips(np.zeros((30, 16000), np.int16), np.arange(30)))
+        seen: dict[str, Any] = {}
+        board: Any = SimpleNamespace(do=lambda work: work("board"))
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(module, "verify", lambda *args, **more: seen.update(more))
+            host: Any = None
+            module._verified(PRODUCT, asked, data, board, host, silent)
+        return [int(x) for x in seen["labels"]]
+
+    assert heard(0, 17) == sorted(set(heard(0, 17))) and len(heard(0, 17)) == 17
+    assert heard(0, 17) != heard(1, 17)
+    assert heard(0, 30) == heard(0, 100) == list(range(30))
+
+
+def test_the_export_is_of_the_model_and_replaces_what_an_interrupted_run_left(tmp_path: Path) -> None:
+    run = Run(tmp_path)
+    (tmp_path / "export").mkdir()
+    (tmp_path / "export" / "half-written.c").write_text("int x =")
+    blobs: list[bytes] = []
+    host: Any = SimpleNamespace(scratch_bytes=lambda blob: blobs.append(blob) or 100)
+    write_export(run, MODEL, LABELS, host, FOLDERS)
+    plan = lower(read_tflite(MODEL))
+    assert (tmp_path / "plan.bin").read_bytes() == plan.to_bytes()
+    assert blobs == [front_end_blob(CONFIG, plan.input_scale, plan.input_zero_point)]
+    assert not (tmp_path / "export" / "half-written.c").exists()
+    text = "".join(x.read_text() for x in (tmp_path / "export").glob("*.[ch]"))
+    assert all(f'"{x}"' in text for x in LABELS)
+
+
+def test_words_are_spoken_unless_there_is_a_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def told(name: str) -> Any:
+        return lambda *args, **more: (name, args, more)
+
+    monkeypatch.setattr(module, "spoken_keywords", told("spoken"))
+    monkeypatch.setattr(module, "load_speech_commands", told("read"))
+    report: Any = {"progress": silent}
+    assert load_data(None, ("lamp",), tmp_path, silent) == ("spoken", (("lamp",), tmp_path), report)
+    assert load_data(None, (), tmp_path, silent) == ("spoken", (TEN_WORDS, tmp_path), report)
+    folder: Any = ("read", (Path("x"), ("lamp",)), {"silence": True})
+    assert load_data("x", ("lamp",), tmp_path, silent) == folder
+    every: Any = ("read", (Path("x"), None), {"silence": False})
+    assert load_data("x", (), tmp_path, silent, silence=False) == every
