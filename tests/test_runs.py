@@ -14,7 +14,7 @@ import pytest
 
 from hil_nas import runs
 from hil_nas.errors import RunError
-from hil_nas.runs import Run, environment, read_result
+from hil_nas.runs import Run, read_result
 
 
 def test_a_run_is_complete_only_with_its_result(tmp_path: Path) -> None:
