@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import log
 
 import numpy as np
 import pytest
@@ -112,6 +113,74 @@ def held_after(limits: Limits, floor: float, steps: int = 500) -> tuple[float, f
         optimizer.step()
         multipliers.ascend(found)
     return float(start.cycles.detach()), float(expected(probabilities(logits)).cycles.detach())
+
+
+def drawn(cycles: tuple[float, float], ram: tuple[float, float] = (1.0, 1.0)) -> Expectation:
+    """A quarter on the first configuration, the rest on the second; flash is 1."""
+    rows = (torch.tensor(x, dtype=torch.float64, requires_grad=True) for x in (cycles, ram, (1.0, 1.0)))
+    first, second, third = rows
+    return Expectation(torch.tensor([0.25, 0.75], dtype=torch.float64, requires_grad=True), (first, second, third))
+
+
+def test_multipliers_rise_with_a_violation_and_fall_while_there_is_none() -> None:
+    """By hand, at a rate of 0.1: log of cost over limit on every configuration, then their mean."""
+    multipliers = Multipliers(Limits(cycles=100.0, ram_bytes=1000), 0.5, (80.0, 400.0, 1.0), 0.1)
+    assert multipliers.state == [0.0] * 4
+    multipliers.ascend(drawn((80.0, 200.0), (2000.0, 500.0)))
+    # one configuration's slack pays for no other's excess; the floor lies at 50 cycles, their mean at 170
+    assert multipliers.state == pytest.approx([0.1 * 0.75 * log(2), 0.1 * 0.25 * log(2), 0.0, 0.0])
+    multipliers.ascend(drawn((20.0, 40.0), (2000.0, 1000.0)))
+    held = 0.1 * (0.25 * log(0.2) + 0.75 * log(0.4))
+    assert 0.1 * 0.75 * log(2) + held < 0  # so that it stops at nothing
+    assert multipliers.state == pytest.approx([0.0, 0.1 * 0.5 * log(2), 0.0, 0.1 * log(50 / 35)])
+    multipliers.ascend(drawn((50.0, 50.0), (900.0, 990.0)))
+    assert multipliers.state == pytest.approx(
+        [0.0, 0.1 * (0.5 * log(2) + 0.25 * log(0.9) + 0.75 * log(0.99)), 0.0, 0.1 * log(50 / 35)]
+    )
+    before = list(multipliers.state)
+    for _ in range(3):  # a violation below a hundredth is none, and no slack either
+        multipliers.ascend(drawn((50.0, 50.0), (1004.0, 1009.0)))
+        assert multipliers.state == pytest.approx(before)
+    multipliers.ascend(drawn((50.0, 50.0), (1004.0, 1013.0)))
+    assert multipliers.state[1] == pytest.approx(before[1] + 0.1 * (0.25 * log(1.004) + 0.75 * log(1.013)))
+
+
+def test_the_penalty_is_the_augmented_lagrangian_on_every_configuration() -> None:
+    multipliers = Multipliers(Limits(cycles=100.0, ram_bytes=1000), 0.5, (80.0, 400.0, 1.0), 0.1)
+    multipliers.state = [0.3, 0.7, 9.0, 0.2]
+    found = drawn((80.0, 200.0), (2000.0, 500.0))
+    penalty = multipliers.penalty(found)
+    cycles, ram = 0.3 * log(2) + 5 * log(2) ** 2, 0.7 * log(2) + 5 * log(2) ** 2
+    assert float(penalty.detach()) == pytest.approx(0.75 * cycles + 0.25 * ram - 0.2 * log(170))
+    by_config, by_cycles, by_ram = torch.autograd.grad(penalty, (found.configs, *found.by_config[:2]))
+    assert by_config.tolist() == pytest.approx([ram, cycles])  # the floor says nothing of configurations
+    floor = 0.2 / 170
+    assert by_cycles.tolist() == pytest.approx(
+        [-0.25 * floor, 0.75 * ((0.3 + 10 * log(2)) / 200 - floor)]
+    )
+    assert by_ram.tolist() == pytest.approx([0.25 * (0.7 + 10 * log(2)) / 2000, 0.0])
+
+
+@pytest.mark.parametrize(
+    ("limits", "start", "progress", "floor"),
+    [
+        (Limits(cycles=100.0), 400.0, 0.0, 200.0),  # half of what is in force, which begins at the average
+        (Limits(cycles=100.0), 400.0, 0.35, 100.0),
+        (Limits(cycles=100.0), 400.0, 0.7, 50.0),
+        (Limits(cycles=100.0), 400.0, 1.0, 50.0),
+        (Limits(cycles=100.0), 30.0, 1.0, 30.0),  # never above the average
+        (Limits(ram_bytes=10), 400.0, 1.0, 0.0),  # of nothing
+    ],
+)
+def test_the_floor_is_a_share_of_the_limit_in_force(
+    limits: Limits, start: float, progress: float, floor: float
+) -> None:
+    multipliers = Multipliers(limits, 0.5, (start, 1.0, 1.0), 1.0)
+    multipliers.tighten(progress)
+    multipliers.ascend(drawn((20.0, 20.0)))
+    assert multipliers.state[3] == pytest.approx(log(floor / 20) if floor else 0.0)
+    multipliers.ascend(drawn((floor or 1.0, floor or 1.0)))
+    assert multipliers.state[3] == pytest.approx(log(floor / 20) if floor else 0.0)
 
 
 def test_dual_ascent_holds_the_band() -> None:
