@@ -198,7 +198,7 @@ def _to_board(running: Running, data: bytes) -> None:
     try:
         running.port.write(data)
     except OSError as error:  # SerialException is one
-        running.alive()
+        running.alive(ENDING_S)
         raise LinkError(f"the port to the board failed: {error}") from error
 
 
