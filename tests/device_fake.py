@@ -44,6 +44,7 @@ class FakeBoard:
         self.slots: dict[str, bytes] = {}
         self.commands: list[str] = []
         self.gone = self.closed = False
+        self.silence_s = 0.3  # after which an upload is given up; 2 s of a board's own time
         self._typed = bytearray()
         self._upload: tuple[str, str, int, int] | None = None
         self._received = bytearray()
@@ -136,7 +137,7 @@ class FakeBoard:
             self._ask()
 
     def _check_upload(self) -> None:
-        if self._upload and time.monotonic() - self._upload_at > 0.3:  # 2 s on a board
+        if self._upload and time.monotonic() - self._upload_at > self.silence_s:
             command, _, size, _ = self._upload
             self._upload = None
             words = f"upload stopped at byte {len(self._received)} of {size}"

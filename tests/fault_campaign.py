@@ -331,6 +331,6 @@ class Campaign:
         self._device = self._open(self._line)
 
     def _open(self, line: FaultyLine) -> Device:
-        device = Device(Link(line), "native", "host")
-        expect_identity(device.identify(OPEN_S), "native", self._build)
+        device = Device(Link(line, resync_s=OPEN_S), "native", "host")
+        expect_identity(device.identify(started=True), "native", self._build)
         return device

@@ -161,6 +161,17 @@ def test_an_upload_that_breaks_is_given_up_and_can_be_repeated(fault: str) -> No
     assert board.slots["input"] == b"b" * 2500
 
 
+def test_a_board_whose_silence_outlasts_an_attempt_is_brought_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two seconds of an emulator's time may be many of ours, and each attempt before their end begins them anew."""
+    monkeypatch.setattr("hil_nas.device.link._ATTEMPT_S", 0.1)
+    board = FakeBoard(once("hil load", lambda _: b""))
+    board.silence_s = 0.6
+    link = Link(board, resync_s=10)
+    with pytest.raises(LinkError, match="silent"):
+        link.upload("hil load input ram", b"a" * 2500, silence_s=0.1)
+    assert link.upload("hil load input ram", b"b" * 2500) == ["loaded-2500"]
+
+
 @pytest.mark.parametrize("ask", ["send-0-2000", "send-5-10", "send-0-0"])
 def test_a_board_that_asks_for_other_bytes_is_refused(ask: str) -> None:
     board = FakeBoard(once("hil load", lambda _: line(ask)))
@@ -230,7 +241,7 @@ def test_a_board_that_never_answers_is_given_up_in_time() -> None:
     board = FakeBoard(lambda *_: b"e-[Unknown command: hil id]\r\nm-ready\r\n")
     start = time.monotonic()
     with pytest.raises(LinkError, match="no clean answer to 'hil id' within 0.5 s.*Unknown command"):
-        Link(board).resynchronise(0.5)
+        Link(board, resync_s=0.5).resynchronise()
     assert time.monotonic() - start < 3
 
 

@@ -123,7 +123,7 @@ def test_counts_of_a_board_repeat(device: Device, target: str) -> None:
 @pytest.mark.parametrize("target", ["nucleo-l4r5@renode", "nucleo-h743zi@renode"])
 def test_renode_counts_runs_longer_than_silicon_could(target: str, boards_dir: Path, build_dir: Path) -> None:
     """Its counter counts 10 million instructions in a second of its time, and wraps that much later."""
-    layers = tuple(Layer("conv", (i - 1,), 32, kernel=(3, 3)) for i in range(8))
+    layers = tuple(Layer("conv", (i - 1,), 32, kernel=(3, 3)) for i in range(6))
     plan = lower(random_graph(Network((64, 64, 4), layers), seed=1))
     with open_device(target, boards_dir=boards_dir, build_dir=build_dir) as device:
         device.load_plan(plan.to_bytes(), where="ram")
@@ -166,10 +166,10 @@ def test_what_is_missing_or_damaged_is_refused_and_the_next_works(device: Device
 
 @pytest.fixture
 def link(target: str, boards_dir: Path, build_dir: Path) -> Iterator[Link]:
-    running = start(target, boards_dir=boards_dir, build_dir=build_dir).running
-    with Link(running.port, alive=running.alive) as link:
+    started = start(target, boards_dir=boards_dir, build_dir=build_dir)
+    with started.link() as link:
         yield link
-    running.release()
+    started.running.release()
 
 
 def test_mlperf_speaks_too(link: Link) -> None:

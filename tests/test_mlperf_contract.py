@@ -73,7 +73,7 @@ def started(request: pytest.FixtureRequest, boards_dir: Path, build_dir: Path) -
 
 @pytest.fixture
 def link(started: Started) -> Link:
-    return Link(started.running.port, alive=started.running.alive)
+    return started.link()
 
 
 @pytest.fixture

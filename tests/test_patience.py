@@ -23,7 +23,7 @@ from tests.test_search_workflow import asked, finished, run, words  # noqa: F401
 
 def device(board: FakeBoard) -> Device:
     opened = Device(Link(board), "serial", "silicon")
-    opened.identify(5.0)
+    opened.identify(started=True)
     return opened
 
 

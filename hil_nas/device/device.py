@@ -57,16 +57,16 @@ class Device:
         self._plan: PlanInfo | None = None
         self._engine: str | None = None
 
-    def identify(self, limit_s: float | None = None) -> Identity:
+    def identify(self, *, started: bool = False) -> Identity:
         """Who answers.
 
         Args:
-            limit_s: how long a board that has just been started may take; None where it runs already.
+            started: the board has just been started: it is waited for.
 
         Raises:
             LinkError, ProtocolError: as for every method here.
         """
-        records = self._link.command("hil id") if limit_s is None else self._link.resynchronise(limit_s)
+        records = self._link.resynchronise() if started else self._link.command("hil id")
         identity = replies.parse_identity(records, self._host, self._clock_kind, self._clock_error_percent)
         self._engine = identity.engine
         return identity
@@ -153,15 +153,15 @@ class Device:
             )
         return use
 
-    def reset(self, limit_s: float = 20.0) -> Identity:
+    def reset(self) -> Identity:
         """Restart the board and wait for it; what stood in RAM is gone.
 
         Raises:
-            LinkError: where it does not come back within the limit.
+            LinkError: where it does not come back in time.
         """
         replies.expect_nothing(self._link.command("hil reset"))
         self._plan = None
-        return self.identify(limit_s)
+        return self.identify(started=True)
 
     def close(self) -> None:
         """Close the link and end what the host started; more than once is allowed."""

@@ -2,8 +2,9 @@
 
 A command that does not end well, by an error here or by Ctrl-C, leaves the link out of step with the board. So does
 a refusal, for it does not say which command it answers, and so do bytes that come unasked. The next command first
-brings the link back: silence, then `hil id` until a clean answer. A command that reached the board damaged was not
-carried out, and is sent once more. A restart of the board is always said once: what was loaded is gone.
+brings the link back: silence, then `hil id` until a clean answer, with more patience at each attempt. A command that
+reached the board damaged was not carried out, and is sent once more. A restart of the board is always said once: what
+was loaded is gone.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ SILENCE_S = 5.0
 UPLOAD_SILENCE_S = 20.0  # a store in flash is erased before the first byte is asked for
 RESYNC_S = 20.0
 ENDING_S = 2.0  # from a program's socket closing to its end being seen, and more
-_ATTEMPT_S = 3.0  # an upload left open takes what is sent as data and gives up after 2 s of silence
+_ATTEMPT_S = 3.0  # the first; each further one takes twice as long, see `Link._resynchronise`
 _QUIET_S, _LATE_S = 0.05, 0.5
 _NOTHING = "nothing"
 _MAX_REPLY_LINES = 10_000
@@ -62,11 +63,15 @@ class Link:
         port: an open pyserial port.
         alive: raises where the other end is known to have gone, for example a process that has ended or does within
             so many seconds.
+        resync_s: how long the board may take to answer where link and board are out of step.
     """
 
-    def __init__(self, port: Port, *, alive: Callable[[float], None] = lambda _: None) -> None:
+    def __init__(
+        self, port: Port, *, alive: Callable[[float], None] = lambda _: None, resync_s: float = RESYNC_S
+    ) -> None:
         self._port = port
         self._alive = alive
+        self._resync_s = resync_s
         self._splitter = LineSplitter()
         self._lines: deque[str] = deque()
         self._in_step = False
@@ -110,28 +115,33 @@ class Link:
         """
         return self._guarded(lambda: self._exchange(f"{text}%".encode("ascii"), text, silence_s, total_s))
 
-    def resynchronise(self, limit_s: float = RESYNC_S) -> list[str]:
+    def resynchronise(self) -> list[str]:
         """Bring link and board into step and return the records of `hil id`; the board may have restarted.
 
         Raises:
-            LinkError: where no clean answer came within the limit; the message holds the last thing heard.
+            LinkError: where no clean answer came within `resync_s`; the message holds the last thing heard.
         """
-        records = self._resynchronise(limit_s)
+        records = self._resynchronise()
         self._restarted = False
         return records
 
-    def _resynchronise(self, limit_s: float = RESYNC_S) -> list[str]:
+    def _resynchronise(self) -> list[str]:
+        """Attempts that grow: an upload left open takes each as data and gives up after 2 s of silence by the board's
+        clock, and an emulator's may take many times as long, more still on a busy machine.
+        """
         self._in_step = False
-        end = time.monotonic() + limit_s
+        end = time.monotonic() + self._resync_s
+        attempt_s = _ATTEMPT_S
         heard = _NOTHING
         while True:
             try:
-                records = self._identify(min(_ATTEMPT_S, max(0.2, end - time.monotonic())))
+                records = self._identify(min(attempt_s, max(0.2, end - time.monotonic())))
             except DeviceError as error:
                 if self._failure:
                     raise self._failure from error
                 self._alive(0)
                 heard = error.message
+                attempt_s *= 2
             else:
                 # The answer may be to an earlier try; then the last one's is still to come.
                 self._drain(end, _QUIET_S if heard == _NOTHING else _LATE_S)
@@ -139,7 +149,7 @@ class Link:
                 return records
             if time.monotonic() >= end:
                 raise LinkError(
-                    f"no clean answer to 'hil id' within {limit_s:g} s, the last was: {heard}",
+                    f"no clean answer to 'hil id' within {self._resync_s:g} s, the last was: {heard}",
                     hint="check the cable, reset the board; a board without our firmware needs --flash",
                 )
 
