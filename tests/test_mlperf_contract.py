@@ -246,9 +246,15 @@ def test_a_model_of_mlperfs_shape_over_the_runners_wire(runner: Runner, link: Li
         assert [int(np.ceil(256 * x)) - 128 for x in runner.infer(1, 0).results] == logits.tolist()
 
 
-@pytest.mark.parametrize(("board", "options"), [("native@native", []), ("nucleo-l4r5@virtual", ["--tcp", "0"])])
+@pytest.mark.parametrize(
+    ("board", "options", "ended_by"),
+    [
+        ("native@native", [], signal.SIGTERM),
+        ("nucleo-l4r5@virtual", ["--tcp", "0"], signal.SIGINT),
+    ],
+)
 def test_the_runner_reaches_a_board_through_serve(
-    board: str, options: list[str], tmp_path: Path, boards_dir: Path, build_dir: Path
+    board: str, options: list[str], ended_by: signal.Signals, tmp_path: Path, boards_dir: Path, build_dir: Path
 ) -> None:
     """As a person types it; the runner opens what the command names with pyserial, as it opens a board."""
     model = tmp_path / "model.tflite"
@@ -266,7 +272,7 @@ def test_the_runner_reaches_a_board_through_serve(
                 for clip, logits in zip(CLIPS, expected, strict=False):
                     runner.load(clip.tobytes())
                     assert [int(np.ceil(256 * x)) - 128 for x in runner.infer(1, 0).results] == logits.tolist()
-            process.send_signal(signal.SIGINT)
+            process.send_signal(ended_by)
             assert process.wait(20) == 130
         finally:
             process.kill()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import tempfile
 import time
 from pathlib import Path
@@ -62,9 +63,11 @@ def test_points_share_the_machine_but_not_a_board(tmp_path: Path) -> None:
 
 
 def test_a_point_that_is_ended_early_closes_what_it_holds(tmp_path: Path) -> None:
+    on_sigterm = signal.getsignal(signal.SIGTERM)
     running = Cluster()(points("nucleo-l4r5@virtual", 6)[5:], noting(tmp_path))
     while not (tmp_path / "began").exists():
         assert next(running) is None
+    assert signal.getsignal(signal.SIGTERM) == on_sigterm  # not Ray's, which aborts
     running.close()
     assert (tmp_path / "closed").exists()
     import ray

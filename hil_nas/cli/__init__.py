@@ -1,7 +1,7 @@
 """`hil_nas`: arguments in, exit status out.
 
 0: done and every limit held. 1: a person can act on it (one line on standard error). 2: wrong usage.
-3: the model broke a limit or a bit on the board, or no network holds the limits. 130: Ctrl-C.
+3: the model broke a limit or a bit on the board, or no network holds the limits. 130: Ctrl-C or SIGTERM.
 Anything else that is raised is a bug of ours and keeps its traceback.
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import os
+import signal
 import sys
 from collections.abc import Sequence
 
@@ -29,6 +30,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.reconfigure(errors="backslashreplace")  # as standard error: a path need not be of its encoding
     words = list(sys.argv[1:] if argv is None else argv)
     console = Console(as_json="--json" in words)  # known before the words are understood: an error is an object too
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # boards are closed in order, as by Ctrl-C
     try:
         with console:
             arguments = parser().parse_args(words)
@@ -51,6 +53,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         console.interrupted(bool(words) and words[0] in RESUMABLE)
         return INTERRUPTED
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _status(error: HilNasError) -> int:

@@ -49,7 +49,9 @@ class Cluster:
         ray = _ray()
         folder = tempfile.mkdtemp(prefix="hil_nas-", dir="/tmp")  # as Ray: names of its sockets must stay short
         try:
+            on_sigterm = signal.getsignal(signal.SIGTERM)
             self._start(ray, boards_of(points), folder)
+            signal.signal(signal.SIGTERM, on_sigterm)  # Ray's own aborts, and leaves its folder
             yield from _run_all(ray, points, run)
         finally:
             ray.shutdown()
