@@ -21,29 +21,6 @@ QEMU_M4, QEMU_M7 = "mps2-an386@qemu", "mps2-an500@qemu"
 CLIPS = 20
 
 
-@pytest.fixture(scope="module", params=[*TARGETS, QEMU_M7])
-def device(request: pytest.FixtureRequest, boards_dir: Path, build_dir: Path) -> Iterator[Device]:
-    with open_device(request.param, boards_dir=boards_dir, build_dir=build_dir) as device:
-        yield device
-
-
-@pytest.mark.parametrize("where", ["flash", "ram"])
-def test_every_host_gives_the_bits_of_tflm(device: Device, kws_model: bytes, where: Where) -> None:
-    plan = lower(read_tflite(kws_model))
-    info = device.load_plan(plan.to_bytes(), where)
-    assert (info.op_count, info.arena_bytes) == (len(plan.operators), plan.arena_bytes) == (12, 17_152)
-    clips = quantised_clips(kws_model, CLIPS, seed=7)
-    expected = Tflm(kws_model).run(clips).reshape(CLIPS, -1)
-    for clip, scores in zip(clips, expected, strict=True):
-        device.set_input(clip)
-        counts = device.run("network", warmups=0, runs=1)
-        assert np.array_equal(device.read("output"), scores)
-    assert len(counts.operators) == info.op_count and counts.front_end_cycles == ()
-    assert len(set(expected.argmax(axis=1))) > 4
-    use = device.memory()
-    assert (use.plan_bytes, use.plan_where, use.arena_bytes) == (len(plan.to_bytes()), where, plan.arena_bytes)
-
-
 @pytest.mark.renode
 @pytest.mark.parametrize(
     ("renode", "qemu"), [("nucleo-l4r5@renode", QEMU_M4), ("nucleo-h743zi@renode", QEMU_M7)]
@@ -65,3 +42,26 @@ def counted(target: str, model: bytes, boards_dir: Path, build_dir: Path) -> Run
         device.load_plan(lower(read_tflite(model)).to_bytes())
         device.set_input(quantised_clips(model, 1, seed=5))
         return device.run("network", warmups=0, runs=2)
+
+
+@pytest.fixture(scope="module", params=[*TARGETS, QEMU_M7])
+def device(request: pytest.FixtureRequest, boards_dir: Path, build_dir: Path) -> Iterator[Device]:
+    with open_device(request.param, boards_dir=boards_dir, build_dir=build_dir) as device:
+        yield device
+
+
+@pytest.mark.parametrize("where", ["flash", "ram"])
+def test_every_host_gives_the_bits_of_tflm(device: Device, kws_model: bytes, where: Where) -> None:
+    plan = lower(read_tflite(kws_model))
+    info = device.load_plan(plan.to_bytes(), where)
+    assert (info.op_count, info.arena_bytes) == (len(plan.operators), plan.arena_bytes) == (12, 17_152)
+    clips = quantised_clips(kws_model, CLIPS, seed=7)
+    expected = Tflm(kws_model).run(clips).reshape(CLIPS, -1)
+    for clip, scores in zip(clips, expected, strict=True):
+        device.set_input(clip)
+        counts = device.run("network", warmups=0, runs=1)
+        assert np.array_equal(device.read("output"), scores)
+    assert len(counts.operators) == info.op_count and counts.front_end_cycles == ()
+    assert len(set(expected.argmax(axis=1))) > 4
+    use = device.memory()
+    assert (use.plan_bytes, use.plan_where, use.arena_bytes) == (len(plan.to_bytes()), where, plan.arena_bytes)
