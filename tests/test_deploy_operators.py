@@ -6,6 +6,7 @@ reference kernels.
 
 from __future__ import annotations
 
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -63,10 +64,10 @@ def function(name: str, source: tuple[float, int], target: tuple[float, int], **
     return maker.finish(*numbers)
 
 
-def every_value(engine: Engine, model: bytes) -> np.ndarray:
-    plan = lower(read_tflite(model))
-    found = engine.run(plan.to_bytes(), EVERY[np.newaxis], plan.arena_bytes)
-    assert np.array_equal(found, Tflm(model).run(EVERY[np.newaxis]))
+def every_value(engine: Engine, model: bytes, shape: Shape = (1, 256)) -> np.ndarray:
+    plan, values = lower(read_tflite(model)), EVERY.reshape(shape)
+    found = engine.run(plan.to_bytes(), values, plan.arena_bytes)
+    assert np.array_equal(found, Tflm(model).run(values))
     return found
 
 
@@ -99,6 +100,28 @@ def test_relu6_keeps_its_scale(engine: Engine) -> None:
     for _ in range(20):
         one = quantisation(rng)
         every_value(engine, function("RELU6", one, one))
+
+
+def test_functions_that_end_between_two_values(engine: Engine) -> None:
+    """Halves by the decimals of the scales: which way they round is decided by the last bits of a factor."""
+    for scale in (0.1, 0.2, 0.3, 0.7, 0.05):
+        for alpha, factor in product((0.1, 0.2, 0.3, 0.01), (0.5, 0.25, 1.5)):
+            source, target = (float(np.float32(x)) for x in (scale, scale * alpha / factor))
+            options = {"alpha": float(np.float32(alpha))}
+            every_value(engine, function("LEAKY_RELU", (source, 3), (target, -4), **options))
+        for times, name in product((1, 3, 5, 7), ("RELU", "QUANTIZE")):
+            source, target = (float(np.float32(x)) for x in (scale * times, scale * 2))
+            every_value(engine, function(name, (source, 3), (target, -4)))
+
+
+def test_dense_layers_that_end_between_two_values(engine: Engine) -> None:
+    for scales in product((0.1, 0.3, 0.05, 0.7), (0.1, 0.06, 0.9), (0.5, 1.5)):
+        one, other, target = (float(np.float32(x)) for x in (*scales[:2], scales[0] * scales[1] / scales[2]))
+        maker = Maker()
+        source, last = maker.tensor((1, 1), one, 3), maker.tensor((1, 1), target, -4)
+        weights = [maker.constant([[1]], other, 0, np.int8), maker.constant([0], one * other)]
+        maker.operator("FULLY_CONNECTED", [source, *weights], last, "FullyConnectedOptions")
+        every_value(engine, maker.finish(source, last), (256, 1))
 
 
 # --- sums, differences and products ----------------------------------------------------------------------------
@@ -169,6 +192,20 @@ def test_one_of_a_pair_is_constant(engine: Engine, name: str, constant: int, sha
         assert same_bits(engine, pair(name, rng, shapes, constant)) == [name.lower()]
 
 
+@pytest.mark.parametrize("name", PAIRS)
+def test_pairs_that_end_between_two_values(engine: Engine, name: str) -> None:
+    """Every value beside every other, at scales whose decimals give halves: the last bits of a multiplier decide."""
+    for scales in product((0.1, 0.3, 0.7), (0.1, 0.06, 0.9), (0.5, 1.5)):
+        one, other, part = scales
+        target = one * other / part * 8 if name == "MUL" else max(one, other) / part
+        one, other, target = (float(np.float32(x)) for x in (one, other, target))
+        maker = Maker()
+        source, constant = maker.tensor((1, 256, 1), one, 3), maker.constant([[EVERY]], other, -2, np.int8)
+        last = maker.tensor((1, 256, 256), target, 5)
+        maker.operator(name, [source, constant], last, PAIRS[name])
+        every_value(engine, maker.finish(source, last), (1, 256, 1))
+
+
 def test_a_large_constant_meets_a_small_input(engine: Engine) -> None:
     for name in PAIRS:
         shapes = ((1, 1, 1, 4), (1, 5, 3, 4))
@@ -214,6 +251,16 @@ def test_reductions(engine: Engine, name: str, shape: Shape, axes: list[int]) ->
     for keep in (True, False):
         for _ in range(4):
             assert same_bits(engine, reduction(name, rng, shape, axes, keep), count=4) == [name.lower()]
+
+
+def test_means_that_end_between_two_values(engine: Engine) -> None:
+    """Halves, by the decimals of the scales and by divisors that are no powers of two."""
+    for count, (source, target) in product((2, 3, 6, 12, 49), ((0.1, 0.1), (0.3, 0.2), (0.7, 0.4), (0.15, 0.1))):
+        maker = Maker()
+        scales = [float(np.float32(x)) for x in (source, target)]
+        numbers = [maker.tensor((1, count, 400), scales[0], 7), maker.tensor((1, 400), scales[1], -7)]
+        maker.operator("MEAN", [numbers[0], maker.constant([1])], numbers[1], "ReducerOptions")
+        assert same_bits(engine, maker.finish(*numbers), seed=count) == ["mean"]
 
 
 # --- what only moves values --------------------------------------------------------------------------------------

@@ -2,7 +2,8 @@
 
 Each is to the bit what TensorFlow Lite Micro's reference kernel of the same name computes: hard_swish.h, leaky_relu.h,
 requantize.h, integer_ops/logistic.h and integer_ops/tanh.h of tensorflow/lite/kernels/internal/reference, and
-activations.cc of tensorflow/lite/micro/kernels. float32 stands where it stands there.
+activations.cc of tensorflow/lite/micro/kernels. Factors are computed in double, as TFLM does since the autumn of 2026;
+before, it computed some in float32.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ def _requantize(operator: QuantOperator, source: QuantTensor, target: QuantTenso
 
 
 def _relu(operator: QuantOperator, source: QuantTensor, target: QuantTensor) -> Function:
-    factor = quantize_multiplier(float(np.float32(source.scale) / np.float32(target.scale)))
+    factor = quantize_multiplier(source.scale / target.scale)
     low, _ = requantize.activation_range("relu", target.scale, target.zero_point)
     return lambda x: max(low, fixed_point.multiplied(x, factor) + target.zero_point)
 
@@ -49,9 +50,8 @@ def _relu6(operator: QuantOperator, source: QuantTensor, target: QuantTensor) ->
 
 
 def _leaky_relu(operator: QuantOperator, source: QuantTensor, target: QuantTensor) -> Function:
-    scale, out = np.float32(source.scale), np.float32(target.scale)
-    slope = float(scale * np.float32(operator.alpha) / out)
-    above, below = quantize_multiplier(float(scale / out)), quantize_multiplier(abs(slope))
+    slope = source.scale * operator.alpha / target.scale
+    above, below = quantize_multiplier(source.scale / target.scale), quantize_multiplier(abs(slope))
     sign = -1 if slope < 0 else 1
 
     def function(x: int) -> int:
@@ -86,9 +86,8 @@ def _curve(
 
 def _hard_swish(operator: QuantOperator, source: QuantTensor, target: QuantTensor) -> Function:
     """x * relu6(x + 3) / 6 on 16-bit words."""
-    fine = np.float32(1 / 128) * np.float32(source.scale)
-    output = quantize_multiplier(float(fine / np.float32(target.scale)))
-    gate = quantize_multiplier(float(fine / np.float32(3 / 32768)))
+    fine = source.scale / 128
+    output, gate = quantize_multiplier(fine / target.scale), quantize_multiplier(fine / (3 / 32768))
     if output.shift > 0:
         raise UnsupportedError(
             f"{operator.name} has an output scale of {target.scale} for an input scale of {source.scale}, which"
@@ -99,8 +98,7 @@ def _hard_swish(operator: QuantOperator, source: QuantTensor, target: QuantTenso
 
     def function(x: int) -> int:
         value = x << 7
-        opened = fixed_point.saturated(value << (gate.shift - 1), 16) if gate.shift > 0 else value
-        opened = fixed_point.high_product(opened, of_gate, 15)
+        opened = fixed_point.high_product(value << max(gate.shift - 1, 0), of_gate, 15)
         if gate.shift > 0:
             opened = fixed_point.saturated(opened << 1, 16)
         opened = fixed_point.rounded_shift(opened, max(-gate.shift, 0))

@@ -233,7 +233,7 @@ def _fully_connected(writer: _Writer, x: QuantOperator) -> dict[str, Any]:
     assert x.weights is not None
     source, target = writer.tensor(x.inputs[0]), writer.tensor(x.output)
     scale = float(x.weights.scales[0])
-    factor = requantize.fully_connected_multiplier(source.scale, scale, target.scale)
+    factor = requantize.product_multiplier((source.scale, scale), target.scale)
     return {
         "input_offsets": (-source.zero_point, 0),
         "weights_data": writer.constants.add(x.weights.values, "<i1"),
@@ -248,8 +248,7 @@ def _pool(writer: _Writer, x: QuantOperator) -> dict[str, Any]:
 
 def _sum(writer: _Writer, x: QuantOperator) -> dict[str, Any]:
     pair = _pair(writer, x)
-    multipliers = requantize.add_multipliers if x.kind == "add" else requantize.sub_multipliers
-    inputs, output = multipliers((pair[0].scale, pair[1].scale), writer.tensor(x.output).scale)
+    inputs, output = requantize.add_multipliers((pair[0].scale, pair[1].scale), writer.tensor(x.output).scale)
     return {
         **_operands(writer, x, pair),
         "input_multipliers": tuple(f.multiplier for f in inputs),
@@ -261,7 +260,7 @@ def _sum(writer: _Writer, x: QuantOperator) -> dict[str, Any]:
 
 def _mul(writer: _Writer, x: QuantOperator) -> dict[str, Any]:
     pair = _pair(writer, x)
-    factor = requantize.mul_multiplier((pair[0].scale, pair[1].scale), writer.tensor(x.output).scale)
+    factor = requantize.product_multiplier((pair[0].scale, pair[1].scale), writer.tensor(x.output).scale)
     return {**_operands(writer, x, pair), **_output_factor(factor)}
 
 

@@ -2,8 +2,9 @@
 
 Sources: tensorflow/lite/kernels/internal/quantization_util.cc (QuantizeMultiplier, PreprocessSoftmaxScaling,
 CalculateInputRadius), tensorflow/lite/kernels/kernel_util.cc (activation ranges, the multiplier of a fully
-connected layer), add_common.cc, sub_common.cc, mul_common.cc and logistic_common.cc of tensorflow/lite/micro/kernels,
-tensorflow/lite/kernels/internal/reference/reduce.h. float32 and double stand where they stand there.
+connected layer), add_common.cc, mul_common.cc and logistic_common.cc of tensorflow/lite/micro/kernels,
+tensorflow/lite/kernels/internal/reference/reduce.h. float32 and double stand where they stand there; a multiplier of a
+subtraction is in double since the autumn of 2026.
 """
 
 from __future__ import annotations
@@ -52,29 +53,15 @@ def convolution_multipliers(
     return [quantize_multiplier(input_scale * float(x) / output_scale) for x in weight_scales]
 
 
-def fully_connected_multiplier(input_scale: float, weight_scale: float, output_scale: float) -> Multiplier:
-    """The product of the two scales is rounded to float32 first, as TFLite does for this operator alone."""
-    product = float(np.float32(input_scale) * np.float32(weight_scale))
-    return quantize_multiplier(product / output_scale)
-
-
 def add_multipliers(scales: tuple[float, float], output_scale: float) -> tuple[list[Multiplier], Multiplier]:
-    """(one per input, the output's), for a left shift of 20."""
+    """(one per input, the output's), for a left shift of 20; of a subtraction too."""
     twice_largest = 2 * max(scales)
     inputs = [quantize_multiplier(x / twice_largest) for x in scales]
     return inputs, quantize_multiplier(twice_largest / ((1 << ADD_LEFT_SHIFT) * output_scale))
 
 
-def sub_multipliers(scales: tuple[float, float], output_scale: float) -> tuple[list[Multiplier], Multiplier]:
-    """The same for a subtraction, whose factors TFLite Micro computes in float32."""
-    one, other, out = (np.float32(x) for x in (*scales, output_scale))
-    twice_largest = np.float32(2) * max(one, other)
-    inputs = [quantize_multiplier(float(x / twice_largest)) for x in (one, other)]
-    return inputs, quantize_multiplier(float(twice_largest / (np.float32(1 << ADD_LEFT_SHIFT) * out)))
-
-
-def mul_multiplier(scales: tuple[float, float], output_scale: float) -> Multiplier:
-    """Of the product of both inputs."""
+def product_multiplier(scales: tuple[float, float], output_scale: float) -> Multiplier:
+    """Of products of two tensors' values: in a multiplication and in a fully connected layer."""
     return quantize_multiplier(scales[0] * scales[1] / output_scale)
 
 
