@@ -89,24 +89,27 @@ class _State:
     seed: int
     place: torch.device
     epochs: list[Epoch] = field(default_factory=list)
-    best: Epoch | None = None
+    best_weights: dict[str, torch.Tensor] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.module = NetworkModule(self.network, torch.Generator().manual_seed(self.seed)).to(self.place)
         self.optimizer = make_optimizer(self.module, self.recipe)
-        self.best_weights = copy.deepcopy(self.module.state_dict())
+
+    @property
+    def best(self) -> Epoch:
+        """The last of those that rank highest."""
+        return max(reversed(self.epochs), key=_rank)
 
     def keep(self, epoch: Epoch) -> None:
         self.epochs.append(epoch)
-        if self.best is None or _rank(epoch) >= _rank(self.best):
-            self.best, self.best_weights = epoch, copy.deepcopy(self.module.state_dict())
+        if self.best is epoch:
+            self.best_weights = copy.deepcopy(self.module.state_dict())
 
     def dump(self) -> dict[str, Any]:
         return {
             "module": self.module.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "best_weights": self.best_weights,
-            "best": None if self.best is None else asdict(self.best),
             "epochs": [asdict(x) for x in self.epochs],
         }
 
@@ -114,11 +117,9 @@ class _State:
         self.module.load_state_dict(saved["module"])
         self.optimizer.load_state_dict(saved["optimizer"])
         self.best_weights = saved["best_weights"]
-        self.best = None if saved["best"] is None else Epoch(**saved["best"])
         self.epochs = [Epoch(**x) for x in saved["epochs"]]
 
     def result(self, scale: FeatureScale) -> TrainResult:
-        assert self.best is not None
         self.module.load_state_dict(self.best_weights)
         return TrainResult(self.module.cpu().eval(), scale, tuple(self.epochs), self.best)
 
