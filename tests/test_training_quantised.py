@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,9 +20,10 @@ from hil_nas.deploy.reference import Tflm
 from hil_nas.errors import InputError
 from hil_nas.mfcc import MfccConfig
 from hil_nas.network import INPUT, Layer, Network
+from hil_nas.training import tune
 from hil_nas.training.module import NetworkModule
 from hil_nas.training.quantised import QuantisedNetwork
-from hil_nas.training.recipe import Recipe
+from hil_nas.training.recipe import Recipe, learning_rate
 from hil_nas.training.result import Epoch, TrainResult
 from hil_nas.training.tune import tune_for_int8
 
@@ -131,3 +134,72 @@ def test_tuning_mends_weights_that_rounding_spoils(data: KeywordData) -> None:
         assert first is None or (second is not None and np.array_equal(first[0], second[0]))
     with pytest.raises(InputError, match="tuned to int8 already"):
         tune_for_int8(replace(trained, module=tuned.module), CONFIG, data, features(32, 0), recipe)
+
+
+def tuned_by_script(
+    monkeypatch: pytest.MonkeyPatch, accuracies: list[float], losses: list[float], **more: Any
+) -> tuple[TrainResult, list[Any]]:
+    """Tuning whose epochs fill the weights with their number and end with these losses and validation accuracies."""
+    asked: list[Any] = []
+    left = iter(accuracies)
+    feed: Any = SimpleNamespace(steps_per_epoch=lambda: 5, validation=object(), validation_labels=object())
+    recipe = Recipe(weight_decay=0.5)
+    module = NetworkModule(network(), torch.Generator().manual_seed(0)).eval()
+    trained = TrainResult(module, SCALE, (), Epoch(7, 1.0, 0.99, True))
+    data, front_end, representative = (object() for _ in range(3))
+    calibrated: list[Any] = []
+
+    def run_epoch(learners: Any, fed: Any, used: Any, *, number: int, rate: Any, **rest: Any) -> list[float]:
+        (learner,) = learners
+        assert fed is feed and used is recipe and all(x["weight_decay"] == 0 for x in learner.optimizer.param_groups)
+        assert len(calibrated) == 1 + number  # once to begin with, and behind every epoch
+        asked.append((number, rest, [rate(5 * number + x) for x in range(5)]))
+        with torch.no_grad():
+            for x in learner.module.parameters():
+                x.fill_(number + 1.0)
+        return [losses[number]]
+
+    def fed(*args: Any) -> Any:
+        assert args == (CONFIG, data, recipe, SCALE, front_end, torch.device("cpu"))
+        return feed
+
+    def evaluated(module: Any, features: Any, labels: Any) -> Any:
+        assert (features, labels) == (feed.validation, feed.validation_labels)
+        return SimpleNamespace(accuracy=next(left))
+
+    monkeypatch.setattr(tune, "run_epoch", run_epoch)
+    monkeypatch.setattr(tune, "Feed", fed)
+    monkeypatch.setattr(tune, "evaluate", evaluated)
+    monkeypatch.setattr(QuantisedNetwork, "calibrate", lambda self, x: calibrated.append(x))
+    shown: Any = SimpleNamespace(to=lambda place: representative)
+    result = tune_for_int8(
+        trained, CONFIG, data, shown, recipe, front_end=front_end, place=torch.device("cpu"), **more  # type: ignore
+    )
+    assert next(left, None) is None and result.best.epoch == 7 and not result.module.training
+    assert calibrated[1:] == [representative] * (len(accuracies) - 1)
+    return result, asked
+
+
+@pytest.mark.parametrize(
+    ("accuracies", "losses", "kept"),
+    [
+        ([0.5, 0.7, 0.9, 0.6], [1.0, 1.0, 1.0], 2),  # the best and not the last
+        ([0.5, 0.9, 0.9, 0.9], [1.0, 1.0, 1.0], 1),
+        ([0.5, 0.5, 0.5, 0.4], [1.0, 1.0, 1.0], 0),  # what went in, where nothing was better
+        ([0.5, 0.7], [1.0, float("nan"), 1.0], 1),  # what went before, where one diverged
+        ([0.5], [float("inf")], 0),
+    ],
+)
+def test_the_weights_best_on_validation_are_kept(
+    monkeypatch: pytest.MonkeyPatch, accuracies: list[float], losses: list[float], kept: int
+) -> None:
+    result, _ = tuned_by_script(monkeypatch, accuracies, losses, epochs=3)
+    values = {float(x.detach().reshape(-1)[0]) for x in result.module.parameters()}
+    assert values == {float(kept)} if kept else len(values) > 1
+    assert result.best.accuracy == accuracies[kept]
+
+
+def test_tuning_has_rates_and_a_randomness_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    _, asked = tuned_by_script(monkeypatch, [0.5] * 4, [1.0] * 3, epochs=3, highest_rate=0.2, seed=4)
+    rates = [learning_rate(x, 15, 2, 0.2) for x in range(15)]  # half an epoch of 5 steps to warm up
+    assert asked == [(i, {"seed": 5, "device_features": True}, rates[5 * i : 5 * i + 5]) for i in range(3)]
