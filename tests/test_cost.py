@@ -6,6 +6,7 @@ import ctypes
 import random
 import subprocess
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -143,6 +144,48 @@ def test_a_chain_takes_no_more_than_its_largest_step(seed: int) -> None:
     plan = arena.plan_steps(dict(enumerate(sizes)), steps, 0, len(sizes) - 1)
     needed = (sum(map(arena.aligned, x)) for x in zip(sizes[:-1], sizes[1:], scratch, strict=True))
     assert plan.arena_bytes == max(needed)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_chain_all_of_whose_steps_fill_the_arena_fits_it(seed: int) -> None:
+    """No buffer has room to move: greedy placements fail at this."""
+    rng = random.Random(seed)
+    arena_bytes = 16 * rng.randint(40, 300)
+    sizes = [16 * rng.randint(1, arena_bytes // 32) for _ in range(rng.randint(8, 30))]
+    steps = [arena.Step((i,), i + 1, arena_bytes - x - y) for i, (x, y) in enumerate(pairwise(sizes))]
+    plan = arena.plan_steps(dict(enumerate(sizes)), steps, 0, len(sizes) - 1)
+    assert plan.arena_bytes == arena_bytes
+    for index, step in enumerate(steps):
+        places = [(plan.tensors[x], sizes[x]) for x in (index, index + 1)] + [(plan.scratch[index], step.scratch_bytes)]
+        used = sorted((start, start + size) for start, size in places if size)
+        assert all(end <= start for (_, end), (start, _) in pairwise(used)) and used[-1][1] <= arena_bytes
+
+
+@pytest.mark.parametrize("seed", [1438, 13, 131, 74])
+def test_each_order_of_placing_finds_what_the_others_do_not(seed: int) -> None:
+    """Cells that fit the least possible arena by size alone, by life, by their product and by start, in this order."""
+    network = cell_network(seed)
+    sizes, steps, output = arena.network_steps(network)
+    written = {0: 0} | {x.output: i for i, x in enumerate(steps)}
+    read = {x: i for i, step in enumerate(steps) for x in step.inputs} | {output: len(steps) - 1}
+    least = max(
+        arena.aligned(step.scratch_bytes)
+        + sum(arena.aligned(size) for x, size in sizes.items() if written[x] <= i <= read[x])
+        for i, step in enumerate(steps)
+    )
+    assert arena_bytes(network) == least
+
+
+def test_tensorflows_planner_places_the_largest_first_and_of_equal_ones_the_last() -> None:
+    """By hand."""
+    buffers = [Buffer(30, 0, 1), Buffer(64, 1, 2), Buffer(17, 0, 2), Buffer(100, 2, 3), *[Buffer(9, 3, 3)] * 2]
+    # 112 bytes at the bottom and 64 on top; 32 for the third on top of both, 32 for the first where the largest is not
+    # yet; and of the two of 16 bytes, which live with the largest alone, the last comes first
+    assert arena.largest_first(buffers) == arena.Layout((0, 112, 176, 0, 128, 112), 208)
+
+
+def test_nothing_takes_no_room() -> None:
+    assert plan_buffers([]) == arena.largest_first([]) == arena.Layout((), 0)
 
 
 def test_two_pools_of_one_map_are_one() -> None:
