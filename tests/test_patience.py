@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -15,10 +14,8 @@ from hil_nas.device.link import Link
 from hil_nas.errors import IdentityError, LinkError, RefusedError
 from hil_nas.progress import Progress
 from hil_nas.workflows import finish as finish_module
-from hil_nas.workflows import search as search_module
 from hil_nas.workflows.patience import WAIT_S, PatientBoard
 from tests.device_fake import FakeBoard
-from tests.test_search_workflow import asked, finished, run, words  # noqa: F401  (fixtures)
 
 
 def device(board: FakeBoard) -> Device:
@@ -105,21 +102,3 @@ def test_the_end_of_a_search_waits_as_well(monkeypatch: pytest.MonkeyPatch) -> N
         asked = SimpleNamespace(seed=0, clips=2, budget=None)
         assert finish_module._verified(product, asked, data, patient, None, lambda _: None) == "verified"
     assert len(tries) == 2
-
-
-def test_a_search_ends_alike_though_its_board_went_away(asked, finished, tmp_path, monkeypatch) -> None:  # noqa: F811
-    """The first network that a search measures finds the link closed; what is derived stays the same."""
-    measure, lost = search_module.measure_network, []
-
-    def unplugged(opened: Device, *rest: object) -> object:
-        if not lost:
-            lost.append(opened)
-            opened._link.close()
-        return measure(opened, *rest)
-
-    monkeypatch.setattr(search_module, "measure_network", unplugged)
-    told: list[Progress] = []
-    _, folder = run(replace(asked), tmp_path, report=told.append)
-    assert lost and [x for x in told if x.task == "waiting for the board"]
-    for name in ("network.json", "model.tflite"):
-        assert (folder / name).read_bytes() == (finished[1] / name).read_bytes(), name

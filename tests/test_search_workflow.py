@@ -16,15 +16,19 @@ from hil_nas.budget import Budget
 from hil_nas.config import BaselineConfig, SearchConfig
 from hil_nas.cost.macs import network_macs
 from hil_nas.deploy.tflite import read_mfcc
+from hil_nas.device.device import Device
 from hil_nas.errors import InfeasibleError, InputError, RunError
 from hil_nas.mfcc import MfccConfig
 from hil_nas.nas.darts.settings import PC_DARTS, DartsSettings
 from hil_nas.nas.darts.space import DartsSpace
+from hil_nas.nas.prices import Cost
 from hil_nas.nas.spaces import SPACES
 from hil_nas.network import Network
 from hil_nas.progress import Progress, silent
 from hil_nas.report.page import search_page
 from hil_nas.runs import read_result
+from hil_nas.workflows import finals
+from hil_nas.workflows import search as search_module
 from hil_nas.workflows.baseline import run_baseline
 from hil_nas.workflows.finals import LAST
 from hil_nas.workflows.finish import Folders
@@ -48,7 +52,7 @@ def words(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def asked(words: Path) -> SearchConfig:
     return SearchConfig(
-        budget=Budget(256 * 1024, None, 0.060),
+        budget=Budget(256 * 1024, None, 0.030),
         words=KEYWORDS,
         data=str(words),
         grid=(MfccConfig(400, 200, 40, 20), MfccConfig(640, 320, 40, 20)),
@@ -89,7 +93,7 @@ def test_the_result_says_what_was_promised(finished: tuple[dict[str, Any], Path]
     assert spread > 0
     assert result["predicted"]["network_cycles"] == pytest.approx(measured["network_cycles"], rel=3 * spread)
     assert measured["latency_ms"] == pytest.approx(measured["front_end_ms"] + measured["network_ms"])
-    assert measured["latency_ms"] <= 60 and measured["ram_bytes"] <= 256 * 1024
+    assert measured["latency_ms"] <= 30 and measured["ram_bytes"] <= 256 * 1024
     operators = sum(cycles for _, cycles in result["operators"])
     assert operators == pytest.approx(measured["network_cycles"], rel=0.05)
 
@@ -119,19 +123,33 @@ def test_the_best_finalist_that_holds_the_limits_is_trained(
     assert result["measured"]["latency_ms"] == pytest.approx(finals[0]["cycles"] / 120e3, rel=0.02)
 
 
-@pytest.mark.parametrize(("task", "done"), [("searching", 3), ("racing", 1), ("training", 1)])
-def test_an_interrupted_search_resumes_to_the_same_bytes(
-    task: str, done: int, asked: SearchConfig, finished: tuple[dict[str, Any], Path], tmp_path: Path
+def test_whatever_comes_between_a_search_ends_in_the_same_bytes(
+    asked: SearchConfig, finished: tuple[dict[str, Any], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def interrupt(step: Progress) -> None:
-        if (step.task, step.done) == (task, done):
-            raise KeyboardInterrupt
+    """The board goes away under the first network that is measured, and Ctrl-C comes in every part of the search."""
+    measure, lost = search_module.measure_network, []
+    told: list[Progress] = []
 
-    with pytest.raises(KeyboardInterrupt):
-        run(asked, tmp_path, report=interrupt)
-    assert any(tmp_path.glob("*/race-*.pt")) == (task == "racing")  # kept as long as a race goes on from them
+    def unplugged(opened: Device, *rest: Any) -> Any:
+        if not lost:
+            lost.append(opened)
+            opened._link.close()
+        return measure(opened, *rest)
+
+    monkeypatch.setattr(search_module, "measure_network", unplugged)
+    for task, done in (("searching", 3), ("racing", 1), ("training", 1)):
+
+        def interrupt(step: Progress, at: tuple[str, int] = (task, done)) -> None:
+            told.append(step)
+            if (step.task, step.done) == at:
+                raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            run(asked, tmp_path, resume=task != "searching", report=interrupt)
+        assert any(tmp_path.glob("*/race-*.pt")) == (task == "racing")  # kept as long as a race goes on from them
     result, folder = run(asked, tmp_path, resume=True)
-    assert not any(folder.glob("race-*.pt"))
+    assert lost and [x for x in told if x.task == "waiting for the board"]
+    assert not any(folder.glob("race-*.pt")) and [folder] == list(tmp_path.iterdir())
     expected, uninterrupted = finished
     for name in ("network.json", "model.tflite", "plan.bin"):
         assert (folder / name).read_bytes() == (uninterrupted / name).read_bytes(), name
@@ -188,7 +206,8 @@ def test_a_front_end_without_a_price_breaks_the_limit_that_it_was_not_counted_in
     assert result["measured"]["network_ms"] <= 12 < result["measured"]["front_end_ms"]
 
 
-def test_cells_go_the_same_way(asked: SearchConfig, tmp_path: Path) -> None:
+def test_cells_go_the_same_way(asked: SearchConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(finals, "ROUNDS", 1)
     config = replace(
         asked, space="darts", budget=Budget(None, None, 0.150), search_epochs=5, rivals=1, race_epochs=1, train_epochs=1
     )
@@ -204,20 +223,27 @@ def test_cells_go_the_same_way(asked: SearchConfig, tmp_path: Path) -> None:
     subprocess.run(["make", "-s", "-C", folder / "export"], check=True, capture_output=True)
 
 
-def test_the_papers_protocol_starts(asked: SearchConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In its own size on toy words, for which its batches are too large; stopped once the supernet is trained."""
+def test_the_papers_protocol_starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In its own size on a few toy words, for which its batches are too large; stopped once the supernet is trained.
+
+    The network is large, and the board that measured it in the search does not try it again before its training.
+    """
+    (tmp_path / "words").mkdir()
+    write_tones(tmp_path / "words", 16)
     config = SearchConfig(
-        preset="paper", words=tuple(PITCHES_HZ), data=asked.data, grid=(MfccConfig(640, 320, 40, 10),), search_epochs=5
-    )
-    monkeypatch.setitem(PC_DARTS, "batch", 48)
+        preset="paper", words=tuple(PITCHES_HZ), data=str(tmp_path / "words"), grid=(MfccConfig(640, 320, 40, 10),),
+        search_epochs=5,
+    )  # fmt: skip
+    monkeypatch.setitem(PC_DARTS, "batch", 16)
+    monkeypatch.setattr(search_module._Search, "_measured_cost", lambda *_: Cost(0.0, 0, 0))
 
     def interrupt(step: Progress) -> None:
         if step.task == "training":
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        run(config, tmp_path, report=interrupt)
-    (folder,) = tmp_path.iterdir()
+        run(config, tmp_path / "runs", report=interrupt)
+    (folder,) = (tmp_path / "runs").iterdir()
     network = Network.from_json(json.loads((folder / "network.json").read_text())["network"])
     assert network.output_shape == (1, 1, len(PITCHES_HZ))  # neither silence nor unknown
     assert sum(x.kind == "concat" for x in network.layers) == 8

@@ -12,8 +12,11 @@ KEYWORDS = ("low", "middle", "high")
 
 
 def write_tones(folder: Path, clips: int = 40) -> None:
-    """`folder/<word>/<speaker>_nohash_0.wav`, so many clips of each word."""
+    """`folder/<word>/<speaker>_nohash_0.wav`, so many clips of each word: two for the test, four for the validation."""
     rng = np.random.default_rng(0)
+    for name, speakers in (("testing", range(2)), ("validation", range(2, 6))):
+        listed = [f"{word}/{number:08x}_nohash_0.wav\n" for word in PITCHES_HZ for number in speakers]
+        (folder / f"{name}_list.txt").write_text("".join(listed))
     for word, pitch_hz in PITCHES_HZ.items():
         (folder / word).mkdir()
         for number in range(clips):
