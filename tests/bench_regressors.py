@@ -4,7 +4,7 @@
 
 All see the same counts of the same kernel path and predict an operator's cycles; those that are not linear learn
 logarithms, where a relative error is an absolute one. Every network is predicted once, by fits to four fifths of the
-others.
+others. Behind the board stands what a load of its model takes, which reads the rows and fits all of them.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
 from hil_nas.latency.features import kernel_work
+from hil_nas.latency.model import LatencyModel
 from hil_nas.latency.regressor import CyclesRegressor
 from hil_nas.latency.store import Measurements, Store
 
@@ -89,7 +90,10 @@ def line(rows: Measurements, name: str, regressor: Any) -> str:
 def main() -> None:
     for board in sys.argv[1:] or sorted(x.name for x in MODELS.iterdir() if x.is_dir()):
         rows = Store(MODELS / board).read()
-        print(f"\n{board}: {len(rows.networks)} networks, {len(rows.operators)} operators; errors in percent")
+        start_s = time.process_time()
+        LatencyModel.load(MODELS / board)
+        loaded = f"loaded in {time.process_time() - start_s:.2f} CPU s"
+        print(f"\n{board}: {len(rows.networks)} networks, {len(rows.operators)} operators, {loaded}; errors in percent")
         print(f"{'':32}{'networks':>9}{'worst':>9}{'operators':>11}{'CPU s':>8}")
         for name, regressor in REGRESSORS.items():
             print(line(rows, name, regressor), flush=True)
