@@ -57,16 +57,17 @@ class Device:
         self._plan: PlanInfo | None = None
         self._engine: str | None = None
 
-    def identify(self, *, started: bool = False) -> Identity:
+    def identify(self, *, started: bool = False, limit_s: float | None = None) -> Identity:
         """Who answers.
 
         Args:
-            started: the board has just been started: it is waited for.
+            started: the board has just been started, or left to itself: it is waited for.
+            limit_s: for how long; None: as long as its host takes.
 
         Raises:
             LinkError, ProtocolError: as for every method here.
         """
-        records = self._link.resynchronise() if started else self._link.command("hil id")
+        records = self._link.resynchronise(limit_s) if started else self._link.command("hil id")
         identity = replies.parse_identity(records, self._host, self._clock_kind, self._clock_error_percent)
         self._engine = identity.engine
         return identity

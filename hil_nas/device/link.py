@@ -115,22 +115,25 @@ class Link:
         """
         return self._guarded(lambda: self._exchange(f"{text}%".encode("ascii"), text, silence_s, total_s))
 
-    def resynchronise(self) -> list[str]:
+    def resynchronise(self, limit_s: float | None = None) -> list[str]:
         """Bring link and board into step and return the records of `hil id`; the board may have restarted.
 
+        Args:
+            limit_s: how long the board may take; None: `resync_s`.
+
         Raises:
-            LinkError: where no clean answer came within `resync_s`; the message holds the last thing heard.
+            LinkError: where no clean answer came within the limit; the message holds the last thing heard.
         """
-        records = self._resynchronise()
+        records = self._resynchronise(self._resync_s if limit_s is None else limit_s)
         self._restarted = False
         return records
 
-    def _resynchronise(self) -> list[str]:
+    def _resynchronise(self, limit_s: float) -> list[str]:
         """Attempts that grow: an upload left open takes each as data and gives up after 2 s of silence by the board's
         clock, and an emulator's may take many times as long, more still on a busy machine.
         """
         self._in_step = False
-        end = time.monotonic() + self._resync_s
+        end = time.monotonic() + limit_s
         attempt_s = _ATTEMPT_S
         heard = _NOTHING
         while True:
@@ -149,7 +152,7 @@ class Link:
                 return records
             if time.monotonic() >= end:
                 raise LinkError(
-                    f"no clean answer to 'hil id' within {self._resync_s:g} s, the last was: {heard}",
+                    f"no clean answer to 'hil id' within {limit_s:g} s, the last was: {heard}",
                     hint="check the cable, reset the board; a board without our firmware needs --flash",
                 )
 
@@ -192,7 +195,7 @@ class Link:
             self._in_step = not self._receive(0) and not self._lines
         if not self._in_step:
             known = self._known
-            self._resynchronise()
+            self._resynchronise(self._resync_s)
             self._restarted = self._restarted and known
         self._in_step = False
         if self._restarted:

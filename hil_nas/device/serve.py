@@ -158,9 +158,9 @@ def _tidy(device: Device, running: Running, plan: bytes | None, changed: bool) -
     However long that takes: the client may have left in the middle of a long run.
     """
     _to_board(running, b"*")  # a command that ends here has a wrong CRC; in an upload it is data, and silence ends that
-    device.identify(math.inf)
+    device.identify(started=True, limit_s=math.inf)
     _to_board(running, b"db load%")  # of no size: refused, and the input that was half-sent is given up
-    device.identify(math.inf)
+    device.identify(started=True, limit_s=math.inf)
     if changed:
         device.reset()
         if plan is not None:
