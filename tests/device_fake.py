@@ -44,7 +44,7 @@ class FakeBoard:
         self.slots: dict[str, bytes] = {}
         self.commands: list[str] = []
         self.gone = self.closed = False
-        self.silence_s = 0.3  # after which an upload is given up; 2 s of a board's own time
+        self.silence_s = 60.0  # after which an upload is given up; 2 s of a board's own time
         self._typed = bytearray()
         self._upload: tuple[str, str, int, int] | None = None
         self._received = bytearray()

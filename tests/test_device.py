@@ -154,11 +154,25 @@ def test_an_upload_that_breaks_is_given_up_and_can_be_repeated(fault: str) -> No
         return data
 
     board = FakeBoard(spoil)
+    board.silence_s = 0.3
     link = Link(board)
     with pytest.raises(DeviceError):
-        link.upload("hil load input ram", b"a" * 2500, silence_s=1)
+        link.upload("hil load input ram", b"a" * 2500, silence_s=0.1)
     assert link.upload("hil load input ram", b"b" * 2500) == ["loaded-2500"]
     assert board.slots["input"] == b"b" * 2500
+
+
+@pytest.mark.parametrize("words", ["upload stopped at byte 1024 of 2500", "the data's CRC is wrong"])
+def test_an_upload_that_did_not_arrive_whole_is_sent_once_more(words: str) -> None:
+    refusal = f"e-[{words}]\r\nm-ready\r\n".encode()
+    board = FakeBoard(once("hil load", lambda _: refusal))
+    board.silence_s = 0.3
+    assert Link(board).upload("hil load input ram", b"a" * 2500) == ["loaded-2500"]
+    assert [x.split()[1] for x in board.commands if x] == ["id", "load", "id", "load"]
+    stubborn = FakeBoard(lambda command, data: refusal if command.startswith("hil load") else data)
+    stubborn.silence_s = 0.3
+    with pytest.raises(RefusedError, match="wrong|stopped"):
+        Link(stubborn).upload("hil load input ram", b"a" * 2500)
 
 
 def test_a_board_whose_silence_outlasts_an_attempt_is_brought_back(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -37,7 +37,7 @@ def test_hundreds_of_faults_give_the_right_outcome_or_one_error(campaign: Campai
     assert struck >= {f"{kind} to the {end}" for kind in LINE_FAULTS for end in ("board", "host")}
     assert struck >= {"several", "memory full", "wrong firmware", "wrong firmware in the middle"}
     outcomes = {outcome for _, outcome in campaign.table}
-    assert outcomes == {"right", "LinkError", "ProtocolError", "RefusedError", "RestartedError"}
+    assert outcomes == {"right", "IdentityError", "LinkError", "ProtocolError", "RefusedError", "RestartedError"}
     assert campaign.worst_s < 120
 
 
