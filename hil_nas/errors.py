@@ -101,3 +101,7 @@ class ProtocolError(DeviceError):
 
 class RefusedError(DeviceError):
     """The device refused a command; the message holds its own words."""
+
+
+class CutOffWarning(UserWarning):
+    """A file ends before what was written to it; the work goes on with what is there."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -45,6 +46,12 @@ def report(rows: Measurements) -> Report:
 @pytest.fixture(scope="module")
 def model(folder: Path) -> LatencyModel:
     return LatencyModel.load(folder)
+
+
+def test_the_header_counts_the_rows(folder: Path, rows: Measurements) -> None:
+    """So that a file that was cut is told from a smaller campaign."""
+    counted = json.loads((folder / "campaign.json").read_text())["rows"]
+    assert counted == {"networks": len(rows.networks), "front_ends": len(rows.front_ends)}
 
 
 def test_held_out_networks_operators_and_front_ends(report: Report) -> None:

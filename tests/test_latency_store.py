@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from hil_nas.errors import InputError
+from hil_nas import cli
+from hil_nas.errors import CutOffWarning, InputError
 from hil_nas.latency.model import LatencyModel
 from hil_nas.latency.store import FrontEndRow, NetworkRow, OperatorRow, Provenance, Store, model_folder, network_id
 from hil_nas.mfcc import MfccConfig
@@ -88,18 +89,85 @@ def test_a_network_cut_off_half_way_is_dropped_and_measured_again(store: Store, 
     other = Network((49, 10, 1), (*NETWORK.layers[:-1], Layer("dense", (4,), 35)))
     store.append_network(*measured(other))
     path.write_bytes(path.read_bytes()[:-lost])
-    assert [x.network for x in store.read().networks] == [network_id(NETWORK)]
-    assert {x.network for x in store.read().operators} == {network_id(NETWORK)}
-    store.open(HERE, build="aaaa")
+    with pytest.warns(CutOffWarning, match="was cut off: 1 of 2 networks are gone; `hil_nas profile` measures what is"):
+        found = store.read()
+    assert [x.network for x in found.networks] == [network_id(NETWORK)]
+    assert {x.network for x in found.operators} == {network_id(NETWORK)}
+    with pytest.warns(CutOffWarning, match="1 of 2 networks are gone; measured again"):
+        store.open(HERE, build="aaaa")
     assert path.read_bytes() == before
+    store.open(HERE, build="aaaa")  # said once
     store.append_network(*measured(other))
     assert len(store.read().networks) == 2
+
+
+@pytest.mark.parametrize(("kept", "said"), [(5, "5 rows"), (1, "1 row")])
+def test_what_an_interruption_left_half_written_is_told(store: Store, kept: int, said: str) -> None:
+    """As the system leaves it where the machine stops within a write: nothing that was counted is gone."""
+    path = store.folder / "measurements.csv"
+    before, header = path.read_bytes(), (store.folder / "campaign.json").read_bytes()
+    store.append_network(*measured(Network((49, 10, 1), (*NETWORK.layers[:-1], Layer("dense", (4,), 35)))))
+    path.write_bytes(b"".join(path.read_bytes().splitlines(True)[: before.count(b"\n") + kept])[:-3])
+    (store.folder / "campaign.json").write_bytes(header)
+    with pytest.warns(CutOffWarning, match=f"ends in {said} of what was being measured"):
+        assert len(store.read().networks) == 1
+    with pytest.warns(CutOffWarning, match=f"ends in {said} .*; measured again"):
+        store.open(HERE, build="aaaa")
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("lines", [0, 1, 2])
+def test_a_file_cut_between_two_networks_is_told(store: Store, lines: int) -> None:
+    """The rows that are left are whole: only the header knows that there were more."""
+    path = store.folder / "measurements.csv"
+    path.write_bytes(b"".join(path.read_bytes().splitlines(True)[:lines]))
+    gone = "1 of 1 networks are gone" if lines == 2 else "1 of 1 networks and 1 of 1 front ends are gone"
+    with pytest.warns(CutOffWarning, match=gone):
+        store.read()
+    with pytest.warns(CutOffWarning, match=gone):
+        store.open(HERE, build="aaaa")
+    store.append_network(*measured(NETWORK))
+    assert len(store.read().networks) == 1
+
+
+def test_rows_that_are_gone_altogether_are_told(store: Store) -> None:
+    (store.folder / "measurements.csv").unlink()
+    with pytest.raises(InputError, match="other"):
+        store.open(replace(HERE, board="other"), build="aaaa")
+    with pytest.warns(CutOffWarning, match="1 of 1 networks and 1 of 1 front ends are gone"):
+        store.open(HERE, build="aaaa")
+
+
+def test_the_header_counts_what_was_written(store: Store) -> None:
+    assert json.loads((store.folder / "campaign.json").read_text())["rows"] == {"networks": 1, "front_ends": 1}
+    store.append_front_end(FrontEndRow(MfccConfig(400, 200, 40, 13), (900_000,)))
+    assert json.loads((store.folder / "campaign.json").read_text())["rows"] == {"networks": 1, "front_ends": 2}
+
+
+@pytest.mark.parametrize("rows", [3, [], {"networks": 1}, {"networks": "1", "front_ends": 1}, {"networks": 1, "x": 1}])
+def test_a_header_that_does_not_count_is_refused(store: Store, rows: object) -> None:
+    path = store.folder / "campaign.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "rows": rows}))
+    with pytest.raises(InputError, match="expected numbers of networks and front_ends"):
+        store.read()
+
+
+def test_a_cut_file_is_told_once_on_the_command_line(
+    store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = store.folder / "measurements.csv"
+    path.write_bytes(b"".join(path.read_bytes().splitlines(True)[:2]))
+    assert cli.main(["profile", "--compare", store.name, store.name, "--models", str(tmp_path), "--json"]) == 0
+    printed = capsys.readouterr()
+    assert printed.err.count("was cut off: 1 of 1 networks are gone") == 1 == len(printed.err.splitlines())
+    assert json.loads(printed.out)
 
 
 def test_a_file_cut_inside_its_first_line_starts_anew(store: Store) -> None:
     path = store.folder / "measurements.csv"
     path.write_bytes(path.read_bytes()[:9])
-    store.open(HERE, build="aaaa")
+    with pytest.warns(CutOffWarning, match="1 of 1 networks and 1 of 1 front ends are gone"):
+        store.open(HERE, build="aaaa")
     store.append_network(*measured(NETWORK))
     assert len(store.read().networks) == 1
 
@@ -161,20 +229,22 @@ def test_another_provenance_is_measured_in_a_folder_of_its_own(store: Store) -> 
 
 def test_a_new_folder_begins_with_the_shipped_rows_of_its_provenance(store: Store, tmp_path: Path) -> None:
     own, shipped_dir = Store(tmp_path / "own" / store.name), store.folder.parent
-    assert model_folder(store.name, own.folder.parent, shipped_dir) == store.folder
+    assert model_folder(store.name, HERE, own.folder.parent, shipped_dir) == store.folder
     own.open(HERE, "bbbb", shipped_dir)
     assert own.read() == store.read()
     assert json.loads((own.folder / "campaign.json").read_text())["builds"] == ["aaaa", "bbbb"]
     own.append_network(*measured(Network((49, 10, 1), (*NETWORK.layers[:-1], Layer("dense", (4,), 35)))))
     own.open(HERE, "bbbb", shipped_dir)
     assert len(own.read().networks) == 2 and len(store.read().networks) == 1
-    assert model_folder(store.name, own.folder.parent, shipped_dir) == own.folder
+    assert model_folder(store.name, HERE, own.folder.parent, shipped_dir) == own.folder
 
 
 def test_shipped_rows_of_another_provenance_are_not_gone_on_with(store: Store, tmp_path: Path) -> None:
     own = Store(tmp_path / "own" / store.name)
     own.open(replace(HERE, versions="cmsis-nn 4.0.0;gcc 13.2"), "bbbb", store.folder.parent)
     assert not own.has_rows() and own.provenance().versions.endswith("13.2")
+    with pytest.raises(InputError, match=r"gcc 12.2', this is .*gcc 13.2' \(measure anew with `hil_nas profile`\)"):
+        model_folder(store.name, own.provenance(), own.folder.parent, store.folder.parent)
 
 
 def test_rows_without_their_header_are_of_who_knows_what(store: Store) -> None:

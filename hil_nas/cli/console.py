@@ -6,6 +6,7 @@ import json
 import os
 import sys
 import time
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from threading import Lock
@@ -16,7 +17,7 @@ from rich.console import Console as Rich
 from rich.console import RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from hil_nas.errors import HilNasError, OutputError
+from hil_nas.errors import CutOffWarning, HilNasError, OutputError
 from hil_nas.progress import Progress as Step
 
 _FILE_WIDTH = 200  # of tables in a pipe or a file, which have no edge to wrap at
@@ -89,20 +90,34 @@ class Console:
         self._last_lines_s: dict[str, float] = {}
         self._lock = Lock()
         self._answered = False
+        self._warned: set[str] = set()
+        self._warnings = warnings.catch_warnings()
 
     def __enter__(self) -> Console:
+        self._warnings.__enter__()
+        warnings.simplefilter("always", CutOffWarning)
+        others = warnings.showwarning
+
+        def show(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
+            if category is CutOffWarning:
+                self.warn(str(message))
+            else:
+                others(message, category, *where, **more)
+
+        warnings.showwarning = show
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._stop()
+        self._warnings.__exit__(kind, error, trace)
 
     def step(self, step: Step) -> None:
         """A reporter for the library's long work, from any thread."""
         with self._lock, _standard_error():
             if step.lasting:
-                self._line(f"{step.task}: {step.note}")
+                self.say(f"{step.task}: {step.note}")
             elif self._rich.is_terminal:
                 self._draw(step)
             else:
@@ -127,7 +142,14 @@ class Console:
 
     def say(self, text: str) -> None:
         with _standard_error():
-            self._rich.print(text, highlight=False)
+            self._rich.print(text, highlight=False, markup=False, soft_wrap=True)
+
+    def warn(self, text: str) -> None:
+        """Something that ends nothing, on standard error; once, however often it is met."""
+        with self._lock:
+            if text not in self._warned:
+                self._warned.add(text)
+                self.say(f"hil_nas: {text}")
 
     def error(self, error: HilNasError) -> None:
         self._stop()
@@ -168,10 +190,7 @@ class Console:
             return
         self._last_lines_s[step.task] = now
         counted = f" {step.done}/{step.total}" if step.total else ""
-        self._line(f"{step.task}{counted}  {step.note}".rstrip())
-
-    def _line(self, text: str) -> None:
-        self._rich.print(text, markup=False, highlight=False, soft_wrap=True)
+        self.say(f"{step.task}{counted}  {step.note}".rstrip())
 
     def _stop(self) -> None:
         if self._progress is not None:

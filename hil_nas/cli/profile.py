@@ -118,7 +118,7 @@ def _model_folder(name: str, where: Folders) -> Path:
     if Path(name).is_dir():
         return Path(name)
     board, _, host = name.partition("@")
-    return model_folder(f"{board.replace('_', '-')}@{host or 'serial'}", where.models, where.shipped_models)
+    return model_folder(f"{board.replace('_', '-')}@{host or 'serial'}", None, where.models, where.shipped_models)
 
 
 def _error_table(title: str, report: dict[str, Any]) -> Table:

@@ -1,8 +1,9 @@
 """The rows of a measuring campaign on disk: appended as they come, read again after an interruption.
 
-`measurements.csv` holds the raw counts, `campaign.json` beside it what they hold for. A network's rows end
-with its total, and all of them reach the disk before the next network begins; what an interruption left
-half-written has no total or no line end, is not read, and is cut off before the next row is appended.
+`measurements.csv` holds the raw counts, `campaign.json` beside it what they hold for and how many they are. A network's
+rows end with its total, and all of them reach the disk before the next network begins; what an interruption left
+half-written has no total or no line end, is not read, and is cut off before the next row is appended. A file that
+ends before what was counted has been cut by something else. Both are told with what was lost.
 """
 
 from __future__ import annotations
@@ -11,21 +12,23 @@ import csv
 import hashlib
 import io
 import json
-import re
+import os
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
-from typing import Any, Literal, cast, get_args
+from typing import Any
 
 from filelock import FileLock, Timeout
 
-from hil_nas.errors import HilNasError, InputError
+from hil_nas.errors import CutOffWarning, HilNasError, InputError
 from hil_nas.files import append, write_atomically, writing
+from hil_nas.latency.cells import cells_of, joined, operator_of
 from hil_nas.mfcc import MfccConfig
-from hil_nas.network import INPUT, Kind, Layer, Network, Operator, Pair, Shape, output_shape
+from hil_nas.network import Network, Operator
 
 SCHEMA, VERSION = "hil_nas.measurements", 1
 ROWS, HEADER, LOCK = "measurements.csv", "campaign.json", ".lock"
@@ -33,7 +36,7 @@ COLUMNS = (
     "record", "network", "index", "operator", "inputs", "output", "kernel", "stride", "dilation",
     "padding", "relu", "front_end", "arena_bytes", "cycles",
 )  # fmt: skip
-REMEASURE = "measure again with `hil_nas profile`, or name the board that was measured"
+_ANEW = "restore it, or move its folder away and measure anew with `hil_nas profile`"
 
 
 @dataclass(frozen=True)
@@ -56,8 +59,11 @@ class Provenance:
     versions: str
     weights: str
 
-    def require(self, found: Provenance, folder: Path) -> None:
+    def require(self, found: Provenance, folder: Path, hint: str | None = None) -> None:
         """Refuse rows of a folder that do not hold here.
+
+        Args:
+            hint: what to do, where it is not to move that folder away.
 
         Raises:
             InputError: naming the first difference, both sides of it.
@@ -66,7 +72,7 @@ class Provenance:
         for key in sorted(names, key=lambda x: x == "kernels"):  # last: a hash does not tell that it was the compiler
             here, there = getattr(self, key), getattr(found, key)
             if here != there:
-                hint = f"move {folder} away and measure anew, or name another folder with --models"
+                hint = hint or f"move {folder} away and measure anew with `hil_nas profile`"
                 raise InputError(f"{folder.name} was measured with {key} '{there}', this is '{here}'", hint=hint)
 
 
@@ -159,6 +165,8 @@ class Store:
 
     def provenance(self) -> Provenance:
         """What the rows were measured with."""
+        if not self.has_rows() and not (self.folder / HEADER).exists():
+            raise InputError(f"there are no measurements in {self.folder}", hint="run `hil_nas profile` first")
         data = _read_header(self.folder / HEADER)
         try:
             return Provenance(**data["provenance"])
@@ -204,14 +212,20 @@ class Store:
         today = datetime.now(UTC).date().isoformat()
         history = {"builds": build, "days": today}
         kept = {key: list(dict.fromkeys([*seen.get(key, []), value])) for key, value in history.items()}
-        _write_header(self.folder / HEADER, provenance, kept)
         if first is not None and first.folder != self.folder:
+            _write_header(self.folder / HEADER, provenance, kept)
             write_atomically(self.folder / ROWS, (first.folder / ROWS).read_bytes())
-        self._cut_unfinished()
+        text, lost = self._whole_rows()
+        if lost:
+            warnings.warn(CutOffWarning(f"{lost}; measured again"), stacklevel=2)
+        if self.has_rows():
+            with writing(self.folder / ROWS):
+                os.truncate(self.folder / ROWS, len(text.encode()))
+        _write_header(self.folder / HEADER, provenance, {**kept, "rows": _counted(text)})
 
     def _first_rows(self, provenance: Provenance, shipped_dir: Path | None) -> Store | None:
         """Where the rows stand that a campaign goes on behind: here, among the shipped, or nowhere."""
-        if (self.folder / HEADER).exists() or self.has_rows():
+        if self.has_rows() or any(self._promised().values()):
             provenance.require(self.provenance(), self.folder)
             return self
         shipped = None if shipped_dir is None else Store(shipped_dir / self.name)
@@ -220,7 +234,7 @@ class Store:
         return shipped
 
     def read(self) -> Measurements:
-        """Every complete row.
+        """Every complete row; warns of those that were lost.
 
         Raises:
             InputError: naming the line that is damaged.
@@ -228,7 +242,9 @@ class Store:
         path = self.folder / ROWS
         if not path.is_file():
             raise InputError(f"there are no measurements in {self.folder}", hint="run `hil_nas profile` first")
-        text, _ = _finished(path)
+        text, lost = self._whole_rows()
+        if lost:
+            warnings.warn(CutOffWarning(f"{lost}; `hil_nas profile` measures what is missing"), stacklevel=2)
         operators: list[OperatorRow] = []
         networks: list[NetworkRow] = []
         front_ends: list[FrontEndRow] = []
@@ -251,7 +267,7 @@ class Store:
 
     def append_front_end(self, row: FrontEndRow) -> None:
         """A front end; on disk when this returns."""
-        cells = {"record": "front_end", "front_end": str(row.config), "cycles": _join(row.cycles)}
+        cells = {"record": "front_end", "front_end": str(row.config), "cycles": joined(row.cycles)}
         self._append([cells])
 
     def _append(self, rows: Sequence[dict[str, str]]) -> None:
@@ -262,25 +278,48 @@ class Store:
             writer.writeheader()
         writer.writerows(rows)
         append(path, text.getvalue().encode())
+        header = _read_header(self.folder / HEADER)
+        header["rows"] = {kind: header["rows"][kind] + more for kind, more in _counted(text.getvalue()).items()}
+        _write_json(self.folder / HEADER, header)
 
-    def _cut_unfinished(self) -> None:
+    def _whole_rows(self) -> tuple[str, str]:
+        """The text of all complete rows, and in words what was lost, empty where nothing was."""
         path = self.folder / ROWS
-        if not path.exists():
-            return
-        _, size_bytes = _finished(path)
-        with path.open("r+b") as file:
-            file.truncate(size_bytes)
+        text, left = _finished(path) if path.is_file() else ("", 0)
+        found = _counted(text)
+        gone = [
+            f"{count - found[kind]} of {count} {kind.replace('_', ' ')}"
+            for kind, count in self._promised().items()
+            if count > found[kind]
+        ]
+        if gone:
+            return text, f"{path} was cut off: {' and '.join(gone)} are gone"
+        unfinished = f"{left} {'row' if left == 1 else 'rows'} of what was being measured"
+        return text, f"{path} ends in {unfinished} when it was interrupted, which count for nothing" if left else ""
+
+    def _promised(self) -> dict[str, int]:
+        """How many networks and front ends were written, as the header counts them."""
+        header = _read_header(self.folder / HEADER) if (self.folder / HEADER).exists() else {}
+        rows: dict[str, int] = header.get("rows", _counted(""))
+        return rows
 
 
-def model_folder(name: str, models_dir: Path, shipped_dir: Path | None) -> Path:
-    """The folder of a board's rows: this user's own, or those that came with the program where there are none."""
-    if shipped_dir is None or Store(models_dir / name).has_rows() or not Store(shipped_dir / name).has_rows():
-        return models_dir / name
-    return shipped_dir / name
+def model_folder(name: str, expected: Provenance | None, models_dir: Path, shipped_dir: Path | None) -> Path:
+    """The folder of a board's rows: this user's own, or those that came with the program where there are none.
+
+    Raises:
+        InputError: where the latter would be needed and do not hold here.
+    """
+    own = models_dir / name
+    if shipped_dir is None or Store(own).has_rows() or not (shipped := Store(shipped_dir / name)).has_rows():
+        return own
+    if expected is not None:
+        expected.require(shipped.provenance(), shipped.folder, "measure anew with `hil_nas profile`")
+    return shipped.folder
 
 
 def _finished(path: Path) -> tuple[str, int]:
-    """The text up to the last network total or front end, and how many bytes that is."""
+    """The text up to the last network total or front end, and how many rows were begun behind it."""
     data = path.read_bytes()
     end = start = 0
     while (stop := data.find(b"\n", start)) >= 0:
@@ -289,9 +328,16 @@ def _finished(path: Path) -> tuple[str, int]:
             end = stop + 1
         start = stop + 1
     try:
-        return data[:end].decode("utf-8"), end
+        return data[:end].decode("utf-8"), len(data[end:].splitlines())
     except UnicodeDecodeError:
-        raise InputError(f"{path} is not text", hint=f"restore it, or delete it and {REMEASURE}") from None
+        raise InputError(f"{path} is not text", hint=_ANEW) from None
+
+
+def _counted(text: str) -> dict[str, int]:
+    """How many networks and front ends are complete in the rows."""
+    lines = text.splitlines()
+    kinds = {"networks": "network,", "front_ends": "front_end,"}
+    return {kind: sum(x.startswith(begin) for x in lines) for kind, begin in kinds.items()}
 
 
 def _parsed(path: Path, text: str) -> Iterator[tuple[int, dict[str, str]]]:
@@ -309,7 +355,7 @@ def _record(row: dict[str, str]) -> OperatorRow | NetworkRow | FrontEndRow:
     if not cycles or min(cycles) < 0:
         raise ValueError(f"'{row['cycles']}' are no cycles")
     if row["record"] == "operator":
-        return OperatorRow(row["network"], int(row["index"]), _operator(row), cycles)
+        return OperatorRow(row["network"], int(row["index"]), operator_of(row), cycles)
     if row["record"] == "network":
         return NetworkRow(row["network"], int(row["arena_bytes"]), cycles)
     if row["record"] == "front_end":
@@ -317,43 +363,9 @@ def _record(row: dict[str, str]) -> OperatorRow | NetworkRow | FrontEndRow:
     raise ValueError(f"'{row['record']}' is no record")
 
 
-def _operator(row: dict[str, str]) -> Operator:
-    inputs = tuple(_shape(x) for x in row["inputs"].split("+"))
-    output = _shape(row["output"])
-    kind, padding, relu = row["operator"], row["padding"], row["relu"]
-    if kind not in get_args(Kind) or padding not in ("same", "valid") or relu not in ("0", "1"):
-        raise ValueError(f"'{kind}' with padding '{padding}' and relu '{relu}' is no operator")
-    layer = Layer(
-        kind=cast(Kind, kind),
-        inputs=(INPUT,) * len(inputs),  # the wiring costs nothing and is not kept
-        out_channels=output[2] if kind in ("conv", "dense") else 0,
-        kernel=_pair(row["kernel"]),
-        stride=_pair(row["stride"]),
-        dilation=_pair(row["dilation"]),
-        padding=cast(Literal["same", "valid"], padding),
-        relu=relu == "1",
-    )
-    if output_shape(layer, inputs) != output:
-        raise ValueError(f"a {kind} of {inputs} does not give {output}")
-    return Operator(layer, inputs, output)
-
-
 def _operator_cells(row: OperatorRow) -> dict[str, str]:
-    layer = row.operator.layer
-    return {
-        "record": "operator",
-        "network": row.network,
-        "index": str(row.index),
-        "operator": layer.kind,
-        "inputs": "+".join(_join(x, "x") for x in row.operator.inputs),
-        "output": _join(row.operator.output, "x"),
-        "kernel": _join(layer.kernel, "x"),
-        "stride": _join(layer.stride, "x"),
-        "dilation": _join(layer.dilation, "x"),
-        "padding": layer.padding,
-        "relu": "1" if layer.relu else "0",
-        "cycles": _join(row.cycles),
-    }
+    own = {"record": "operator", "network": row.network, "index": str(row.index), "cycles": joined(row.cycles)}
+    return own | cells_of(row.operator)
 
 
 def _network_cells(row: NetworkRow) -> dict[str, str]:
@@ -361,7 +373,7 @@ def _network_cells(row: NetworkRow) -> dict[str, str]:
         "record": "network",
         "network": row.network,
         "arena_bytes": str(row.arena_bytes),
-        "cycles": _join(row.cycles),
+        "cycles": joined(row.cycles),
     }
 
 
@@ -369,38 +381,26 @@ def _read_header(path: Path) -> dict[str, Any]:
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise InputError(f"{path} is missing", hint=REMEASURE) from None
+        raise InputError(f"{path} is missing", hint=_ANEW) from None
     except ValueError:
-        raise InputError(f"{path} is not JSON", hint=REMEASURE) from None
+        raise InputError(f"{path} is not JSON", hint=_ANEW) from None
     if not isinstance(data, dict) or (data.get("schema"), data.get("version")) != (SCHEMA, VERSION):
-        raise InputError(f"{path} is not '{SCHEMA}' of version {VERSION}", hint=REMEASURE)
+        raise InputError(f"{path} is not '{SCHEMA}' of version {VERSION}", hint=_ANEW)
     if not isinstance(data.get("provenance"), dict):
         raise InputError(f"{path} does not name {_names(Provenance)}")
-    return data
+    rows = data.get("rows", _counted(""))
+    if not isinstance(rows, dict) or rows.keys() != _counted("").keys() or {type(x) for x in rows.values()} != {int}:
+        raise InputError(f"{path} counts {rows}, expected numbers of {' and '.join(_counted(''))}", hint=_ANEW)
+    return {**data, "rows": rows}
 
 
-def _write_header(path: Path, provenance: Provenance, history: dict[str, list[str]]) -> None:
-    data = {"schema": SCHEMA, "version": VERSION, "provenance": asdict(provenance), **history}
+def _write_header(path: Path, provenance: Provenance, more: dict[str, Any]) -> None:
+    _write_json(path, {"schema": SCHEMA, "version": VERSION, "provenance": asdict(provenance), **more})
+
+
+def _write_json(path: Path, data: dict[str, Any]) -> None:
     write_atomically(path, (json.dumps(data, indent=2) + "\n").encode())
 
 
 def _names(kind: type) -> str:
     return ", ".join(x.name for x in fields(kind))
-
-
-def _join(values: Sequence[int], separator: str = " ") -> str:
-    return separator.join(str(x) for x in values)
-
-
-def _shape(text: str) -> Shape:
-    if not re.fullmatch(r"\d+x\d+x\d+", text):
-        raise ValueError(f"'{text}' is no shape")
-    height, width, channels = (int(x) for x in text.split("x"))
-    return (height, width, channels)
-
-
-def _pair(text: str) -> Pair:
-    if not re.fullmatch(r"\d+x\d+", text):
-        raise ValueError(f"'{text}' is no pair")
-    first, second = (int(x) for x in text.split("x"))
-    return (first, second)

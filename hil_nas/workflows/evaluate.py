@@ -75,8 +75,9 @@ def evaluate(
         target, boards_dir=boards_dir, build_dir=build_dir, port=port, flash=flash, engine=engine
     ) as device:
         identity = device.identify()
-        store = Store(model_folder(folder_name(identity), models_dir, shipped_dir))
-        model = LatencyModel.load(store.folder, expected=provenance_of(identity))
+        expected = provenance_of(identity)
+        store = Store(model_folder(folder_name(identity), expected, models_dir, shipped_dir))
+        model = LatencyModel.load(store.folder, expected=expected)
         known = store.read()
         drawn = [y for x in SPACES for y in fresh_products(x, networks, seed, identity, known)]
         overhead = measure_overhead(device, list(dict.fromkeys(x.config for x in drawn)))

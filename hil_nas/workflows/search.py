@@ -96,7 +96,7 @@ class _Search:
                 hint="use @virtual or the board itself, or leave out --max-latency",
             )
         provenance = provenance_of(self.identity)
-        rows = model_folder(folder_name(self.identity), folders.models, folders.shipped_models)
+        rows = model_folder(folder_name(self.identity), provenance, folders.models, folders.shipped_models)
         self.model = LatencyModel.load(rows, expected=provenance)
         self.folders = folders
         self._data: KeywordData | None = None
