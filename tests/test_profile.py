@@ -230,7 +230,7 @@ def test_other_kernels_are_not_mixed_in(tmp_path: Path, use: Callable[[FakeDevic
     with pytest.raises(InputError, match="versions 'cmsis-nn 4.0.0', this is 'cmsis-nn 4.0.0;gcc 13'") as caught:
         run(tmp_path, networks=5)  # what tells a person more than a hash
     folder = tmp_path / "latency_models" / "nucleo-l4r5@virtual"
-    assert caught.value.hint == f"move {folder} away and measure anew, or name another folder with --models"
+    assert caught.value.hint == f"move {folder} away and measure anew with `hil_nas profile`"
     folder.rename(tmp_path / "away")
     assert run(tmp_path, networks=3).networks == 3
 
