@@ -41,6 +41,17 @@ def test_a_word_with_a_fault_is_told_and_a_sound_one_is_not(
     assert warned(tmp_path) == (says,)
 
 
+@pytest.mark.parametrize("subtype", ["PCM_U8", "ULAW", "ALAW"])
+def test_steps_of_8_bits_are_no_clipping(tmp_path: Path, subtype: str) -> None:
+    def write(path: Path, clip: Wave) -> None:
+        soundfile.write(path, np.clip(clip, -1, 1), 16000, subtype=subtype)
+
+    record(tmp_path, ["lamp", "music"], write=write)
+    assert warned(tmp_path) == ()
+    record(tmp_path, ["fault"], write=lambda path, clip: write(path, 5 * clip))
+    assert warned(tmp_path) == ("clips are clipped: fault (40 of 40); record them softer",)
+
+
 @pytest.mark.parametrize("suffix", [".wav", ".mp3", ".ogg"])
 def test_clipping_is_seen_at_the_rate_and_in_the_form_of_the_recording(tmp_path: Path, suffix: str) -> None:
     def write(path: Path, clip: Wave) -> None:

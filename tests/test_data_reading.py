@@ -133,6 +133,10 @@ def text(path: Path) -> None:
     path.write_text("not audio")
 
 
+def text_called_mp3(path: Path) -> None:
+    path.with_suffix(".mp3").write_text("not audio " * 50)
+
+
 def cut_off(path: Path) -> None:
     soundfile.write(path, tone(440), 16000, format="FLAC")
     path.write_bytes(path.read_bytes()[:-3000])
@@ -162,6 +166,7 @@ def pipe(path: Path) -> None:
         (empty, "holds no samples", "remove the file"),
         (minute, "60 s, expected at most 10 s", "clips of one second, one word each"),
         (text, "cannot be read as audio", "remove the file"),
+        (text_called_mp3, "cannot be read as audio. cannot be used", "remove the file"),
         (cut_off, "cannot be read as audio", "remove the file"),
         (not_a_number, "no numbers", "remove the file"),
         (integers_as_floats, "float samples reach 9830, expected -1 to 1", "scale float samples"),
@@ -176,7 +181,7 @@ def test_a_bad_file_is_named(tmp_path: Path, spoil: Callable[[Path], None], says
     spoil(bad)
     with pytest.raises(InputError, match=says) as caught:
         load_speech_commands(tmp_path)
-    assert f"go/{bad.name}" in caught.value.message and "\n" not in str(caught.value)
+    assert f"go/{bad.stem}" in caught.value.message and "\n" not in str(caught.value)
     assert caught.value.hint and do in caught.value.hint
 
 

@@ -25,7 +25,9 @@ _OTHER_AUDIO = (
 )
 _FULL_SCALE = 32768
 _LARGEST_FLOAT = 8.0  # times full scale: a float file beyond it holds integers, not overdriven speech
-_QUIETEST_CLIPPED = 0.03  # of full scale: below it steps of int16 alone make flat tops
+_QUIETEST_CLIPPED = 0.03  # of full scale: below it steps of int16 alone make flat tops,
+_COARSE, _QUIETEST_COARSE = ("PCM_U8", "PCM_S8", "ULAW", "ALAW"), 0.95  # and with 8 bits everywhere below full scale
+_NO_FILE = 7  # of libsndfile's errors
 _CLIPPED_SAMPLES = 10  # that many with both neighbours at the extreme too: 0.6 % of Speech Commands have so many
 
 
@@ -66,7 +68,7 @@ def read_audio(path: Path, longest_s: int) -> Audio:
             f"{suffix[1:]} is not read",
             hint=f'convert and remove: for f in *{suffix}; do ffmpeg -i "$f" "${{f%.*}}.wav" && rm "$f"; done',
         )
-    audio, rate_hz = _decoded(path, longest_s)
+    audio, rate_hz, quietest_clipped = _decoded(path, longest_s)
     mono = audio[:, 0] if audio.shape[1] == 1 else audio.mean(1)
     if rate_hz != SAMPLE_RATE_HZ:
         import soxr
@@ -75,11 +77,11 @@ def read_audio(path: Path, longest_s: int) -> Audio:
     samples: Samples = np.clip(np.rint(mono * _FULL_SCALE), -_FULL_SCALE, _FULL_SCALE - 1).astype(np.int16)
     if not len(samples):
         raise InputError("it holds no samples", hint="replace or remove the file")
-    return Audio(samples, rate_hz, _is_clipped(audio))
+    return Audio(samples, rate_hz, _is_clipped(audio, quietest_clipped))
 
 
-def _decoded(path: Path, longest_s: int) -> tuple[Float, int]:
-    """Samples (frames, channels), full scale 1, and the rate they were recorded at."""
+def _decoded(path: Path, longest_s: int) -> tuple[Float, int, float]:
+    """Samples (frames, channels), full scale 1, the rate they were recorded at, and the least peak that is clipping."""
     import soundfile
 
     hint = "replace or remove the file"
@@ -90,10 +92,12 @@ def _decoded(path: Path, longest_s: int) -> tuple[Float, int]:
             rate_hz, seconds = file.samplerate, file.frames / file.samplerate
             if seconds > longest_s:
                 raise InputError(f"it lasts {seconds:.0f} s, expected at most {longest_s} s")
+            quietest_clipped = _QUIETEST_COARSE if file.subtype in _COARSE else _QUIETEST_CLIPPED
             audio: Float = file.read(dtype="float32", always_2d=True)
     except soundfile.LibsndfileError as error:
-        reason = error.error_string.rstrip(".") or f"libsndfile's error {error.code}"
-        raise InputError(f"it cannot be read as audio: {reason}", hint=hint) from None
+        # of text that is called .mp3 libsndfile says that there is no such file
+        reason = "" if error.code == _NO_FILE else error.error_string.rstrip(".") or f"libsndfile's error {error.code}"
+        raise InputError("it cannot be read as audio" + f": {reason}" * bool(reason), hint=hint) from None
     except (soundfile.SoundFileError, OSError) as error:
         raise InputError(f"it cannot be read as audio: {error}", hint=hint) from None
     if not np.isfinite(audio).all():
@@ -101,13 +105,13 @@ def _decoded(path: Path, longest_s: int) -> tuple[Float, int]:
     peak = float(np.abs(audio).max(initial=0.0))
     if peak > _LARGEST_FLOAT:
         raise InputError(f"its float samples reach {peak:g}, expected -1 to 1", hint="scale float samples to -1 to 1")
-    return audio, rate_hz
+    return audio, rate_hz, quietest_clipped
 
 
-def _is_clipped(audio: Float) -> bool:
+def _is_clipped(audio: Float, quietest: float) -> bool:
     """Whether many samples stand at the extreme with both neighbours: of (frames, channels), before any change."""
     peak = float(np.abs(audio).max())
-    if peak < _QUIETEST_CLIPPED:
+    if peak < quietest:
         return False
     flat = 0
     for side in (audio, -audio):
