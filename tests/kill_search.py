@@ -18,6 +18,7 @@ from time import monotonic, sleep
 from typing import Any
 
 import torch
+import torch._dynamo  # seconds, which the first optimizer of every life would take
 
 from hil_nas.nas.darts.prices import price_darts
 from hil_nas.nas.prices import Limits, price
