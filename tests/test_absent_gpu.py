@@ -44,14 +44,15 @@ def test_the_stand_in_refuses_what_a_gpu_would() -> None:
 @pytest.mark.parametrize("change", [{}, {"drawn": 0}])
 def test_a_search_of_cells(change: dict[str, Any]) -> None:
     prices = darts.price_darts(darts.SPACE, toy_cycles, lambda config: config.frames * 1e3)
-    start = partial(DartsStrategy, prices, replace(darts.QUICK, **change))
+    start = partial(DartsStrategy, prices, replace(darts.QUICK, batch=darts.CLIPS // 2, **change))
     sets = darts.clips(1), darts.clips(2)
     searched(start, sets)
 
 
 def test_a_search_of_chains() -> None:
     prices = price(tiny.SPACE, toy_cycles, lambda config: config.frames * 1e3)
-    searched(partial(TinyStrategy, prices, tiny.QUICK), (tiny.clips(1, (1,)), tiny.clips(2, (1,))))
+    start = partial(TinyStrategy, prices, replace(tiny.QUICK, batch=tiny.CLIPS // 2))
+    searched(start, (tiny.clips(1, (1,)), tiny.clips(2, (1,))))
 
 
 def searched(start: Any, sets: Any) -> None:
@@ -75,7 +76,7 @@ def test_a_search_of_the_configuration(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(continuous_module._DataSearch, "result", judged)
     with AbsentGpu(number=400.0):
-        continuous.run(LIMITS, place=PLACE, settings=replace(continuous.QUICK, epochs=3))
+        continuous.run(LIMITS, place=PLACE, settings=replace(continuous.QUICK, epochs=3, batch=continuous.CLIPS // 2))
         window, hop = torch.empty(2, device=PLACE)
         features = continuous_mfcc(torch.empty(3, 16000, device=PLACE), window, hop, 40, 12)
     assert objectives == [400.0] and features.shape == (3, 40, 12)
