@@ -8,6 +8,7 @@ import re
 import struct
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -132,10 +133,22 @@ class FakeDevice:
         return RunCounts((), (sum(x.cycles for x in operators) + 120,) * runs, operators)
 
 
-@pytest.fixture
-def use(monkeypatch: pytest.MonkeyPatch) -> Callable[[FakeDevice], None]:
+@cache
+def few_corners() -> list[Network]:
+    return campaign.corners()[::16]
+
+
+def make_small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Campaigns of a second: what they choose from is little."""
     monkeypatch.setattr(campaign, "front_end_configs", lambda: CONFIGS)
     monkeypatch.setattr(campaign, "CANDIDATES", 60)
+    corners = few_corners()
+    monkeypatch.setattr(campaign, "corners", lambda: corners)
+
+
+@pytest.fixture
+def use(monkeypatch: pytest.MonkeyPatch) -> Callable[[FakeDevice], None]:
+    make_small(monkeypatch)
 
     def install(device: FakeDevice) -> None:
         monkeypatch.setattr(profile, "open_device", lambda target, **folders: device)

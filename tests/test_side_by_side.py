@@ -9,13 +9,13 @@ from threading import Barrier, Event
 from typing import Any
 
 import pytest
-from test_profile import CONFIGS, IDENTITY, FakeDevice
+from test_profile import IDENTITY, FakeDevice, make_small
 
 from hil_nas import cli
 from hil_nas.device.boards import BoardTarget
 from hil_nas.errors import HilNasError, LinkError
 from hil_nas.progress import Progress, Reporter, silent
-from hil_nas.workflows import campaign, profile
+from hil_nas.workflows import profile
 from hil_nas.workflows.side_by_side import side_by_side
 
 BOARDS = ("nucleo-l4r5@virtual", "mps2-an386@qemu")
@@ -66,14 +66,14 @@ def test_an_interruption_stops_all_behind_their_step() -> None:
 
 @pytest.fixture
 def fakes(monkeypatch: pytest.MonkeyPatch) -> dict[str, FakeDevice]:
-    """Devices that answer under their board's name."""
+    """Devices that answer under their board's name; pages are drawn in tests of their own."""
     found = {}
     for name in BOARDS:
         target = BoardTarget.parse(name)
         found[name] = FakeDevice(replace(IDENTITY, board=target.board, host=target.host))
-    monkeypatch.setattr(campaign, "front_end_configs", lambda: CONFIGS)
-    monkeypatch.setattr(campaign, "CANDIDATES", 60)
+    make_small(monkeypatch)
     monkeypatch.setattr(profile, "open_device", lambda target, **where: found[str(target)])
+    monkeypatch.setattr("hil_nas.report.profile_page.profile_page", lambda result, summary: result["board"])
     return found
 
 
@@ -91,7 +91,7 @@ def test_campaigns_side_by_side_leave_a_model_and_a_page_each(
     for name, result in printed.items():
         assert result["networks"] == 12 and result["board"] == name
         assert (tmp_path / "models" / name / "measurements.csv").is_file()
-        assert (Path(result["run"]) / "report.html").is_file()
+        assert (Path(result["run"]) / "report.html").read_text() == name
 
 
 def test_a_board_that_goes_silent_costs_only_its_own_rest(
