@@ -85,8 +85,8 @@ def finished(monkeypatch: pytest.MonkeyPatch, folder: Path, verification: Verifi
     found, recipe = Found(NETWORK, CONFIG, {"latency_ms": 4.5}), Recipe(epochs=7)
     result = finish(found, settings, data, board, host, run, FOLDERS, recipe, page=page, report=silent)
     assert asked["product"] == ((NETWORK, CONFIG, data, host, run, recipe), {"seed": 5, "report": silent})
-    device, model, front_end = asked["verify"][0]
-    assert (device, model, front_end) == ("board", MODEL, host)
+    args, more = asked["verify"]
+    assert args == ("board", MODEL, host) and more["budget"] == settings.budget and more["report"] is silent
     return result, asked
 
 

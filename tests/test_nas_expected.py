@@ -31,7 +31,11 @@ def probabilities(logits: list[Tensor]) -> Probabilities:
 
 
 def expectation(space: TinySpace) -> tuple[ExpectedCost, Callable[[Choice], tuple[float, float, float]]]:
-    table = price(space, toy_cycles, lambda config: config.frames * 2e4, overhead_cycles=500.0)
+    table = price(
+        space, toy_cycles, lambda config: config.frames * 2e4, overhead_cycles=500.0,
+        front_end_ram_bytes=lambda config: 4000 + 8 * config.mel_bins,
+        front_end_flash_bytes=lambda config: 9000 + 16 * config.mel_bins,
+    )  # fmt: skip
     return ExpectedCost(table, torch.float64), lambda choice: table.cost(choice).values()
 
 

@@ -7,7 +7,7 @@ import pytest
 from hil_nas.nas.schedule import Schedule
 
 
-@pytest.mark.parametrize(("epochs", "warmup"), [(14, 4), (5, 0), (6, 5)])
+@pytest.mark.parametrize(("epochs", "warmup"), [(14, 4), (5, 0), (6, 5), (7, 5)])
 def test_temperatures_pass_through_their_three_values(epochs: int, warmup: int) -> None:
     schedule, values = Schedule(epochs, warmup), (4.0, 0.7, 0.2)
     found = [schedule.falling(values, x) for x in range(epochs)]
