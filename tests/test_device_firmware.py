@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import serial
-from board_hosts import KINDS, TARGETS, needs_renode
+from board_hosts import KINDS, TARGETS
 from every_operator import PLAN_KINDS, every_operator
 
 from hil_nas.audio.front_end import HostFrontEnd, build_host_library
@@ -119,7 +119,7 @@ def test_counts_of_a_board_repeat(device: Device, target: str) -> None:
     assert total == pytest.approx(counts.network_median_cycles, rel=0.05)
 
 
-@needs_renode
+@pytest.mark.renode
 @pytest.mark.parametrize("target", ["nucleo-l4r5@renode", "nucleo-h743zi@renode"])
 def test_renode_counts_runs_longer_than_silicon_could(target: str, boards_dir: Path, build_dir: Path) -> None:
     """Its counter counts 10 million instructions in a second of its time, and wraps that much later."""

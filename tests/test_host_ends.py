@@ -11,14 +11,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from board_hosts import needs_renode
 
 from hil_nas.device.hosts import guard
 from tests.ended_host import ROOT, STAGES
 
 LIMIT_S = 30.0
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)
-TARGETS = ["native@native", "mps2-an386@qemu", pytest.param("nucleo-l4r5@renode", marks=needs_renode)]
+TARGETS = ["native@native", "mps2-an386@qemu", pytest.param("nucleo-l4r5@renode", marks=pytest.mark.renode)]
 # Starts another program and waits for it, which listens to no signal that it can ignore.
 STUBBORN = "#!/bin/sh\n[ $1 = --version ] && exit\nsh -c \"trap '' INT TERM HUP; while true; do sleep 0.05; done\"\n"
 Process = tuple[int, str]  # the number, and when it began: numbers come again
