@@ -67,8 +67,12 @@ def keras_model(network: Network, folded: list[Any]) -> Any:
         activation = "relu" if layer.relu else None
         if layer.kind == "conv":
             made = K.Conv2D(layer.out_channels, layer.kernel, activation=activation, **dilated)
-        elif layer.kind == "depthwise":
+        elif layer.kind == "depthwise" and layer.stride[0] == layer.stride[1]:
             made = K.DepthwiseConv2D(layer.kernel, activation=activation, **dilated)
+        elif layer.kind == "depthwise":  # TensorFlow's takes such strides only with oneDNN, which not every CPU gets
+            channels = weights[0].shape[2]
+            weights = (weights[0] * np.eye(channels, dtype=np.float32), weights[1])
+            made = K.Conv2D(channels, layer.kernel, activation=activation, **dilated)
         elif layer.kind == "dense":
             x, made = [K.Flatten()(x[0])], K.Dense(layer.out_channels, activation=activation)
         elif layer.kind == "avg_pool":
