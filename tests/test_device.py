@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 
 import numpy as np
 import pytest
-from device_fake import IDENTITY, FakeBoard, line, reply
+from device_fake import IDENTITY, Clock, FakeBoard, line, reply
 
 from hil_nas.device.device import Device, expect_identity
 from hil_nas.device.link import Link
 from hil_nas.errors import DeviceError, IdentityError, InputError, LinkError, ProtocolError, RefusedError
 
 Spoil = Callable[[str, bytes], bytes]
+
+
+@pytest.fixture(autouse=True)
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """The time of link and board."""
+    clock = Clock()
+    monkeypatch.setattr("hil_nas.device.link.time", clock)
+    monkeypatch.setattr("device_fake.time", clock)
+    return clock
 
 
 def device_on(board: FakeBoard) -> Device:
@@ -122,7 +130,7 @@ def test_a_second_answer_that_comes_late_is_not_taken_for_the_next() -> None:
     assert len(link.command("hil read output")) == 2
 
 
-def test_heartbeats_keep_a_long_run_alive() -> None:
+def test_heartbeats_keep_a_long_run_alive(clock: Clock) -> None:
     beat = reply("x", [], busy=(0,)).split(b"m-hil-end")[0]
 
     class Slow(FakeBoard):
@@ -134,7 +142,7 @@ def test_heartbeats_keep_a_long_run_alive() -> None:
             if size > 1:
                 return b""
             self.beats -= 1
-            time.sleep(0.02)
+            clock.sleep(0.02)
             return beat
 
     assert len(Link(Slow()).command("hil memory", silence_s=0.2)) == 9
@@ -212,27 +220,27 @@ def test_ctrl_c_leaves_the_link_usable() -> None:
     assert len(link.command("hil memory")) == 9
 
 
-def test_a_port_that_goes_away_is_said_at_once() -> None:
+def test_a_port_that_goes_away_is_said_at_once(clock: Clock) -> None:
     board = FakeBoard()
     link = Link(board)
     link.command("hil id")
     board.gone = True
-    start = time.monotonic()
+    start_s = clock.now_s
     for _ in range(2):
         with pytest.raises(LinkError, match="device disconnected"):
             link.command("hil memory")
-    assert time.monotonic() - start < 1
+    assert clock.now_s - start_s < 1
 
 
-def test_a_process_that_ended_is_said_at_once() -> None:
+def test_a_process_that_ended_is_said_at_once(clock: Clock) -> None:
     def alive(_: float) -> None:
         raise LinkError("renode ended with status 1")
 
     board = FakeBoard(lambda *_: b"")
-    start = time.monotonic()
+    start_s = clock.now_s
     with pytest.raises(LinkError, match="status 1"):
         Link(board, alive=alive).command("hil memory")
-    assert time.monotonic() - start < 2
+    assert clock.now_s - start_s < 2
 
 
 def test_a_program_whose_port_has_closed_is_asked_for_its_end() -> None:
@@ -251,12 +259,12 @@ def test_a_program_whose_port_has_closed_is_asked_for_its_end() -> None:
             link.command("hil memory")
 
 
-def test_a_board_that_never_answers_is_given_up_in_time() -> None:
+def test_a_board_that_never_answers_is_given_up_in_time(clock: Clock) -> None:
     board = FakeBoard(lambda *_: b"e-[Unknown command: hil id]\r\nm-ready\r\n")
-    start = time.monotonic()
+    start_s = clock.now_s
     with pytest.raises(LinkError, match="no clean answer to 'hil id' within 0.5 s.*Unknown command"):
         Link(board, resync_s=0.5).resynchronise()
-    assert time.monotonic() - start < 3
+    assert clock.now_s - start_s < 3
 
 
 @pytest.mark.parametrize("lines", [{"wire": "3"}, {"wire": "3", "memories": "none"}])
