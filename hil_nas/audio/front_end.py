@@ -79,8 +79,9 @@ def _compile(program: str, sources: list[Path], boards_dir: Path, cmsis_dsp_dir:
     try:
         done = subprocess.run([*command, *map(str, sources), "-o", name], capture_output=True, text=True, check=False)
         if done.returncode != 0:
-            errors = [line for line in done.stderr.splitlines() if "error" in line] or ["no message"]
-            raise BuildError(f"the front end's host library did not build: {errors[0]}")
+            lines = [x for x in done.stderr.splitlines() if not x.startswith("collect2:")] or ["no message"]
+            first = next((x for x in lines if "error" in x), lines[0])
+            raise BuildError(f"the front end's host library did not build: {first.strip()}")
         os.chmod(name, 0o755)
         os.replace(name, library)
     finally:
