@@ -228,7 +228,7 @@ def test_limits_out_of_reach_name_the_nearest(prices: DartsPrices) -> None:
     ):
         feasible_darts_configs(prices, Limits(least / 2, 100, 100))
     with pytest.raises(InfeasibleError, match=r"^no network holds the limits: latency [\d.]+us at least .* is 0.5us "):
-        feasible_darts_configs(prices, Limits(60, clock_hz=120_000_000))
+        feasible_darts_configs(prices, Limits(60, latency_s=0.5e-6))
     assert feasible_darts_configs(prices, Limits()) == (0, 1)
 
 

@@ -75,7 +75,7 @@ def test_a_result_and_its_page_say_what_was_found(
     """A finish whose training is left out."""
     data = load_speech_commands(words)
     seen = Evaluation(np.eye(3, dtype=np.int64))
-    product = Product(model.read_bytes(), None, seen, seen, seen, seen)  # type: ignore[arg-type]
+    product = Product(model.read_bytes(), seen, seen, seen)
     monkeypatch.setattr(finish, "make_product", lambda *x, **y: product)
     folders = finish.Folders(boards_dir, build_dir, tmp_path / "models", tmp_path / "runs")
     asked = BaselineConfig("ds-cnn", data=str(words), clips=50)

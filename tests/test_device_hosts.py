@@ -109,7 +109,7 @@ def attached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[
 
     def work() -> None:
         with pytest.raises(LinkError):
-            serve_pty(Running(fake), address.put)
+            serve_pty(Running(fake), address.put, lambda changed: None)
 
     thread = threading.Thread(target=work)
     thread.start()

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from hil_nas.audio.checks import Findings
 from hil_nas.audio.clips import Clips
 from hil_nas.audio.tables import front_end_blob
 from hil_nas.budget import Budget
@@ -33,6 +34,7 @@ from hil_nas.workflows.verify import Verification
 ROOT = Path(__file__).resolve().parent.parent
 CONFIG = MfccConfig(640, 640, 20, 4)
 LABELS = ("a", "b", "c")
+CLOCK = {"kind": "modelled", "hz": 120_000_000, "error_percent": 5.0}
 NETWORK = Network((CONFIG.frames, CONFIG.coefficients, 1), (Layer("dense", (INPUT,), 3),))
 MODEL = attach_mfcc(write_tflite(random_graph(NETWORK, 0)), CONFIG)
 FOLDERS = Folders(ROOT / "boards", ROOT / "build", ROOT / "latency_models", Path("runs"))
@@ -47,7 +49,7 @@ PRODUCT = Product(MODEL, int8_validation=said(92, 8), float_test=said(193, 7), i
 
 def verified(**more: Any) -> Verification:
     values: dict[str, Any] = {
-        "board": "b@h", "clock": {"kind": "modelled", "hz": 120_000_000}, "engine": "e", "build": "f",
+        "board": "b@h", "clock": CLOCK, "engine": "e", "build": "f",
         "mfcc": str(CONFIG), "compared": "features and logits", "clips_compared": 17, "differing_bytes": 0,
         "front_end_cycles": 240_000, "network_cycles": 360_000, "operators": (("fully_connected", 359_000),),
         "latency_ms": 5.0, "ram": {"arena": 11, "stack": 12}, "flash": {"image": 13, "plan": 14},
@@ -79,14 +81,15 @@ def finished(monkeypatch: pytest.MonkeyPatch, folder: Path, verification: Verifi
     monkeypatch.setattr(module, "verify", verify)
     run, test = Run(folder), Clips(np.zeros((30, 16000), np.int16), np.arange(30))
     board: Any = SimpleNamespace(do=lambda work: work("board"))
-    data: Any = SimpleNamespace(test=test, classes=LABELS)
+    data: Any = SimpleNamespace(test=test, classes=LABELS, name="toy", findings=Findings())
     settings: Any = SimpleNamespace(budget=Budget(21, 22, 0.023), clips=17, seed=5)
     host: Any = SimpleNamespace(scratch_bytes=lambda blob: 100)
     found, recipe = Found(NETWORK, CONFIG, {"latency_ms": 4.5}), Recipe(epochs=7)
     result = finish(found, settings, data, board, host, run, FOLDERS, recipe, page=page, report=silent)
     assert asked["product"] == ((NETWORK, CONFIG, data, host, run, recipe), {"seed": 5, "report": silent})
     args, more = asked["verify"]
-    assert args == ("board", MODEL, host) and more["budget"] == settings.budget and more["report"] is silent
+    assert (args[0], args[1].data, args[2]) == ("board", MODEL, host)
+    assert more["budget"] == settings.budget and more["report"] is silent
     return result, asked
 
 
@@ -95,7 +98,7 @@ def test_every_figure_stands_where_it_is_looked_for(monkeypatch: pytest.MonkeyPa
     assert result == json.loads((tmp_path / "result.json").read_text()) == read_result(tmp_path)
     assert result == {
         "schema": "hil_nas.run", "version": 1, "status": "complete",
-        "board": "b@h", "clock": {"kind": "modelled", "hz": 120_000_000}, "engine": "e", "build": "f",
+        "board": "b@h", "clock": CLOCK, "engine": "e", "build": "f",
         "mfcc": "640/640/20/4",
         "limits": {"max_ram_bytes": 21, "max_flash_bytes": 22, "max_latency_ms": pytest.approx(23)},
         "measured": {
@@ -105,6 +108,7 @@ def test_every_figure_stands_where_it_is_looked_for(monkeypatch: pytest.MonkeyPa
         "predicted": {"latency_ms": 4.5}, "limits_held": True, "limits_missed": [], "bits_equal": True,
         "differing_bytes": 0, "clips_compared": 17, "accuracy_int8": 0.97, "accuracy_float": 0.965,
         "validation_accuracy_int8": 0.92, "test_clips": 200, "labels": ["a", "b", "c"],
+        "data": {"name": "toy", **Findings().to_json()},
         "confusion": [[194, 6, 0], [0, 0, 0], [0, 0, 0]],
         "macs": 25 * 4 * 3, "parameters": 25 * 4 * 3 + 3,  # one dense layer on 25 frames of 4
         "front_end_cycles": 240_000, "operators": [["fully_connected", 359_000]],
@@ -128,7 +132,7 @@ def test_a_broken_limit_or_bit_is_a_miss_and_leaves_everything(
 
 def test_a_clock_that_counts_instructions_gives_no_times(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     limits = {"max_ram_bytes": None, "max_flash_bytes": None, "max_latency_s": None}
-    clock = {"kind": "instructions", "hz": 25_000_000}
+    clock = {"kind": "instructions", "hz": 25_000_000, "error_percent": None}
     result, _ = finished(monkeypatch, tmp_path, verified(clock=clock, limits=limits, latency_ms=None))
     measured = result["measured"]
     assert [measured[x] for x in ("latency_ms", "front_end_ms", "network_ms")] == [None] * 3
@@ -177,7 +181,7 @@ def test_words_are_spoken_unless_there_is_a_folder(monkeypatch: pytest.MonkeyPat
     report: Any = {"progress": silent}
     assert load_data(None, ("lamp",), tmp_path, silent) == ("spoken", (("lamp",), tmp_path), report)
     assert load_data(None, (), tmp_path, silent) == ("spoken", (TEN_WORDS, tmp_path), report)
-    folder: Any = ("read", (Path("x"), ("lamp",)), {"silence": True})
+    folder: Any = ("read", (Path("x"), ("lamp",)), {"silence": True, "report": silent})
     assert load_data("x", ("lamp",), tmp_path, silent) == folder
-    every: Any = ("read", (Path("x"), None), {"silence": False})
+    every: Any = ("read", (Path("x"), None), {"silence": False, "report": silent})
     assert load_data("x", (), tmp_path, silent, silence=False) == every

@@ -126,7 +126,7 @@ def test_the_nearest_is_told_in_the_unit_of_the_limit_and_is_enough_when_asked(t
         def limits(value: float, at: int = resource) -> Limits:
             given = [None, None, None]
             given[at] = value * (hz if at == 0 else 1)  # type: ignore[call-overload]
-            return Limits(*given, clock_hz=hz)
+            return Limits(*given, latency_s=value if at == 0 else None)
 
         with pytest.raises(InfeasibleError) as caught:
             feasible_configs(table, limits(read(asked)))

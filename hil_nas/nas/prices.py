@@ -90,13 +90,13 @@ class Limits:
     """What a network and its front end may need; None is no limit.
 
     Attributes:
-        clock_hz: of the cycles, where the limit was asked as a time and is told as one.
+        latency_s: the time that `cycles` are, where the limit was asked as one and is told as one.
     """
 
     cycles: float | None = None
     ram_bytes: int | None = None
     flash_bytes: int | None = None
-    clock_hz: int | None = field(default=None, compare=False)
+    latency_s: float | None = field(default=None, compare=False)
 
     def values(self) -> tuple[float, float, float]:
         """In the order of `Cost`'s; no limit is infinity."""
@@ -109,19 +109,18 @@ class Limits:
     def told(self, resource: int, value: float) -> str:
         """A value of the resource, an index into `values()`, in the unit of its limit."""
         limit = self.values()[resource]
-        like = limit if limit < inf else value
         if resource:
-            return told_bytes(value, like)
-        if self.clock_hz is None:
+            return told_bytes(value, limit if limit < inf else value)
+        if self.latency_s is None:
             return f"{value:,.0f} cycles"
-        return told_seconds(value / self.clock_hz, like / self.clock_hz)
+        return told_seconds(value / limit * self.latency_s, self.latency_s)
 
     def told_cost(self, cost: Cost) -> str:
         """All that a network needs, by name."""
         return ", ".join(f"{self.name_of(i)} {self.told(i, x)}" for i, x in enumerate(cost.values()))
 
     def name_of(self, resource: int) -> str:
-        return "latency" if resource == 0 and self.clock_hz is not None else RESOURCES[resource]
+        return "latency" if resource == 0 and self.latency_s is not None else RESOURCES[resource]
 
 
 def infeasible(limits: Limits, nearest: Iterable[tuple[int, float, MfccConfig]]) -> InfeasibleError:

@@ -215,7 +215,7 @@ class _Search:
         budget, ram, flash = self.config.budget, *overhead.most_bytes(self.identity)
         cycles = None if budget.max_latency_s is None else budget.max_latency_s * self.identity.clock_hz
         most = (min(budget.max_ram_bytes or ram, ram), min(budget.max_flash_bytes or flash, flash))
-        return Limits(cycles, *most, clock_hz=None if cycles is None else self.identity.clock_hz)
+        return Limits(cycles, *most, latency_s=budget.max_latency_s)
 
     def _expect_inputs(self, configs: Sequence[MfccConfig]) -> None:
         """Refuse what the board takes no network for."""
