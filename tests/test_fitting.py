@@ -42,7 +42,7 @@ from hil_nas.workflows.finish import Folders
 from hil_nas.workflows.fitting import fits, front_end_ram_bytes
 from hil_nas.workflows.overhead import measure_overhead
 from hil_nas.workflows.search import run_search
-from hil_nas.workflows.verify import Bench
+from hil_nas.workflows.verify import Bench, Model
 from tests.tones import KEYWORDS, write_tones
 
 STAND_IN = pytest.param(
@@ -212,7 +212,7 @@ def test_a_published_network_that_the_board_does_not_take_is_not_trained(
     (tmp_path / "words").mkdir()
     write_tones(tmp_path / "words")
     identify = Device.identify
-    monkeypatch.setattr(Device, "identify", lambda x, *limit: replace(identify(x, *limit), pool_bytes=40_000))
+    monkeypatch.setattr(Device, "identify", lambda x, **how: replace(identify(x, **how), pool_bytes=40_000))
     config = BaselineConfig("micronet-kws-s", "native@native", words=KEYWORDS, data=str(tmp_path / "words"))
     where = Folders(boards_dir, build_dir, tmp_path, tmp_path / "runs")
     with pytest.raises(InfeasibleError, match="micronet-kws-s with 5 classes does not fit native@native"):
@@ -228,7 +228,7 @@ def test_what_a_board_held_before_does_not_count(
     with open_device("native@native", boards_dir=boards_dir, build_dir=build_dir) as device:
         full = filling(device.identify().pool_bytes, range(50, 400))
         device.load_front_end(front_end_blob(WIDEST, 0.6, 20))
-        Bench(device, write_tflite(random_graph(full, 0)), host)
+        Bench(device, Model.read(write_tflite(random_graph(full, 0))), host)
         used = device.memory()
     assert used.arena_bytes == arena_bytes(full)
     assert used.audio_bytes == used.front_end_scratch_bytes == used.front_end_tables_bytes == 0
