@@ -14,11 +14,12 @@ from hil_nas.units import count_unit, format_bytes, parse_bytes, parse_seconds, 
     ("text", "size"),
     [
         ("256k", 262144), ("1.5M", 1572864), ("4096", 4096), ("8KiB", 8192), ("3mb", 3 * 1024**2), (" 1 B ", 1),
-        ("0.5k", 512),
+        ("2MiB", 2 * 1024**2), ("0.5k", 512),
     ],
 )  # fmt: skip
 def test_sizes(text: str, size: int) -> None:
-    assert parse_bytes(text) == size
+    found = parse_bytes(text)
+    assert found == size and type(found) is int
 
 
 @pytest.mark.parametrize(("text", "seconds"), [("50ms", 0.05), ("0.1s", 0.1), ("2 S", 2.0), ("800us", 8e-4)])
