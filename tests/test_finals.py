@@ -128,11 +128,11 @@ def test_a_round_that_brings_none_among_the_best_few_is_the_last(
         return [Derived(**derived(x)) for x in neighbours]
 
     races = Races(tmp_path, lambda width, epochs: float(width))
-    found = held(monkeypatch, races, *(derived(x, near=near) for x in (40, 36, 32, 28)))
+    found = held(monkeypatch, races, *(derived(x, near=near) for x in (40, 36, 32, 28, 48, 44)))
     assert len(rounds) == 2  # both parents', once
     new = sorted({*neighbours} - {36, 32})  # what raced does not race again
-    assert races.raced == [(2, [40, 36, 32, 28]), *([(2, new)] if new else [])]
-    assert [width_of(x.network) for x in found] == [28, 32, 36, 40, *new]
+    assert races.raced == [(2, [40, 36, 32, 28, 48, 44]), *([(2, new)] if new else [])]
+    assert [width_of(x.network) for x in found] == [28, 32, 36, 40, 44, 48, *new]
 
 
 def test_each_configuration_has_a_race_and_all_are_ranked_together(
