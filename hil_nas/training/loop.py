@@ -37,11 +37,10 @@ def train(
     network: Network,
     config: MfccConfig,
     data: KeywordData,
-    recipe: Recipe | None = None,
+    recipe: Recipe,
     *,
     seed: int = 0,
     front_end: HostFrontEnd | None = None,
-    scale: FeatureScale | None = None,
     progress: Reporter = silent,
     checkpoint: Path | None = None,
     resume: bool = False,
@@ -52,7 +51,6 @@ def train(
     Args:
         network: reads (frames, coefficients, 1) of `config` and gives one logit per class of `data`.
         front_end: the device's C source; without it no epoch trains on its features.
-        scale: of the int8 features; measured on the training split where it is not given.
         checkpoint: written after every epoch.
         resume: go on from the checkpoint, if there is one.
         place: where the network is trained; None: a GPU where there is one. The result lies on the CPU.
@@ -62,9 +60,9 @@ def train(
         RunError: for a checkpoint that is damaged or of another training.
         DivergedError: where the loss of an epoch is not finite.
     """
-    recipe, place = recipe or Recipe(), place or accelerator()
+    place = place or accelerator()
     _check(network, config, data)
-    scale = scale or training_scale(config, data.train)
+    scale = training_scale(config, data.train)
     state = _State(network, recipe, seed, place)
     what = fingerprint([network], config, data, recipe, seed, scale, front_end is not None)
     if resume and checkpoint is not None and checkpoint.exists():
