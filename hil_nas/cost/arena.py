@@ -71,7 +71,8 @@ def plan_buffers(buffers: Sequence[Buffer]) -> Layout:
         best = _promoted(buffers, sizes, order, least, best)
         if best.peak_bytes == least:
             break
-    return best or Layout((), 0)
+    assert best is not None
+    return best
 
 
 def largest_first(buffers: Sequence[Buffer]) -> Layout:
@@ -148,7 +149,8 @@ def _live_peak(buffers: Sequence[Buffer], sizes: Sequence[int]) -> int:
 def _alternating(buffers: Sequence[Buffer], sizes: Sequence[int], peak: int) -> Layout | None:
     """Outputs of even steps at the top, of odd steps at the bottom, what lives for one step in between.
 
-    In a chain a step's input and output so stand at opposite ends and its scratch fits between them.
+    In a chain a step's input and output so stand at opposite ends and its scratch fits between them: where no two
+    overlap, none stands above `peak`, the largest sum of what lives together.
 
     Returns:
         None where the graph is no such chain.
@@ -161,7 +163,7 @@ def _alternating(buffers: Sequence[Buffer], sizes: Sequence[int], peak: int) -> 
         if index not in offsets:
             offsets[index] = _lowest_fit(index, buffers, sizes, offsets)
     layout = _layout(offsets, sizes)
-    return layout if layout.peak_bytes <= peak and _disjoint(buffers, sizes, layout.offsets) else None
+    return layout if _disjoint(buffers, sizes, layout.offsets) else None
 
 
 def _orders(buffers: Sequence[Buffer], sizes: Sequence[int]) -> Iterator[list[int]]:
@@ -220,7 +222,7 @@ def _disjoint(buffers: Sequence[Buffer], sizes: Sequence[int], offsets: Sequence
             apart = offsets[i] + sizes[i] <= offsets[j] or offsets[j] + sizes[j] <= offsets[i]
             if not apart and _live_together(one, buffers[j]):
                 return False
-    return all(x >= 0 for x in offsets)
+    return True
 
 
 def _live_together(one: Buffer, other: Buffer) -> bool:
