@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -161,8 +162,12 @@ def test_figures_are_of_the_devices_own_features_and_the_model_says_which(
     with torch.no_grad():
         logits = module(representative).numpy()
     assert np.corrcoef(answers.ravel(), logits.ravel())[0, 1] > 0.99
-    found = product._both(model, config, host, trained, heard)
-    for evaluation, said in zip(found, (logits.argmax(1), answers.argmax(1)), strict=True):
+    other = NetworkModule(network, torch.Generator().manual_seed(1)).eval()  # which answers differently
+    with torch.no_grad():
+        exact = other(representative).numpy().argmax(1)
+    found = product._both(model, config, host, replace(trained, module=other), heard)
+    assert found[0].confusion.tolist() != found[1].confusion.tolist()
+    for evaluation, said in zip(found, (exact, answers.argmax(1)), strict=True):
         expected = np.zeros((4, 4), int)
         for true, answer in zip(labels, said, strict=True):
             expected[true, answer] += 1
