@@ -36,7 +36,7 @@ def device(elf: Path, boards_dir: Path, build_dir: Path) -> Iterator[Device]:
 
 def test_it_boots_with_the_text_of_mlperf_tiny(elf: Path, boards_dir: Path, build_dir: Path) -> None:
     board = load_board("nucleo_l4r5", boards_dir)
-    with open_virtual(board, elf, boards_dir=boards_dir, build_dir=build_dir, timeout=5) as port:
+    with open_virtual(board, elf, boards_dir=boards_dir, build_dir=build_dir, timeout=60) as port:
         lines = [port.readline() for _ in range(4)]
         assert lines[0] == b"m-timestamp-mode-performance\r\n"
         assert lines[1].startswith(b"m-lap-us-")
