@@ -6,6 +6,7 @@ import ctypes
 import random
 import subprocess
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -146,13 +147,16 @@ def test_a_chain_takes_no_more_than_its_largest_step(seed: int) -> None:
     assert plan.arena_bytes == max(needed)
 
 
+@pytest.mark.parametrize("last", [0, 160])
 @pytest.mark.parametrize("seed", range(20))
-def test_a_chain_all_of_whose_steps_fill_the_arena_fits_it(seed: int) -> None:
-    """No buffer has room to move: greedy placements fail at this."""
+def test_a_chain_all_of_whose_steps_fill_the_arena_fits_it(seed: int, last: int) -> None:
+    """No buffer has room to move, or only where the last step needs a little more: greedy placements fail at this."""
     rng = random.Random(seed)
     arena_bytes = 16 * rng.randint(40, 300)
     sizes = [16 * rng.randint(1, arena_bytes // 32) for _ in range(rng.randint(8, 30))]
     steps = [arena.Step((i,), i + 1, arena_bytes - x - y) for i, (x, y) in enumerate(pairwise(sizes))]
+    steps[-1] = replace(steps[-1], scratch_bytes=steps[-1].scratch_bytes + last)
+    arena_bytes += last
     plan = arena.plan_steps(dict(enumerate(sizes)), steps, 0, len(sizes) - 1)
     assert plan.arena_bytes == arena_bytes
     for index, step in enumerate(steps):
