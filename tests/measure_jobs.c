@@ -31,7 +31,7 @@ bool engine_run(const struct engine_model *model, engine_probe probe, void *cont
 const char *engine_op_name(const struct engine_model *model, uint32_t op) { (void)model, (void)op; return "conv"; }
 void hal_cycles_enable(bool on) { (void)on; }
 uint32_t hal_cycles(void) { return micros * 120u; }
-uint32_t hal_cpu_hz(void) { return 120000000u; }
+uint32_t hal_cycles_hz(void) { return 120000000u; }
 uint32_t hal_micros(void) { return micros; }
 uint32_t hal_irq_off(void) { return 0; }
 void hal_irq_restore(uint32_t state) { (void)state; }

@@ -4,8 +4,7 @@
 #ifndef HIL_CORTEX_M_H
 #define HIL_CORTEX_M_H
 
-#include <stdbool.h>
-#include <stdint.h>
+#include "hal.h"
 
 #define REGISTER(address) (*(volatile uint32_t *)(uintptr_t)(address))
 
@@ -20,6 +19,9 @@ bool cortex_m_cycles_init(void);
 
 /* What the counter counts in a second of hal_micros(), measured and rounded up. */
 uint32_t cortex_m_counted_hz(void);
+
+/* What hal_memory() says of a board whose store lies somewhere. */
+const struct hal_memory *cortex_m_memory(const uint8_t *store, size_t store_bytes);
 
 /* Says why, where there is a UART already, and stops for good. */
 _Noreturn void cortex_m_trap(const char *reason);

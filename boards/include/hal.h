@@ -28,7 +28,7 @@ int hal_getc(void);                  /* next byte received, or -1 when none is w
 void hal_write(const void *data, size_t bytes); /* blocks until queued */
 void hal_cycles_enable(bool on);     /* starts the cycle counter at 0, or stops it */
 uint32_t hal_cycles(void);           /* free-running while enabled; wraps at 2^32: subtract as uint32_t */
-uint32_t hal_cpu_hz(void);
+uint32_t hal_cycles_hz(void);        /* what the counter counts in a second of hal_micros() */
 uint32_t hal_micros(void);           /* since start; wraps at 2^32 */
 uint32_t hal_irq_off(void);
 void hal_irq_restore(uint32_t state);
@@ -36,6 +36,5 @@ void hal_reset(void);                /* does not return */
 bool hal_store_erase(size_t offset, size_t bytes); /* offset a multiple of HAL_STORE_UNIT; verified */
 bool hal_store_write(size_t offset, const void *data, size_t bytes); /* offset a multiple of 8; verified */
 const struct hal_memory *hal_memory(void);
-const char *hal_board(void);         /* equals the board's folder name */
 
 #endif

@@ -68,7 +68,7 @@ uint32_t hal_cycles(void)
     return (uint32_t)((uint64_t)(ticks() - cycles_begin) * 5u / 8u);
 }
 
-uint32_t hal_cpu_hz(void)
+uint32_t hal_cycles_hz(void)
 {
     return BOARD_CPU_HZ;
 }
@@ -117,21 +117,5 @@ bool hal_store_write(size_t offset, const void *data, size_t bytes)
 
 const struct hal_memory *hal_memory(void)
 {
-    static struct hal_memory memory;
-    memory = (struct hal_memory){
-        .pool = link_pool_begin,
-        .pool_bytes = (size_t)(link_pool_end - link_pool_begin) & ~(size_t)15,
-        .store = store(),
-        .store_bytes = STORE_OFFSET,
-        .image_bytes = (size_t)(link_image_end - link_image_begin),
-        .static_bytes = (size_t)(link_bss_end - link_data_begin) * sizeof(uint32_t),
-        .stack_low = link_stack_low,
-        .stack_high = link_stack_high,
-    };
-    return &memory;
-}
-
-const char *hal_board(void)
-{
-    return BOARD_NAME;
+    return cortex_m_memory(store(), STORE_OFFSET);
 }

@@ -38,14 +38,6 @@
 
 _Static_assert(BOARD_CPU_HZ == HSI_HZ / PLL_M * PLL_N / PLL_P, "board.toml's clock is the one that is set here");
 
-bool wait_for(volatile uint32_t *address, uint32_t mask, uint32_t value)
-{
-    for (uint32_t polls = 0; polls < 100000000u; polls++) /* some seconds: a sector may take four to erase */
-        if ((*address & mask) == value)
-            return true;
-    return false;
-}
-
 static const char *start_hsi(void)
 {
     RCC_CR |= CR_HSION; /* RCC: source control register */

@@ -10,8 +10,6 @@
 #include "hal.h"
 
 #define BIT(n) (1u << (n))
-#define STORE_BEGIN 0x08100000u
-#define STORE_BYTES (BOARD_FLASH_BYTES / 2u)
 #define SECTOR_BYTES 131072u
 #define WORD_BYTES 32u
 

@@ -5,6 +5,7 @@
 #define HIL_H743_H
 
 #include "../cortex_m/cortex_m.h"
+#include "../cortex_m/stm32.h"
 
 /* Reset and clock control (RCC) */
 #define RCC_CR REGISTER(0x58024400)
@@ -38,21 +39,7 @@
 #define GPIOD_AFRH REGISTER(0x58020C24)
 
 /* Universal synchronous/asynchronous receiver transmitter (USART3) */
-#define USART3_CR1 REGISTER(0x40004800)
-#define USART3_CR2 REGISTER(0x40004804)
-#define USART3_CR3 REGISTER(0x40004808)
-#define USART3_BRR REGISTER(0x4000480C)
-#define USART3_ISR REGISTER(0x4000481C)
-#define USART3_ICR REGISTER(0x40004820)
-#define USART3_RDR REGISTER(0x40004824)
-#define USART3_TDR REGISTER(0x40004828)
-
-/* General-purpose timer 2 (TIM2), 32 bits */
-#define TIM2_CR1 REGISTER(0x40000000)
-#define TIM2_EGR REGISTER(0x40000014)
-#define TIM2_CNT REGISTER(0x40000024)
-#define TIM2_PSC REGISTER(0x40000028)
-#define TIM2_ARR REGISTER(0x4000002C)
+#define USART3 0x40004800u
 
 /* Microcontroller debug unit (DBGMCU) and AXI interconnect */
 #define DBGMCU_IDC REGISTER(0x5C001000)
@@ -62,9 +49,5 @@
 
 /* Supply, clocks and flash wait states for BOARD_CPU_HZ; NULL, or what did not come up. */
 const char *clock_init(void);
-
-/* Waits until (register & mask) == value. The bound is far beyond what the data sheet allows on silicon: where it is
- * reached, something is broken. Emulators answer at once. */
-bool wait_for(volatile uint32_t *address, uint32_t mask, uint32_t value);
 
 #endif

@@ -29,14 +29,6 @@
 
 _Static_assert(BOARD_CPU_HZ == HSI16_HZ / PLL_M * PLL_N / 2, "board.toml's clock is the one that is set here");
 
-bool wait_for(volatile uint32_t *address, uint32_t mask, uint32_t value)
-{
-    for (uint32_t polls = 0; polls < 10000000u; polls++) /* about a second at 120 MHz */
-        if ((*address & mask) == value)
-            return true;
-    return false;
-}
-
 static const char *start_hsi16(void)
 {
     RCC_CR |= CR_HSION; /* RCC: clock control register; HSI16 settles within 4 us */

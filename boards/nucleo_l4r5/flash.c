@@ -10,9 +10,6 @@
 #include "l4r5.h"
 
 #define BIT(n) (1u << (n))
-#define FLASH_BEGIN 0x08000000u
-#define STORE_OFFSET (BOARD_FLASH_BYTES / 2u)
-
 #define CR_PG BIT(0)
 #define CR_PER BIT(1)
 #define CR_PNB(page) ((page) << 3)
@@ -57,7 +54,7 @@ static void end(void)
 
 static bool in_store(size_t offset, size_t bytes)
 {
-    return offset <= STORE_OFFSET && bytes <= STORE_OFFSET - offset;
+    return offset <= STORE_BYTES && bytes <= STORE_BYTES - offset;
 }
 
 static bool erase_page(uint32_t select)
@@ -75,7 +72,7 @@ bool hal_store_erase(size_t offset, size_t bytes)
         return false;
     bool good = true;
     for (size_t at = offset; at < offset + bytes && good; at += page_bytes)
-        good = erase_page(dual_bank ? CR_BKER | CR_PNB(at / page_bytes) : CR_PNB((STORE_OFFSET + at) / page_bytes));
+        good = erase_page(dual_bank ? CR_BKER | CR_PNB(at / page_bytes) : CR_PNB((STORE_BYTES + at) / page_bytes));
     end();
     return good;
 }
@@ -102,7 +99,7 @@ static bool verified(const volatile uint8_t *written, const uint8_t *data, size_
 bool hal_store_write(size_t offset, const void *data, size_t bytes)
 {
     const uint8_t *from = data;
-    const uintptr_t to = FLASH_BEGIN + STORE_OFFSET + offset;
+    const uintptr_t to = STORE_BEGIN + offset;
     if (offset % 8 != 0 || !in_store(offset, bytes) || !begin())
         return false;
     bool good = true;

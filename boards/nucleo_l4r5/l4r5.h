@@ -5,6 +5,7 @@
 #define HIL_L4R5_H
 
 #include "../cortex_m/cortex_m.h"
+#include "../cortex_m/stm32.h"
 
 /* Reset and clock control (RCC), chapter 6 */
 #define RCC_CR REGISTER(0x40021000)
@@ -36,29 +37,11 @@
 #define GPIOG_AFRH REGISTER(0x48001824)
 
 /* Low-power UART (LPUART) */
-#define LPUART1_CR1 REGISTER(0x40008000)
-#define LPUART1_CR2 REGISTER(0x40008004)
-#define LPUART1_CR3 REGISTER(0x40008008)
-#define LPUART1_BRR REGISTER(0x4000800C)
-#define LPUART1_ISR REGISTER(0x4000801C)
-#define LPUART1_ICR REGISTER(0x40008020)
-#define LPUART1_RDR REGISTER(0x40008024)
-#define LPUART1_TDR REGISTER(0x40008028)
-
-/* General-purpose timer 2 (TIM2), 32 bits */
-#define TIM2_CR1 REGISTER(0x40000000)
-#define TIM2_EGR REGISTER(0x40000014)
-#define TIM2_CNT REGISTER(0x40000024)
-#define TIM2_PSC REGISTER(0x40000028)
-#define TIM2_ARR REGISTER(0x4000002C)
+#define LPUART1 0x40008000u
 
 #define HSI16_HZ 16000000u
 
 /* Clocks, voltage range, flash wait states and caches for BOARD_CPU_HZ; NULL, or what did not come up. */
 const char *clock_init(void);
-
-/* Waits until (register & mask) == value. The bound is far beyond what the data sheet allows on silicon: where it is
- * reached, something is broken. Emulators answer at once. */
-bool wait_for(volatile uint32_t *address, uint32_t mask, uint32_t value);
 
 #endif

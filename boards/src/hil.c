@@ -27,7 +27,7 @@ static void say_number(const char *name, size_t value)
 
 static void hil_id(const struct command *command)
 {
-    say_word("id-board", hal_board());
+    say_word("id-board", BOARD_NAME);
     say_number("id-clock", BOARD_CPU_HZ);
     say_word("id-engine", engine_name());
     say_word("id-build", identity_build);

@@ -74,7 +74,7 @@ static uint32_t measured_network(const int8_t *input, engine_probe with_probe)
 /* A run longer than the 32-bit counter would come out as a small number. */
 static bool counter_wrapped(uint32_t begin_us)
 {
-    return (hal_micros() - begin_us) / 1000000u >= UINT32_MAX / hal_cpu_hz();
+    return (hal_micros() - begin_us) / 1000000u >= UINT32_MAX / hal_cycles_hz();
 }
 
 static const char *run_once(bool with_front_end, bool with_network, struct counts *counts)

@@ -53,7 +53,7 @@ uint32_t hal_cycles(void)
     return cycles += 1000;
 }
 
-uint32_t hal_cpu_hz(void)
+uint32_t hal_cycles_hz(void)
 {
     return BOARD_CPU_HZ;
 }
@@ -99,9 +99,4 @@ const struct hal_memory *hal_memory(void)
     static const struct hal_memory memory = {
         .pool = pool, .pool_bytes = sizeof pool, .store = store, .store_bytes = sizeof store};
     return &memory;
-}
-
-const char *hal_board(void)
-{
-    return BOARD_NAME;
 }

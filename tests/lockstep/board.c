@@ -122,7 +122,7 @@ uint32_t hal_cycles(void)
     return cycles += 50u + (random_state >> 24);
 }
 
-uint32_t hal_cpu_hz(void)
+uint32_t hal_cycles_hz(void)
 {
     return BOARD_CPU_HZ;
 }
@@ -169,9 +169,4 @@ const struct hal_memory *hal_memory(void)
     static const struct hal_memory memory = {
         .pool = pool, .pool_bytes = sizeof pool, .store = store, .store_bytes = sizeof store};
     return &memory;
-}
-
-const char *hal_board(void)
-{
-    return BOARD_NAME;
 }
