@@ -10,6 +10,7 @@ from device_fake import IDENTITY, Clock, FakeBoard, line, reply
 
 from hil_nas.device.device import Device, expect_identity
 from hil_nas.device.link import Link
+from hil_nas.device.protocol import MAX_OPERATORS, MAX_RUNS
 from hil_nas.errors import DeviceError, IdentityError, InputError, LinkError, ProtocolError, RefusedError
 
 Spoil = Callable[[str, bytes], bytes]
@@ -128,6 +129,21 @@ def test_a_second_answer_that_comes_late_is_not_taken_for_the_next() -> None:
     link = Link(board)
     assert len(link.command("hil memory")) == 9
     assert len(link.command("hil read output")) == 2
+
+
+def test_the_most_runs_that_are_allowed_are_counted() -> None:
+    """With a heartbeat in each warm-up, as a slow network has it."""
+    beats = reply("x", [], busy=(0,)).split(b"m-hil-end")[0] * MAX_RUNS
+    operators = [f"op-{i}-conv-10" for i in range(MAX_OPERATORS)]
+
+    class Busy(FakeBoard):
+        def _records(self, command: str) -> list[str] | str:
+            records = super()._records(command)
+            return [*records[:-2], *operators] if command.startswith("hil run") else records
+
+    with device_on(Busy(lambda command, x: beats + x if command.startswith("hil run") else x)) as device:
+        counts = device.run("network", warmups=MAX_RUNS, runs=MAX_RUNS)
+    assert len(counts.network_cycles) == MAX_RUNS and len(counts.operators) == MAX_OPERATORS
 
 
 def test_heartbeats_keep_a_long_run_alive(clock: Clock) -> None:

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from hil_nas.device import replies
 from hil_nas.device.boards import suggestion
 from hil_nas.device.link import Link
+from hil_nas.device.protocol import MAX_RUNS
 from hil_nas.device.replies import (
     ClockKind,
     FrontEndInfo,
@@ -25,7 +26,6 @@ from hil_nas.device.replies import (
 from hil_nas.errors import IdentityError, InputError, ProtocolError
 
 RUN_SILENCE_S = 60.0  # between two heartbeats lies one whole run
-MAX_RUNS = 10_000
 Slot = Literal["features", "input", "output"]
 
 

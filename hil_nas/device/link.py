@@ -21,6 +21,8 @@ from serial import SerialException
 from hil_nas.device.protocol import (
     BOOT_MARKS,
     MAX_CHUNK_BYTES,
+    MAX_OPERATORS,
+    MAX_RUNS,
     READY,
     DamagedCommandError,
     LineSplitter,
@@ -40,7 +42,7 @@ ENDING_S = 2.0  # from a program's socket closing to its end being seen, and mor
 _ATTEMPT_S = 3.0  # the first; each further one takes twice as long, see `Link._resynchronise`
 _QUIET_S, _LATE_S = 0.05, 0.5
 _NOTHING = "nothing"
-_MAX_REPLY_LINES = 10_000
+_MAX_REPLY_LINES = 2 * MAX_RUNS + MAX_OPERATORS + 100  # runs, a heartbeat of each warm-up, operators, and the rest
 _MAX_STRANGE_LINES = 100  # of no form that the firmware has: not some bad bytes, but something else on the port
 _READ_BYTES = 4096
 T = TypeVar("T")
