@@ -6,8 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "commands.h"
 #include "hal.h"
+#include "measure.h"
 #include "mfcc.h"
 #include "slots.h"
 #include "wire.h"

@@ -287,7 +287,7 @@ def test_what_is_missing_is_named(boards_dir: Path, cmsis_dsp_dir: Path, tmp_pat
 
 def test_a_failed_build_leaves_nothing_behind(boards_dir: Path, cmsis_dsp_dir: Path, tmp_path: Path) -> None:
     broken = tmp_path / "boards"
-    for name in ("src/cmsis_dsp.txt", "src/mfcc.c", "include/mfcc.h"):
+    for name in ("src/cmsis_dsp.txt", "src/mfcc.c", "src/crc32.c", "include/mfcc.h", "include/crc32.h"):
         (broken / name).parent.mkdir(parents=True, exist_ok=True)
         (broken / name).write_bytes((boards_dir / name).read_bytes())
     (broken / "src/mfcc.c").write_text("int mfcc_check(")

@@ -38,7 +38,7 @@ class Runner:
         self.folder = folder
         includes = (boards_dir / "include", cmsis_dsp_dir / "Include", cmsis_dsp_dir / "PrivateInclude")
         self.includes = [f"-I{path}" for path in includes]
-        self.sources = [HERE / "mfcc_jobs.c", boards_dir / "src" / "mfcc.c"]
+        self.sources = [HERE / "mfcc_jobs.c", *(boards_dir / "src" / x for x in ("mfcc.c", "crc32.c"))]
         self.sources += cmsis_dsp_sources(boards_dir, cmsis_dsp_dir)
 
     def build(self, compiler: str, *flags: str) -> Path:

@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: MIT
  * What this firmware answers beside MLPerf Tiny's commands: identity, uploads, measured runs, buffers, memory.
  */
-#include "commands.h"
+#include "hil.h"
+
 #include "engine.h"
 #include "hal.h"
 #include "identity.h"
+#include "measure.h"
 #include "slots.h"
+#include "upload.h"
 #include "wire.h"
 
 #define WIRE_VERSION 2u

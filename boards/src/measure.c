@@ -6,7 +6,6 @@
 
 #include <string.h>
 
-#include "commands.h"
 #include "hal.h"
 #include "mfcc.h"
 #include "slots.h"

@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <string.h>
 
+#include "crc32.h"
 #include "dsp/transform_functions.h"
 
 #define LINKED(size) ((MFCC_FFT_SIZES & (size)) != 0)
@@ -22,17 +23,6 @@ static const void *table_of(const void *blob, uint32_t offset)
 }
 
 /* ---- validation ---- */
-
-static uint32_t crc32_of(const uint8_t *data, size_t bytes)
-{
-    uint32_t crc = 0xFFFFFFFFu;
-    for (size_t i = 0; i < bytes; i++) {
-        crc ^= data[i];
-        for (int bit = 0; bit < 8; bit++)
-            crc = (crc >> 1) ^ (0xEDB88320u & (0u - (crc & 1u)));
-    }
-    return ~crc;
-}
 
 static bool finite_positive(float value)
 {
@@ -107,7 +97,7 @@ int mfcc_check(const void *blob, size_t bytes)
         return MFCC_OTHER_VERSION;
     if (h->total_bytes > bytes || h->total_bytes < sizeof *h)
         return MFCC_TOO_SHORT;
-    if (crc32_of((const uint8_t *)blob + 16, h->total_bytes - 16) != h->crc32)
+    if (crc32(0, (const uint8_t *)blob + 16, h->total_bytes - 16) != h->crc32)
         return MFCC_DAMAGED;
     if (!shape_good(h) || (h->reserved[0] | h->reserved[1]) != 0)
         return MFCC_BAD_SHAPE;

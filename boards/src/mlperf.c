@@ -4,9 +4,10 @@
  * incomplete or of the wrong size is an `e-[...]`, and no byte is ever written behind the buffer. Results above 1
  * and below 0 are written as they are.
  */
+#include "mlperf.h"
+
 #include <string.h>
 
-#include "commands.h"
 #include "hal.h"
 #include "measure.h"
 #include "slots.h"

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * `hil load`: the command stays open while the board asks for one chunk of raw bytes after the other.
  */
-#include "commands.h"
+#include "upload.h"
+
 #include "crc32.h"
 #include "hal.h"
 #include "mfcc.h"

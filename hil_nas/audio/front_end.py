@@ -18,6 +18,7 @@ from hil_nas.errors import BuildError, InputError, MissingToolError
 HOST_FLAGS = (
     "-std=c11", "-O3", "-ffp-contract=off", "-fno-math-errno", "-fPIC", "-shared",
     "-ffunction-sections", "-fdata-sections", "-Wl,--gc-sections", "-Wl,--no-undefined",
+    "-Wl,-Bsymbolic",  # its own crc32, not that of a zlib in the process
 )  # fmt: skip
 
 
@@ -52,7 +53,8 @@ def build_host_library(boards_dir: Path, cmsis_dsp_dir: Path, build_dir: Path, c
     program = shutil.which(compiler)
     if program is None:
         raise MissingToolError(f"the compiler '{compiler}' was not found", hint="install it: apt install gcc")
-    sources = [boards_dir / "src" / "mfcc.c", *cmsis_dsp_sources(boards_dir, cmsis_dsp_dir)]
+    own = [boards_dir / "src" / x for x in ("mfcc.c", "crc32.c")]
+    sources = [*own, *cmsis_dsp_sources(boards_dir, cmsis_dsp_dir)]
     library = build_dir / f"mfcc-{_fingerprint(sources, boards_dir, program)}.so"
     if not library.is_file():
         build_dir.mkdir(parents=True, exist_ok=True)
@@ -63,7 +65,7 @@ def build_host_library(boards_dir: Path, cmsis_dsp_dir: Path, build_dir: Path, c
 def _fingerprint(sources: list[Path], boards_dir: Path, program: str) -> str:
     version = subprocess.run([program, "--version"], capture_output=True, text=True, check=False).stdout
     digest = hashlib.sha256(" ".join((version, *HOST_FLAGS)).encode())
-    for path in (*sources, boards_dir / "include" / "mfcc.h"):
+    for path in (*sources, *(boards_dir / "include" / x for x in ("mfcc.h", "crc32.h"))):
         try:
             digest.update(path.read_bytes())
         except OSError as error:
