@@ -46,8 +46,8 @@ def _headed(input_shape: Shape, layers: list[Layer], classes: int) -> Network:
     """The layers, an average over the whole map and a fully connected layer of logits."""
     height, width, _ = Network(input_shape, tuple(layers)).output_shape
     last = len(layers) - 1
-    pool = Layer("avg_pool", (last,), kernel=(height, width), stride=(height, width), padding="valid")
-    return Network(input_shape, (*layers, pool, Layer("dense", (last + 1,), classes)))
+    pool = Layer("average_pool", (last,), kernel=(height, width), stride=(height, width), padding="valid")
+    return Network(input_shape, (*layers, pool, Layer("fully_connected", (last + 1,), classes)))
 
 
 Builder = Callable[[Shape, int], Network]

@@ -17,7 +17,7 @@ from hil_nas.errors import InputError
 Shape = tuple[int, int, int]  # (height = frames, width = coefficients, channels)
 Pair = tuple[int, int]  # (along height, along width)
 Kind = Literal[
-    "conv", "depthwise", "dense", "avg_pool", "max_pool", "add", "concat", "reshape", "softmax"
+    "conv", "depthwise", "fully_connected", "average_pool", "max_pool", "add", "concatenation", "reshape", "softmax"
 ]
 INPUT = -1  # as a layer's input: the network's own input
 
@@ -27,9 +27,9 @@ class Layer:
     """One operator; batch norm is folded and ReLU fused, as they are on the device.
 
     Attributes:
-        kind: the operator. `reshape` moves no bytes, `dense` flattens its input.
+        kind: the operator. `reshape` moves no bytes, `fully_connected` flattens its input.
         inputs: indices of the layers read, `INPUT` for the network's input.
-        out_channels: of conv and dense; every other kind follows its inputs.
+        out_channels: of conv and fully_connected; every other kind follows its inputs.
         kernel, stride, dilation: (height, width), for conv, depthwise and pools.
         padding: TFLite's SAME or VALID.
         relu: a fused ReLU.
@@ -121,7 +121,7 @@ def output_shape(layer: Layer, inputs: tuple[Shape, ...]) -> Shape:
         InputError: where they do not fit together.
     """
     first = inputs[0]
-    if layer.kind in ("add", "concat"):
+    if layer.kind in ("add", "concatenation"):
         return _joined_shape(layer, inputs)
     if len(inputs) != 1:
         raise InputError(f"{layer.kind} reads one tensor, not {len(inputs)}")
@@ -131,9 +131,9 @@ def output_shape(layer: Layer, inputs: tuple[Shape, ...]) -> Shape:
         return layer.shape
     if layer.kind == "softmax":
         return first
-    if layer.kind in ("conv", "dense") and layer.out_channels < 1:
+    if layer.kind in ("conv", "fully_connected") and layer.out_channels < 1:
         raise InputError(f"{layer.kind} has {layer.out_channels} output channels")
-    if layer.kind == "dense":
+    if layer.kind == "fully_connected":
         return (1, 1, layer.out_channels)
     height, width = (_extent(layer, first, axis) for axis in (0, 1))
     return (height, width, layer.out_channels if layer.kind == "conv" else first[2])
@@ -161,7 +161,7 @@ def _extent(layer: Layer, shape: Shape, axis: int) -> int:
 def _joined_shape(layer: Layer, inputs: tuple[Shape, ...]) -> Shape:
     if len(inputs) < 2 or len({x[:2] for x in inputs}) != 1:
         raise InputError(f"{layer.kind} cannot join {inputs}")
-    if layer.kind == "concat":
+    if layer.kind == "concatenation":
         return (*inputs[0][:2], sum(x[2] for x in inputs))
     if len(inputs) != 2 or inputs[0] != inputs[1]:
         raise InputError(f"add cannot join {inputs}")

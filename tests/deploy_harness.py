@@ -100,7 +100,7 @@ def random_weights(network: Network, rng: np.random.Generator) -> list[tuple[np.
         shape = {
             "conv": (*layer.kernel, source[2], layer.out_channels),
             "depthwise": (*layer.kernel, source[2], 1),
-            "dense": (int(np.prod(source)), layer.out_channels),
+            "fully_connected": (int(np.prod(source)), layer.out_channels),
         }.get(layer.kind)
         if shape is None:
             weights.append(None)
@@ -119,7 +119,7 @@ def random_network(seed: int) -> Network:
     while len(layers) < length:
         layer = _random_layer(rng, shape, layers)
         layers += [layer] if layer else []
-    layers.append(Layer("dense", (len(layers) - 1,), 12))
+    layers.append(Layer("fully_connected", (len(layers) - 1,), 12))
     if rng.random() < 0.3:
         layers.append(Layer("softmax", (len(layers) - 1,)))
     return alive(Network(shape, tuple(layers)))
@@ -137,18 +137,18 @@ def _random_layer(rng: random.Random, shape: tuple[int, int, int], layers: list[
     dilation = (rng.randint(1, min(2, reach)),) * 2 if stride == (1, 1) else (1, 1)
     relu, out = rng.random() < 0.5, rng.randint(1, 20)
     mates = [i for i, x in shapes.items() if x[:2] == (height, width) and i != source]
-    kind = rng.choice(["conv", "conv", "depthwise", "avg_pool", "max_pool", "add", "concat", "reshape"])
+    kind = rng.choice(["conv", "conv", "depthwise", "average_pool", "max_pool", "add", "concatenation", "reshape"])
     if kind == "conv":
         strides = rng.choice([stride, (stride[0], 1)])
         return Layer("conv", (source,), out, kernel, strides, dilation, padding, relu)  # type: ignore[arg-type]
     if kind == "depthwise":
         return Layer("depthwise", (source,), 0, kernel, stride, dilation, padding, relu)  # type: ignore[arg-type]
-    if kind in ("avg_pool", "max_pool"):
+    if kind in ("average_pool", "max_pool"):
         return Layer(kind, (source,), 0, kernel, stride, (1, 1), padding)  # type: ignore[arg-type]
     if kind == "reshape":
         return Layer("reshape", (source,), shape=(height * width, 1, channels))
-    if kind == "concat" and mates:
-        return Layer("concat", (source, rng.choice(mates)))
+    if kind == "concatenation" and mates:
+        return Layer("concatenation", (source, rng.choice(mates)))
     twins = [i for i in mates if shapes[i] == shapes[source]]
     return Layer("add", (source, rng.choice(twins)), relu=relu) if kind == "add" and twins else None
 
@@ -173,8 +173,8 @@ def ds_cnn(frames: int = 49, coefficients: int = 10, channels: int = 64, blocks:
         layers.append(Layer("depthwise", (len(layers) - 1,), kernel=(3, 3), relu=True))
         layers.append(Layer("conv", (len(layers) - 1,), channels, relu=True))
     window = (-(-frames // 2), -(-coefficients // 2))
-    layers.append(Layer("avg_pool", (len(layers) - 1,), kernel=window, stride=window, padding="valid"))
-    layers.append(Layer("dense", (len(layers) - 1,), 12))
+    layers.append(Layer("average_pool", (len(layers) - 1,), kernel=window, stride=window, padding="valid"))
+    layers.append(Layer("fully_connected", (len(layers) - 1,), 12))
     return Network((frames, coefficients, 1), tuple(layers))
 
 
@@ -188,10 +188,10 @@ def cell_network(seed: int) -> Network:
         return len(layers) - 1
 
     def edge(source: int, channels: int) -> int:
-        kind, size = rng.choice(["separable", "dilated", "max_pool", "avg_pool", "skip"]), rng.choice([3, 5])
+        kind, size = rng.choice(["separable", "dilated", "max_pool", "average_pool", "skip"]), rng.choice([3, 5])
         if kind == "skip":
             return source
-        if kind in ("max_pool", "avg_pool"):
+        if kind in ("max_pool", "average_pool"):
             return add(Layer(kind, (source,), kernel=(3, 3)))  # type: ignore[arg-type]
         dilation = (2, 2) if kind == "dilated" else (1, 1)
         depthwise = add(Layer("depthwise", (source,), kernel=(size, size), dilation=dilation))
@@ -204,8 +204,8 @@ def cell_network(seed: int) -> Network:
         for _ in range(rng.randint(2, 3)):
             one, other = rng.sample(nodes, 2)
             nodes.append(add(Layer("add", (edge(one, channels), edge(other, channels)))))
-        before, last = last, add(Layer("concat", tuple(nodes[2:])))
+        before, last = last, add(Layer("concatenation", tuple(nodes[2:])))
     height, width = Network((30, 10, 1), tuple(layers)).output_shape[:2]
-    pooled = add(Layer("avg_pool", (last,), kernel=(height, width), stride=(height, width), padding="valid"))
-    add(Layer("dense", (pooled,), 12))
+    pooled = add(Layer("average_pool", (last,), kernel=(height, width), stride=(height, width), padding="valid"))
+    add(Layer("fully_connected", (pooled,), 12))
     return alive(Network((30, 10, 1), tuple(layers)))

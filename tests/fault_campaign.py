@@ -38,8 +38,8 @@ FRONT_END = front_end_blob(CONFIG, 0.6, 20)
 HEAD = (Layer("conv", (-1,), 4, kernel=(5, 3), stride=(4, 2), relu=True),)
 TAIL = (Layer("depthwise", (0,), kernel=(3, 3), relu=True), Layer("conv", (1,), 4))
 PLANS = (
-    lower(random_graph(Network((CONFIG.frames, 10, 1), (*HEAD, Layer("dense", (0,), 6))), 1)),
-    lower(random_graph(Network((CONFIG.frames, 10, 1), (*HEAD, *TAIL, Layer("dense", (2,), 6))), 2)),
+    lower(random_graph(Network((CONFIG.frames, 10, 1), (*HEAD, Layer("fully_connected", (0,), 6))), 1)),
+    lower(random_graph(Network((CONFIG.frames, 10, 1), (*HEAD, *TAIL, Layer("fully_connected", (2,), 6))), 2)),
 )
 _NUMBERS = np.random.default_rng(12)
 INPUTS = _NUMBERS.integers(-128, 128, (2, PLANS[0].input_bytes), dtype=np.int8)

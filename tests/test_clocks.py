@@ -169,7 +169,7 @@ def result_of(kind: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize("kind", ["modelled", "instructions"])
 def test_a_report_names_its_clock_and_shows_time_only_for_cycles(kind: str) -> None:
-    network = Network((4, 4, 1), (Layer("conv", (-1,), 2, kernel=(3, 3)), Layer("dense", (0,), 2)))
+    network = Network((4, 4, 1), (Layer("conv", (-1,), 2, kernel=(3, 3)), Layer("fully_connected", (0,), 2)))
     history = [
         {"phase": "search", "expected_latency_ms": latency_ms(kind, 120_000_000, x * 100_000)} for x in range(1, 4)
     ]

@@ -77,7 +77,7 @@ def test_scratch_is_what_cmsis_nn_asks_for(buffer_sizes: ctypes.CDLL) -> None:
     for seed in range(150):
         for index, operator in enumerate(random_network(seed).operators()):
             layer, output = operator.layer, operator.output
-            if layer.kind == "avg_pool":
+            if layer.kind == "average_pool":
                 asked = buffer_sizes.avg_pool(output[1], operator.inputs[0][2])
             elif layer.kind in ("conv", "depthwise"):
                 plan = lower(random_graph(Network(operator.inputs[0], (_alone(layer),)), index)).operators[0]
@@ -113,9 +113,9 @@ def test_the_reference_network_costs_what_is_published() -> None:
 
 def test_only_multiplying_kinds_have_macs() -> None:
     operators = {x.layer.kind: operator_macs(x) for x in ds_cnn().operators()}
-    assert operators["avg_pool"] == 0
+    assert operators["average_pool"] == 0
     assert operators["depthwise"] == 25 * 5 * 64 * 9
-    assert operators["dense"] == 64 * 12
+    assert operators["fully_connected"] == 64 * 12
 
 
 @pytest.mark.parametrize("seed", range(80))
@@ -194,7 +194,7 @@ def test_nothing_takes_no_room() -> None:
 
 def test_two_pools_of_one_map_are_one() -> None:
     pools = (Layer("max_pool", (0,), kernel=(3, 3)),) * 2
-    layers = (Layer("conv", (INPUT,), 4), *pools, Layer("add", (1, 2)), Layer("dense", (3,), 12))
+    layers = (Layer("conv", (INPUT,), 4), *pools, Layer("add", (1, 2)), Layer("fully_connected", (3,), 12))
     merged, kept = without_duplicates(Network((8, 8, 1), layers))
     assert kept == (0, 1, 3, 4)
     assert merged.layers[2].inputs == (1, 1)

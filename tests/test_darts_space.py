@@ -73,7 +73,8 @@ def test_places_follow_the_halvings() -> None:
 def test_an_operator_has_its_layers(operator: str) -> None:
     layers = uniform(operator).build(MfccConfig(400, 200, 40, 40)).layers
     window = (int(operator[-1]),) * 2 if "_conv_" in operator or "_pool_" in operator else (1, 1)
-    kind = {"sep": "depthwise", "dil": "depthwise", "max": "max_pool", "avg": "avg_pool", "ski": "conv"}[operator[:3]]
+    kinds = {"sep": "depthwise", "dil": "depthwise", "max": "max_pool", "avg": "average_pool", "ski": "conv"}
+    kind = kinds[operator[:3]]
     assert any((x.kind, x.kernel) == (kind, window) for x in layers)
     dilated = [x for x in layers if x.dilation != (1, 1)]
     assert bool(dilated) == operator.startswith("dil")
@@ -88,7 +89,7 @@ def test_equal_pools_are_one_and_every_layer_is_read() -> None:
     # all nodes of a cell do the same: two pools and one addition stay, read three times
     assert [x.kind for x in pools.layers].count("max_pool") == 5 * 2
     assert [x.kind for x in pools.layers].count("add") == 5
-    assert all(len(x.inputs) == 3 for x in pools.layers if x.kind == "concat")
+    assert all(len(x.inputs) == 3 for x in pools.layers if x.kind == "concatenation")
     node = (Edge(1, "sep_conv_3x3"), Edge(2, "skip_connect"))
     late = Cell(((Edge(0, "skip_connect"), Edge(1, "skip_connect")), node, node))
     for genotype in (DartsGenotype(late, late, 5, 8, None, 12), uniform("skip_connect")):

@@ -31,7 +31,7 @@ from hil_nas.workflows.verify import host_library
 from tests.recordings import record, tone, write_pcm
 
 CONFIG = MfccConfig(640, 640, 20, 10)
-NETWORK = Network((25, 10, 1), (Layer("conv", (-1,), 4, kernel=(3, 3), relu=True), Layer("dense", (0,), 3)))
+NETWORK = Network((25, 10, 1), (Layer("conv", (-1,), 4, kernel=(3, 3), relu=True), Layer("fully_connected", (0,), 3)))
 WARNING = "clips hold nothing but zeros: lamp (40 of 40); record them again"
 
 

@@ -65,7 +65,7 @@ def test_a_converted_network_costs_what_was_priced_and_runs_to_the_bit(
     plan = same_bits(engine, converted(network, seed))
     assert plan.arena_bytes == arena_bytes(network)
     assert plan.total_bytes == plan_bytes(network)
-    kinds = {"dense": "fully_connected", "avg_pool": "average_pool", "concat": "concatenation"}
+    kinds = {"fully_connected": "fully_connected", "average_pool": "average_pool", "concatenation": "concatenation"}
     layers = [x.kind for x in network.layers if x.kind != "reshape"]
     assert [x.kind for x in plan.operators] == [kinds.get(x, x) for x in layers]
 
@@ -78,7 +78,7 @@ def test_conversion_keeps_the_networks_meaning_and_its_order(tf: Any) -> None:
         Layer("max_pool", (1,), kernel=(3, 3)),
         Layer("conv", (0,), 2, relu=True),
         Layer("add", (2, 3)),
-        Layer("dense", (4,), 3),
+        Layer("fully_connected", (4,), 3),
     )
     network, rng = Network((6, 5, 1), layers), np.random.default_rng(0)
     weights, x = random_weights(network, rng), rng.normal(0, 1, (64, 6, 5, 1)).astype(np.float32)
@@ -104,12 +104,12 @@ def test_the_same_arguments_give_the_same_bytes(tf: Any) -> None:
 
 def test_a_dense_layer_within_a_network(tf: Any, engine: Engine) -> None:
     layers = (
-        Layer("dense", (INPUT,), 8, relu=True),
+        Layer("fully_connected", (INPUT,), 8, relu=True),
         Layer("conv", (0,), 6),
         Layer("add", (1, 1)),
-        Layer("dense", (2,), 5),
+        Layer("fully_connected", (2,), 5),
     )
-    network = Network((4, 3, 2), (*layers, Layer("dense", (3,), 12), Layer("softmax", (4,))))
+    network = Network((4, 3, 2), (*layers, Layer("fully_connected", (3,), 12), Layer("softmax", (4,))))
     plan = same_bits(engine, converted(network, 0))
     assert plan.arena_bytes == arena_bytes(network)
 
@@ -120,8 +120,8 @@ def test_duplicates_are_merged_as_priced(tf: Any, engine: Engine) -> None:
         Layer("conv", (INPUT,), 4),
         *pools,
         Layer("conv", (2,), 4),
-        Layer("concat", (1, 3)),
-        Layer("dense", (4,), 12),
+        Layer("concatenation", (1, 3)),
+        Layer("fully_connected", (4,), 12),
     )
     network = Network((8, 8, 1), layers)
     plan = same_bits(engine, converted(network, 0))
@@ -141,7 +141,7 @@ def bad_arguments() -> list[tuple[str, Any]]:
     wrong = [(weights[0][0][:9], weights[0][1]), *weights[1:]]
     infinite = [(weights[0][0], weights[0][1] * np.inf), *weights[1:]]
     dead = Network((49, 10, 1), (Layer("conv", (INPUT,), 2), Layer("conv", (INPUT,), 2)))
-    pool = Network((49, 10, 1), (Layer("max_pool", (INPUT,), relu=True), Layer("dense", (0,), 2)))
+    pool = Network((49, 10, 1), (Layer("max_pool", (INPUT,), relu=True), Layer("fully_connected", (0,), 2)))
     return [
         ("weights for 4 layers, the network has 5", (network, weights[1:], data)),
         (r"layer 0 \(conv\) has a kernel and a bias of shapes \(\(9, 4, 1, 4\)", (network, wrong, data)),
@@ -273,16 +273,16 @@ def test_softmax_over_a_map(tf: Any, engine: Engine) -> None:
 def test_a_change_of_scale_between_int8_tensors(tf: Any, engine: Engine) -> None:
     """The converter writes QUANTIZE where two maps are joined in both orders."""
     convolutions = (Layer("conv", (INPUT,), 14, (2, 3), (2, 1), relu=True), Layer("depthwise", (0,), kernel=(4, 1)))
-    joins = (Layer("concat", (1, 0)), Layer("concat", (0, 1)), Layer("add", (3, 2), relu=True))
-    model = converted(Network((21, 9, 3), (*convolutions, *joins, Layer("dense", (4,), 12))), 17)
+    joins = (Layer("concatenation", (1, 0)), Layer("concatenation", (0, 1)), Layer("add", (3, 2), relu=True))
+    model = converted(Network((21, 9, 3), (*convolutions, *joins, Layer("fully_connected", (4,), 12))), 17)
     assert "requantize" in {x.kind for x in read_tflite(model).operators}
     same_bits(engine, model)
 
 
 def test_what_the_converter_makes_of_maps_of_one_pixel(tf: Any, engine: Engine) -> None:
-    pool = Layer("avg_pool", (INPUT,), kernel=(6, 5), stride=(6, 5), padding="valid")
+    pool = Layer("average_pool", (INPUT,), kernel=(6, 5), stride=(6, 5), padding="valid")
     layers = (pool, Layer("conv", (0,), 4, relu=True), Layer("conv", (1,), 4), Layer("add", (1, 2)))
-    network = Network((6, 5, 8), (*layers, Layer("dense", (3,), 12)))
+    network = Network((6, 5, 8), (*layers, Layer("fully_connected", (3,), 12)))
     assert same_bits(engine, converted(network, 0)).arena_bytes == arena_bytes(network)
 
 
@@ -291,5 +291,5 @@ def test_two_dilated_convolutions_of_one_map(tf: Any, engine: Engine, kind: Any)
     """Through Keras' own layers they would share a SPACE_TO_BATCH_ND."""
     channels = 4 if kind == "conv" else 0
     twins = tuple(Layer(kind, (INPUT,), channels, (3, 3), dilation=(2, 2), relu=x) for x in (True, False))
-    network = Network((16, 12, 4), (*twins, Layer("add", (0, 1)), Layer("dense", (2,), 12)))
+    network = Network((16, 12, 4), (*twins, Layer("add", (0, 1)), Layer("fully_connected", (2,), 12)))
     assert same_bits(engine, converted(network, 0)).arena_bytes == arena_bytes(network)

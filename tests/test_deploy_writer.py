@@ -30,11 +30,11 @@ KINDS = Network(
         Layer("depthwise", (1,), kernel=(3, 3), dilation=(2, 2)),
         Layer("add", (1, 2)),
         Layer("conv", (3,), 8, kernel=(2, 2), padding="valid"),
-        Layer("concat", (4, 4)),
+        Layer("concatenation", (4, 4)),
         Layer("max_pool", (5,), kernel=(2, 2), stride=(2, 2)),
-        Layer("avg_pool", (6,), kernel=(12, 5), stride=(12, 5), padding="valid"),
+        Layer("average_pool", (6,), kernel=(12, 5), stride=(12, 5), padding="valid"),
         Layer("reshape", (7,), shape=(1, 16, 1)),
-        Layer("dense", (8,), 12),
+        Layer("fully_connected", (8,), 12),
     ),
 )
 

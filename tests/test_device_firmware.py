@@ -36,10 +36,10 @@ NETWORK = Network(
         Layer("depthwise", (0,), kernel=(3, 3), relu=True),
         Layer("conv", (1,), 8, relu=True),
         Layer("add", (0, 2)),
-        Layer("concat", (3, 1)),
+        Layer("concatenation", (3, 1)),
         Layer("max_pool", (4,), kernel=(2, 2), stride=(2, 2)),
-        Layer("avg_pool", (5,), kernel=(13, 5), stride=(13, 5), padding="valid"),
-        Layer("dense", (6,), 12),
+        Layer("average_pool", (5,), kernel=(13, 5), stride=(13, 5), padding="valid"),
+        Layer("fully_connected", (6,), 12),
     ),
 )
 PLAN = lower(random_graph(NETWORK, seed=4))

@@ -38,7 +38,7 @@ needs_tflm = pytest.mark.skipif(
     not os.environ.get("TFLM_ROOT"),
     reason="needs TensorFlow Lite Micro: TFLM_ROOT names its sources, built as boards/README.md says",
 )
-SMALL = Network((25, 10, 1), (Layer("conv", (-1,), 4, kernel=(3, 3), relu=True), Layer("dense", (0,), 5)))
+SMALL = Network((25, 10, 1), (Layer("conv", (-1,), 4, kernel=(3, 3), relu=True), Layer("fully_connected", (0,), 5)))
 
 
 @pytest.fixture
@@ -207,10 +207,10 @@ def test_every_kind_of_operator_runs(device: Device) -> None:
         Layer("depthwise", (0,), kernel=(3, 3), relu=True),
         Layer("conv", (1,), 8, relu=True),
         Layer("add", (0, 2)),
-        Layer("concat", (3, 1)),
+        Layer("concatenation", (3, 1)),
         Layer("max_pool", (4,), kernel=(2, 2), stride=(2, 2)),
-        Layer("avg_pool", (5,), kernel=(13, 5), stride=(13, 5), padding="valid"),
-        Layer("dense", (6,), 12),
+        Layer("average_pool", (5,), kernel=(13, 5), stride=(13, 5), padding="valid"),
+        Layer("fully_connected", (6,), 12),
     )
     shapes = [(5, 3, 1, 8), (3, 3, 8, 1), (1, 1, 8, 8), None, None, None, None, (16, 12)]
     outputs = [8, 8, 8, 0, 0, 0, 0, 12]

@@ -97,7 +97,7 @@ def test_a_network_that_does_not_fit_is_measured_again(tmp_path: Path) -> None:
     store.open(HERE, build="aaaa")
     store.append_network(*measured(NETWORK))
     before = (store.folder / "measurements.csv").read_bytes()
-    other = Network((49, 10, 1), (*NETWORK.layers[:-1], Layer("dense", (4,), 35)))
+    other = Network((49, 10, 1), (*NETWORK.layers[:-1], Layer("fully_connected", (4,), 35)))
     with room_for(len(before) + 100), pytest.raises(OutputError, match="measurements.csv"):
         store.append_network(*measured(other))
     assert (store.folder / "measurements.csv").read_bytes() == before

@@ -35,7 +35,7 @@ ROOT = Path(__file__).resolve().parent.parent
 CONFIG = MfccConfig(640, 640, 20, 4)
 LABELS = ("a", "b", "c")
 CLOCK = {"kind": "modelled", "hz": 120_000_000, "error_percent": 5.0}
-NETWORK = Network((CONFIG.frames, CONFIG.coefficients, 1), (Layer("dense", (INPUT,), 3),))
+NETWORK = Network((CONFIG.frames, CONFIG.coefficients, 1), (Layer("fully_connected", (INPUT,), 3),))
 MODEL = attach_mfcc(write_tflite(random_graph(NETWORK, 0)), CONFIG)
 FOLDERS = Folders(ROOT / "boards", ROOT / "build", ROOT / "latency_models", Path("runs"))
 

@@ -23,7 +23,7 @@ CONFIG = MfccConfig(640, 320, 40, 10)
 FRONT_END = front_end_blob(CONFIG, 0.5, 10)
 AUDIO = np.random.default_rng(3).integers(-9000, 9000, 16000).astype("<i2").tobytes()
 RUN_USAGE = "hil run takes network, frontend or all, warm-ups (0 to 10000) and runs (1 to 10000)"
-SMALL = Network((4, 4, 2), (Layer("conv", (-1,), 3, kernel=(3, 3), relu=True), Layer("dense", (0,), 5)))
+SMALL = Network((4, 4, 2), (Layer("conv", (-1,), 3, kernel=(3, 3), relu=True), Layer("fully_connected", (0,), 5)))
 
 
 def plan_of(network: Network, seed: int = 1) -> bytes:
@@ -168,7 +168,8 @@ def test_uploads_that_fail_leave_the_slot_empty(wire: Wire) -> None:
 
 @pytest.mark.parametrize("places", [("ram", "ram"), ("flash", "flash"), ("ram", "flash"), ("flash", "ram")])
 def test_replacing_one_blob_keeps_the_other(wire: Wire, places: tuple[str, str]) -> None:
-    network = Network((CONFIG.frames, 10, 1), (Layer("conv", (-1,), 4, kernel=(3, 3)), Layer("dense", (0,), 12)))
+    layers = (Layer("conv", (-1,), 4, kernel=(3, 3)), Layer("fully_connected", (0,), 12))
+    network = Network((CONFIG.frames, 10, 1), layers)
     first, second = plan_of(network, 1), plan_of(network, 2)
     assert wire.upload("audio", AUDIO)[-1].startswith("m-hil-end")
 
@@ -195,7 +196,8 @@ def test_replacing_one_blob_keeps_the_other(wire: Wire, places: tuple[str, str])
 @pytest.mark.parametrize("first", ["plan", "frontend"])
 def test_a_blob_that_leaves_ram_leaves_the_other_whole(wire: Wire, first: str) -> None:
     """Both in RAM, then the one that came first goes to flash: what stood behind it is not built over."""
-    network = Network((CONFIG.frames, 10, 1), (Layer("conv", (-1,), 4, kernel=(3, 3)), Layer("dense", (0,), 12)))
+    layers = (Layer("conv", (-1,), 4, kernel=(3, 3)), Layer("fully_connected", (0,), 12))
+    network = Network((CONFIG.frames, 10, 1), layers)
     blobs = {"plan": plan_of(network, 1), "frontend": FRONT_END}
     wire.upload("audio", AUDIO)
 

@@ -70,8 +70,8 @@ def squeezed(pixels: int, channels: int) -> Network:
     """A column of pixels widened, then averaged: its arena is that of the first layer's input and output."""
     return Network((pixels, 1, 1), (
         Layer("conv", (INPUT,), channels),
-        Layer("avg_pool", (0,), kernel=(pixels, 1), stride=(pixels, 1), padding="valid"),
-        Layer("dense", (1,), 3),
+        Layer("average_pool", (0,), kernel=(pixels, 1), stride=(pixels, 1), padding="valid"),
+        Layer("fully_connected", (1,), 3),
     ))  # fmt: skip
 
 
@@ -97,7 +97,7 @@ def storing(size_bytes: int) -> Network:
 
 
 def _dense(elements: int, classes: int) -> Network:
-    return Network((elements, 1, 1), (Layer("dense", (INPUT,), classes),))
+    return Network((elements, 1, 1), (Layer("fully_connected", (INPUT,), classes),))
 
 
 def accepts(device: Device, network: Network, weights: Where = "flash") -> bool:

@@ -144,7 +144,7 @@ def test_im2col_counts_by_hand() -> None:
     kernel=st.tuples(st.integers(1, 6), st.integers(1, 5)),
     stride=st.tuples(st.integers(1, 3), st.integers(1, 3)),
     dilation=st.tuples(st.integers(1, 2), st.integers(1, 3)),
-    kind=st.sampled_from(["conv", "depthwise", "max_pool", "avg_pool"]),
+    kind=st.sampled_from(["conv", "depthwise", "max_pool", "average_pool"]),
 )
 def test_taps_inside_match_loops_written_out(
     size: tuple[int, int], kernel: tuple[int, int], stride: tuple[int, int], dilation: tuple[int, int], kind: str
@@ -168,7 +168,7 @@ def test_taps_inside_match_loops_written_out(
         "depthwise_opt": lambda c: c["copied_pixels_4"],
         "depthwise_generic": lambda c: c["taps"] / 4,
         "max_pool": lambda c: c["taps"],
-        "avg_pool": lambda c: c["taps"],
+        "average_pool": lambda c: c["taps"],
     }
     if work.path in found:
         assert found[work.path](work.counts) == inside

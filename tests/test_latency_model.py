@@ -199,7 +199,7 @@ def test_the_farthest_network_comes_first_and_none_twice(drawn: list[Network]) -
 
 def test_weights_move_the_choice_to_the_path_that_is_least_sure(drawn: list[Network]) -> None:
     pointwise = Network((20, 1, 8), (Layer("conv", (INPUT,), 12),))
-    pool = Network((20, 1, 8), (Layer("avg_pool", (INPUT,), kernel=(2, 1), stride=(2, 1)),))
-    for path, expected in (("conv_1x1", 0), ("avg_pool", 1)):
-        weights = {"conv_1x1": 0.01, "avg_pool": 0.01} | {path: 1.0}
+    pool = Network((20, 1, 8), (Layer("average_pool", (INPUT,), kernel=(2, 1), stride=(2, 1)),))
+    for path, expected in (("conv_1x1", 0), ("average_pool", 1)):
+        weights = {"conv_1x1": 0.01, "average_pool": 0.01} | {path: 1.0}
         assert farthest_networks([pointwise, pool], 1, weights=weights) == [expected]

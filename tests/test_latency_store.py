@@ -29,9 +29,9 @@ NETWORK = Network(
         Layer("conv", (INPUT,), 8, (10, 4), (2, 2), relu=True),
         Layer("depthwise", (0,), kernel=(3, 3), dilation=(2, 1)),
         Layer("add", (0, 1)),
-        Layer("concat", (2, 0)),
+        Layer("concatenation", (2, 0)),
         Layer("max_pool", (3,), kernel=(3, 2), stride=(2, 2), padding="valid"),
-        Layer("dense", (4,), 12),
+        Layer("fully_connected", (4,), 12),
     ),
 )
 
@@ -86,7 +86,7 @@ def test_two_processes_do_not_measure_into_one_folder(store: Store) -> None:
 def test_a_network_cut_off_half_way_is_dropped_and_measured_again(store: Store, lost: int) -> None:
     path = store.folder / "measurements.csv"
     before = path.read_bytes()
-    other = Network((49, 10, 1), (*NETWORK.layers[:-1], Layer("dense", (4,), 35)))
+    other = Network((49, 10, 1), (*NETWORK.layers[:-1], Layer("fully_connected", (4,), 35)))
     store.append_network(*measured(other))
     path.write_bytes(path.read_bytes()[:-lost])
     with pytest.warns(CutOffWarning, match="was cut off: 1 of 2 networks are gone; `hil_nas profile` measures what is"):
@@ -106,7 +106,7 @@ def test_what_an_interruption_left_half_written_is_told(store: Store, kept: int,
     """As the system leaves it where the machine stops within a write: nothing that was counted is gone."""
     path = store.folder / "measurements.csv"
     before, header = path.read_bytes(), (store.folder / "campaign.json").read_bytes()
-    store.append_network(*measured(Network((49, 10, 1), (*NETWORK.layers[:-1], Layer("dense", (4,), 35)))))
+    store.append_network(*measured(Network((49, 10, 1), (*NETWORK.layers[:-1], Layer("fully_connected", (4,), 35)))))
     path.write_bytes(b"".join(path.read_bytes().splitlines(True)[: before.count(b"\n") + kept])[:-3])
     (store.folder / "campaign.json").write_bytes(header)
     with pytest.warns(CutOffWarning, match=f"ends in {said} of what was being measured"):
@@ -233,7 +233,7 @@ def test_a_new_folder_begins_with_the_shipped_rows_of_its_provenance(store: Stor
     own.open(HERE, "bbbb", shipped_dir)
     assert own.read() == store.read()
     assert json.loads((own.folder / "campaign.json").read_text())["builds"] == ["aaaa", "bbbb"]
-    own.append_network(*measured(Network((49, 10, 1), (*NETWORK.layers[:-1], Layer("dense", (4,), 35)))))
+    own.append_network(*measured(Network((49, 10, 1), (*NETWORK.layers[:-1], Layer("fully_connected", (4,), 35)))))
     own.open(HERE, "bbbb", shipped_dir)
     assert len(own.read().networks) == 2 and len(store.read().networks) == 1
     assert model_folder(store.name, HERE, own.folder.parent, shipped_dir) == own.folder

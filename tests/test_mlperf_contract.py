@@ -32,8 +32,8 @@ KWS = Network(
     (49, 10, 1),
     (
         Layer("conv", (-1,), 8, kernel=(10, 4), stride=(4, 2), relu=True),
-        Layer("avg_pool", (0,), kernel=(13, 5), stride=(13, 5), padding="valid"),
-        Layer("dense", (1,), 12),
+        Layer("average_pool", (0,), kernel=(13, 5), stride=(13, 5), padding="valid"),
+        Layer("fully_connected", (1,), 12),
         Layer("softmax", (2,)),
     ),
 )

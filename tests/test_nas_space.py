@@ -92,7 +92,7 @@ def test_a_tc_resnet_like_chain_is_a_point_of_the_default_space() -> None:
 
 
 def test_a_network_of_another_form_is_no_genotype() -> None:
-    layers = (Layer("conv", (INPUT,), 8, (3, 3), relu=True), Layer("add", (0, 0)), Layer("dense", (1,), 12))
+    layers = (Layer("conv", (INPUT,), 8, (3, 3), relu=True), Layer("add", (0, 0)), Layer("fully_connected", (1,), 12))
     with pytest.raises(InputError, match="no chain"):
         TinyGenotype.from_network(Network((49, 10, 1), layers))
 

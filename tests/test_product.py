@@ -144,7 +144,7 @@ def test_figures_are_of_the_devices_own_features_and_the_model_says_which(
     tones = np.sin(2 * np.pi * (300 + 900 * labels)[:, None] * np.arange(16000) / 16000)
     heard = Clips((rng.uniform(300, 9000, (40, 1)) * tones + rng.normal(0, 300, (40, 16000))).astype(np.int16), labels)
     host = HostFrontEnd(build_host_library(boards_dir, cmsis_dsp_dir, build_dir / "host"))
-    layers = (Layer("conv", (INPUT,), 8, (5, 3), (2, 2), relu=True), Layer("dense", (0,), 4))
+    layers = (Layer("conv", (INPUT,), 8, (5, 3), (2, 2), relu=True), Layer("fully_connected", (0,), 4))
     network = Network((config.frames, config.coefficients, 1), layers)
     module = NetworkModule(network, torch.Generator().manual_seed(0)).eval()
     trained = TrainResult(module, training_scale(config, heard), (), EPOCHS[1])

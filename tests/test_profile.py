@@ -307,7 +307,8 @@ def test_a_run_leaves_a_page_with_its_figures(tmp_path: Path, use: Callable[[Fak
     assert json.loads((folder / "result.json").read_text()) == result and result["status"] == "complete"
     page = (folder / "report.html").read_text()
     assert page.count("<svg") == 3 and "at 120 MHz, and within 5 % of silicon" in page and "flash costs 25.0 %" in page
-    assert all(f"<td>{x}</td>" in page for x in ("avg_pool", "conv_1x1", "conv_im2col", "dense", "front_end"))
+    paths = ("average_pool", "conv_1x1", "conv_im2col", "fully_connected", "front_end")
+    assert all(f"<td>{x}</td>" in page for x in paths)
 
 
 def test_instructions_are_no_time_on_the_page(tmp_path: Path, use: Callable[[FakeDevice], None]) -> None:

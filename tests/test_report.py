@@ -86,7 +86,7 @@ def test_a_page_of_a_small_campaign(
 
 @pytest.mark.parametrize("epochs", [0, 1])
 def test_a_page_of_a_short_search(epochs: int) -> None:
-    network = Network((4, 4, 1), (Layer("conv", (-1,), 2, kernel=(3, 3)), Layer("dense", (0,), 2)))
+    network = Network((4, 4, 1), (Layer("conv", (-1,), 2, kernel=(3, 3)), Layer("fully_connected", (0,), 2)))
     one = {"accuracy": 0.5, "gammas": {"m": 1.0}, "expected_latency_ms": 3.0, "window_samples": 400, "hop_samples": 200}
     history = [{"phase": x, **one} for x in ("configuration", "search", "train")] * epochs
     empty = {"labels": ["a"], "confusion": [[0]], "test_clips": 0}

@@ -218,7 +218,7 @@ def test_cells_go_the_same_way(asked: SearchConfig, tmp_path: Path, monkeypatch:
     assert result["predicted"]["latency_ms"] == pytest.approx(result["measured"]["latency_ms"], rel=0.05)
     network = Network.from_json(json.loads((folder / "network.json").read_text())["network"])
     cells = DartsSpace().cells
-    assert sum(x.kind == "concat" for x in network.layers) == cells
+    assert sum(x.kind == "concatenation" for x in network.layers) == cells
     phases = [x["stage"] for x in map(json.loads, (folder / "metrics.jsonl").read_text().splitlines()) if "stage" in x]
     assert phases[0] == "warm-up" and len(phases) == 5
     subprocess.run(["make", "-s", "-C", folder / "export"], check=True, capture_output=True)
@@ -247,7 +247,7 @@ def test_the_papers_protocol_starts(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     (folder,) = (tmp_path / "runs").iterdir()
     network = Network.from_json(json.loads((folder / "network.json").read_text())["network"])
     assert network.output_shape == (1, 1, len(PITCHES_HZ))  # neither silence nor unknown
-    assert sum(x.kind == "concat" for x in network.layers) == 8
+    assert sum(x.kind == "concatenation" for x in network.layers) == 8
     assert network.layers[0].kind == "conv" and network.layers[0].out_channels == 16
 
 

@@ -58,7 +58,7 @@ def network() -> Network:
         Layer("conv", (0,), 8, (3, 1), (2, 1), relu=True),
         Layer("depthwise", (1,), kernel=(3, 1), relu=True),
         Layer("conv", (2,), 8, relu=True),
-        Layer("dense", (3,), 3),
+        Layer("fully_connected", (3,), 3),
     )
     return Network((CONFIG.frames, CONFIG.coefficients, 1), layers)
 
@@ -165,7 +165,7 @@ def test_learning_rate_rises_then_falls_to_nothing() -> None:
 
 
 def test_evaluation_counts_by_true_class_and_keeps_the_mode() -> None:
-    module = NetworkModule(Network((1, 1, 3), (Layer("dense", (INPUT,), 3),)))
+    module = NetworkModule(Network((1, 1, 3), (Layer("fully_connected", (INPUT,), 3),)))
     with torch.no_grad():
         module.layers[0].weight.copy_(torch.eye(3))
     answers = torch.tensor([0, 0, 1, 2, 2, 2])

@@ -28,18 +28,18 @@ def random_network(rng: np.random.Generator) -> Network:
         Layer("conv", (1,), 6, (1, 1), relu=True),
         Layer("depthwise", (2,), kernel=pair(3), dilation=pair(2), relu=True),
         Layer("add", (2, 3), relu=bool(rng.integers(2))),
-        Layer("avg_pool", (4,), kernel=(3, 3)),
+        Layer("average_pool", (4,), kernel=(3, 3)),
         Layer("max_pool", (4,), kernel=(3, 3)),
-        Layer("concat", (5, 6)),
+        Layer("concatenation", (5, 6)),
         Layer("conv", (7,), 4, pair(3), dilation=pair(2)),
         Layer("max_pool", (8,), kernel=(2, 2), stride=(2, 2)),
-        Layer("avg_pool", (9,), kernel=(2, 3), stride=(1, 2)),
+        Layer("average_pool", (9,), kernel=(2, 3), stride=(1, 2)),
     ]
     height, width, channels = Network(shape, tuple(layers)).output_shape
     layers.append(Layer("reshape", (10,), shape=(height, 1, width * channels)))
     layers.append(Layer("conv", (11,), 5, (3, 1), relu=True))
-    layers.append(Layer("dense", (12,), 7, relu=True))
-    layers.append(Layer("dense", (13,), 3))
+    layers.append(Layer("fully_connected", (12,), 7, relu=True))
+    layers.append(Layer("fully_connected", (13,), 3))
     return Network(shape, tuple(layers))
 
 
@@ -73,16 +73,16 @@ def keras_model(network: Network, folded: list[Any]) -> Any:
             channels = weights[0].shape[2]
             weights = (weights[0] * np.eye(channels, dtype=np.float32), weights[1])
             made = K.Conv2D(channels, layer.kernel, activation=activation, **dilated)
-        elif layer.kind == "dense":
+        elif layer.kind == "fully_connected":
             x, made = [K.Flatten()(x[0])], K.Dense(layer.out_channels, activation=activation)
-        elif layer.kind == "avg_pool":
+        elif layer.kind == "average_pool":
             made = K.AveragePooling2D(layer.kernel, **window)
         elif layer.kind == "max_pool":
             made = K.MaxPooling2D(layer.kernel, **window)
         elif layer.kind == "reshape":
             made = K.Reshape(layer.shape)
         else:
-            made = K.Concatenate() if layer.kind == "concat" else K.Add()
+            made = K.Concatenate() if layer.kind == "concatenation" else K.Add()
         outputs.append(made(x if len(x) > 1 else x[0]))
         if weights is not None:
             made.set_weights(list(weights))
@@ -111,7 +111,7 @@ def test_reshape_keeps_the_order_of_nhwc() -> None:
 
 
 def test_softmax_at_the_end_is_left_to_the_loss() -> None:
-    layers = (Layer("dense", (INPUT,), 3), Layer("softmax", (0,)))
+    layers = (Layer("fully_connected", (INPUT,), 3), Layer("softmax", (0,)))
     module = NetworkModule(Network((2, 2, 1), layers), torch.Generator().manual_seed(0))
     x = torch.randn(4, 2, 2, 1, generator=torch.Generator().manual_seed(1))
     plain = NetworkModule(Network((2, 2, 1), layers[:1]), torch.Generator().manual_seed(0))

@@ -38,9 +38,9 @@ def network(classes: int = 4) -> Network:
         Layer("depthwise", (0,), kernel=(3, 3), relu=True),
         Layer("conv", (1,), 8),
         Layer("conv", (2,), 8, (3, 1), relu=True),
-        Layer("avg_pool", (3,), kernel=(3, 1), stride=(2, 2)),
+        Layer("average_pool", (3,), kernel=(3, 1), stride=(2, 2)),
         Layer("max_pool", (4,), kernel=(2, 1)),
-        Layer("dense", (5,), classes),
+        Layer("fully_connected", (5,), classes),
     )
     return Network(SHAPE, layers)
 

@@ -24,8 +24,8 @@ def blind() -> Network:
     """Looks at nothing but the mean of one channel."""
     layers = (
         Layer("conv", (INPUT,), 1, (1, 1), relu=True),
-        Layer("avg_pool", (0,), kernel=(CONFIG.frames, CONFIG.coefficients), stride=(1, 1), padding="valid"),
-        Layer("dense", (1,), 3),
+        Layer("average_pool", (0,), kernel=(CONFIG.frames, CONFIG.coefficients), stride=(1, 1), padding="valid"),
+        Layer("fully_connected", (1,), 3),
     )
     return Network((CONFIG.frames, CONFIG.coefficients, 1), layers)
 

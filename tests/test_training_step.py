@@ -27,7 +27,7 @@ from hil_nas.training.result import Epoch
 from hil_nas.training.step import Learner, make_optimizer, run_epoch
 
 RECIPE = Recipe(epochs=2, batch=4)
-NETWORK = Network((1, 1, 3), (Layer("dense", (INPUT,), 3),))
+NETWORK = Network((1, 1, 3), (Layer("fully_connected", (INPUT,), 3),))
 LOGITS = torch.tensor([2.0, 0.0, -1.0])
 
 
@@ -144,7 +144,7 @@ def test_every_step_has_the_rate_of_its_place_in_the_whole_training() -> None:
 
 
 def test_kernels_decay_and_biases_and_norms_do_not() -> None:
-    layers = (Layer("conv", (INPUT,), 3, (2, 2), relu=True), Layer("dense", (0,), 2))
+    layers = (Layer("conv", (INPUT,), 3, (2, 2), relu=True), Layer("fully_connected", (0,), 2))
     module = NetworkModule(Network((4, 4, 1), layers), torch.Generator().manual_seed(0))
     recipe = Recipe(weight_decay=0.5, learning_rate=0.1)
     optimizer = make_optimizer(module, recipe)

@@ -92,13 +92,13 @@ def test_other_configurations_are_refused(text: str) -> None:
 
 
 def test_a_network_survives_json_and_refuses_what_does_not_fit() -> None:
-    layers = (Layer("conv", (INPUT,), 8, (10, 4), (2, 2), relu=True), Layer("dense", (0,), 12))
+    layers = (Layer("conv", (INPUT,), 8, (10, 4), (2, 2), relu=True), Layer("fully_connected", (0,), 12))
     network = Network((49, 10, 1), layers)
     assert network.shapes == ((25, 5, 8), (1, 1, 12))
     assert Network.from_json(network.to_json()) == network
     with pytest.raises(InputError, match="layer 0"):
         Network((49, 10, 1), (Layer("add", (INPUT, INPUT, INPUT)),))
     with pytest.raises(InputError, match="not earlier layers"):
-        Network((49, 10, 1), (Layer("dense", (1,), 12),))
+        Network((49, 10, 1), (Layer("fully_connected", (1,), 12),))
     with pytest.raises(InputError, match="is no kind of layer"):
         Network.from_json({"input_shape": [49, 10, 1], "layers": [{"kind": "lstm", "inputs": [-1]}]})

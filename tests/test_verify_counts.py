@@ -25,7 +25,7 @@ from hil_nas.workflows import verify as module
 from hil_nas.workflows.verify import Model, drawn_clips, flash_lines, name_of, noise, ram_lines, verify
 
 CONFIG = MfccConfig(640, 640, 20, 4)
-NETWORK = Network((CONFIG.frames, CONFIG.coefficients, 1), (Layer("dense", (INPUT,), 3),))
+NETWORK = Network((CONFIG.frames, CONFIG.coefficients, 1), (Layer("fully_connected", (INPUT,), 3),))
 PLAIN = write_tflite(random_graph(NETWORK, 0))
 MODEL = attach_mfcc(PLAIN, CONFIG)
 IDENTITY = Identity(

@@ -31,8 +31,8 @@ def _constant_bytes(operator: Operator) -> list[int]:
     weights, biases = operator_parameters(operator)
     if operator.layer.kind in ("conv", "depthwise"):
         return [weights, *[_INT32_BYTES * biases] * 3]
-    if operator.layer.kind == "dense":
+    if operator.layer.kind == "fully_connected":
         return [weights, _INT32_BYTES * biases]
-    if operator.layer.kind == "concat":
+    if operator.layer.kind == "concatenation":
         return [_CONCATENATION_ENTRY_BYTES * len(operator.inputs)]
     return []

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from hil_nas.network import INPUT, Layer, Network
 
-_WEIGHTED = ("conv", "depthwise", "dense")
+_WEIGHTED = ("conv", "depthwise", "fully_connected")
 
 
 def without_duplicates(network: Network) -> tuple[Network, tuple[int, ...]]:

@@ -10,14 +10,14 @@ from hil_nas.network import Network, Operator
 def operator_macs(operator: Operator) -> int:
     """Multiply-accumulates of one inference; taps that fall on padding count, as is usual in the field.
 
-    Only conv, depthwise and dense multiply; every other kind has 0.
+    Only conv, depthwise and fully_connected multiply; every other kind has 0.
     """
     kind, outputs = operator.layer.kind, prod(operator.output)
     if kind == "conv":
         return outputs * prod(operator.layer.kernel) * operator.inputs[0][2]
     if kind == "depthwise":
         return outputs * prod(operator.layer.kernel)
-    if kind == "dense":
+    if kind == "fully_connected":
         return outputs * prod(operator.inputs[0])
     return 0
 
@@ -29,7 +29,7 @@ def operator_parameters(operator: Operator) -> tuple[int, int]:
         return channels * prod(operator.layer.kernel) * operator.inputs[0][2], channels
     if operator.layer.kind == "depthwise":
         return channels * prod(operator.layer.kernel), channels
-    if operator.layer.kind == "dense":
+    if operator.layer.kind == "fully_connected":
         return channels * prod(operator.inputs[0]), channels
     return 0, 0
 

@@ -36,7 +36,7 @@ def scratch_bytes(
     """The same for plain numbers.
 
     Args:
-        kind: a kind of layer; `average_pool` is known beside `avg_pool`.
+        kind: a kind of layer.
         source, output: (height, width, channels).
         padding: rows above and columns left of the map.
     """
@@ -47,6 +47,6 @@ def scratch_bytes(
     if kind == "depthwise":
         one_each = source[2] == output[2] and dilation == (1, 1)
         return source[2] * kernel[0] * kernel[1] * _INT16_BYTES if one_each else 0
-    if kind in ("avg_pool", "average_pool"):
+    if kind == "average_pool":
         return source[2] * _INT32_BYTES  # one row of int32 sums
     return 0

@@ -23,11 +23,12 @@ _INTERPRETER = ((36, _WORD), (44, _WORD), (36, _WORD), (8, _WORD), (8, _WORD))  
 _TENSOR_BYTES, _NODE_BYTES, _HANDLE_BYTES = 12, 32, 4
 _END = ((4, _KERNEL), (32, _WORD), (12, _WORD), (8, _WORD))  # of input and output: list, tensor, scale, zero point
 _OPTIONS = {  # size and alignment of an operator's parameters
-    "conv": (28, 4), "depthwise": (28, 4), "avg_pool": (40, 4), "max_pool": (40, 4), "dense": (5, 1), "add": (2, 1),
-    "concat": (8, 4), "softmax": (4, 4), "reshape": (36, 4),
+    "conv": (28, 4), "depthwise": (28, 4), "average_pool": (40, 4), "max_pool": (40, 4), "fully_connected": (5, 1),
+    "add": (2, 1), "concatenation": (8, 4), "softmax": (4, 4), "reshape": (36, 4),
 }  # fmt: skip
 _KEPT = {  # by the kernel of each node
-    "conv": 60, "depthwise": 60, "avg_pool": 36, "max_pool": 36, "dense": 72, "add": 60, "concat": 24, "softmax": 64,
+    "conv": 60, "depthwise": 60, "average_pool": 36, "max_pool": 36, "fully_connected": 72, "add": 60,
+    "concatenation": 24, "softmax": 64,
 }  # fmt: skip
 
 
@@ -71,7 +72,7 @@ def _with_flattens(network: Network) -> Network:
     shapes = (network.input_shape, *network.shapes)
     for index, layer in enumerate(network.layers):
         inputs = tuple(place[i] for i in layer.inputs)
-        if layer.kind == "dense":
+        if layer.kind == "fully_connected":
             layers.append(Layer("reshape", inputs, shape=(1, 1, prod(shapes[layer.inputs[0] + 1]))))
             inputs = (len(layers) - 1,)
         place[index] = len(layers)
@@ -82,7 +83,8 @@ def _with_flattens(network: Network) -> Network:
 def _scratch_bytes(operator: Operator, flat: bool) -> int:
     """As CMSIS-NN of these sources asks, which rounds a column up and needs none for most 3x3 depthwise kernels."""
     layer = operator.layer
-    if layer.kind == "dense":  # through a 1x1 convolution, which wants a multiplier and a shift for each output
+    if layer.kind == "fully_connected":
+        # through a 1x1 convolution, which wants a multiplier and a shift for each output
         return 0 if flat or prod(operator.inputs[0]) % 4 else 2 * _WORD * operator.output[2]
     if layer.kind == "depthwise" and layer.kernel == (3, 3) and max(padding_before(operator)) <= 1:
         return 0
@@ -115,6 +117,6 @@ def _buffers(network: Network, operators: list[Operator], scratch: list[int]) ->
 
 
 def _tensors(operators: list[Operator], shape_tensors: bool) -> int:
-    weighted = sum(x.layer.kind in ("conv", "depthwise", "dense") for x in operators)
+    weighted = sum(x.layer.kind in ("conv", "depthwise", "fully_connected") for x in operators)
     shapes = shape_tensors * sum(x.layer.kind == "reshape" for x in operators)
     return 1 + len(operators) + 2 * weighted + shapes

@@ -20,8 +20,8 @@ from hil_nas.network import INPUT, Layer, Network, Operator
 
 LayerWeights = tuple[NDArray[Any] | None, NDArray[Any] | None]
 
-_WEIGHTED = ("conv", "depthwise", "dense")
-_FUSING = ("conv", "depthwise", "dense", "add")
+_WEIGHTED = ("conv", "depthwise", "fully_connected")
+_FUSING = ("conv", "depthwise", "fully_connected", "add")
 
 
 def to_tflite(network: Network, weights: Sequence[LayerWeights | None], representative: NDArray[np.float32]) -> bytes:
@@ -33,8 +33,8 @@ def to_tflite(network: Network, weights: Sequence[LayerWeights | None], represen
     Args:
         network: its layers must all lead to the output.
         weights: one entry per layer, batch norm folded: (kernel, bias), or None for a layer without any. Kernels
-            of conv are (height, width, in, out), of depthwise (height, width, channels, 1), of dense (inputs,
-            outputs), the inputs flattened from (height, width, channels) in this order.
+            of conv are (height, width, in, out), of depthwise (height, width, channels, 1), of fully_connected
+            (inputs, outputs), the inputs flattened from (height, width, channels) in this order.
         representative: float32 (n, height, width, channels), from which the ranges of all activations are taken.
 
     Raises:
@@ -77,11 +77,11 @@ def _keras_model(tf: Any, network: Network, weights: Sequence[LayerWeights | Non
     source = tf.keras.Input(network.input_shape, batch_size=1, name="features")
     values = {INPUT: source}
     # a dense layer's vector is a map again where something else than a dense layer or a softmax reads it
-    mapped = {i for x in network.layers if x.kind not in ("dense", "softmax") for i in x.inputs}
+    mapped = {i for x in network.layers if x.kind not in ("fully_connected", "softmax") for i in x.inputs}
     for index, (operator, own) in enumerate(zip(network.operators(), weights, strict=True)):
         inputs, name = [values[i] for i in operator.layer.inputs], f"layer_{index:03d}"
         value = _keras_layer(tf, operator, inputs, name, own)
-        if operator.layer.kind == "dense" and index in mapped:
+        if operator.layer.kind == "fully_connected" and index in mapped:
             value = tf.keras.layers.Reshape(operator.output, name=f"{name}_map")(value)
         values[index] = value
     return tf.keras.Model(source, values[len(network.layers) - 1], name="network")
@@ -92,19 +92,19 @@ def _keras_layer(tf: Any, operator: Operator, inputs: list[Any], name: str, own:
     if layer.kind == "add":
         total = layers.Add(name=name)(inputs)
         return layers.ReLU(name=f"{name}_relu")(total) if layer.relu else total
-    if layer.kind == "concat":
+    if layer.kind == "concatenation":
         return layers.Concatenate(name=name)(inputs)
     if layer.kind == "reshape":
         return layers.Reshape(operator.output, name=name)(inputs[0])
     if layer.kind == "softmax":
         return layers.Softmax(name=name)(inputs[0])
-    if layer.kind in ("avg_pool", "max_pool"):
-        pool = layers.AveragePooling2D if layer.kind == "avg_pool" else layers.MaxPooling2D
+    if layer.kind in ("average_pool", "max_pool"):
+        pool = layers.AveragePooling2D if layer.kind == "average_pool" else layers.MaxPooling2D
         return pool(layer.kernel, layer.stride, layer.padding, name=name)(inputs[0])
     values = [np.asarray(x, np.float32) for x in own or ()]
     if layer.dilation != (1, 1) and layer.kind in ("conv", "depthwise"):
         return _dilated(tf, layer, inputs[0], name, values)
-    if layer.kind == "dense":
+    if layer.kind == "fully_connected":
         inputs = [layers.Flatten(name=f"{name}_flatten")(inputs[0])]
     made = _weighted(layers, layer, name)
     result = made(inputs[0])
@@ -127,7 +127,7 @@ def _dilated(tf: Any, layer: Layer, source: Any, name: str, values: list[NDArray
 
 def _weighted(layers: Any, layer: Layer, name: str) -> Any:
     activation = "relu" if layer.relu else None
-    if layer.kind == "dense":
+    if layer.kind == "fully_connected":
         return layers.Dense(layer.out_channels, activation=activation, name=name)
     common = {
         "kernel_size": layer.kernel,
@@ -172,7 +172,7 @@ def _check_weights(where: str, operator: Operator, own: LayerWeights | None) -> 
 
 def _kernel_shape(operator: Operator) -> tuple[int, ...]:
     source, layer = operator.inputs[0], operator.layer
-    if layer.kind == "dense":
+    if layer.kind == "fully_connected":
         return (int(np.prod(source)), layer.out_channels)
     if layer.kind == "depthwise":
         return (*layer.kernel, source[2], 1)

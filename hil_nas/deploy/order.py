@@ -14,18 +14,6 @@ from hil_nas.deploy.model_file import ModelFile
 from hil_nas.errors import UnsupportedError
 from hil_nas.network import INPUT, Network
 
-_KINDS = {
-    "conv": "conv",
-    "depthwise": "depthwise",
-    "dense": "fully_connected",
-    "avg_pool": "average_pool",
-    "max_pool": "max_pool",
-    "add": "add",
-    "concat": "concatenation",
-    "reshape": "reshape",
-    "softmax": "softmax",
-}
-
 
 def in_network_order(model: bytes, network: Network, graph: QuantGraph) -> bytes:
     """The model with its operators sorted by the layers they compute.
@@ -57,7 +45,7 @@ def _layers_of(network: Network, graph: QuantGraph) -> dict[int, int]:
         index = writer.get(tensor, -1)
         kind = graph.operators[index].kind if index >= 0 else "input"
         described = network.layers[layer] if layer != INPUT else None
-        if described and kind == _KINDS[described.kind]:
+        if described and kind == described.kind:
             rank[index] = min(layer, rank.get(index, layer))
             pending += zip(graph.operators[index].inputs, described.inputs, strict=True)
         elif kind in ("reshape", "requantize"):  # flattening before a dense layer, one scale for a concatenation

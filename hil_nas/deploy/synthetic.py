@@ -7,20 +7,9 @@ from math import prod, sqrt
 
 import numpy as np
 
-from hil_nas.deploy.graph import Activation, GraphKind, QuantGraph, QuantOperator, QuantTensor, Weights, array_of
+from hil_nas.deploy.graph import Activation, QuantGraph, QuantOperator, QuantTensor, Weights, array_of
 from hil_nas.network import INPUT, Layer, Network, Operator, same_padding
 
-_KINDS: dict[str, GraphKind] = {
-    "conv": "conv",
-    "depthwise": "depthwise",
-    "dense": "fully_connected",
-    "avg_pool": "average_pool",
-    "max_pool": "max_pool",
-    "add": "add",
-    "concat": "concatenation",
-    "reshape": "reshape",
-    "softmax": "softmax",
-}
 _INPUT = (float(np.float32(0.04)), 3)  # scale and zero point
 _UNIFORM_INT8 = 74.0  # root mean square of uniformly distributed int8 values
 _WEIGHT_SPREAD = 40.0  # standard deviation of the int8 weights
@@ -53,7 +42,7 @@ def _tied(network: Network, tensors: list[QuantTensor]) -> list[QuantTensor]:
     """What is copied is not rescaled: all that a concatenation joins, and what pools pass on, gets the widest scale."""
     group = list(range(len(tensors)))
     for number, layer in enumerate(network.layers, start=1):
-        if layer.kind in ("concat", "avg_pool", "max_pool", "reshape"):
+        if layer.kind in ("concatenation", "average_pool", "max_pool", "reshape"):
             joined = {group[number], *(group[_number(i)] for i in layer.inputs)}
             group = [min(joined) if x in joined else x for x in group]
     widest: dict[int, QuantTensor] = {}
@@ -71,14 +60,14 @@ def _number(layer: int) -> int:
 def _fan_in(operator: Operator) -> int:
     """Products that one output sums."""
     kind, source = operator.layer.kind, operator.inputs[0]
-    if kind == "dense":
+    if kind == "fully_connected":
         return prod(source)
     return prod(operator.layer.kernel) * (source[2] if kind == "conv" else 1)
 
 
 def _spread(operator: Operator, levels: list[float]) -> float:
     """Standard deviation before the activation; weights are drawn with variance 2 / fan-in (He et al. 2015)."""
-    if operator.layer.kind in ("conv", "depthwise", "dense"):
+    if operator.layer.kind in ("conv", "depthwise", "fully_connected"):
         return levels[0] * sqrt(2.0)
     if operator.layer.kind == "add":
         return sqrt(sum(x * x for x in levels))
@@ -88,10 +77,10 @@ def _spread(operator: Operator, levels: list[float]) -> float:
 def _output(operator: Operator, source: QuantTensor, spread: float) -> QuantTensor:
     """The output's scale and zero point, in the form a converter gives them."""
     layer = operator.layer
-    shape = (1, layer.out_channels) if layer.kind == "dense" else (1, *operator.output)
+    shape = (1, layer.out_channels) if layer.kind == "fully_connected" else (1, *operator.output)
     if layer.kind == "softmax":
         return QuantTensor(source.shape, 1 / 256, -128)
-    if layer.kind in ("conv", "depthwise", "dense", "add"):
+    if layer.kind in ("conv", "depthwise", "fully_connected", "add"):
         low, zero_point = (0.0, -128) if layer.relu else (-_RANGE * spread, 5)
         return QuantTensor(shape, float(np.float32((_RANGE * spread - low) / 255)), zero_point)
     return QuantTensor(shape, source.scale, source.zero_point)
@@ -101,7 +90,7 @@ def _operator(operator: Operator, output: int, weights: Weights | None) -> Quant
     layer = operator.layer
     activation: Activation = "relu" if layer.relu else "none"
     return QuantOperator(
-        _KINDS[layer.kind],
+        layer.kind,
         tuple(_number(i) for i in layer.inputs),
         output,
         weights,
@@ -110,7 +99,7 @@ def _operator(operator: Operator, output: int, weights: Weights | None) -> Quant
         layer.dilation,
         _padding(layer, operator),
         activation,
-        label=f"operator {output - 1} ({_KINDS[layer.kind]})",
+        label=f"operator {output - 1} ({layer.kind})",
     )
 
 
@@ -120,20 +109,22 @@ def _weights(operator: Operator, input_scale: float, spread: float, random: np.r
     shapes = {
         "conv": (channels, *kernel, source[2]),
         "depthwise": (*kernel, channels),
-        "dense": (channels, prod(source)),
+        "fully_connected": (channels, prod(source)),
     }
     if kind not in shapes:
         return None
     values = np.clip(np.rint(random.normal(0, _WEIGHT_SPREAD, shapes[kind])), -127, 127)
     scales = (
-        random.uniform(0.7, 1.2, 1 if kind == "dense" else channels) * sqrt(2.0 / _fan_in(operator)) / _WEIGHT_SPREAD
+        random.uniform(0.7, 1.2, 1 if kind == "fully_connected" else channels)
+        * sqrt(2.0 / _fan_in(operator))
+        / _WEIGHT_SPREAD
     )
     bias = random.normal(0, 0.1 * spread, channels) / (input_scale * scales)
     return Weights(array_of(values, np.int8), array_of(scales, np.float32), array_of(np.rint(bias), np.int32))
 
 
 def _padding(layer: Layer, operator: Operator) -> tuple[int, int]:
-    if layer.padding == "valid" or layer.kind not in ("conv", "depthwise", "avg_pool", "max_pool"):
+    if layer.padding == "valid" or layer.kind not in ("conv", "depthwise", "average_pool", "max_pool"):
         return 0, 0
     source = operator.inputs[0]
     dilation = layer.dilation if layer.kind in ("conv", "depthwise") else (1, 1)

@@ -22,7 +22,7 @@ def operator_of(row: dict[str, str]) -> Operator:
     layer = Layer(
         kind=cast(Kind, kind),
         inputs=(INPUT,) * len(inputs),  # the wiring costs nothing and is not kept
-        out_channels=output[2] if kind in ("conv", "dense") else 0,
+        out_channels=output[2] if kind in ("conv", "fully_connected") else 0,
         kernel=_pair(row["kernel"]),
         stride=_pair(row["stride"]),
         dilation=_pair(row["dilation"]),

@@ -217,7 +217,7 @@ def _depthwise_generic(operator: Operator) -> Counts:
 # --- everything else -------------------------------------------------------------------------------------
 
 
-def _dense(operator: Operator) -> Counts:
+def _fully_connected(operator: Operator) -> Counts:
     """arm_nn_vec_mat_mult_t_s8.c: two outputs at a time; every weight is read once."""
     height, width, channels = operator.inputs[0]
     depth, outputs = height * width * channels, operator.output[2]
@@ -228,7 +228,7 @@ def _dense(operator: Operator) -> Counts:
     }
 
 
-def _avg_pool(operator: Operator) -> Counts:
+def _average_pool(operator: Operator) -> Counts:
     """arm_avgpool_s8.c: the first tap is copied to 32 bits, the others added, then one division a value."""
     height, width, channels = operator.output
     positions, taps = height * width, _inside(operator)
@@ -263,7 +263,7 @@ def _add(operator: Operator) -> Counts:
     return {"values": height * width * channels}
 
 
-def _concat(operator: Operator) -> Counts:
+def _concatenation(operator: Operator) -> Counts:
     """kernel_concatenation in `boards/src/kernels.c`: a memcpy per input at every pixel."""
     pixels, total = operator.output[0] * operator.output[1], operator.output[2]
     turns: Counter[str] = Counter()
@@ -371,11 +371,11 @@ _COUNTS: dict[str, Callable[[Operator], Counts]] = {
     "depthwise_3x3": _depthwise_3x3,
     "depthwise_opt": _depthwise_opt,
     "depthwise_generic": _depthwise_generic,
-    "dense": _dense,
-    "avg_pool": _avg_pool,
+    "fully_connected": _fully_connected,
+    "average_pool": _average_pool,
     "max_pool": _max_pool,
     "add": _add,
-    "concat": _concat,
+    "concatenation": _concatenation,
     "softmax": _softmax,
 }
 PATHS = tuple(_COUNTS)

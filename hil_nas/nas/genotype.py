@@ -103,7 +103,7 @@ def step_layers(step: Step, source: int) -> list[Layer]:
     if operation.kind == "skip":
         return []
     if operation.kind == "pool":
-        return [Layer("avg_pool", (source,), kernel=operation.kernel, stride=operation.stride)]
+        return [Layer("average_pool", (source,), kernel=operation.kernel, stride=operation.stride)]
     if operation.kind == "conv":
         return [Layer("conv", (source,), step.width, operation.kernel, operation.stride, relu=True)]
     depthwise = [Layer("depthwise", (source,), kernel=operation.kernel, stride=operation.stride, relu=True)]
@@ -127,8 +127,8 @@ def head_layers(shape: Shape, classes: int, source: int) -> list[Layer]:
     """An average over the whole map and the logits."""
     kernel = shape[:2]
     return [
-        Layer("avg_pool", (source,), kernel=kernel, stride=kernel, padding="valid"),
-        Layer("dense", (source + 1,), classes),
+        Layer("average_pool", (source,), kernel=kernel, stride=kernel, padding="valid"),
+        Layer("fully_connected", (source + 1,), classes),
     ]
 
 
@@ -150,7 +150,7 @@ def _parse(network: Network) -> TinyGenotype | None:
         align = Operation("conv", layers[start].kernel, layers[start].stride)
         start += 1
     steps = list(_parse_steps(layers[start:-2], shapes[start:-2]))
-    if not steps or layers[-1].kind != "dense":
+    if not steps or layers[-1].kind != "fully_connected":
         return None
     first = Step(Operation("conv", steps[0].operation.kernel, steps[0].operation.stride), steps[0].width)
     return TinyGenotype(arrangement, align, first, tuple(steps[1:]), layers[-1].out_channels)
@@ -162,7 +162,7 @@ def _parse_steps(layers: Sequence[Layer], shapes: Sequence[Shape]) -> Iterator[S
         if layer.kind == "depthwise":
             pending = layer
             continue
-        if layer.kind == "avg_pool":
+        if layer.kind == "average_pool":
             yield Step(Operation("pool", layer.kernel, layer.stride), shape[2])
         elif pending is not None:
             yield Step(Operation("separable", pending.kernel, pending.stride), shape[2])

@@ -114,7 +114,7 @@ def _row(kind: str, geometry: str, shape: str, macs: str, cycles: int, whole: in
 
 def _geometry(operator: Operator) -> str:
     layer = operator.layer
-    if layer.kind in ("dense", "add", "concat", "softmax"):
+    if layer.kind in ("fully_connected", "add", "concatenation", "softmax"):
         return ""
     kernel, stride = layer.kernel, layer.stride
     return f"{kernel[0]}×{kernel[1]} / {stride[0]}×{stride[1]}"

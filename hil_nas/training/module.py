@@ -1,8 +1,8 @@
 """A network description as a torch module that trains, and the folded weights the device gets from it.
 
 Tensors go in as (N, H, W, C), as on the device, and are viewed as (N, C, H, W) in channels-last memory: depthwise
-convolutions train 1.4 to 7 times faster so on a CPU. Whatever depends on the order of elements (reshape, dense)
-follows NHWC.
+convolutions train 1.4 to 7 times faster so on a CPU. Whatever depends on the order of elements (reshape,
+fully_connected) follows NHWC.
 """
 
 from __future__ import annotations
@@ -59,7 +59,8 @@ class NetworkModule(nn.Module):
     def fold(self) -> list[Folded]:
         """Kernel and bias of every layer with its batch norm folded in, aligned with `network.layers`.
 
-        Kernels lie as Keras wants them: conv (kh, kw, in, out), depthwise (kh, kw, channels, 1), dense (in, out).
+        Kernels lie as Keras wants them: conv (kh, kw, in, out), depthwise (kh, kw, channels, 1),
+        fully_connected (in, out).
         """
         return [to_keras(x, *x.folded()) if isinstance(x, _Weighted) else None for x in self.layers]
 
@@ -166,14 +167,14 @@ class Pool(nn.Module):
 
 
 class Join(nn.Module):
-    """add or concat, then ReLU where the layer has one."""
+    """add or concatenation, then ReLU where the layer has one."""
 
     def __init__(self, layer: Layer) -> None:
         super().__init__()
         self.layer = layer
 
     def forward(self, *sources: Tensor) -> Tensor:
-        x = torch.cat(sources, 1) if self.layer.kind == "concat" else sources[0] + sources[1]
+        x = torch.cat(sources, 1) if self.layer.kind == "concatenation" else sources[0] + sources[1]
         return F.relu(x) if self.layer.relu else x
 
 
@@ -226,11 +227,11 @@ def _module(operator: Operator, generator: torch.Generator | None) -> nn.Module:
     layer = operator.layer
     if layer.kind in ("conv", "depthwise"):
         return Convolution(operator, generator)
-    if layer.kind == "dense":
+    if layer.kind == "fully_connected":
         return Dense(operator, generator)
-    if layer.kind in ("avg_pool", "max_pool"):
+    if layer.kind in ("average_pool", "max_pool"):
         return Pool(operator)
-    if layer.kind in ("add", "concat"):
+    if layer.kind in ("add", "concatenation"):
         return Join(layer)
     return Reshape(operator) if layer.kind == "reshape" else Softmax()
 

@@ -1,7 +1,7 @@
 """Quantisation-aware tuning: a trained network learns to live with int8 before it is converted.
 
 Batch norm is folded first. Then every pass rounds weights and activations as TensorFlow Lite's converter will:
-weights per output channel (dense: one scale), activations by their range over the representative features.
+weights per output channel (fully connected: one scale), activations by their range over the representative features.
 """
 
 from __future__ import annotations
@@ -15,8 +15,9 @@ from torch.nn import functional as F
 from hil_nas.network import INPUT, Network
 from hil_nas.training.module import Convolution, Dense, Folded, NetworkModule, nhwc, to_keras
 
-_SCALING = ("conv", "depthwise", "dense", "add")  # have a scale of their own; other kinds keep that of what they read
-_ROUNDING = (*_SCALING, "avg_pool")
+# these have a scale of their own; other kinds keep that of what they read
+_SCALING = ("conv", "depthwise", "fully_connected", "add")
+_ROUNDING = (*_SCALING, "average_pool")
 
 
 class QuantisedNetwork(nn.Module):
@@ -101,7 +102,7 @@ def scale_owners(network: Network) -> list[int]:
     owners: list[int] = []
     for index, layer in enumerate(network.layers):
         owners.append(index if layer.kind in _SCALING else _owner(owners, layer.inputs[0]))
-        if layer.kind == "concat":
+        if layer.kind == "concatenation":
             joined = {_owner(owners, i) for i in layer.inputs}
             shared = min(joined)
             owners = [shared if x in joined else x for x in owners]

@@ -91,9 +91,9 @@ def _kernels(shape: Shape, width: int, classes: int = 12) -> Network:
         Layer("depthwise", (3,), kernel=(3, 3), dilation=(2, 2)),
         Layer("add", (2, 4)),
         Layer("max_pool", (5,), kernel=(3, 3)),
-        Layer("concat", (5, 6)),
-        Layer("avg_pool", (7,), kernel=shape[:2], stride=shape[:2], padding="valid"),
-        Layer("dense", (8,), classes),
+        Layer("concatenation", (5, 6)),
+        Layer("average_pool", (7,), kernel=shape[:2], stride=shape[:2], padding="valid"),
+        Layer("fully_connected", (8,), classes),
         Layer("softmax", (9,)),
     )
     return Network(shape, layers)

@@ -70,8 +70,8 @@ def mixed_network(rng: np.random.Generator) -> Network:
         width = Network(shape, tuple(layers)).output_shape[2]
     height, breadth, _ = Network(shape, tuple(layers)).output_shape
     last = len(layers) - 1
-    pool = Layer("avg_pool", (last,), kernel=(height, breadth), stride=(height, breadth), padding="valid")
-    head = [pool, Layer("dense", (last + 1,), int(rng.choice(CLASSES)))]
+    pool = Layer("average_pool", (last,), kernel=(height, breadth), stride=(height, breadth), padding="valid")
+    head = [pool, Layer("fully_connected", (last + 1,), int(rng.choice(CLASSES)))]
     return Network(shape, (*layers, *head, *([Layer("softmax", (last + 2,))] if rng.integers(2) else [])))
 
 
@@ -104,7 +104,7 @@ def _mixed_cell(rng: np.random.Generator, source: int, width: int) -> list[Layer
     first = _branch(rng, source, source + 1, width, stride)
     second = _branch(rng, source, source + 1 + len(first), width, stride)
     ends = (source + len(first), source + len(first) + len(second))
-    return [*first, *second, Layer("add" if rng.integers(2) else "concat", ends)]
+    return [*first, *second, Layer("add" if rng.integers(2) else "concatenation", ends)]
 
 
 def _branch(rng: np.random.Generator, source: int, start: int, width: int, stride: Pair) -> list[Layer]:
@@ -115,6 +115,6 @@ def _branch(rng: np.random.Generator, source: int, start: int, width: int, strid
         depthwise = Layer("depthwise", (source,), kernel=(size, size), stride=stride, dilation=((1, 1), (2, 2))[choice])
         return [depthwise, Layer("conv", (start,), width, relu=bool(rng.integers(2)))]
     if choice < 4:
-        return [Layer("max_pool" if choice == 2 else "avg_pool", (source,), kernel=(3, 3), stride=stride)]
+        return [Layer("max_pool" if choice == 2 else "average_pool", (source,), kernel=(3, 3), stride=stride)]
     kernel: Pair = ((1, 1), (3, 3))[choice - 4]
     return [Layer("conv", (source,), width, kernel, stride, relu=True)]

@@ -142,7 +142,7 @@ def edge_layers(operator: str, source: int, channels: int, stride: int) -> list[
     if operator.startswith("max_pool"):
         return [Layer("max_pool", (source,), kernel=kernel, stride=steps)]
     if operator.startswith("avg_pool"):
-        return [Layer("avg_pool", (source,), kernel=kernel, stride=steps)]
+        return [Layer("average_pool", (source,), kernel=kernel, stride=steps)]
     if operator.startswith("dil_conv"):
         wide = Layer("depthwise", (source,), kernel=kernel, dilation=(2, 2))
         return [wide, Layer("conv", (source + 1,), channels, stride=steps, relu=True)]
@@ -169,7 +169,7 @@ def _add_cell(layers: list[Layer], place: CellPlace, cell: Cell, inputs: tuple[i
             ends.append(_add_edge(layers, edge.operator, states[edge.source], place.channels, stride))
         layers.append(Layer("add", (ends[0], ends[1])))
         states.append(len(layers) - 1)
-    layers.append(Layer("concat", tuple(states[CELL_INPUTS:])))
+    layers.append(Layer("concatenation", tuple(states[CELL_INPUTS:])))
     return len(layers) - 1
 
 

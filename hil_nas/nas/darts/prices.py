@@ -163,7 +163,7 @@ def _joins(place: CellPlace, nodes: int) -> list[Operator]:
     """The additions of a cell and the concatenation at its end."""
     add = Operator(Layer("add", (INPUT, INPUT)), (place.node,) * 2, place.node)
     end = (*place.node[:2], nodes * place.channels)
-    return [add] * nodes + [Operator(Layer("concat", (INPUT,) * nodes), (place.node,) * nodes, end)]
+    return [add] * nodes + [Operator(Layer("concatenation", (INPUT,) * nodes), (place.node,) * nodes, end)]
 
 
 def _operators(shape: Shape, layers: Sequence[Layer]) -> list[Operator]:
