@@ -9,6 +9,7 @@ from hil_nas.baselines import baseline
 from hil_nas.budget import Budget
 from hil_nas.errors import InputError
 from hil_nas.mfcc import MfccConfig, paper_grid, search_grid
+from hil_nas.words import ALL_WORDS
 
 SPACES = ("tiny", "darts")
 SEARCH_EPOCHS = {"tiny": 14, "darts": 20, "paper": 50}  # by preset, else by space
@@ -18,12 +19,6 @@ TRAIN_EPOCHS, PAPER_TRAIN_EPOCHS = 40, 100
 LEAST = {  # of what is a whole number
     "search_epochs": 5, "rivals": 0, "race_epochs": 1, "train_epochs": 1, "clips": 50, "measure_every": 0, "seed": 0,
 }  # fmt: skip
-TEN_WORDS = ("down", "go", "left", "no", "off", "on", "right", "stop", "up", "yes")
-ALL_WORDS = (  # of Speech Commands, version 2
-    "backward", "bed", "bird", "cat", "dog", "down", "eight", "five", "follow", "forward", "four", "go", "happy",
-    "house", "learn", "left", "marvin", "nine", "no", "off", "on", "one", "right", "seven", "sheila", "six", "stop",
-    "three", "tree", "two", "up", "visual", "wow", "yes", "zero",
-)  # fmt: skip
 
 
 @dataclass(frozen=True)

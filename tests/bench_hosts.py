@@ -20,10 +20,10 @@ from hil_nas.deploy.reference import Tflm
 from hil_nas.deploy.synthetic import random_graph
 from hil_nas.deploy.tflite import read_tflite
 from hil_nas.deploy.tflite_writer import write_tflite
-from hil_nas.device.boards import BoardTarget
 from hil_nas.device.device import Device
 from hil_nas.device.firmware import build_firmware, find_third_party
 from hil_nas.device.hosts import open_device
+from hil_nas.target import BoardTarget
 from hil_nas.units import count_unit
 from hil_nas.workflows.doctor import examine
 

@@ -9,9 +9,9 @@ import pytest
 import soundfile
 
 from hil_nas.audio.datasets import balanced_indices, load_speech_commands, word_count
-from hil_nas.audio.layout import STANDARD_WORDS
 from hil_nas.audio.splits import SPLITS, which_set
 from hil_nas.errors import InputError
+from hil_nas.words import TEN_WORDS
 from tests.recordings import splits_of
 
 SPEAKERS = 40
@@ -62,7 +62,7 @@ def test_official_rule_agrees_with_the_lists_of_the_whole_folder(speech_commands
 
 def test_speech_commands_loads_as_twelve_classes(speech_commands: Path) -> None:
     data = load_speech_commands(speech_commands)
-    assert data.classes == (*STANDARD_WORDS, "silence", "unknown")
+    assert data.classes == (*TEN_WORDS, "silence", "unknown")
     assert np.bincount(data.test.labels).tolist() == [131, 129, 126, 125, 136, 132, 140, 139, 134, 133, 102, 139]
     assert data.train.samples.shape[1] == 16000 and data.train.samples.dtype == np.int16
     validation = np.bincount(data.validation.labels)

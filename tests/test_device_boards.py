@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from hil_nas.device.boards import BoardTarget, board_names, load_board
+from hil_nas.device.boards import board_names, load_board
 from hil_nas.errors import InputError
+from hil_nas.target import BoardTarget
 
 GOOD = """
 name = "some_board"

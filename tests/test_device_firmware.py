@@ -19,13 +19,14 @@ from hil_nas.deploy.lower import lower
 from hil_nas.deploy.reference import Tflm
 from hil_nas.deploy.synthetic import random_graph
 from hil_nas.deploy.tflite import read_tflite
-from hil_nas.device.boards import BoardTarget, load_board
+from hil_nas.device.boards import load_board
 from hil_nas.device.device import Device
 from hil_nas.device.hosts import open_device, start
 from hil_nas.device.link import Link
 from hil_nas.errors import DeviceError, InputError, LinkError, RefusedError
 from hil_nas.mfcc import MfccConfig
 from hil_nas.network import Layer, Network
+from hil_nas.target import BoardTarget
 
 CONFIG = MfccConfig(640, 320, 40, 10)
 BLOB = front_end_blob(CONFIG, 0.6, 20)

@@ -14,7 +14,6 @@ from hil_nas.audio.checks import Findings
 from hil_nas.audio.clips import Clips
 from hil_nas.audio.tables import front_end_blob
 from hil_nas.budget import Budget
-from hil_nas.config import TEN_WORDS
 from hil_nas.deploy.lower import lower
 from hil_nas.deploy.metadata import attach_mfcc
 from hil_nas.deploy.synthetic import random_graph
@@ -27,6 +26,7 @@ from hil_nas.runs import Run, read_result
 from hil_nas.training.evaluate import Evaluation
 from hil_nas.training.product import Product
 from hil_nas.training.recipe import Recipe
+from hil_nas.words import TEN_WORDS
 from hil_nas.workflows import finish as module
 from hil_nas.workflows.finish import Folders, Found, finish, load_data, write_export
 from hil_nas.workflows.verify import Verification

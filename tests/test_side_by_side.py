@@ -12,9 +12,9 @@ import pytest
 from test_profile import IDENTITY, FakeDevice, make_small
 
 from hil_nas import cli
-from hil_nas.device.boards import BoardTarget
 from hil_nas.errors import HilNasError, LinkError
 from hil_nas.progress import Progress, Reporter, silent
+from hil_nas.target import BoardTarget
 from hil_nas.workflows import profile
 from hil_nas.workflows.side_by_side import side_by_side
 

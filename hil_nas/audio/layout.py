@@ -14,12 +14,12 @@ from pathlib import Path, PurePosixPath
 from hil_nas.audio.decode import is_audio
 from hil_nas.errors import InputError
 from hil_nas.files import plain_name
+from hil_nas.words import TEN_WORDS
 
 SILENCE = "silence"
 UNKNOWN = "unknown"
 BACKGROUND = "background_noise"
 TEST_FOLDER = "test_set"
-STANDARD_WORDS = ("down", "go", "left", "no", "off", "on", "right", "stop", "up", "yes")
 
 _SPLIT_FOLDERS = {"train", "training", "val", "valid", "validation", "dev", "test", "testing", "eval"}
 _DEEPEST = 6  # folders within folders
@@ -193,5 +193,5 @@ def _word_level(folder: Path, below: dict[Path, list[tuple[tuple[str, ...], Path
 
 def _wordlike(names: set[str], asked: Sequence[str]) -> int:
     """How many of the names are surely no speaker's."""
-    usual = STANDARD_WORDS if set(STANDARD_WORDS) <= names else ()
+    usual = TEN_WORDS if set(TEN_WORDS) <= names else ()
     return len(names & {SILENCE, UNKNOWN, *(asked or usual)})

@@ -12,7 +12,6 @@ from hil_nas.audio.checks import NAMED, Findings, speaker_warnings, unused_warni
 from hil_nas.audio.layout import (
     BACKGROUND,
     SILENCE,
-    STANDARD_WORDS,
     TEST_FOLDER,
     UNKNOWN,
     Layout,
@@ -26,6 +25,7 @@ from hil_nas.audio.speakers import find_speakers
 from hil_nas.audio.splits import SPLITS, Split, split_recordings
 from hil_nas.errors import InputError
 from hil_nas.files import plain_name
+from hil_nas.words import TEN_WORDS
 
 _FEWEST_CLIPS = 10  # of one word: fewer leave nothing to validate and test with
 
@@ -108,7 +108,7 @@ def select(folder: Path, words: Sequence[str] | None, *, silence: bool) -> Selec
 def _chosen_words(layout: Layout, words: Sequence[str] | None) -> tuple[str, ...]:
     """Those asked; else the ten standard ones where the folder has them all, else all it has."""
     if words is None:
-        words = STANDARD_WORDS if set(STANDARD_WORDS) <= set(layout.words) else list(layout.words)
+        words = TEN_WORDS if set(TEN_WORDS) <= set(layout.words) else list(layout.words)
     folder, chosen = plain_name(layout.folder), [plain_name(x) for x in words]
     for word in chosen:
         if not is_word(role(word)):

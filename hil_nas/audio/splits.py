@@ -15,9 +15,9 @@ from typing import Literal
 
 from hil_nas.audio.layout import Recording, listed_key
 from hil_nas.audio.speakers import official_speaker
-from hil_nas.config import ALL_WORDS
 from hil_nas.errors import InputError
 from hil_nas.files import plain_name
+from hil_nas.words import ALL_WORDS
 
 Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")

@@ -8,8 +8,8 @@ from typing import Any, NoReturn
 
 from hil_nas.cli.console import standard_output
 from hil_nas.cli.values import none_of
-from hil_nas.device.boards import suggestion
 from hil_nas.errors import UsageError
+from hil_nas.values import suggestion
 
 
 class Parser(argparse.ArgumentParser):

@@ -8,9 +8,10 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from hil_nas import units
-from hil_nas.device.boards import BoardTarget, suggestion
 from hil_nas.errors import HilNasError
 from hil_nas.mfcc import MfccConfig
+from hil_nas.target import BoardTarget
+from hil_nas.values import suggestion
 
 Value = TypeVar("Value")
 MOST_EPOCHS = 10_000

@@ -1,20 +1,19 @@
-"""Boards as data: `boards/<name>/board.toml` as frozen dataclasses, and names like `nucleo-l4r5@virtual`."""
+"""Boards as data: `boards/<name>/board.toml` as frozen dataclasses."""
 
 from __future__ import annotations
 
-import difflib
 import tomllib
 import types
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeVar, get_args
+from typing import Any, TypeVar, get_args
 
 from hil_nas.errors import InputError
+from hil_nas.target import HOSTS, board_name
+from hil_nas.values import suggestion
 
-Host = Literal["serial", "virtual", "renode", "qemu", "native"]
-HOSTS: tuple[Host, ...] = get_args(Host)
 T = TypeVar("T")
 
 
@@ -100,40 +99,6 @@ class Board:
     qemu: Qemu | None = None
 
 
-@dataclass(frozen=True)
-class BoardTarget:
-    """A board on a host; `BOARD` alone means silicon over serial."""
-
-    board: str
-    host: Host
-
-    @classmethod
-    def parse(cls, text: str) -> BoardTarget:
-        """`nucleo-l4r5@virtual` as a target; dashes and underscores mean the same.
-
-        Raises:
-            InputError: for an unknown host or an empty name.
-        """
-        name, at, host = text.partition("@")
-        name = board_name(name)
-        if not name or (at and not host):
-            hint = "write BOARD or BOARD@HOST, like nucleo-l4r5@virtual"
-            raise InputError(f"'{text}' names no board", hint=hint)
-        for known in HOSTS:
-            if known == (host or "serial"):
-                return cls(name, known)
-        raise InputError(f"'{host}' is no host of a board", hint=suggestion(host, HOSTS, "hosts"))
-
-    def __str__(self) -> str:
-        name = self.board.replace("_", "-")
-        return name if self.host == "serial" else f"{name}@{self.host}"
-
-
-def board_name(text: str) -> str:
-    """A board's name as its folder writes it."""
-    return text.strip().lower().replace("-", "_")
-
-
 def board_names(boards_dir: Path) -> tuple[str, ...]:
     """The folders that hold a board.toml, sorted."""
     return tuple(sorted(x.parent.name for x in boards_dir.glob("*/board.toml")))
@@ -160,13 +125,6 @@ def load_board(name: str, boards_dir: Path) -> Board:
         raise InputError(f"{path}: {error.message}", hint=error.hint) from None
     _check(board, folder, path)
     return board
-
-
-def suggestion(found: str, known: Iterable[str], what: str) -> str:
-    """A hint for an unknown name: what it was probably meant to be, else all that is known."""
-    names = tuple(known)
-    close = difflib.get_close_matches(found, names, n=1)
-    return f"did you mean '{close[0]}'?" if close else f"known {what}: {', '.join(names) or 'none'}"
 
 
 def _check(board: Board, folder: str, path: Path) -> None:

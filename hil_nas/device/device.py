@@ -10,7 +10,6 @@ import numpy as np
 import numpy.typing as npt
 
 from hil_nas.device import replies
-from hil_nas.device.boards import suggestion
 from hil_nas.device.link import Link
 from hil_nas.device.protocol import MAX_RUNS
 from hil_nas.device.replies import (
@@ -24,6 +23,7 @@ from hil_nas.device.replies import (
     Where,
 )
 from hil_nas.errors import IdentityError, InputError, ProtocolError
+from hil_nas.values import suggestion
 
 RUN_SILENCE_S = 60.0  # between two heartbeats lies one whole run
 Slot = Literal["features", "input", "output"]

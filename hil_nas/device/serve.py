@@ -18,13 +18,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from hil_nas.device.boards import BoardTarget
 from hil_nas.device.device import Device
 from hil_nas.device.firmware import Engine
 from hil_nas.device.hosts import check, start
 from hil_nas.device.hosts.running import Running
 from hil_nas.device.link import ENDING_S
 from hil_nas.errors import LinkError
+from hil_nas.target import BoardTarget
 
 _CHUNK_BYTES = 4096
 _POLL_S = 0.002

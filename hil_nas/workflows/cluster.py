@@ -11,8 +11,8 @@ import tempfile
 from collections.abc import Generator, Sequence
 from typing import Any
 
-from hil_nas.device.boards import BoardTarget
 from hil_nas.errors import InputError
+from hil_nas.target import BoardTarget
 from hil_nas.workflows.sweep import Outcome, Point, RunPoint
 
 ANSWER_S = 10.0

@@ -9,7 +9,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
 
-from hil_nas.device.boards import Board, BoardTarget, board_names, load_board
+from hil_nas.device.boards import Board, board_names, load_board
 from hil_nas.device.firmware import find_third_party
 from hil_nas.device.hosts import CLOCK_KINDS
 from hil_nas.device.hosts.emulator import RENODE_OLDEST
@@ -18,6 +18,7 @@ from hil_nas.device.ports import UsbPort, usb_ports
 from hil_nas.device.tflm import find_tflm
 from hil_nas.errors import MissingToolError
 from hil_nas.extras import LIBRARIES, Library
+from hil_nas.target import BoardTarget
 
 Group = Literal["tool", "library", "source"]
 _RENODE = "Renode 1.16 or later: https://github.com/renode/renode/releases, its folder on PATH"

@@ -15,7 +15,6 @@ from hil_nas.audio.front_end import HostFrontEnd
 from hil_nas.audio.speech import spoken_keywords
 from hil_nas.audio.tables import front_end_blob
 from hil_nas.budget import Budget
-from hil_nas.config import TEN_WORDS
 from hil_nas.cost.macs import network_macs, parameters
 from hil_nas.deploy.c_export import export_c
 from hil_nas.deploy.lower import lower
@@ -28,6 +27,7 @@ from hil_nas.progress import Reporter
 from hil_nas.runs import Run
 from hil_nas.training.product import Product, make_product
 from hil_nas.training.recipe import Recipe
+from hil_nas.words import TEN_WORDS
 from hil_nas.workflows.patience import PatientBoard
 from hil_nas.workflows.verify import Model, Verification, latency_ms, verify
 

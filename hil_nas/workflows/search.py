@@ -12,7 +12,7 @@ from typing import Any, cast
 
 from hil_nas.audio.datasets import KeywordData
 from hil_nas.audio.front_end import HostFrontEnd
-from hil_nas.config import TEN_WORDS, SearchConfig
+from hil_nas.config import SearchConfig
 from hil_nas.device.device import Device
 from hil_nas.device.hosts import open_device
 from hil_nas.device.replies import Identity
@@ -32,6 +32,7 @@ from hil_nas.places import Folders
 from hil_nas.progress import Progress, Reporter
 from hil_nas.runs import Run
 from hil_nas.training.recipe import Recipe
+from hil_nas.words import TEN_WORDS
 from hil_nas.workflows.data_search import ConfigSearch, found_earlier
 from hil_nas.workflows.features import search_features
 from hil_nas.workflows.finals import by_race

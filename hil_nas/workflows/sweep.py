@@ -19,13 +19,13 @@ from pathlib import Path
 from typing import Any
 
 from hil_nas.config import BaselineConfig, SearchConfig
-from hil_nas.device.boards import BoardTarget
 from hil_nas.device.firmware import build_firmware, find_third_party
 from hil_nas.errors import HilNasError, InfeasibleError, InputError
 from hil_nas.files import write_atomically
 from hil_nas.places import Folders
 from hil_nas.progress import Progress, Reporter
 from hil_nas.runs import Run, read_result
+from hil_nas.target import BoardTarget
 from hil_nas.units import format_bytes
 from hil_nas.workflows.compare import compared
 from hil_nas.workflows.finish import PageWriter, load_data

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from hil_nas.device.boards import Board, BoardTarget, Host, load_board
+from hil_nas.device.boards import Board, load_board
 from hil_nas.device.device import Device, expect_identity
 from hil_nas.device.firmware import Engine, Firmware, ThirdParty, build_firmware, find_third_party
 from hil_nas.device.hosts import emulator, native, silicon
@@ -14,6 +14,7 @@ from hil_nas.device.link import Link
 from hil_nas.device.replies import ClockKind
 from hil_nas.device.virtual.port import open_virtual
 from hil_nas.errors import InputError
+from hil_nas.target import BoardTarget, Host
 
 CLOCK_KINDS: dict[Host, ClockKind] = {
     "serial": "silicon",

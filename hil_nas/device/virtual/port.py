@@ -10,11 +10,11 @@ from typing import Any, Protocol
 from serial.serialutil import PortNotOpenError, SerialBase, SerialException, Timeout
 
 from hil_nas.device.boards import Timing as BoardTiming
-from hil_nas.device.boards import board_name
 from hil_nas.device.virtual.elf import read_elf
 from hil_nas.device.virtual.machine import Machine
 from hil_nas.device.virtual.timing import TimingModel, build_timing_library
 from hil_nas.errors import DeviceError, InputError
+from hil_nas.target import board_name
 
 MODELLED = "nucleo_l4r5"
 _SLICE_S = 0.05  # how long the machine runs before somebody looks at the clock; Ctrl-C waits as long
