@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from hil_nas.errors import InputError
-from hil_nas.mfcc import MfccConfig
+from hil_nas.front_ends import FrontEnd, parse_front_end
 from hil_nas.network import INPUT, Layer, Network, Pair, Shape
 
 MLPERF_SHAPE: Shape = (49, 10, 1)  # 30 ms windows every 20 ms over one second, 10 coefficients
@@ -52,14 +52,14 @@ def _headed(input_shape: Shape, layers: list[Layer], classes: int) -> Network:
 
 Builder = Callable[[Shape, int], Network]
 # Each with the front end it was published with: MLPerf Tiny's 30 ms windows, Hello Edge's 40 ms that MicroNets took.
-_PUBLISHED: dict[str, tuple[Builder, MfccConfig]] = {
-    "ds-cnn": (ds_cnn, MfccConfig(480, 320, 40, 10)),
-    "micronet-kws-s": (micronet_kws_s, MfccConfig(640, 320, 40, 10)),
+_PUBLISHED: dict[str, tuple[Builder, FrontEnd]] = {
+    "ds-cnn": (ds_cnn, parse_front_end("mfcc:480/320/40/10")),
+    "micronet-kws-s": (micronet_kws_s, parse_front_end("mfcc:640/320/40/10")),
 }
 BASELINES = tuple(_PUBLISHED)
 
 
-def baseline(name: str, classes: int) -> tuple[Network, MfccConfig]:
+def baseline(name: str, classes: int) -> tuple[Network, FrontEnd]:
     """A published network and the front end that it was published with.
 
     Raises:
@@ -68,4 +68,4 @@ def baseline(name: str, classes: int) -> tuple[Network, MfccConfig]:
     if name not in _PUBLISHED:
         raise InputError(f"no published network is named '{name}', expected one of: {', '.join(BASELINES)}")
     build, config = _PUBLISHED[name]
-    return build((config.frames, config.coefficients, 1), classes), config
+    return build((*config.shape, 1), classes), config

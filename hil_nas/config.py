@@ -8,7 +8,7 @@ from typing import Any, Literal
 from hil_nas.baselines import baseline
 from hil_nas.budget import Budget
 from hil_nas.errors import InputError
-from hil_nas.mfcc import MfccConfig, paper_grid, search_grid
+from hil_nas.front_ends import FrontEnd, paper_grid, search_grid
 from hil_nas.words import ALL_WORDS
 
 SPACES = ("tiny", "darts")
@@ -35,7 +35,7 @@ class SearchConfig:
             unknown, clips as they are, its eight configurations, the supernet and settings of PC-DARTS, the most
             preferred network trained from scratch. Its space is `darts`; epochs, words and configurations may be given.
         space: of networks.
-        grid: the MFCC configurations to choose from; empty: any, with a gradient on window, hop and coefficients.
+        grid: the front ends to choose from; empty: any, with a gradient on window, hop and coefficients.
         price_front_end: whether the search knows what a configuration's front end costs. Without it the latency limit
             holds for the network alone, and front end and network together may miss it: to see what the price is worth.
         align: how the configurations share one supernet; "auto": as suits its preset or space. At 104 ms cells that
@@ -56,7 +56,7 @@ class SearchConfig:
     data: str | None = None
     preset: Literal["paper"] | None = None
     space: Literal["tiny", "darts"] = "tiny"
-    grid: tuple[MfccConfig, ...] = field(default_factory=search_grid)
+    grid: tuple[FrontEnd, ...] = field(default_factory=search_grid)
     price_front_end: bool = True
     align: Literal["auto", "conv", "pad"] = "auto"
     gamma_ratio: float = 2.0
@@ -74,7 +74,7 @@ class SearchConfig:
             raise InputError(f"the space '{self.space}' needs configurations to choose from", hint="name some of them")
         if len(set(self.grid)) != len(self.grid):
             found = [str(x) for x in self.grid]
-            raise InputError(f"the grid needs different MFCC configurations, found {found}")
+            raise InputError(f"the grid needs different front ends, found {found}")
         if len(set(self.words)) != len(self.words):
             raise InputError(f"the keywords must be different words, found {list(self.words)}")
         if not 1 < self.gamma_ratio < float("inf"):

@@ -25,7 +25,7 @@ from torch.nn import functional as F
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from hil_nas.audio.mfcc_torch import Mfcc
+
 from hil_nas.cost import operator_macs
 from hil_nas.nas.accelerator import accelerator
 from hil_nas.nas.darts.prices import price_darts
@@ -107,7 +107,7 @@ class PlainDarts(nn.Module):
     def __init__(self, space: DartsSpace) -> None:
         super().__init__()
         self.reductions = space.reductions
-        self.front_ends = nn.ModuleList(map(Mfcc, space.configs))
+        self.front_ends = nn.ModuleList(x.module() for x in space.configs)
         operations = [space.align_operation(x) for x in space.configs]
         self.aligned = nn.ModuleList(
             nn.Identity() if o is None else nn.Conv2d(1, 1, o.kernel, o.stride, (o.kernel[0] // 2, 1), bias=False)

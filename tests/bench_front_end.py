@@ -12,19 +12,19 @@ from pathlib import Path
 
 import numpy as np
 
-from hil_nas.audio.tables import front_end_blob
 from hil_nas.device.hosts import Started, check, start
-from hil_nas.mfcc import MfccConfig, paper_grid
+from hil_nas.front_ends import paper_grid, parse_front_end
+from hil_nas.front_ends.mfcc import Mfcc
 
 ROOT = Path(__file__).resolve().parent.parent
 
 
-def measure(config: MfccConfig, boards_dir: Path, build_dir: Path) -> tuple[int, int]:
+def measure(config: Mfcc, boards_dir: Path, build_dir: Path) -> tuple[int, int]:
     """Instructions and cycles of a clip of noise, caches warm from the one before."""
     started = start("nucleo-l4r5@virtual", boards_dir=boards_dir, build_dir=build_dir)
     noise = np.random.default_rng(0).normal(0, 3000, 16000).astype("<i2")
     with check(started) as device:
-        device.load_front_end(front_end_blob(config, 0.5, 0), where="flash")
+        device.load_front_end(config.blob(0.5, 0), where="flash")
         device.set_audio(noise)
         marks = [counted_instructions(started)]
         for runs in (1, 2):
@@ -40,7 +40,7 @@ def counted_instructions(started: Started) -> int:
 
 
 def main(texts: list[str]) -> None:
-    for config in [MfccConfig.parse(text) for text in texts] or list(paper_grid()):
+    for config in [parse_front_end(text) for text in texts] or list(paper_grid()):
         instructions, cycles = measure(config, ROOT / "boards", ROOT / "build")
         print(f"{str(config):>16} {instructions:>11,} instructions {cycles:>11,} cycles a clip")
 

@@ -67,7 +67,7 @@ def outcome(config: SearchConfig, folders: Folders) -> tuple[bool, str]:
         return False, str(error)
     measured, limits = result["measured"], result["limits"]
     shares = [f"{name} {measured[name] / limits[f'max_{name}']:.1%}" for name in measured if f"max_{name}" in limits]
-    return result["limits_held"] and result["bits_equal"], f"{result['mfcc']}, of the limits: {', '.join(shares)}"
+    return result["limits_held"] and result["bits_equal"], f"{result['front_end']}, of the limits: {', '.join(shares)}"
 
 
 def main() -> int:

@@ -20,7 +20,6 @@ import numpy as np
 from faulty_line import Fault, FaultyLine, Kind, Talks
 from lockstep_firmware import RESET, Clock, Lockstep
 
-from hil_nas.audio.tables import front_end_blob
 from hil_nas.deploy.lower import lower
 from hil_nas.deploy.synthetic import random_graph
 from hil_nas.device import link as link_module
@@ -28,13 +27,13 @@ from hil_nas.device.device import Device, expect_identity
 from hil_nas.device.link import Link
 from hil_nas.device.replies import WIRE_VERSION
 from hil_nas.errors import DeviceError, RefusedError
-from hil_nas.mfcc import MfccConfig
+from hil_nas.front_ends.mfcc import Mfcc
 from hil_nas.network import Layer, Network
 
 BOUND_S = 150.0
 OPEN_S = 15.0
-CONFIG = MfccConfig(640, 320, 20, 10)
-FRONT_END = front_end_blob(CONFIG, 0.6, 20)
+CONFIG = Mfcc(640, 320, 20, 10)
+FRONT_END = CONFIG.blob(0.6, 20)
 HEAD = (Layer("conv", (-1,), 4, kernel=(5, 3), stride=(4, 2), relu=True),)
 TAIL = (Layer("depthwise", (0,), kernel=(3, 3), relu=True), Layer("conv", (1,), 4))
 PLANS = (

@@ -19,12 +19,11 @@ from typing import Literal
 import numpy as np
 from every_operator import every_operator
 
-from hil_nas.audio.tables import front_end_blob
 from hil_nas.deploy.lower import lower
 from hil_nas.deploy.synthetic import random_graph
 from hil_nas.deploy.tflite import read_tflite
 from hil_nas.device.firmware import build_firmware, find_third_party
-from hil_nas.mfcc import MfccConfig
+from hil_nas.front_ends.mfcc import Mfcc
 from hil_nas.network import Layer, Network
 
 Target = Literal["wire", "plan"]
@@ -38,7 +37,7 @@ FUZZER = (
 )
 COVERED = (*FUZZER, "-fprofile-instr-generate", "-fcoverage-mapping")
 MAX_BYTES = {"wire": 60_000, "plan": 6_000}
-CONFIG = MfccConfig(512, 512, 20, 10)
+CONFIG = Mfcc(512, 512, 20, 10)
 NETWORKS = (
     Network(
         (9, 7, 2),
@@ -156,7 +155,7 @@ def _upload(slot: str, data: bytes, flash: bool = False) -> bytes:
 
 def _scripts() -> list[bytes]:
     plans, noise = _plans(), np.random.default_rng(1)
-    front_end = front_end_blob(CONFIG, 0.5, 10)
+    front_end = CONFIG.blob(0.5, 10)
     audio = noise.normal(0, 3000, 16000).astype("<i2").tobytes()
     small = noise.bytes(32)
     halves = (f"db {small[:31].hex()}", f"db {small[31:].hex()}ff")

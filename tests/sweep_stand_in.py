@@ -22,7 +22,7 @@ def result(config: SearchConfig | BaselineConfig, *, clock: str = "modelled", mi
     """What a finished run says, as far as a sweep reads it; its figures follow from budget and seed."""
     limit_s = config.budget.max_latency_s or 0.15
     return {
-        "board": config.board, "mfcc": "400/200/40/40", "macs": 10**6,
+        "board": config.board, "front_end": "mfcc:400/200/40/40", "macs": 10**6,
         "clock": {"kind": clock, "hz": 120_000_000, "error_percent": 5.0 if clock == "modelled" else None},
         "accuracy_int8": 0.8 + limit_s + config.seed / 100, "accuracy_float": 0.9, "test_clips": 100,
         "bits_equal": True, "limits_missed": list(missed), "data": {"warnings": ["clips are clipped"]},

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from hil_nas.audio.datasets import KeywordData
-from hil_nas.audio.differentiable import continuous_mfcc
-from hil_nas.audio.front_end import HostFrontEnd
+from hil_nas.front_ends import parse_front_end
+from hil_nas.front_ends.host import HostFrontEnd
 from hil_nas.nas import continuous as continuous_module
 from hil_nas.nas.darts.strategy import DartsStrategy
 from hil_nas.nas.prices import Limits, price
@@ -78,7 +78,7 @@ def test_a_search_of_the_configuration(monkeypatch: pytest.MonkeyPatch) -> None:
     with AbsentGpu(number=400.0):
         continuous.run(LIMITS, place=PLACE, settings=replace(continuous.QUICK, epochs=3, batch=continuous.CLIPS // 2))
         window, hop = torch.empty(2, device=PLACE)
-        features = continuous_mfcc(torch.empty(3, 16000, device=PLACE), window, hop, 40, 12)
+        features = parse_front_end("400/200/40/12").continuous()(torch.empty(3, 16000, device=PLACE), window, hop)
     assert objectives == [400.0] and features.shape == (3, 40, 12)
 
 

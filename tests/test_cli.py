@@ -15,7 +15,7 @@ from hil_nas.cli import commands
 from hil_nas.cli.arguments import parser
 from hil_nas.cli.console import Console
 from hil_nas.errors import InfeasibleError, LimitsMissedError
-from hil_nas.mfcc import MfccConfig
+from hil_nas.front_ends.mfcc import Mfcc
 from hil_nas.progress import Progress
 
 
@@ -32,15 +32,15 @@ def test_json_is_alone_on_standard_output(tmp_path: Path, capsys: pytest.Capture
     assert data["status"] == "failed" and data["error"] == "InputError"
 
 
-@pytest.mark.parametrize("options", [["--max-ram", "lots"], ["--max-latency", "50"], ["--mfcc", "400/200"]])
+@pytest.mark.parametrize("options", [["--max-ram", "lots"], ["--max-latency", "50"], ["--front-end", "400/200"]])
 def test_wrong_usage_says_what_to_write(options: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["search", *options]) == 2
     assert "write" in capsys.readouterr().err
 
 
 def test_configurations_are_a_list_or_found_by_gradient() -> None:
-    for text, grid in (("400/200/40/10", (MfccConfig(400, 200, 40, 10),)), ("continuous", ())):
-        assert parser().parse_args(["search", "--mfcc", text]).mfcc == grid
+    for text, grid in (("400/200/40/10", (Mfcc(400, 200, 40, 10),)), ("continuous", ())):
+        assert parser().parse_args(["search", "--front-end", text]).front_end == grid
 
 
 @pytest.mark.parametrize(
@@ -95,7 +95,7 @@ def test_a_search_that_missed_a_limit_prints_its_result_and_has_the_status_of_on
 ) -> None:
     measured = {"latency_ms": 9.0, "front_end_ms": 5.0, "network_ms": 4.0, "ram_bytes": 50_000, "flash_bytes": 90_000}
     missed = {
-        "status": "missed", "board": "nucleo-l4r5@virtual", "mfcc": "400/200/40/10",
+        "status": "missed", "board": "nucleo-l4r5@virtual", "front_end": "mfcc:400/200/40/10",
         "clock": {"kind": "modelled", "error_percent": 5.0},
         "measured": measured, "predicted": {}, "limits": {"max_latency_ms": 8.0}, "bits_equal": False,
         "limits_missed": ["latency is 9 ms, the limit 8 ms"], "differing_bytes": 2, "clips_compared": 60,

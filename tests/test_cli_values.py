@@ -12,7 +12,7 @@ from hil_nas.audio.clips import Clips
 from hil_nas.cli.arguments import parser
 from hil_nas.cli.commands import search_config
 from hil_nas.errors import InputError, UsageError
-from hil_nas.mfcc import MfccConfig
+from hil_nas.front_ends import parse_front_end
 from hil_nas.units import parse_bytes, parse_seconds
 from hil_nas.workflows.campaign import CANDIDATES
 
@@ -30,7 +30,7 @@ SEARCH = [
     *[("--gamma-ratio", x) for x in ("1", "0", "-2", "nan", "inf", "two", "")],
     *[("--skip-noise", x) for x in ("-0.1", "nan", "inf", "")],
     *[("--stop-rise", x) for x in ("0", "1", "nan", "inf", "-1")],
-    *[("--mfcc", x) for x in ("", "400/200/40", "400/200/40/10,", "400/200/40/10,400/200/40/10", "400/200/40/²",
+    *[("--front-end", x) for x in ("", "400/200/40", "400/200/40/10,", "400/200/40/10,400/200/40/10", "400/200/40/²",
                               "1/200/40/10", f"400/200/40/{DIGITS}", "continuos")],
     ("--space", "tinny"), ("--align", "pax"), ("--preset", "papr"), ("--name", ""), ("--name", " "),
     ("--board", ""), ("--board", "@virtual"), ("--board", "nucleo-l4r5@"), ("--board", "nucleo-l4r5@virtul"),
@@ -41,7 +41,7 @@ SWEEP = [
     *[("--max-latency", x) for x in ("", "40ms,", "40ms,0.04s", "none,none", "40")],
     ("--board", ""), ("--board", "nucleo-l4r5,"), ("--board", "nucleo-l4r5,nucleo_l4r5"), ("--space", "tiny,tiny"),
     ("--space", ""), ("--align", ""), ("--baselines", ""), ("--baselines", "ds-cnn,ds-cnn"), ("--baselines", "ds_cnn"),
-    ("--train-epochs", "0"), ("--words", ""), ("--mfcc", ""),
+    ("--train-epochs", "0"), ("--words", ""), ("--front-end", ""),
     *[("--address", x) for x in ("", "auto", "host", "host:", ":1", "host:0", "host:65536", "host:port")],
 ]  # fmt: skip
 WRONG = [
@@ -61,7 +61,7 @@ WRONG = [
     ["verify", "model.tflite", "--engine", "tfml"], ["search", "--max-latency"], ["search", "--spase", "tiny"],
     ["search", "--max-lat", "10ms"], ["search", "--resum"], ["profile", "--compare", "a"],
     ["profile", "--evaluate", "--compare", "a", "b"], ["search", "--skip-noise", "0.2"],
-    ["search", "--space", "darts", "--mfcc", "continuous"], ["search", "--preset", "paper"],
+    ["search", "--space", "darts", "--front-end", "continuous"], ["search", "--preset", "paper"],
 ]  # fmt: skip
 
 
@@ -143,8 +143,8 @@ def test_recordings_are_the_same_from_any_folder(tmp_path: Path, monkeypatch: py
 
 @pytest.mark.parametrize("text", ["400/200/40/²", f"400/200/40/{DIGITS}", "400/200/-40/10"])
 def test_no_text_is_a_bug_of_configurations(text: str) -> None:
-    with pytest.raises(InputError, match="MFCC"):
-        MfccConfig.parse(text)
+    with pytest.raises(InputError, match="front end"):
+        parse_front_end(text)
 
 
 @pytest.mark.parametrize("text", [HUGE, f"{HUGE}k", "0.5", "0.0001k"])

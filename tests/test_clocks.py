@@ -15,16 +15,16 @@ from device_fake import FakeBoard
 from rich.console import Console as Rich
 
 from hil_nas import cli
-from hil_nas.audio.front_end import HostFrontEnd, build_host_library
 from hil_nas.budget import Budget
 from hil_nas.cli.commands import _search_table, _verify_table
 from hil_nas.device.device import Device
 from hil_nas.device.hosts import CLOCK_KINDS, open_device
 from hil_nas.device.link import Link
 from hil_nas.errors import InputError
+from hil_nas.front_ends.host import HostFrontEnd, build_host_library
+from hil_nas.front_ends.mfcc import Mfcc
 from hil_nas.latency.model import LatencyModel
 from hil_nas.latency.store import FrontEndRow, Provenance, Store
-from hil_nas.mfcc import MfccConfig
 from hil_nas.network import Layer, Network
 from hil_nas.report.page import search_page
 from hil_nas.workflows.profile import folder_name, provenance_of
@@ -36,7 +36,7 @@ OTHERS = {
     "board": "nucleo_h743zi", "host": "serial", "clock": "silicon", "cpu_hz": 80_000_000, "engine": "tflm",
     "kernels": "bb" * 8, "versions": "gcc 13.1.0", "weights": "ram",
 }  # fmt: skip
-ROW = FrontEndRow(MfccConfig(640, 320, 40, 10), (1000,))
+ROW = FrontEndRow(Mfcc(640, 320, 40, 10), (1000,))
 MILLISECONDS = re.compile(r"[0-9]\s*ms\b")
 
 
@@ -156,7 +156,7 @@ def result_of(kind: str) -> dict[str, Any]:
     cost = {**shown, "latency_ms": latency_ms(kind, 120_000_000, 400_000), "ram_bytes": 1000, "flash_bytes": 2000}
     cost |= {f"{x}_cycles": y for x, y in cycles.items()}
     return {
-        "board": "b@h", "engine": "cmsis-nn", "build": "0", "mfcc": "m",
+        "board": "b@h", "engine": "cmsis-nn", "build": "0", "front_end": "m",
         "clock": {"kind": kind, "hz": 120_000_000, "error_percent": 5.0 if kind == "modelled" else None},
         "limits": {"max_ram_bytes": 9000, "max_flash_bytes": None, "max_latency_ms": None},
         "measured": cost, "predicted": cost, "bits_equal": True, "clips_compared": 5, "accuracy_int8": 0.9,

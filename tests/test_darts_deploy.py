@@ -9,12 +9,12 @@ from hil_nas.cost import arena_bytes, plan_bytes
 from hil_nas.deploy.convert import to_tflite
 from hil_nas.deploy.lower import lower
 from hil_nas.deploy.tflite import read_tflite
-from hil_nas.mfcc import MfccConfig
+from hil_nas.front_ends.mfcc import Mfcc
 from hil_nas.nas.darts.genotype import CHOICES, Cell, DartsGenotype, Edge
 from hil_nas.training.module import NetworkModule
 from tests.test_darts_space import uniform
 
-CONFIG = MfccConfig(640, 320, 40, 10)
+CONFIG = Mfcc(640, 320, 40, 10)
 
 
 def every_operator() -> DartsGenotype:

@@ -10,7 +10,7 @@ import pytest
 from hil_nas.cost.arena import arena_bytes
 from hil_nas.cost.blob import plan_bytes
 from hil_nas.errors import InfeasibleError, InputError
-from hil_nas.mfcc import MfccConfig
+from hil_nas.front_ends.mfcc import Mfcc
 from hil_nas.nas.darts.derive import (
     DartsPreference,
     answers,
@@ -26,7 +26,7 @@ from hil_nas.nas.prices import Limits
 from tests.test_darts_space import random_genotype
 from tests.test_nas_space import toy_cycles
 
-GRID = (MfccConfig(640, 320, 40, 10), MfccConfig(400, 200, 40, 10))
+GRID = (Mfcc(640, 320, 40, 10), Mfcc(400, 200, 40, 10))
 SPACE = DartsSpace(GRID, classes=4, cells=3, nodes=2, channels=8)
 
 

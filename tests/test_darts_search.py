@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from hil_nas.errors import InfeasibleError, InputError, RunError
-from hil_nas.mfcc import MfccConfig
+from hil_nas.front_ends.mfcc import Mfcc
 from hil_nas.nas import search as search_module
 from hil_nas.nas.darts.derive import DartsPreference, derive_darts
 from hil_nas.nas.darts.genotype import DartsGenotype
@@ -28,7 +28,7 @@ from hil_nas.nas.strategy import SearchResult
 from hil_nas.network import Network
 from tests.test_nas_space import toy_cycles
 
-GRID = (MfccConfig(640, 640, 40, 4), MfccConfig(400, 800, 40, 4))  # 25 and 20 frames
+GRID = (Mfcc(640, 640, 40, 4), Mfcc(400, 800, 40, 4))  # 25 and 20 frames
 SPACE = DartsSpace(GRID, classes=3, cells=3, nodes=2, channels=4, align="pad")
 QUICK = DartsSettings(
     epochs=4, warmup_epochs=1, batch=16, weight_rate=0.05, alpha_rate=0.1, gamma_rate=0.1, drawn=1, shift_s=0.05,

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from hil_nas.errors import InputError
-from hil_nas.mfcc import MfccConfig, paper_grid
+from hil_nas.front_ends import paper_grid
+from hil_nas.front_ends.mfcc import Mfcc
 from hil_nas.nas.darts.genotype import CHOICES, Cell, DartsGenotype, Edge
 from hil_nas.nas.darts.space import DartsSpace
 from hil_nas.network import Network
@@ -25,7 +26,7 @@ def random_cell(rng: np.random.Generator, nodes: int) -> Cell:
     return Cell(tuple(found))
 
 
-def random_genotype(space: DartsSpace, config: MfccConfig, rng: np.random.Generator) -> DartsGenotype:
+def random_genotype(space: DartsSpace, config: Mfcc, rng: np.random.Generator) -> DartsGenotype:
     cells = (random_cell(rng, space.nodes), random_cell(rng, space.nodes))
     return DartsGenotype(*cells, space.cells, space.channels, space.align_operation(config), space.classes)
 
@@ -56,7 +57,7 @@ def test_every_configuration_has_shapes(align: str, coefficients: int) -> None:
 
 
 def test_places_follow_the_halvings() -> None:
-    space = DartsSpace((MfccConfig(400, 200, 40, 40),), cells=6, nodes=4, channels=8)
+    space = DartsSpace((Mfcc(400, 200, 40, 40),), cells=6, nodes=4, channels=8)
     places = space.places((79, 40, 1))
     assert space.reductions == (2, 4)
     assert [x.node for x in places] == [
@@ -71,7 +72,7 @@ def test_places_follow_the_halvings() -> None:
 
 @pytest.mark.parametrize("operator", CHOICES)
 def test_an_operator_has_its_layers(operator: str) -> None:
-    layers = uniform(operator).build(MfccConfig(400, 200, 40, 40)).layers
+    layers = uniform(operator).build(Mfcc(400, 200, 40, 40)).layers
     window = (int(operator[-1]),) * 2 if "_conv_" in operator or "_pool_" in operator else (1, 1)
     kinds = {"sep": "depthwise", "dil": "depthwise", "max": "max_pool", "avg": "average_pool", "ski": "conv"}
     kind = kinds[operator[:3]]
@@ -84,7 +85,7 @@ def test_an_operator_has_its_layers(operator: str) -> None:
 
 
 def test_equal_pools_are_one_and_every_layer_is_read() -> None:
-    config = MfccConfig(640, 320, 40, 40)
+    config = Mfcc(640, 320, 40, 40)
     pools = uniform("max_pool_3x3").build(config)
     # all nodes of a cell do the same: two pools and one addition stay, read three times
     assert [x.kind for x in pools.layers].count("max_pool") == 5 * 2

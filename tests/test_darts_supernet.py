@@ -9,7 +9,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from hil_nas.mfcc import MfccConfig, paper_grid
+from hil_nas.front_ends import paper_grid
+from hil_nas.front_ends.mfcc import Mfcc
 from hil_nas.nas.darts.expected import (
     DartsExpectedCost,
     edge_shares,
@@ -32,7 +33,7 @@ from hil_nas.training.module import Convolution, Dense, NetworkModule
 from tests.test_darts_space import random_genotype
 from tests.test_nas_space import toy_cycles
 
-SMALL = DartsSpace((MfccConfig(640, 320, 40, 10), MfccConfig(400, 160, 40, 10)), classes=5, cells=3, nodes=2)
+SMALL = DartsSpace((Mfcc(640, 320, 40, 10), Mfcc(400, 160, 40, 10)), classes=5, cells=3, nodes=2)
 
 
 def generator(seed: int = 0) -> torch.Generator:

@@ -12,10 +12,10 @@ import torch
 from hil_nas.audio.augment import Augmentation, augment_waveforms, mask_features
 from hil_nas.audio.clips import Clips
 from hil_nas.audio.features import DeviceFeatures, TorchFeatures, features_of, to_grid, training_scale
-from hil_nas.audio.front_end import HostFrontEnd, build_host_library
-from hil_nas.audio.scale import FeatureScale, measure_scale
 from hil_nas.errors import InputError
-from hil_nas.mfcc import MfccConfig
+from hil_nas.front_ends.host import HostFrontEnd, build_host_library
+from hil_nas.front_ends.mfcc import Mfcc
+from hil_nas.front_ends.scale import FeatureScale, measure_scale
 
 OFF = Augmentation(0.0, 0.0, 0.0, (0.0, 0.0), 0.0, 0, 0.0, 0, 0.0)
 NOISE = torch.randn(50_000, generator=torch.Generator().manual_seed(5)) * 0.1
@@ -119,9 +119,9 @@ def test_the_scale_spans_nearly_all_values_and_holds_zero() -> None:
         measure_scale(np.zeros(10, np.float32))
 
 
-@pytest.mark.parametrize("config", [MfccConfig(640, 320, 40, 10), MfccConfig(400, 200, 80, 40)], ids=str)
+@pytest.mark.parametrize("config", [Mfcc(640, 320, 40, 10), Mfcc(400, 200, 80, 40)], ids=str)
 def test_torch_and_the_c_source_give_the_same_features(
-    config: MfccConfig, boards_dir: Path, cmsis_dsp_dir: Path, build_dir: Path
+    config: Mfcc, boards_dir: Path, cmsis_dsp_dir: Path, build_dir: Path
 ) -> None:
     rng = np.random.default_rng(3)
     samples = (rng.normal(size=(9, 16000)) * rng.uniform(1, 8000, (9, 1))).clip(-32768, 32767).astype(np.int16)

@@ -14,10 +14,10 @@ from hil_nas import cli
 from hil_nas.audio.datasets import load_speech_commands
 from hil_nas.config import BaselineConfig
 from hil_nas.deploy.synthetic import random_graph
-from hil_nas.deploy.tflite import attach_mfcc
+from hil_nas.deploy.tflite import attach_front_end
 from hil_nas.deploy.tflite_writer import write_tflite
 from hil_nas.device.hosts import open_device
-from hil_nas.mfcc import MfccConfig
+from hil_nas.front_ends.mfcc import Mfcc
 from hil_nas.network import Layer, Network
 from hil_nas.progress import Progress, silent
 from hil_nas.report.page import search_page
@@ -30,7 +30,7 @@ from hil_nas.workflows.patience import PatientBoard
 from hil_nas.workflows.verify import host_library
 from tests.recordings import record, tone, write_pcm
 
-CONFIG = MfccConfig(640, 640, 20, 10)
+CONFIG = Mfcc(640, 640, 20, 10)
 NETWORK = Network((25, 10, 1), (Layer("conv", (-1,), 4, kernel=(3, 3), relu=True), Layer("fully_connected", (0,), 3)))
 WARNING = "clips hold nothing but zeros: lamp (40 of 40); record them again"
 
@@ -47,7 +47,7 @@ def words(tmp_path: Path) -> Path:
 @pytest.fixture
 def model(tmp_path: Path) -> Path:
     path = tmp_path / "model.tflite"
-    path.write_bytes(attach_mfcc(write_tflite(random_graph(NETWORK, 0)), CONFIG))
+    path.write_bytes(attach_front_end(write_tflite(random_graph(NETWORK, 0)), CONFIG))
     return path
 
 

@@ -14,8 +14,6 @@ import pytest
 from deploy_harness import build_engine, ds_cnn
 from every_operator import every_operator
 
-from hil_nas.audio.front_end import HostFrontEnd, build_host_library
-from hil_nas.audio.tables import front_end_blob
 from hil_nas.deploy.c_export import export_c
 from hil_nas.deploy.lower import lower
 from hil_nas.deploy.plan import Plan
@@ -24,9 +22,10 @@ from hil_nas.deploy.synthetic import random_graph
 from hil_nas.deploy.tflite import read_tflite
 from hil_nas.device.firmware import ThirdParty, find_third_party
 from hil_nas.errors import InputError
-from hil_nas.mfcc import MfccConfig
+from hil_nas.front_ends.host import HostFrontEnd, build_host_library
+from hil_nas.front_ends.mfcc import Mfcc
 
-CONFIG = MfccConfig(640, 320, 40, 10)
+CONFIG = Mfcc(640, 320, 40, 10)
 LABELS = ["down", "go", 'le"ft\\n', "no", "äöü", "on", "right", "stop??/", "up", "yes", "silence", "unknown"]
 
 
@@ -46,18 +45,17 @@ def plan() -> Plan:
     return lower(random_graph(ds_cnn(channels=24, blocks=2), 5))
 
 
-def export(folder: Path, plan: Plan, host: HostFrontEnd, boards_dir: Path, third_party: ThirdParty) -> None:
-    blob = front_end_blob(CONFIG, plan.input_scale, plan.input_zero_point)
-    export_c(folder, plan, blob, CONFIG, LABELS, boards_dir, third_party, scratch_bytes=host.scratch_bytes(blob))
+def export(folder: Path, plan: Plan, boards_dir: Path, third_party: ThirdParty) -> None:
+    export_c(folder, plan, CONFIG, LABELS, boards_dir, third_party)
 
 
 @pytest.fixture(scope="module")
 def folder(
-    tmp_path_factory: pytest.TempPathFactory, plan: Plan, host: HostFrontEnd, boards_dir: Path, third_party: ThirdParty
+    tmp_path_factory: pytest.TempPathFactory, plan: Plan, boards_dir: Path, third_party: ThirdParty
 ) -> Path:
     """An export, built for this machine after it was moved away from where it was made."""
     made, home = tmp_path_factory.mktemp("made") / "a" / "export", tmp_path_factory.mktemp("home") / "it is mine"
-    export(made, plan, host, boards_dir, third_party)
+    export(made, plan, boards_dir, third_party)
     shutil.move(made, home)
     make(home)
     return home
@@ -107,7 +105,7 @@ def expected(
     """The engine's answers to features of the host's front end: to the noise and to a clip of tones."""
     engine = build_engine(tmp_path_factory.mktemp("engine"), boards_dir, build_dir)
     features = host.features(
-        front_end_blob(CONFIG, plan.input_scale, plan.input_zero_point), np.stack([noise(), tones()])
+        CONFIG.blob(plan.input_scale, plan.input_zero_point), np.stack([noise(), tones()])
     )
     answers = engine.run(plan.to_bytes(), features, plan.arena_bytes)
     assert len(np.unique(answers)) > 6
@@ -160,13 +158,13 @@ def test_a_model_gives_tflms_bits(
     own = every_operator(CONFIG.frames, CONFIG.coefficients, len(LABELS))
     model = own if which == "peoples" else request.getfixturevalue("kws_model")
     plan, oracle = lower(read_tflite(model)), Tflm(model)
-    export(tmp_path / "export", plan, host, boards_dir, third_party)
+    export(tmp_path / "export", plan, boards_dir, third_party)
     home = tmp_path / "built"
     shutil.copytree(folder, home)
     for name in ("model.c", "model.h"):
         shutil.copy(tmp_path / "export" / name, home)
     make(home)
-    blob = front_end_blob(CONFIG, plan.input_scale, plan.input_zero_point)
+    blob = CONFIG.blob(plan.input_scale, plan.input_zero_point)
     features = host.features(blob, noise()[np.newaxis])
     assert scores(run(home).stdout) == oracle.run(features[..., np.newaxis])[0].tolist()
 
@@ -182,25 +180,21 @@ def test_the_folder_holds_its_licences_and_nothing_of_this_machine(folder: Path,
 def test_what_does_not_belong_together_is_refused_and_leaves_nothing(
     tmp_path: Path, plan: Plan, boards_dir: Path, third_party: ThirdParty
 ) -> None:
-    blob = front_end_blob(CONFIG, plan.input_scale, plan.input_zero_point)
-    other = front_end_blob(CONFIG, plan.input_scale * 2, plan.input_zero_point)
     home = tmp_path / "export"
     cases = [
-        ("3 labels for a network with 12", plan, blob, CONFIG, LABELS[:3]),
-        ("another input scale", plan, other, CONFIG, LABELS),
-        ("made for 640/320/40/10, expected 400", plan, blob, MfccConfig(400, 200, 40, 10), LABELS),
-        ("490 values, the network reads 100", replace(plan, input_bytes=100), blob, CONFIG, LABELS),
-        ("a header of 80 bytes", plan, blob[:40], CONFIG, LABELS),
+        ("3 labels for a network with 12", plan, CONFIG, LABELS[:3]),
+        ("400/200/40/10 gives 790 values, the network reads 490", plan, Mfcc(400, 200, 40, 10), LABELS),
+        ("490 values, the network reads 100", replace(plan, input_bytes=100), CONFIG, LABELS),
     ]
     for words, *arguments in cases:
         with pytest.raises(InputError, match=words):
-            export_c(home, *arguments, boards_dir, third_party, scratch_bytes=1)  # type: ignore[arg-type]
+            export_c(home, *arguments, boards_dir, third_party)  # type: ignore[arg-type]
         assert not list(tmp_path.iterdir())
     home.mkdir()
     (home / "mine.txt").write_text("")
     with pytest.raises(InputError, match="not empty"):
-        export_c(home, plan, blob, CONFIG, LABELS, boards_dir, third_party, scratch_bytes=1)
+        export_c(home, plan, CONFIG, LABELS, boards_dir, third_party)
     bare = replace(third_party, cmsis_nn=tmp_path)
     with pytest.raises(InputError, match="no LICENSE"):
-        export_c(tmp_path / "new", plan, blob, CONFIG, LABELS, boards_dir, bare, scratch_bytes=1)
+        export_c(tmp_path / "new", plan, CONFIG, LABELS, boards_dir, bare)
     assert sorted(x.name for x in tmp_path.iterdir()) == ["export"]

@@ -14,11 +14,11 @@ from tflite_micro.tensorflow.lite.micro.python import schema_py_generated as sch
 from hil_nas.deploy.lower import lower
 from hil_nas.deploy.reference import Tflm
 from hil_nas.deploy.schema import OPERATOR_NAMES, OPTIONS, TYPE_NAMES, operator_name
-from hil_nas.deploy.tflite import attach_mfcc, read_mfcc, read_tflite
+from hil_nas.deploy.tflite import attach_front_end, read_front_end, read_tflite
 from hil_nas.errors import InputError, UnsupportedError
-from hil_nas.mfcc import MfccConfig
+from hil_nas.front_ends.mfcc import Mfcc
 
-CONFIG = MfccConfig(400, 200, 40, 10)
+CONFIG = Mfcc(400, 200, 40, 10)
 
 
 def changed(model: bytes, change: Callable[[Any], None]) -> bytes:
@@ -168,7 +168,7 @@ def test_what_does_not_fit_together_is_refused(
 
 @pytest.mark.parametrize("data", [b"", b"TFL3", b"\0\0\0\0TFL3", b"\xff\xff\xff\xffTFL3" + bytes(99), bytes(4096)])
 def test_what_is_no_model_is_refused(data: bytes) -> None:
-    for function in (read_tflite, read_mfcc, lambda x: attach_mfcc(x, CONFIG)):
+    for function in (read_tflite, read_front_end, lambda x: attach_front_end(x, CONFIG)):
         with pytest.raises(InputError):
             function(data)
 
@@ -196,7 +196,7 @@ def mutated(model: bytes, rng: random.Random) -> bytes:
 
 def test_damaged_files_are_read_or_refused_but_never_crash(kws_model: bytes) -> None:
     rng, refused, read = random.Random(3), 0, 0
-    model = attach_mfcc(kws_model, CONFIG)
+    model = attach_front_end(kws_model, CONFIG)
     for _ in range(1500):
         damaged = mutated(model, rng)
         try:
@@ -205,7 +205,7 @@ def test_damaged_files_are_read_or_refused_but_never_crash(kws_model: bytes) -> 
         except InputError as error:
             assert error.message and "\n" not in error.message
             refused += 1
-        for function in (read_mfcc, lambda x: attach_mfcc(x, MfccConfig(640, 320, 40, 13))):
+        for function in (read_front_end, lambda x: attach_front_end(x, Mfcc(640, 320, 40, 13))):
             try:
                 function(damaged)
             except InputError:
@@ -215,16 +215,16 @@ def test_damaged_files_are_read_or_refused_but_never_crash(kws_model: bytes) -> 
 
 
 def test_mfcc_metadata_goes_round_and_nothing_else_changes(kws_model: bytes) -> None:
-    assert read_mfcc(kws_model) is None
-    model = attach_mfcc(kws_model, CONFIG)
-    assert read_mfcc(model) == CONFIG
-    assert attach_mfcc(model, CONFIG) == model
-    other = attach_mfcc(model, MfccConfig(640, 320, 80, 40))
-    assert read_mfcc(other) == MfccConfig(640, 320, 80, 40)
+    assert read_front_end(kws_model) is None
+    model = attach_front_end(kws_model, CONFIG)
+    assert read_front_end(model) == CONFIG
+    assert attach_front_end(model, CONFIG) == model
+    other = attach_front_end(model, Mfcc(640, 320, 80, 40))
+    assert read_front_end(other) == Mfcc(640, 320, 80, 40)
     assert other.endswith(kws_model)
     tree = schema.ModelT.InitFromObj(schema.Model.GetRootAsModel(other, 0))
     before = schema.ModelT.InitFromObj(schema.Model.GetRootAsModel(kws_model, 0)).metadata
-    assert [x.name for x in tree.metadata] == [*(x.name for x in before), b"hil_nas.mfcc"]
+    assert [x.name for x in tree.metadata] == [*(x.name for x in before), b"hil_nas.front_end"]
     assert tree.description == b"MLIR Converted."
     assert lower(read_tflite(other)).to_bytes() == lower(read_tflite(kws_model)).to_bytes()
     inputs = np.random.default_rng(1).integers(-128, 128, (5, 49, 10, 1)).astype(np.int8)
@@ -234,12 +234,15 @@ def test_mfcc_metadata_goes_round_and_nothing_else_changes(kws_model: bytes) -> 
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        (b"{", "no MFCC configuration"),
-        (b"[1]", "no MFCC configuration"),
-        (b'{"version": 9}', "version 9, expected 1"),
-        (b'{"version": 1, "window_samples": 400}', "whole numbers for"),
-        (b'{"version": 1, "window_samples": 4, "hop_samples": 1, "mel_bins": 1, "coefficients": 1}', "a window of 4"),
-        (b"[" * 100_000, "no MFCC configuration"),
+        (b"{", "is no front end"),
+        (b"[1]", "is no front end"),
+        (b'{"version": 9}', "version 9, expected 2"),
+        (b'{"version": 1, "window_samples": 400}', "version 1, expected 2"),
+        (b'{"version": 2, "front_end": 400}', "is no front end"),
+        (b'{"version": 2, "front_end": "mfcc:400/200/40"}', "is no front end of the kind mfcc"),
+        (b'{"version": 2, "front_end": "mfcc:4/1/1/1"}', "a window of 4"),
+        (b'{"version": 2, "front_end": "other:400/200/40/10"}', "no known kind"),
+        (b"[" * 100_000, "is no front end"),
     ],
 )
 def test_metadata_that_is_no_configuration_is_refused(kws_model: bytes, text: bytes, words: str) -> None:
@@ -247,7 +250,7 @@ def test_metadata_that_is_no_configuration_is_refused(kws_model: bytes, text: by
         tree.buffers[tree.metadata[-1].buffer].data = np.frombuffer(text, np.uint8)
 
     with pytest.raises(InputError, match=words):
-        read_mfcc(changed(attach_mfcc(kws_model, CONFIG), replace))
+        read_front_end(changed(attach_front_end(kws_model, CONFIG), replace))
 
 
 def test_the_reference_refuses_other_shapes(kws_model: bytes) -> None:

@@ -13,13 +13,13 @@ from tflite_micro.tensorflow.lite.micro.python import schema_py_generated as sch
 from hil_nas.baselines import ds_cnn, micronet_kws_s
 from hil_nas.deploy.graph import QuantGraph, QuantOperator, QuantTensor
 from hil_nas.deploy.lower import lower
-from hil_nas.deploy.metadata import attach_mfcc, read_mfcc
+from hil_nas.deploy.metadata import attach_front_end, read_front_end
 from hil_nas.deploy.reference import Tflm
 from hil_nas.deploy.synthetic import random_graph
 from hil_nas.deploy.tflite import read_tflite
 from hil_nas.deploy.tflite_writer import write_tflite
 from hil_nas.errors import UnsupportedError
-from hil_nas.mfcc import MfccConfig
+from hil_nas.front_ends.mfcc import Mfcc
 from hil_nas.network import Layer, Network
 
 KINDS = Network(
@@ -96,7 +96,7 @@ def test_tflms_own_accessors_find_aligned_constants() -> None:
     for index in range(1, len(sizes)):
         data = root.Buffers(index).DataAsNumpy()
         assert (data.__array_interface__["data"][0] - np.frombuffer(model, np.uint8).ctypes.data) % 16 == 0
-    assert read_mfcc(attach_mfcc(model, MfccConfig(640, 320, 40, 10))) is not None
+    assert read_front_end(attach_front_end(model, Mfcc(640, 320, 40, 10))) is not None
 
 
 def test_what_is_not_written_is_said() -> None:

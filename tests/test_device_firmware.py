@@ -13,8 +13,6 @@ import serial
 from board_hosts import KINDS, TARGETS
 from every_operator import PLAN_KINDS, every_operator
 
-from hil_nas.audio.front_end import HostFrontEnd, build_host_library
-from hil_nas.audio.tables import front_end_blob
 from hil_nas.deploy.lower import lower
 from hil_nas.deploy.reference import Tflm
 from hil_nas.deploy.synthetic import random_graph
@@ -24,12 +22,13 @@ from hil_nas.device.device import Device
 from hil_nas.device.hosts import open_device, start
 from hil_nas.device.link import Link
 from hil_nas.errors import DeviceError, InputError, LinkError, RefusedError
-from hil_nas.mfcc import MfccConfig
+from hil_nas.front_ends.host import HostFrontEnd, build_host_library
+from hil_nas.front_ends.mfcc import Mfcc
 from hil_nas.network import Layer, Network
 from hil_nas.target import BoardTarget
 
-CONFIG = MfccConfig(640, 320, 40, 10)
-BLOB = front_end_blob(CONFIG, 0.6, 20)
+CONFIG = Mfcc(640, 320, 40, 10)
+BLOB = CONFIG.blob(0.6, 20)
 NETWORK = Network(
     (CONFIG.frames, 10, 1),
     (
@@ -87,7 +86,7 @@ def test_audio_goes_through_front_end_and_network(
     output, features = device.read("output"), device.read("features")
     host = HostFrontEnd(build_host_library(boards_dir, cmsis_dsp_dir, build_dir))
     assert np.array_equal(features, host.features(BLOB, AUDIO[None]).reshape(-1))
-    assert (info.frames, info.coefficients) == (CONFIG.frames, CONFIG.coefficients)
+    assert (info.frames, info.columns) == (CONFIG.frames, CONFIG.coefficients)
     assert len(together.front_end_cycles) == len(together.network_cycles) == 3
     device.set_input(features)
     device.run("network", warmups=0, runs=1)

@@ -5,21 +5,20 @@ from __future__ import annotations
 import pytest
 from mfcc_signals import mixed_clips
 
-from hil_nas.audio.tables import int8_quantisation
 from hil_nas.errors import InputError
-from hil_nas.mfcc import MfccConfig, paper_grid
+from hil_nas.front_ends import paper_grid
+from hil_nas.front_ends.mfcc import Mfcc
+from hil_nas.front_ends.scale import int8_quantisation
 
 torch = pytest.importorskip("torch", reason="the differentiable front end needs torch")
 
-WHOLE = (*paper_grid(), MfccConfig(512, 256, 40, 20), MfccConfig(101, 997, 8, 8), MfccConfig(1024, 431, 64, 64))
+WHOLE = (*paper_grid(), Mfcc(512, 256, 40, 20), Mfcc(101, 997, 8, 8), Mfcc(1024, 431, 64, 64))
 BETWEEN = ((400.3, 200.6), (511.9, 317.25), (513.2, 160.1), (300.75, 111.1), (777.7, 402.9))
 STEP = 1e-4  # samples
 
 
 def continuous(clips: torch.Tensor, window: torch.Tensor, hop: torch.Tensor, coefficients: int) -> torch.Tensor:
-    from hil_nas.audio.differentiable import continuous_mfcc
-
-    return continuous_mfcc(clips, window, hop, 40, coefficients)
+    return Mfcc(400, 200, 40, coefficients).continuous()(clips, window, hop)
 
 
 def features(clips: torch.Tensor, window: float, hop: float) -> torch.Tensor:
@@ -32,14 +31,11 @@ def noisy(clips: int) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("config", WHOLE, ids=str)
-def test_at_whole_numbers_it_is_within_half_an_int8_step_of_the_front_end_for_training(config: MfccConfig) -> None:
-    from hil_nas.audio.differentiable import continuous_mfcc
-    from hil_nas.audio.mfcc_torch import Mfcc
-
+def test_at_whole_numbers_it_is_within_half_an_int8_step_of_the_front_end_for_training(config: Mfcc) -> None:
     clips = torch.from_numpy(mixed_clips(12))
-    expected = Mfcc(config)(clips)
+    expected = config.module()(clips)
     window, hop = torch.tensor(float(config.window_samples)), torch.tensor(float(config.hop_samples))
-    found = continuous_mfcc(clips, window, hop, config.mel_bins, config.coefficients)
+    found = config.continuous()(clips, window, hop)
     scale, _ = int8_quantisation(float(expected.min()), float(expected.max()))
     assert found.shape == expected.shape and found.dtype == torch.float32
     assert (found - expected).abs().max() / scale < 0.5

@@ -14,13 +14,11 @@ from device_fake import FakeBoard
 from every_operator import every_operator
 
 from hil_nas import cli
-from hil_nas.audio.front_end import HostFrontEnd, build_host_library
-from hil_nas.audio.tables import front_end_blob
 from hil_nas.deploy.graph import QuantGraph, QuantOperator
 from hil_nas.deploy.lower import lower
 from hil_nas.deploy.reference import Tflm
 from hil_nas.deploy.synthetic import random_graph
-from hil_nas.deploy.tflite import attach_mfcc, read_tflite
+from hil_nas.deploy.tflite import attach_front_end, read_tflite
 from hil_nas.deploy.tflite_writer import write_tflite
 from hil_nas.device.device import Device
 from hil_nas.device.firmware import build_firmware, find_third_party
@@ -29,7 +27,8 @@ from hil_nas.device.link import Link
 from hil_nas.device.protocol import RestartedError
 from hil_nas.device.tflm import LIBRARY, find_tflm
 from hil_nas.errors import InputError, MissingToolError, RefusedError
-from hil_nas.mfcc import MfccConfig
+from hil_nas.front_ends.host import HostFrontEnd, build_host_library
+from hil_nas.front_ends.mfcc import Mfcc
 from hil_nas.network import Layer, Network
 from hil_nas.workflows.profile import folder_name, measure_network
 from hil_nas.workflows.verify import Bench, Model
@@ -186,7 +185,7 @@ def test_the_mlperf_model_gives_the_bits_of_tflm(device: Device, reference_model
 def test_audio_goes_through_front_end_and_network(
     device: Device, reference_model: bytes, boards_dir: Path, build_dir: Path, cmsis_dsp_dir: Path
 ) -> None:
-    blob = front_end_blob(MfccConfig(640, 320, 40, 10), 0.6, 20)
+    blob = Mfcc(640, 320, 40, 10).blob(0.6, 20)
     audio = np.random.default_rng(2).normal(0, 3000, 16000).astype(np.int16)
     device.load_model({"tflm": reference_model})
     device.load_front_end(blob)
@@ -274,7 +273,7 @@ def test_a_command_runs_a_tflite_on_it(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], boards_dir: Path, build_dir: Path
 ) -> None:
     model = tmp_path / "model.tflite"
-    model.write_bytes(attach_mfcc(write_tflite(random_graph(SMALL, 0)), MfccConfig(640, 640, 20, 10)))
+    model.write_bytes(attach_front_end(write_tflite(random_graph(SMALL, 0)), Mfcc(640, 640, 20, 10)))
     where = ["--boards", str(boards_dir), "--build", str(build_dir), "--json"]
     board = ["--board", "nucleo-l4r5@virtual", "--engine", "tflm", "--clips", "3"]
     assert cli.main(["verify", str(model), *board, *where]) == 0

@@ -37,7 +37,7 @@ def without(monkeypatch: pytest.MonkeyPatch) -> None:
     ("command", "missing", "extra"),
     [
         (["search"], "torch and tensorflow", "search"),
-        (["search", "--space", "darts", "--mfcc", "400/200/40/10"], "torch", "search"),
+        (["search", "--space", "darts", "--front-end", "400/200/40/10"], "torch", "search"),
         (["baseline", "ds-cnn"], "torch", "search"),
         (["sweep"], "torch and tensorflow and ray", "search,sweep"),
     ],

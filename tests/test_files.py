@@ -127,7 +127,7 @@ def test_a_campaign_is_not_measured_for_a_report_that_cannot_be_written(
 ) -> None:
     asked: list[str] = []
     monkeypatch.setattr(profile, "open_device", lambda target, **_: asked.append(target) or FakeDevice())
-    monkeypatch.setattr(campaign, "front_end_configs", lambda: CONFIGS)
+    monkeypatch.setattr(campaign, "front_ends", lambda: CONFIGS)
     (tmp_path / "file").write_text("")
     where = ["--models", str(tmp_path / "models"), "--build", str(tmp_path)]
     assert cli.main(["profile", *where, "--runs", str(tmp_path / "file")]) == 1

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hil_nas.mfcc import MfccConfig
+from hil_nas.front_ends.mfcc import Mfcc
 from hil_nas.nas.genotype import Operation, Step, TinyGenotype
 from hil_nas.nas.prices import Cost
 from hil_nas.nas.strategy import Derived, SearchResult
@@ -22,8 +22,8 @@ from hil_nas.training.race import Standing
 from hil_nas.training.recipe import Recipe
 from hil_nas.workflows import finals
 
-CONFIG = MfccConfig(640, 320, 20, 6)
-OTHER = MfccConfig(640, 320, 40, 6)  # as many frames and coefficients, so that a network fits both
+CONFIG = Mfcc(640, 320, 20, 6)
+OTHER = Mfcc(640, 320, 40, 6)  # as many frames and coefficients, so that a network fits both
 DATA: Any = object()
 
 
@@ -31,7 +31,7 @@ def report(step: Progress) -> None:
     pass
 
 
-def derived(width: int, config: MfccConfig = CONFIG, near: Any = lambda count, rng: []) -> dict[str, Any]:
+def derived(width: int, config: Mfcc = CONFIG, near: Any = lambda count, rng: []) -> dict[str, Any]:
     genotype = TinyGenotype("channels", None, Step(Operation("conv", (3, 1)), width), (), 3)
     cost = Cost(100.0 * width, width, 2 * width)
     return {
@@ -49,9 +49,9 @@ class Races:
     def __init__(self, folder: Path, loss: Callable[[int, int], float], seed: int = 0) -> None:
         self.folder, self.loss, self.seed = folder, loss, seed
         self.raced: list[tuple[int, list[int]]] = []  # epochs and widths
-        self.configs: list[MfccConfig] = []
+        self.configs: list[Mfcc] = []
 
-    def __call__(self, networks: Sequence[Network], config: MfccConfig, data: Any, recipe: Recipe, **more: Any) -> Any:
+    def __call__(self, networks: Sequence[Network], config: Mfcc, data: Any, recipe: Recipe, **more: Any) -> Any:
         checkpoint = self.folder / f"race-{len(self.raced)}.pt"
         assert more == {"seed": self.seed, "progress": report, "checkpoint": checkpoint, "resume": True}
         assert data is DATA and recipe == Recipe(epochs=recipe.epochs)
@@ -155,7 +155,8 @@ def test_the_finals_are_told_by_rank(monkeypatch: pytest.MonkeyPatch, tmp_path: 
     held(monkeypatch, races, *(derived(x) for x in (40, 8, 10)))
     told = [
         {
-            "phase": "finals", "epoch": rank, "trained_epochs": 2, "derived": width == 40, "mfcc": "640/320/20/6",
+            "phase": "finals", "epoch": rank, "trained_epochs": 2, "derived": width == 40,
+            "front_end": "mfcc:640/320/20/6",
             "loss": loss, "accuracy": 1 / width, "cycles": 100.0 * width, "ram_bytes": width, "flash_bytes": 2 * width,
         }
         for rank, width, loss in ((1, 10, 0.1), (2, 40, 0.4), (3, 8, None))

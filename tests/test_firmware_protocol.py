@@ -11,16 +11,15 @@ import pytest
 from firmware_wire import Wire, crc, running, sanitized_firmware
 from keyword_model import quantised_clips
 
-from hil_nas.audio.tables import front_end_blob
 from hil_nas.deploy.lower import lower
 from hil_nas.deploy.reference import Tflm
 from hil_nas.deploy.synthetic import random_graph
 from hil_nas.deploy.tflite import read_tflite
-from hil_nas.mfcc import MfccConfig
+from hil_nas.front_ends.mfcc import Mfcc
 from hil_nas.network import Layer, Network
 
-CONFIG = MfccConfig(640, 320, 40, 10)
-FRONT_END = front_end_blob(CONFIG, 0.5, 10)
+CONFIG = Mfcc(640, 320, 40, 10)
+FRONT_END = CONFIG.blob(0.5, 10)
 AUDIO = np.random.default_rng(3).integers(-9000, 9000, 16000).astype("<i2").tobytes()
 RUN_USAGE = "hil run takes network, frontend or all, warm-ups (0 to 10000) and runs (1 to 10000)"
 SMALL = Network((4, 4, 2), (Layer("conv", (-1,), 3, kernel=(3, 3), relu=True), Layer("fully_connected", (0,), 5)))

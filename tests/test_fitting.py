@@ -14,8 +14,6 @@ import pytest
 from board_hosts import TARGETS
 from h743_machine import Machine
 
-from hil_nas.audio.front_end import HostFrontEnd, build_host_library
-from hil_nas.audio.tables import front_end_blob, scratch_bytes
 from hil_nas.budget import Budget
 from hil_nas.config import BaselineConfig, SearchConfig
 from hil_nas.cost.arena import aligned, arena_bytes
@@ -30,7 +28,8 @@ from hil_nas.device.hosts import open_device
 from hil_nas.device.link import Link
 from hil_nas.device.replies import Where
 from hil_nas.errors import InfeasibleError, InputError, RefusedError, UnsupportedError
-from hil_nas.mfcc import MfccConfig
+from hil_nas.front_ends.host import HostFrontEnd, build_host_library
+from hil_nas.front_ends.mfcc import Mfcc
 from hil_nas.nas.prices import Limits
 from hil_nas.nas.spaces import SPACES
 from hil_nas.network import INPUT, Layer, Network
@@ -49,7 +48,7 @@ STAND_IN = pytest.param(
     "nucleo-h743zi",  # the image for silicon, on the part's registers in this process
     marks=pytest.mark.skipif(shutil.which("arm-none-eabi-gcc") is None, reason="needs arm-none-eabi-gcc: make setup"),
 )
-WIDEST = MfccConfig(2048, 1000, 80, 80)  # of those that a campaign measures: no FFT is larger
+WIDEST = Mfcc(2048, 1000, 80, 80)  # of those that a campaign measures: no FFT is larger
 STEP_BYTES = 16  # of an arena
 
 
@@ -110,15 +109,15 @@ def accepts(device: Device, network: Network, weights: Where = "flash") -> bool:
 
 
 @pytest.mark.parametrize("weights", ["flash", "ram"])
-@pytest.mark.parametrize("beside", [None, WIDEST, MfccConfig(400, 100, 40, 13)], ids=str)
-def test_the_ram_that_a_board_takes(device: Device, beside: MfccConfig | None, weights: Where) -> None:
+@pytest.mark.parametrize("beside", [None, WIDEST, Mfcc(400, 100, 40, 13)], ids=str)
+def test_the_ram_that_a_board_takes(device: Device, beside: Mfcc | None, weights: Where) -> None:
     """At the limit and around it, networks of many widths: both say the same of every one."""
     identity = device.identify()
     device.unload("plan")
     device.unload("frontend")
     if beside is not None:
-        info = device.load_front_end(front_end_blob(beside, 0.6, 20))
-        assert info.scratch_bytes == scratch_bytes(beside)
+        info = device.load_front_end(beside.blob(0.6, 20))
+        assert info.scratch_bytes == beside.scratch_bytes
     room = identity.pool_bytes - (front_end_ram_bytes(beside) if beside else 0)
     random = np.random.default_rng(4)
     least = room // identity.input_bytes + 1
@@ -164,7 +163,7 @@ def test_the_most_operators(device: Device) -> None:
 
 def test_limits_of_a_search_are_what_the_board_takes(device: Device) -> None:
     """The largest product by RAM: its network is taken beside its own front end, and soon none is beside any."""
-    identity, configs = device.identify(), (WIDEST, MfccConfig(400, 100, 40, 13))
+    identity, configs = device.identify(), (WIDEST, Mfcc(400, 100, 40, 13))
     overhead = measure_overhead(device, configs)
     most_ram, most_flash = overhead.most_bytes(identity)
     channels = range(identity.pool_bytes // identity.input_bytes + 1, 400)
@@ -173,7 +172,7 @@ def test_limits_of_a_search_are_what_the_board_takes(device: Device) -> None:
         room = (most_ram - overhead.ram_bytes - beside) // STEP_BYTES * STEP_BYTES
         largest, larger = filling(room, channels), filling(room + 3 * STEP_BYTES, channels)
         assert overhead.ram(largest, config) <= most_ram < overhead.ram(larger, config)
-        device.load_front_end(front_end_blob(config, 0.6, 20))
+        device.load_front_end(config.blob(0.6, 20))
         assert fits(largest, identity, config) and accepts(device, largest)
         assert not fits(larger, identity, config) and not accepts(device, larger)
     assert overhead.flash(storing(identity.store_bytes), configs[0]) > most_flash
@@ -190,7 +189,7 @@ def test_a_search_without_a_budget_has_the_boards_own_limits(
 
     monkeypatch.setitem(SPACES, "tiny", replace(SPACES["tiny"], feasible=stop))
     monkeypatch.chdir(boards_dir.parent)
-    config = SearchConfig("nucleo-l4r5@virtual", grid=(MfccConfig(640, 320, 40, 10),))
+    config = SearchConfig("nucleo-l4r5@virtual", grid=(Mfcc(640, 320, 40, 10),))
     where = Folders(boards_dir, build_dir, boards_dir.parent / "latency_models", tmp_path)
     for budget in (Budget(), Budget(10**9, 10**9), Budget(10**5, 10**5)):
         with pytest.raises(InfeasibleError, match="far enough"):
@@ -200,7 +199,7 @@ def test_a_search_without_a_budget_has_the_boards_own_limits(
     bank_bytes = memory.flash_bytes // 2  # one for the image, one for the store
     assert 0.9 * memory.ram_bytes < (found[0].ram_bytes or 0) < memory.ram_bytes
     assert 0.9 * bank_bytes < (found[0].flash_bytes or 0) < 2 * bank_bytes
-    many = replace(config, grid=(*config.grid, MfccConfig(400, 32, 80, 57)))
+    many = replace(config, grid=(*config.grid, Mfcc(400, 32, 80, 57)))
     with pytest.raises(InputError, match="400/32/80/57 gives 488 x 57 features, .* at most 27648"):
         run_search(many, where, name="", resume=False, page=search_page, report=silent)
     assert not list(tmp_path.iterdir())
@@ -227,7 +226,7 @@ def test_what_a_board_held_before_does_not_count(
     host = HostFrontEnd(build_host_library(boards_dir, cmsis_dsp_dir, build_dir))
     with open_device("native@native", boards_dir=boards_dir, build_dir=build_dir) as device:
         full = filling(device.identify().pool_bytes, range(50, 400))
-        device.load_front_end(front_end_blob(WIDEST, 0.6, 20))
+        device.load_front_end(WIDEST.blob(0.6, 20))
         Bench(device, Model.read(write_tflite(random_graph(full, 0))), host)
         used = device.memory()
     assert used.arena_bytes == arena_bytes(full)
@@ -245,7 +244,7 @@ def test_a_campaign_measures_what_takes_all_of_the_ram(
         drawn = [full, filling(identity.pool_bytes + STEP_BYTES, range(50, 400)), campaign.smallest()[0]]
         assert accepts(device, full)
         monkeypatch.setattr(profile, "open_device", lambda target, **where: device)
-        monkeypatch.setattr(campaign, "front_end_configs", lambda: (MfccConfig(400, 100, 40, 13), WIDEST))
+        monkeypatch.setattr(campaign, "front_ends", lambda: (Mfcc(400, 100, 40, 13), WIDEST))
         monkeypatch.setattr(campaign, "networks", lambda count, seed, takes: [x for x in drawn if takes(x)])
         where: dict[str, Any] = {"boards_dir": boards_dir, "build_dir": build_dir, "models_dir": tmp_path}
         monkeypatch.setattr(profile, "held_out_errors", lambda rows: {})  # of two networks there are none

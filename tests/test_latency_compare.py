@@ -11,13 +11,13 @@ import pytest
 from hil_nas import cli
 from hil_nas.baselines import ds_cnn
 from hil_nas.errors import InputError
+from hil_nas.front_ends.mfcc import Mfcc
 from hil_nas.latency.compare import compare
 from hil_nas.latency.features import is_executed, kernel_path
 from hil_nas.latency.store import FrontEndRow, NetworkRow, OperatorRow, Provenance, Store
-from hil_nas.mfcc import MfccConfig
 
 PROVENANCE = Provenance("nucleo_l4r5", "virtual", "modelled", 120_000_000, "cmsis-nn", "a" * 16, "gcc 12", "flash")
-CONFIG = MfccConfig(400, 200, 40, 10)
+CONFIG = Mfcc(400, 200, 40, 10)
 
 
 def write(folder: Path, provenance: Provenance, factors: dict[str, int], front_end: int = 7000) -> Path:
@@ -53,7 +53,7 @@ def test_nothing_in_common_is_refused(tmp_path: Path) -> None:
     first = write(tmp_path / "a@virtual", PROVENANCE, {})
     store = Store(tmp_path / "b@virtual")
     store.open(PROVENANCE, "build")
-    store.append_front_end(FrontEndRow(MfccConfig(640, 320, 40, 10), (1,)))
+    store.append_front_end(FrontEndRow(Mfcc(640, 320, 40, 10), (1,)))
     with pytest.raises(InputError, match="in common"):
         compare(first, store.folder)
 

@@ -10,14 +10,14 @@ import pytest
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from hil_nas.errors import InputError, OutOfRangeError
+from hil_nas.front_ends import paper_grid
+from hil_nas.front_ends.mfcc import Mfcc
 from hil_nas.latency.baselines import LookUp, MacsLinear
 from hil_nas.latency.choose import farthest_networks
 from hil_nas.latency.features import is_executed, kernel_work
-from hil_nas.latency.front_end import front_end_work
 from hil_nas.latency.model import LatencyModel
 from hil_nas.latency.regressor import CyclesRegressor
 from hil_nas.latency.store import FrontEndRow, Measurements, NetworkRow, OperatorRow, network_id
-from hil_nas.mfcc import MfccConfig, paper_grid
 from hil_nas.nas.space import TinySpace
 from hil_nas.network import INPUT, Layer, Network
 
@@ -54,9 +54,9 @@ def synthetic_rows(drawn: list[Network], noise: float = 0.0, seed: int = 1) -> M
         operators += own
         total = sum(int(x.median_cycles) for x in own) + OVERHEAD_CYCLES
         totals.append(NetworkRow(name, 1000, (total,)))
-    ends = [MfccConfig(w, h, m, c) for w, h in ((400, 100), (400, 200), (640, 160), (640, 320))
+    ends = [Mfcc(w, h, m, c) for w, h in ((400, 100), (400, 200), (640, 160), (640, 320))
             for m in (40, 80) for c in (10, 40)]  # fmt: skip
-    front_ends = tuple(FrontEndRow(x, (cycles_of("front_end", front_end_work(x)),)) for x in ends)
+    front_ends = tuple(FrontEndRow(x, (cycles_of("front_end", x.work()),)) for x in ends)
     return Measurements(tuple(operators), tuple(totals), front_ends)
 
 
@@ -143,11 +143,11 @@ def test_a_larger_operator_than_measured_is_refused_and_flagged(model: LatencyMo
 
 
 def test_front_ends_inside_and_outside_the_range(model: LatencyModel) -> None:
-    between = MfccConfig(400, 160, 80, 24)
-    expected = cycles_of("front_end", front_end_work(between))
+    between = Mfcc(400, 160, 80, 24)
+    expected = cycles_of("front_end", between.work())
     assert model.front_end_cycles(between) == pytest.approx(expected, rel=0.01)
     with pytest.raises(OutOfRangeError, match="fft_256"):
-        model.front_end_cycles(MfccConfig(256, 200, 40, 10))
+        model.front_end_cycles(Mfcc(256, 200, 40, 10))
 
 
 def test_the_spread_follows_the_noise(drawn: list[Network], model: LatencyModel) -> None:

@@ -13,9 +13,9 @@ import pytest
 
 from hil_nas import cli
 from hil_nas.errors import CutOffWarning, InputError
+from hil_nas.front_ends.mfcc import Mfcc
 from hil_nas.latency.model import LatencyModel
 from hil_nas.latency.store import FrontEndRow, NetworkRow, OperatorRow, Provenance, Store, model_folder, network_id
-from hil_nas.mfcc import MfccConfig
 from hil_nas.network import INPUT, Layer, Network
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -49,7 +49,7 @@ def measured(network: Network, scale: int = 1) -> tuple[NetworkRow, list[Operato
 def store(tmp_path: Path) -> Store:
     store = Store(tmp_path / "nucleo-l4r5@virtual")
     store.open(HERE, build="aaaa")
-    store.append_front_end(FrontEndRow(MfccConfig(400, 200, 40, 10), (900_000,)))
+    store.append_front_end(FrontEndRow(Mfcc(400, 200, 40, 10), (900_000,)))
     store.append_network(*measured(NETWORK))
     return store
 
@@ -140,7 +140,7 @@ def test_rows_that_are_gone_altogether_are_told(store: Store) -> None:
 
 def test_the_header_counts_what_was_written(store: Store) -> None:
     assert json.loads((store.folder / "campaign.json").read_text())["rows"] == {"networks": 1, "front_ends": 1}
-    store.append_front_end(FrontEndRow(MfccConfig(400, 200, 40, 13), (900_000,)))
+    store.append_front_end(FrontEndRow(Mfcc(400, 200, 40, 13), (900_000,)))
     assert json.loads((store.folder / "campaign.json").read_text())["rows"] == {"networks": 1, "front_ends": 2}
 
 
@@ -183,7 +183,7 @@ def test_a_file_cut_inside_its_first_line_starts_anew(store: Store) -> None:
         (b"900000", b"-900000", "no cycles"),
         (b"900000", b"", "no cycles"),
         (b"900000", b"9e5", "line 2"),
-        (b"400/200/40/10", b"400/200/40", "MFCC"),
+        (b"400/200/40/10", b"400/200/40", "no front end of the kind mfcc"),
         (b"record,network", b"record,netwerk", "columns"),
         (b"conv,49x10x1,", b"conv,49x10x1,,,", "columns"),
         (b"900000", b"\xff\xfe", "not text"),

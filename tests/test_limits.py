@@ -12,12 +12,12 @@ import pytest
 from hil_nas.audio.clips import Clips
 from hil_nas.budget import Budget
 from hil_nas.errors import InfeasibleError
-from hil_nas.mfcc import MfccConfig
+from hil_nas.front_ends.mfcc import Mfcc
 from hil_nas.nas.prices import Cost, Limits
 from hil_nas.workflows import finish, search
 from hil_nas.workflows.verify import missed_limits
 
-CONFIG = MfccConfig(400, 200, 40, 13)
+CONFIG = Mfcc(400, 200, 40, 13)
 FIGURES: dict[str, Any] = {"latency_ms": 50.0, "ram_bytes": 60_000, "flash_bytes": 120_000}
 AT_THEM = Budget(60_000, 120_000, 0.050)
 

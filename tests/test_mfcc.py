@@ -12,19 +12,13 @@ import numpy as np
 import pytest
 from mfcc_signals import CONFIGS, chirps, hard_clips, htk_filters, mixed_clips, oracle, speech
 
-from hil_nas.audio.front_end import HostFrontEnd, build_host_library
-from hil_nas.audio.tables import (
-    HEADER,
-    HEADER_BYTES,
-    dct_matrix,
-    front_end_blob,
-    hann_window,
-    int8_quantisation,
-    mel_filters,
-    quantise,
-)
 from hil_nas.errors import BuildError, InputError, MissingToolError
-from hil_nas.mfcc import MfccConfig, paper_grid
+from hil_nas.front_ends import paper_grid
+from hil_nas.front_ends.host import HostFrontEnd, build_host_library
+from hil_nas.front_ends.mel import hann_window
+from hil_nas.front_ends.mfcc import Mfcc
+from hil_nas.front_ends.mfcc.tables import HEADER, HEADER_BYTES, dct_matrix
+from hil_nas.front_ends.scale import int8_quantisation, quantise
 
 
 @pytest.fixture(scope="module")
@@ -38,24 +32,24 @@ def front_end(library: Path) -> HostFrontEnd:
 
 
 @pytest.mark.parametrize("config", CONFIGS, ids=str)
-def test_features_are_within_half_a_step_of_float64(front_end: HostFrontEnd, config: MfccConfig) -> None:
+def test_features_are_within_half_a_step_of_float64(front_end: HostFrontEnd, config: Mfcc) -> None:
     clips = mixed_clips(24)
     expected = oracle(config, clips)
     scale, zero_point = int8_quantisation(float(expected.min()), float(expected.max()))
-    found = front_end.features(front_end_blob(config, scale, zero_point), clips)
+    found = front_end.features(config.blob(scale, zero_point), clips)
     assert found.shape == (len(clips), config.frames, config.coefficients)
     steps = np.abs(found - (expected / scale + zero_point))
     assert steps.max() < 0.505
 
 
 @pytest.mark.parametrize("config", paper_grid(), ids=str)
-def test_speech_takes_the_same_int8_values_as_float64(front_end: HostFrontEnd, config: MfccConfig) -> None:
+def test_speech_takes_the_same_int8_values_as_float64(front_end: HostFrontEnd, config: Mfcc) -> None:
     clips = speech(50)
     if len(clips) == 0:
         pytest.skip("needs shared/data/speech_commands beside the project")
     expected = oracle(config, clips)
     scale, zero_point = int8_quantisation(float(expected.min()), float(expected.max()))
-    found = front_end.features(front_end_blob(config, scale, zero_point), clips)
+    found = front_end.features(config.blob(scale, zero_point), clips)
     differing = (found != quantise(expected, scale, zero_point)).mean()
     assert differing < 1e-4
 
@@ -67,24 +61,24 @@ def test_any_configuration_stays_near_float64_at_full_scale(front_end: HostFront
     for _ in range(40):
         mel_bins = int(rng.integers(4, 129))
         window, hop = int(rng.integers(64, 2049)), int(rng.integers(2000, 8000))
-        config = MfccConfig(window, hop, mel_bins, int(rng.integers(1, mel_bins + 1)))
+        config = Mfcc(window, hop, mel_bins, int(rng.integers(1, mel_bins + 1)))
         expected = oracle(config, clips)
         scale, zero_point = int8_quantisation(float(expected.min()), float(expected.max()))
-        found = front_end.features(front_end_blob(config, scale, zero_point), clips)
+        found = front_end.features(config.blob(scale, zero_point), clips)
         assert np.abs(found - (expected / scale + zero_point)).max() < 0.51, str(config)
 
 
 def test_clipping_at_both_ends_of_int8(front_end: HostFrontEnd) -> None:
-    config = MfccConfig(400, 200, 40, 10)
+    config = Mfcc(400, 200, 40, 10)
     clips = mixed_clips(4)
-    found = front_end.features(front_end_blob(config, 0.05, 3), clips)
+    found = front_end.features(config.blob(0.05, 3), clips)
     assert found.min() == -128 and found.max() == 127
     assert np.abs(found - np.clip(oracle(config, clips) / 0.05 + 3, -128, 127)).max() < 0.55
 
 
 def test_a_frame_does_not_depend_on_the_rest_of_the_clip(front_end: HostFrontEnd) -> None:
-    config = MfccConfig(400, 200, 40, 40)
-    blob = front_end_blob(config, 0.5, 0)
+    config = Mfcc(400, 200, 40, 40)
+    blob = config.blob(0.5, 0)
     clip = chirps(1, seed=3)
     altered = clip.copy()
     altered[:, 8000:] = 0
@@ -95,7 +89,7 @@ def test_a_frame_does_not_depend_on_the_rest_of_the_clip(front_end: HostFrontEnd
 
 
 def test_threads_share_one_front_end(front_end: HostFrontEnd) -> None:
-    blobs = [front_end_blob(config, 0.5, 0) for config in paper_grid()]
+    blobs = [config.blob(0.5, 0) for config in paper_grid()]
     clips = chirps(8)
     alone = [front_end.features(blob, clips) for blob in blobs]
     with ThreadPoolExecutor(4) as pool:
@@ -108,7 +102,7 @@ def test_scratch_is_exact(library: Path) -> None:
     c = ctypes.CDLL(str(library))
     c.mfcc_scratch_bytes.restype = c.mfcc_output_bytes.restype = ctypes.c_size_t
     for config in CONFIGS:
-        blob = np.frombuffer(front_end_blob(config, 0.5, 0), np.uint8).copy()
+        blob = np.frombuffer(config.blob(0.5, 0), np.uint8).copy()
         at = ctypes.c_void_p(blob.ctypes.data)
         assert c.mfcc_check(at, ctypes.c_size_t(len(blob))) == 0
         scratch_bytes, output_bytes = c.mfcc_scratch_bytes(at), c.mfcc_output_bytes(at)
@@ -124,8 +118,8 @@ def test_scratch_is_exact(library: Path) -> None:
 
 
 @pytest.mark.parametrize("config", CONFIGS, ids=str)
-def test_filters_are_htk_triangles(config: MfccConfig) -> None:
-    filters = mel_filters(config)
+def test_filters_are_htk_triangles(config: Mfcc) -> None:
+    filters = config.filters()
     assert np.abs(filters - htk_filters(config, 20.0, 8000.0)).max() < 1e-9
     if config in paper_grid():
         assert (filters.sum(axis=1) > 0).all(), "a filter without a bin is always silent"
@@ -152,7 +146,7 @@ def test_tables_match_torchaudio() -> None:
         pytest.skip("torchaudio does not import here (pip install torchaudio==2.11.0 beside a CUDA build of torch)")
     for config in paper_grid():
         theirs = melscale_fbanks(config.fft_size // 2 + 1, 20.0, 8000.0, config.mel_bins, 16000).numpy().T
-        assert np.abs(mel_filters(config) - theirs).max() < 2e-3  # theirs takes corners in float32
+        assert np.abs(config.filters() - theirs).max() < 2e-3  # theirs takes corners in float32
         dct = create_dct(config.coefficients, config.mel_bins, "ortho").numpy().T
         assert np.abs(dct_matrix(config.coefficients, config.mel_bins) - dct).max() < 1e-5
 
@@ -179,14 +173,14 @@ def test_int8_quantisation_holds_the_range_and_zero() -> None:
 @pytest.mark.parametrize(("scale", "zero_point"), [(0.0, 0), (-1.0, 0), (float("nan"), 0), (1e-50, 0), (1.0, 128)])
 def test_impossible_quantisation_is_refused(scale: float, zero_point: int) -> None:
     with pytest.raises(InputError, match="int8"):
-        front_end_blob(MfccConfig(400, 200, 40, 40), scale, zero_point)
+        Mfcc(400, 200, 40, 40).blob(scale, zero_point)
 
 
 # ---- refusals ----
 
 
 def test_clips_of_another_type_or_length_are_refused(front_end: HostFrontEnd) -> None:
-    blob = front_end_blob(MfccConfig(400, 200, 40, 40), 0.5, 0)
+    blob = Mfcc(400, 200, 40, 40).blob(0.5, 0)
     for clips in (np.zeros((2, 16000)), np.zeros((2, 15999), np.int16), np.zeros(16000, np.int16)):
         with pytest.raises(InputError, match="clips"):
             front_end.features(blob, clips)  # type: ignore[arg-type]
@@ -194,7 +188,7 @@ def test_clips_of_another_type_or_length_are_refused(front_end: HostFrontEnd) ->
 
 
 def test_every_damaged_byte_is_noticed(front_end: HostFrontEnd) -> None:
-    blob = front_end_blob(MfccConfig(128, 128, 8, 8), 0.5, 0)
+    blob = Mfcc(128, 128, 8, 8).blob(0.5, 0)
     for i in range(len(blob)):
         damaged = bytearray(blob)
         damaged[i] ^= 1 << i % 8
@@ -212,8 +206,8 @@ def resealed(blob: bytearray) -> bytes:
 
 def test_hostile_blobs_are_refused_or_run_inside_their_memory(front_end: HostFrontEnd) -> None:
     """Fields and table entries replaced, checksum right: either refused or run without a crash."""
-    config = MfccConfig(128, 256, 8, 8)
-    blob = front_end_blob(config, 0.5, 0)
+    config = Mfcc(128, 256, 8, 8)
+    blob = config.blob(0.5, 0)
     rng = np.random.default_rng(1)
     values = (0, 1, 2, 3, 7, 80, 127, 128, 129, 2048, 4096, 0x7FFF, 0xFFFF, 0x10000, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF)
     clips = chirps(1)
@@ -261,7 +255,7 @@ def test_hostile_blobs_are_refused_or_run_inside_their_memory(front_end: HostFro
     ],
 )
 def test_each_field_is_checked(front_end: HostFrontEnd, field: int, value: int, message: str) -> None:
-    blob = bytearray(front_end_blob(MfccConfig(400, 200, 40, 40), 0.5, 0))
+    blob = bytearray(Mfcc(400, 200, 40, 40).blob(0.5, 0))
     struct.pack_into("<I", blob, field, value)
     with pytest.raises(InputError, match=message):
         front_end.shape(resealed(blob))

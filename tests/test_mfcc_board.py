@@ -13,9 +13,9 @@ import pytest
 from mfcc_signals import CONFIGS, chirps, hard_clips, speech
 from numpy.typing import NDArray
 
-from hil_nas.audio.front_end import HostFrontEnd, build_host_library, cmsis_dsp_sources
-from hil_nas.audio.tables import HEADER_BYTES, front_end_blob
-from hil_nas.mfcc import MfccConfig
+from hil_nas.front_ends.host import HostFrontEnd, build_host_library, cmsis_dsp_sources
+from hil_nas.front_ends.mfcc import Mfcc
+from hil_nas.front_ends.mfcc.tables import HEADER_BYTES
 
 HERE = Path(__file__).parent
 FLAGS = ("-ffp-contract=off", "-ffunction-sections", "-fdata-sections", "-D__GNUC_PYTHON__", "-Wl,--gc-sections")
@@ -68,7 +68,7 @@ def test_cortex_m4f_gives_the_hosts_bits(
     needs("qemu-system-arm", "qemu-system-arm")
     needs("arm-none-eabi-gcc", "gcc-arm-none-eabi libnewlib-arm-none-eabi")
     clips = np.concatenate([speech(3), chirps(3), hard_clips()])
-    blobs = [front_end_blob(config, 0.31, 7) for config in CONFIGS]
+    blobs = [config.blob(0.31, 7) for config in CONFIGS]
     elf = runner.build("arm-none-eabi-gcc", *M4_FLAGS, level)
     found = runner.run([(blob, clips) for blob in blobs], *QEMU, str(elf))
     host = HostFrontEnd(build_host_library(boards_dir, cmsis_dsp_dir, build_dir / "host"))
@@ -82,15 +82,15 @@ def test_hostile_blobs_stay_inside_their_memory(runner: Runner) -> None:
     values = (0, 1, 2, 7, 64, 80, 128, 2048, 0x7FFF, 0xFFFF, 0x10000, 0x7F800000, 0x7FC00000, 0x80000000, 0xFFFFFFFF)
     jobs = []
     for trial in range(400):
-        hostile = bytearray(front_end_blob(MfccConfig(128, 1000, (6, 8, 7)[trial % 3], 6), 0.5, 0))
+        hostile = bytearray(Mfcc(128, 1000, (6, 8, 7)[trial % 3], 6).blob(0.5, 0))
         limit = HEADER_BYTES if trial % 4 == 0 else len(hostile)
         for _ in range(rng.integers(1, 4)):
             struct.pack_into("<I", hostile, 4 * int(rng.integers(4, limit // 4)), int(rng.choice(values)))
         struct.pack_into("<I", hostile, 12, zlib.crc32(hostile[16:]))
         jobs.append((bytes(hostile), chirps(1, trial)))
-    whole = front_end_blob(MfccConfig(128, 1000, 8, 8), 0.5, 0)
+    whole = Mfcc(128, 1000, 8, 8).blob(0.5, 0)
     jobs += [(whole[:length], chirps(1)) for length in (0, 3, 79, 80, 200, len(whole) - 1)]
-    jobs += [(front_end_blob(config, 0.5, 0), hard_clips()) for config in CONFIGS]
+    jobs += [(config.blob(0.5, 0), hard_clips()) for config in CONFIGS]
     found = runner.run(jobs, str(runner.build("gcc", *SANITIZERS)))
     features = sum(config.frames * config.coefficients for config in CONFIGS) * len(hard_clips())
     assert len(found) > 4 * len(jobs) + features + 50 * 16 * 6, "hardly a hostile blob was run"
@@ -112,6 +112,6 @@ def test_the_cost_of_a_clip_stays_low(boards_dir: Path, build_dir: Path) -> None
     needs("arm-none-eabi-gcc", "gcc-arm-none-eabi libnewlib-arm-none-eabi")
     from bench_front_end import measure
 
-    instructions, cycles = measure(MfccConfig(400, 200, 40, 40), boards_dir, build_dir)
+    instructions, cycles = measure(Mfcc(400, 200, 40, 40), boards_dir, build_dir)
     assert instructions < 2_160_000
     assert cycles < 3_100_000

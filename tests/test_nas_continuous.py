@@ -13,7 +13,8 @@ import pytest
 import torch
 
 from hil_nas.errors import InfeasibleError, InputError, RunError
-from hil_nas.mfcc import MfccConfig
+from hil_nas.front_ends import parse_front_end
+from hil_nas.front_ends.mfcc import Mfcc
 from hil_nas.nas import continuous as continuous_module
 from hil_nas.nas.anchors import AnchorPrices, DataPrices, DataSpace, between, holds
 from hil_nas.nas.architecture import Architecture, Probabilities
@@ -23,7 +24,7 @@ from hil_nas.nas.prices import Cost, Limits
 from hil_nas.nas.space import Operation, TinySpace
 from tests.test_nas_space import toy_cycles
 
-SPACE = DataSpace(hops=(400, 640, 1000), coefficients=(4, 8), mel_bins=8, start=(400, 640, 6))
+SPACE = DataSpace(hops=(400, 640, 1000), coefficients=(4, 8), like=Mfcc(400, 640, 8, 8), start=(400, 640, 6))
 TINY = TinySpace(
     classes=3,
     positions=2,
@@ -40,7 +41,7 @@ QUICK = DataSettings(epochs=8, warmup_epochs=2, rounds=12, batch=32)
 CLIPS, LONGEST = 384, 40  # frames at the shortest hop
 
 
-def front_end(config: MfccConfig) -> Cost:
+def front_end(config: Mfcc) -> Cost:
     """As mfcc.c's: pairs of frames, each an FFT and some more for each sample."""
     pairs = (config.frames + 1) // 2
     cycles = pairs * (8 * config.fft_size + config.window_samples + 20 * config.coefficients)
@@ -202,7 +203,7 @@ def board_prices() -> tuple[DataPrices, AnchorPrices]:
 
     model = LatencyModel.load(Path(__file__).resolve().parent.parent / "latency_models" / "nucleo-l4r5@virtual")
 
-    def cost(config: MfccConfig) -> Cost:
+    def cost(config: Mfcc) -> Cost:
         return replace(front_end(config), cycles=model.extrapolated_front_end_cycles(config))
 
     prices = DataPrices(model.operator_cycles, model.overhead_cycles, cost)
@@ -212,7 +213,7 @@ def board_prices() -> tuple[DataPrices, AnchorPrices]:
 @pytest.mark.parametrize("text", ["400/640/8/8", "200/1000/8/4", "512/400/8/8"])
 def test_at_anchors_a_single_network_costs_what_the_exact_table_says(anchors: AnchorPrices, text: str) -> None:
     """But for the last pair of frames, of which a configuration may have one more than the line says."""
-    config = MfccConfig.parse(text)
+    config = parse_front_end(text)
     exact = ExpectedCost(PRICES.table(replace(TINY, configs=(config,))), torch.float64)(chosen(one_hot=True))
     point = torch.tensor([config.window_samples, config.hop_samples, config.coefficients], dtype=torch.float64)
     found = anchors(point, chosen(one_hot=True))
@@ -225,7 +226,7 @@ def test_anywhere_on_a_board_the_expected_cost_is_within_some_percent_of_the_exa
     board_prices: tuple[DataPrices, AnchorPrices], text: str
 ) -> None:
     prices, anchors = board_prices
-    config, networks = MfccConfig.parse(text), TinySpace()
+    config, networks = parse_front_end(text), TinySpace()
     with torch.no_grad():
         uniform = Architecture(networks).probabilities(torch.ones(1))
         exact = ExpectedCost(prices.table(replace(networks, configs=(config,))))(uniform)
@@ -258,14 +259,14 @@ def test_interpolation_is_linear_between_anchors_and_ends_with_them() -> None:
 
 
 def test_a_window_just_above_an_fft_is_compared_with_that_fft() -> None:
-    assert DataSpace().roundings(540.4, 211.7, 21.9) == (MfccConfig(540, 212, 40, 20), MfccConfig(512, 212, 40, 20))
-    assert DataSpace().roundings(256.2, 211.7, 22.1) == (MfccConfig(256, 212, 40, 24),)
+    assert DataSpace().roundings(540.4, 211.7, 21.9) == (Mfcc(540, 212, 40, 20), Mfcc(512, 212, 40, 20))
+    assert DataSpace().roundings(256.2, 211.7, 22.1) == (Mfcc(256, 212, 40, 24),)
 
 
 def test_the_dear_side_of_a_step_in_price_is_left() -> None:
     """A front end that hears all windows alike, and a limit that a longer FFT breaks."""
     space = replace(SPACE, start=(560, 640, 6))
-    limits = Limits(cycles=1.05 * front_end(MfccConfig(512, 640, 8, 8)).cycles + 4000)
+    limits = Limits(cycles=1.05 * front_end(Mfcc(512, 640, 8, 8)).cycles + 4000)
     flat = heard_at(1.0)
     result = search_data(space, TINY, flat, clips(1), clips(2), PRICES, limits, replace(QUICK, rounds=4), seed=0)
     assert result.config.fft_size <= 512

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from hil_nas.errors import InfeasibleError
-from hil_nas.mfcc import MfccConfig
+from hil_nas.front_ends.mfcc import Mfcc
 from hil_nas.nas.derive import cheapest, derive, feasible_configs, nearest
 from hil_nas.nas.graph import Preference
 from hil_nas.nas.prices import Limits, PriceTable, price
@@ -17,7 +17,7 @@ from hil_nas.nas.space import Choice, Operation, TinySpace
 from hil_nas.units import parse_bytes, parse_seconds
 from tests.test_nas_space import toy_cycles
 
-GRID = (MfccConfig(640, 320, 40, 10), MfccConfig(400, 200, 40, 10))
+GRID = (Mfcc(640, 320, 40, 10), Mfcc(400, 200, 40, 10))
 OPERATIONS = (
     Operation("skip"),
     Operation("pool", (2, 1), (2, 1)),

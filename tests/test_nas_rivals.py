@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from hil_nas.mfcc import MfccConfig
+from hil_nas.front_ends import parse_front_end
 from hil_nas.nas.prices import Limits, PriceTable, price
 from hil_nas.nas.rivals import neighbours
 from hil_nas.nas.space import Choice
@@ -55,7 +55,7 @@ def test_neighbours_differ_in_little_and_hold_the_limits(prices: PriceTable) -> 
 
 def test_one_neighbour_in_three_is_on_a_configuration_of_the_same_window_and_hop() -> None:
     """Gamma knows little of them, so it has no say: that of the other window leads by far and is not taken."""
-    grid = tuple(MfccConfig.parse(x) for x in ("640/640/20/6", "640/640/20/4", "640/640/16/6", "640/480/20/6"))
+    grid = tuple(parse_front_end(x) for x in ("640/640/20/6", "640/640/20/4", "640/640/16/6", "640/480/20/6"))
     table = price(replace(SPACE, configs=grid), toy_cycles, lambda config: config.frames * config.mel_bins * 50.0)
     limits, place = Limits(cycles=1.2e5), torch.device("cpu")
     strategy = TinyStrategy(table, QUICK, limits, torch.Generator().manual_seed(0), place)

@@ -16,7 +16,7 @@ from torch import nn
 from hil_nas.cost.arena import arena_bytes
 from hil_nas.cost.blob import plan_bytes
 from hil_nas.errors import DivergedError, InfeasibleError, InputError, RunError
-from hil_nas.mfcc import MfccConfig
+from hil_nas.front_ends.mfcc import Mfcc
 from hil_nas.nas import search as search_module
 from hil_nas.nas import tiny as tiny_module
 from hil_nas.nas.features import Batches, FeatureSet, FeatureStore, shifted
@@ -29,7 +29,7 @@ from hil_nas.nas.tiny import TinyStrategy
 from hil_nas.network import Network
 from tests.test_nas_space import toy_cycles
 
-GRID = (MfccConfig(640, 640, 20, 6), MfccConfig(640, 480, 20, 6), MfccConfig(400, 320, 20, 6))
+GRID = (Mfcc(640, 640, 20, 6), Mfcc(640, 480, 20, 6), Mfcc(400, 320, 20, 6))
 CLASSES = 3
 SPACE = TinySpace(
     configs=GRID,
@@ -102,7 +102,7 @@ def test_a_tight_budget_picks_a_cheap_front_end_and_holds() -> None:
 
 def test_the_price_of_a_front_end_decides_between_equals() -> None:
     """Two equal configurations, both within the limit: the dearer loses by its price alone."""
-    twins = (MfccConfig(640, 640, 20, 6), MfccConfig(640, 640, 40, 6))
+    twins = (Mfcc(640, 640, 20, 6), Mfcc(640, 640, 40, 6))
     space = replace(SPACE, configs=twins)
     table = price(space, toy_cycles, lambda config: {twins[0]: 8e4, twins[1]: 2e4}[config])
     data = [clips(seed, (0,)) for seed in (1, 2)]
@@ -340,7 +340,7 @@ def test_settings_that_make_no_search_are_refused(values: dict[str, Any]) -> Non
 
 
 def test_configurations_that_differ_in_coefficients_alone_share_their_features() -> None:
-    configs = (MfccConfig(640, 640, 20, 3), MfccConfig(400, 320, 20, 6), MfccConfig(640, 640, 20, 6))
+    configs = (Mfcc(640, 640, 20, 3), Mfcc(400, 320, 20, 6), Mfcc(640, 640, 20, 6))
     wide, other = torch.randn(5, 25, 6), torch.randn(5, 49, 6)
     store = FeatureStore(FeatureSet((wide, other), torch.arange(5)), configs, torch.device("cpu"))
     (few, second, many), labels = store.batch(torch.tensor([4, 0]), (0, 1, 2))

@@ -15,7 +15,8 @@ from hil_nas.cost.arena import arena_bytes
 from hil_nas.cost.blob import plan_bytes
 from hil_nas.cost.macs import network_macs, operator_macs
 from hil_nas.errors import InputError
-from hil_nas.mfcc import MfccConfig, paper_grid
+from hil_nas.front_ends import paper_grid
+from hil_nas.front_ends.mfcc import Mfcc
 from hil_nas.nas.prices import Cost, Limits, PriceTable, price, price_requests
 from hil_nas.nas.space import Choice, Operation, Step, TinyGenotype, TinySpace
 from hil_nas.network import INPUT, Layer, Network, Operator
@@ -25,7 +26,7 @@ SPACES = {
     "pad": TinySpace(align="pad"),
     "plane": TinySpace(configs=paper_grid(10), arrangement="plane"),
 }
-MLPERF = MfccConfig(480, 320, 40, 10)  # 49 frames of 10 coefficients
+MLPERF = Mfcc(480, 320, 40, 10)  # 49 frames of 10 coefficients
 
 
 def random_choice(space: TinySpace, rng: np.random.Generator) -> Choice:
@@ -81,7 +82,7 @@ def test_published_networks_are_points_of_a_plane_space() -> None:
 
 
 def test_a_tc_resnet_like_chain_is_a_point_of_the_default_space() -> None:
-    space, config = TinySpace(align="pad"), MfccConfig(400, 200, 40, 40)
+    space, config = TinySpace(align="pad"), Mfcc(400, 200, 40, 40)
     blocks = [((9, 1), (2, 1), 24), ((9, 1), (1, 1), 24), ((9, 1), (2, 1), 32), ((9, 1), (1, 1), 48)]
     chain = tuple(Step(Operation("separable", k, s), w) for k, s, w in blocks)
     genotype = TinyGenotype("channels", None, Step(Operation("conv", (3, 1)), 16), chain, 12)
@@ -119,7 +120,7 @@ def test_a_damaged_genotype_is_refused(change: dict[str, object]) -> None:
     [
         ({"widths": (16, 30)}, "multiples of 4"),
         ({"widths": (32, 16)}, "ascending"),
-        ({"configs": ()}, "at least one MFCC configuration"),
+        ({"configs": ()}, "at least one front end"),
         ({"positions": 0}, "positions"),
         ({"stems": (Operation("separable", (3, 1)),)}, "stem"),
         ({"operations": (Operation("skip"),)}, "weights"),

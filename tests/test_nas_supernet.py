@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from hil_nas.mfcc import MfccConfig, paper_grid
+from hil_nas.front_ends import paper_grid
+from hil_nas.front_ends.mfcc import Mfcc
 from hil_nas.nas.alignment import decided
 from hil_nas.nas.banded import averaging, depthwise, dilated_averaging, dilated_depthwise
 from hil_nas.nas.layers import SharedConvolution, mixed_convolution, window
@@ -18,8 +19,8 @@ from hil_nas.network import Pair, same_padding
 from hil_nas.training.module import Convolution, Dense, NetworkModule
 from tests.test_nas_space import random_choice
 
-GRID = (MfccConfig(640, 320, 40, 10), MfccConfig(400, 200, 40, 10), MfccConfig(400, 100, 40, 10))
-FEWER = (MfccConfig(400, 200, 40, 6), *GRID[1:])  # the first is a part of the second
+GRID = (Mfcc(640, 320, 40, 10), Mfcc(400, 200, 40, 10), Mfcc(400, 100, 40, 10))
+FEWER = (Mfcc(400, 200, 40, 6), *GRID[1:])  # the first is a part of the second
 SPACES = {
     "channels": TinySpace(configs=GRID, classes=5, positions=4, widths=(8, 12, 20)),
     "pad": TinySpace(configs=GRID, classes=5, positions=3, widths=(8, 12), align="pad"),
@@ -231,7 +232,7 @@ def test_draws_cool_from_mixtures_to_networks_and_follow_the_probabilities() -> 
 
 def test_equal_gammas_favour_no_configuration() -> None:
     """The same clip under every configuration gives every gamma the same say before anything is learned."""
-    space = TinySpace(configs=tuple(MfccConfig(640, 320, mel, 10) for mel in (20, 40, 80)), classes=4, positions=2)
+    space = TinySpace(configs=tuple(Mfcc(640, 320, mel, 10) for mel in (20, 40, 80)), classes=4, positions=2)
     net = supernet(space)
     same = features(space)[0]
     x = net.alignment([same, same, same])

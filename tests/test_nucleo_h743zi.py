@@ -16,8 +16,6 @@ import pytest
 from h743_machine import Machine
 from keyword_model import quantised_clips
 
-from hil_nas.audio.front_end import HostFrontEnd, build_host_library
-from hil_nas.audio.tables import front_end_blob
 from hil_nas.deploy.lower import lower
 from hil_nas.deploy.reference import Tflm
 from hil_nas.deploy.synthetic import random_graph
@@ -28,7 +26,8 @@ from hil_nas.device.firmware import build_firmware, find_third_party
 from hil_nas.device.hosts import open_device
 from hil_nas.device.link import Link
 from hil_nas.errors import InputError, RefusedError
-from hil_nas.mfcc import MfccConfig
+from hil_nas.front_ends.host import HostFrontEnd, build_host_library
+from hil_nas.front_ends.mfcc import Mfcc
 from hil_nas.network import Layer, Network
 
 ARM = "arm-none-eabi-gcc"
@@ -172,7 +171,7 @@ def test_a_run_is_counted_as_long_as_the_counter_has_not_wrapped(
 def test_an_upload_replaces_what_the_store_held(machine: Machine, device: Device, kws_model: bytes) -> None:
     """More than one sector of 128 KiB; what is programmed twice without an erase, the machine refuses."""
     plan = lower(read_tflite(kws_model)).to_bytes()
-    front_end = front_end_blob(MfccConfig(640, 320, 40, 10), 0.6, 20)
+    front_end = Mfcc(640, 320, 40, 10).blob(0.6, 20)
     device.load_front_end(front_end)
     for _ in range(2):
         device.load_plan(plan)
@@ -185,7 +184,7 @@ def test_an_upload_replaces_what_the_store_held(machine: Machine, device: Device
 def test_audio_goes_through_front_end_and_network(
     device: Device, kws_model: bytes, boards_dir: Path, build_dir: Path, cmsis_dsp_dir: Path
 ) -> None:
-    blob = front_end_blob(MfccConfig(640, 320, 40, 10), 0.6, 20)
+    blob = Mfcc(640, 320, 40, 10).blob(0.6, 20)
     audio = np.random.default_rng(2).normal(0, 3000, 16000).astype(np.int16)
     device.load_plan(lower(read_tflite(kws_model)).to_bytes())
     device.load_front_end(blob)

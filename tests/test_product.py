@@ -14,11 +14,10 @@ import torch
 
 from hil_nas.audio.clips import Clips
 from hil_nas.audio.features import training_scale
-from hil_nas.audio.front_end import HostFrontEnd, build_host_library
-from hil_nas.audio.tables import front_end_blob
 from hil_nas.deploy.reference import Tflm
-from hil_nas.deploy.tflite import read_mfcc
-from hil_nas.mfcc import MfccConfig
+from hil_nas.deploy.tflite import read_front_end
+from hil_nas.front_ends.host import HostFrontEnd, build_host_library
+from hil_nas.front_ends.mfcc import Mfcc
 from hil_nas.network import INPUT, Layer, Network
 from hil_nas.runs import Run
 from hil_nas.training import product
@@ -139,7 +138,7 @@ def test_figures_are_of_the_devices_own_features_and_the_model_says_which(
     boards_dir: Path, cmsis_dsp_dir: Path, build_dir: Path
 ) -> None:
     """Front end, network and TFLM's kernels called by hand, on tones in noise."""
-    config, rng = MfccConfig(640, 640, 20, 8), np.random.default_rng(0)
+    config, rng = Mfcc(640, 640, 20, 8), np.random.default_rng(0)
     labels = np.arange(40) % 4
     tones = np.sin(2 * np.pi * (300 + 900 * labels)[:, None] * np.arange(16000) / 16000)
     heard = Clips((rng.uniform(300, 9000, (40, 1)) * tones + rng.normal(0, 300, (40, 16000))).astype(np.int16), labels)
@@ -150,14 +149,14 @@ def test_figures_are_of_the_devices_own_features_and_the_model_says_which(
     trained = TrainResult(module, training_scale(config, heard), (), EPOCHS[1])
     scale, data = trained.scale, SimpleNamespace(train=heard)
     representative = calibration_features(data, config, host, trained)  # type: ignore[arg-type]
-    blob = front_end_blob(config, scale.scale, scale.zero_point)
+    blob = config.blob(scale.scale, scale.zero_point)
     features = scale.real(host.features(blob, heard.samples))
     assert np.array_equal(representative.numpy(), features[..., None])
 
     model = product.convert(network, config, trained, representative)
-    assert read_mfcc(model) == config
+    assert read_front_end(model) == config
     oracle = Tflm(model)
-    blob = front_end_blob(config, oracle.input_scale, oracle.input_zero_point)
+    blob = config.blob(oracle.input_scale, oracle.input_zero_point)
     answers = oracle.run(host.features(blob, heard.samples)[..., None])
     with torch.no_grad():
         logits = module(representative).numpy()

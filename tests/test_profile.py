@@ -22,10 +22,10 @@ from hil_nas.cost.macs import network_macs
 from hil_nas.deploy.plan import Plan, PlanOperator
 from hil_nas.device.replies import FrontEndInfo, Identity, MemoryUse, OperatorCycles, PlanInfo, RunCounts
 from hil_nas.errors import InputError, LinkError
+from hil_nas.front_ends.mfcc import Mfcc
 from hil_nas.latency.features import PATHS, is_executed, kernel_path
 from hil_nas.latency.model import LatencyModel
 from hil_nas.latency.store import Measurements, NetworkRow, Store, network_id
-from hil_nas.mfcc import MfccConfig
 from hil_nas.network import Network
 from hil_nas.progress import Progress
 from hil_nas.report.profile_page import profile_page
@@ -37,7 +37,7 @@ IDENTITY = Identity(
     kernels="b" * 16, versions="cmsis-nn 4.0.0", host="virtual", pool_bytes=570_000, store_bytes=900_000,
     input_bytes=27_648, clock_error_percent=5.0,
 )  # fmt: skip
-CONFIGS = tuple(MfccConfig(400, hop, mel, c) for hop in (160, 200, 320) for mel in (20, 40) for c in (8, 16))
+CONFIGS = tuple(Mfcc(400, hop, mel, c) for hop in (160, 200, 320) for mel in (20, 40) for c in (8, 16))
 
 
 STACK_BYTES = {"conv": 900, "softmax": 1100}
@@ -102,7 +102,7 @@ class FakeDevice:
 
     def memory(self) -> MemoryUse:
         plan, end = self.plan, self.front_end
-        features = end.frames * end.coefficients if end else 0
+        features = end.frames * end.columns if end else 0
         return MemoryUse(
             arena_bytes=plan.arena_bytes if plan else 0,
             front_end_scratch_bytes=end.scratch_bytes if end else 0,
@@ -140,7 +140,7 @@ def few_corners() -> list[Network]:
 
 def make_small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Campaigns of a second: what they choose from is little."""
-    monkeypatch.setattr(campaign, "front_end_configs", lambda: CONFIGS)
+    monkeypatch.setattr(campaign, "front_ends", lambda: CONFIGS)
     monkeypatch.setattr(campaign, "CANDIDATES", 60)
     corners = few_corners()
     monkeypatch.setattr(campaign, "corners", lambda: corners)
@@ -274,7 +274,7 @@ def test_fresh_networks_are_measured_and_not_kept(tmp_path: Path, use: Callable[
 
 
 def test_memory_that_is_promised_too_low_is_said_in_bytes(use: Callable[[FakeDevice], None]) -> None:
-    device, network, config = FakeDevice(), campaign.published()[0], MfccConfig(640, 320, 40, 10)
+    device, network, config = FakeDevice(), campaign.published()[0], Mfcc(640, 320, 40, 10)
     said = overhead.measure_overhead(device, [config])  # type: ignore[arg-type]
     product, used = evaluate.Product("tiny", network, config), device.memory()
     exact = replace(used, arena_bytes=arena_bytes(network), plan_bytes=plan_bytes(network))

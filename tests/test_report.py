@@ -13,7 +13,7 @@ from test_clocks import result_of
 from test_profile import CONFIGS, FakeDevice, use  # noqa: F401
 from test_sweep import sweep
 
-from hil_nas.mfcc import paper_grid
+from hil_nas.front_ends import paper_grid
 from hil_nas.network import Layer, Network
 from hil_nas.report import figures
 from hil_nas.report.figures import NOTHING
@@ -75,7 +75,7 @@ def test_a_page_of_a_small_campaign(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     use(FakeDevice())
-    monkeypatch.setattr(campaign, "front_end_configs", lambda: CONFIGS[:front_ends])
+    monkeypatch.setattr(campaign, "front_ends", lambda: CONFIGS[:front_ends])
     folders = {"boards_dir": tmp_path, "build_dir": tmp_path, "models_dir": tmp_path / "latency_models"}
     _, folder = profile.run_profile(
         "nucleo-l4r5@virtual", runs_dir=tmp_path / "runs", page=profile_page, networks=networks, **folders

@@ -15,10 +15,10 @@ from hil_nas.baselines import baseline
 from hil_nas.budget import Budget
 from hil_nas.config import BaselineConfig, SearchConfig
 from hil_nas.cost.macs import network_macs
-from hil_nas.deploy.tflite import read_mfcc
+from hil_nas.deploy.tflite import read_front_end
 from hil_nas.device.device import Device
 from hil_nas.errors import InfeasibleError, InputError, RunError
-from hil_nas.mfcc import MfccConfig
+from hil_nas.front_ends.mfcc import Mfcc
 from hil_nas.nas.darts.settings import PC_DARTS, DartsSettings
 from hil_nas.nas.darts.space import DartsSpace
 from hil_nas.nas.prices import Cost
@@ -55,7 +55,7 @@ def asked(words: Path) -> SearchConfig:
         budget=Budget(256 * 1024, None, 0.030),
         words=KEYWORDS,
         data=str(words),
-        grid=(MfccConfig(400, 200, 40, 20), MfccConfig(640, 320, 40, 20)),
+        grid=(Mfcc(400, 200, 40, 20), Mfcc(640, 320, 40, 20)),
         search_epochs=5,
         rivals=2,
         race_epochs=1,
@@ -113,13 +113,13 @@ def test_the_best_finalist_that_holds_the_limits_is_trained(
     result, folder = finished
     lines = [json.loads(x) for x in (folder / "metrics.jsonl").read_text().splitlines()]
     finals = [x for x in lines if x["phase"] == "finals"]
-    networks = {json.dumps([x["mfcc"], x["genotype"]]) for x in finals}
+    networks = {json.dumps([x["front_end"], x["genotype"]]) for x in finals}
     assert len(networks) == len(finals) > 3 and [x["derived"] for x in finals].count(True) == 1
     last, others = finals[:LAST], finals[LAST:]
     for group, epochs in ((last, -(-asked.train_epochs // 2)), (others, asked.race_epochs)):
         assert {x["trained_epochs"] for x in group} == {epochs}
         assert [x["loss"] for x in group] == sorted(x["loss"] for x in group)
-    assert result["mfcc"] == finals[0]["mfcc"]
+    assert result["front_end"] == finals[0]["front_end"]
     assert result["measured"]["latency_ms"] == pytest.approx(finals[0]["cycles"] / 120e3, rel=0.02)
 
 
@@ -153,7 +153,7 @@ def test_whatever_comes_between_a_search_ends_in_the_same_bytes(
     expected, uninterrupted = finished
     for name in ("network.json", "model.tflite", "plan.bin"):
         assert (folder / name).read_bytes() == (uninterrupted / name).read_bytes(), name
-    for key in ("accuracy_int8", "accuracy_float", "confusion", "predicted", "mfcc", "ram", "flash"):
+    for key in ("accuracy_int8", "accuracy_float", "confusion", "predicted", "front_end", "ram", "flash"):
         assert result[key] == expected[key], key
     # a cycle counter with fractions behind it rounds by where it stood
     assert result["measured"]["latency_ms"] == pytest.approx(expected["measured"]["latency_ms"], rel=1e-5)
@@ -170,10 +170,10 @@ def test_a_configuration_found_by_gradient_is_measured_and_kept_over_a_resume(
     with pytest.raises(KeyboardInterrupt):
         run(config, tmp_path, report=interrupt)
     (folder,) = tmp_path.iterdir()
-    settled = json.loads((folder / "mfcc.json").read_text())["mfcc"]
+    settled = json.loads((folder / "front_end.json").read_text())["front_end"]
     result, folder = run(config, tmp_path, resume=True)
-    assert result["status"] == "complete" and result["limits_held"] and result["mfcc"] == settled
-    assert str(read_mfcc((folder / "model.tflite").read_bytes())) == settled
+    assert result["status"] == "complete" and result["limits_held"] and result["front_end"] == settled
+    assert str(read_front_end((folder / "model.tflite").read_bytes())) == settled
     measured = json.loads((folder / "overhead.json").read_text())["front_end_cycles"]
     assert measured == {settled: pytest.approx(result["measured"]["front_end_cycles"], rel=0.01)}
     lines = [json.loads(x) for x in (folder / "metrics.jsonl").read_text().splitlines()]
@@ -210,7 +210,7 @@ def test_cells_go_the_same_way(asked: SearchConfig, tmp_path: Path, monkeypatch:
     monkeypatch.setattr(finals, "ROUNDS", 1)
     config = replace(
         asked, space="darts", budget=Budget(None, None, 0.070), rivals=1, train_epochs=1,
-        grid=(MfccConfig(400, 200, 40, 10), MfccConfig(640, 320, 40, 10)),
+        grid=(Mfcc(400, 200, 40, 10), Mfcc(640, 320, 40, 10)),
     )  # fmt: skip
     result, folder = run(config, tmp_path)
     assert result["status"] == "complete" and result["limits_held"] and result["bits_equal"]
@@ -232,7 +232,7 @@ def test_the_papers_protocol_starts(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     (tmp_path / "words").mkdir()
     write_tones(tmp_path / "words", 16)
     config = SearchConfig(
-        preset="paper", words=tuple(PITCHES_HZ), data=str(tmp_path / "words"), grid=(MfccConfig(640, 320, 40, 10),),
+        preset="paper", words=tuple(PITCHES_HZ), data=str(tmp_path / "words"), grid=(Mfcc(640, 320, 40, 10),),
         search_epochs=5,
     )  # fmt: skip
     monkeypatch.setitem(PC_DARTS, "batch", 16)
@@ -288,9 +288,9 @@ def test_what_a_search_is_asked_reaches_its_settings(
 def test_a_published_network_goes_the_same_way(asked: SearchConfig, tmp_path: Path) -> None:
     config = BaselineConfig("ds-cnn", words=asked.words, data=asked.data, train_epochs=1, clips=50)
     result, folder = run_baseline(config, folders(tmp_path), resume=False, page=search_page, report=silent)
-    assert result["status"] == "complete" and result["bits_equal"] and result["mfcc"] == "480/320/40/10"
+    assert result["status"] == "complete" and result["bits_equal"] and result["front_end"] == "mfcc:480/320/40/10"
     assert result["macs"] == network_macs(baseline("ds-cnn", 5)[0])
-    assert read_mfcc((folder / "model.tflite").read_bytes()) == MfccConfig(480, 320, 40, 10)
+    assert read_front_end((folder / "model.tflite").read_bytes()) == Mfcc(480, 320, 40, 10)
     assert (folder / "export" / "Makefile").is_file() and "<svg" in (folder / "report.html").read_text()
 
 

@@ -20,7 +20,7 @@ from hil_nas.deploy.synthetic import random_graph
 from hil_nas.deploy.tflite_writer import write_tflite
 from hil_nas.device.device import Device
 from hil_nas.device.hosts import open_device
-from hil_nas.mfcc import MfccConfig
+from hil_nas.front_ends.mfcc import Mfcc
 from hil_nas.network import Layer, Network
 from hil_nas.workflows import campaign
 from hil_nas.workflows.drawing import SPACES, mixed_network
@@ -92,7 +92,7 @@ def test_the_boards_interpreter_says_the_same_of_a_converted_model(device: Devic
 
 @needs_tflm
 def test_all_memory_of_a_product_is_known_before_it_is_loaded(device: Device) -> None:
-    config = MfccConfig(640, 320, 40, 10)
+    config = Mfcc(640, 320, 40, 10)
     said = measure_overhead(device, [config])
     for network in (mlperf(), ds_cnn()):
         measure_network(device, device.identify(), network)

@@ -12,10 +12,10 @@ import torch
 from hil_nas.audio.augment import Augmentation
 from hil_nas.audio.clips import Clips
 from hil_nas.audio.datasets import KeywordData
-from hil_nas.audio.front_end import HostFrontEnd, build_host_library
 from hil_nas.baselines import ds_cnn
 from hil_nas.errors import DivergedError, InputError, RunError
-from hil_nas.mfcc import MfccConfig
+from hil_nas.front_ends.host import HostFrontEnd, build_host_library
+from hil_nas.front_ends.mfcc import Mfcc
 from hil_nas.network import INPUT, Layer, Network
 from hil_nas.progress import Progress
 from hil_nas.training.evaluate import evaluate
@@ -23,7 +23,7 @@ from hil_nas.training.loop import TrainResult, train
 from hil_nas.training.module import NetworkModule
 from hil_nas.training.recipe import Recipe, learning_rate
 
-CONFIG = MfccConfig(640, 640, 20, 8)
+CONFIG = Mfcc(640, 640, 20, 8)
 SMALL = Recipe(epochs=3, device_epochs=1, batch=16, warmup_epochs=0.5, augmentation=Augmentation(time_masks=1))
 
 
@@ -152,8 +152,8 @@ def test_a_checkpoint_runs_nothing_it_holds(data: KeywordData, tmp_path: Path) -
 
 
 def test_what_does_not_fit_together_is_refused(data: KeywordData) -> None:
-    with pytest.raises(InputError, match=r"reads \(25, 8, 1\), MFCC 640/320/20/8 gives \(49, 8, 1\)"):
-        train(network(), MfccConfig(640, 320, 20, 8), data, SMALL)
+    with pytest.raises(InputError, match=r"reads \(25, 8, 1\), mfcc:640/320/20/8 gives \(49, 8, 1\)"):
+        train(network(), Mfcc(640, 320, 20, 8), data, SMALL)
     with pytest.raises(InputError, match="12 outputs, the data 3 classes"):
         train(ds_cnn((25, 8, 1)), CONFIG, data, SMALL)
 

@@ -14,11 +14,11 @@ import torch
 from hil_nas.audio.augment import Augmentation
 from hil_nas.audio.clips import Clips
 from hil_nas.audio.datasets import KeywordData
-from hil_nas.audio.scale import FeatureScale
 from hil_nas.deploy.convert import to_tflite
 from hil_nas.deploy.reference import Tflm
 from hil_nas.errors import InputError
-from hil_nas.mfcc import MfccConfig
+from hil_nas.front_ends.mfcc import Mfcc
+from hil_nas.front_ends.scale import FeatureScale
 from hil_nas.network import INPUT, Layer, Network
 from hil_nas.training import tune
 from hil_nas.training.module import NetworkModule
@@ -27,7 +27,7 @@ from hil_nas.training.recipe import Recipe, learning_rate
 from hil_nas.training.result import Epoch, TrainResult
 from hil_nas.training.tune import tune_for_int8
 
-CONFIG = MfccConfig(640, 640, 20, 8)
+CONFIG = Mfcc(640, 640, 20, 8)
 SCALE = FeatureScale(0.5, 0)
 SHAPE = (CONFIG.frames, CONFIG.coefficients, 1)
 

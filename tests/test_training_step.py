@@ -15,9 +15,9 @@ import torch
 from torch import nn
 
 from hil_nas.audio.augment import AS_RECORDED, augment_waveforms, mask_features
-from hil_nas.audio.scale import FeatureScale
 from hil_nas.errors import InputError
-from hil_nas.mfcc import MfccConfig
+from hil_nas.front_ends.mfcc import Mfcc
+from hil_nas.front_ends.scale import FeatureScale
 from hil_nas.network import INPUT, Layer, Network
 from hil_nas.training import loop
 from hil_nas.training.loop import _State, fingerprint
@@ -238,13 +238,13 @@ def test_the_weights_of_the_best_epoch_outlive_later_ones_and_a_resume() -> None
 
 def test_a_checkpoint_belongs_to_everything_that_decides_a_training() -> None:
     data: Any = SimpleNamespace(digest="d")
-    config = MfccConfig(640, 320, 20, 6)
+    config = Mfcc(640, 320, 20, 6)
     base: dict[str, Any] = {
         "networks": [NETWORK], "config": config, "data": data, "recipe": RECIPE, "seed": 0,
         "scale": FeatureScale(0.5, 0), "has_front_end": True,
     }  # fmt: skip
     others = {
-        "networks": [NETWORK, NETWORK], "config": MfccConfig(640, 320, 40, 6), "data": SimpleNamespace(digest="e"),
+        "networks": [NETWORK, NETWORK], "config": Mfcc(640, 320, 40, 6), "data": SimpleNamespace(digest="e"),
         "recipe": replace(RECIPE, augmentation=AS_RECORDED), "seed": 1, "scale": FeatureScale(0.5, 1),
         "has_front_end": False,
     }  # fmt: skip

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from hil_nas.errors import InputError
-from hil_nas.mfcc import MfccConfig, paper_grid
+from hil_nas.front_ends import paper_grid, parse_front_end
 from hil_nas.network import INPUT, Layer, Network
 from hil_nas.units import count_unit, format_bytes, parse_bytes, parse_seconds, told_bytes, told_seconds
 
@@ -82,13 +82,13 @@ def test_the_papers_grid() -> None:
     frames = [x.frames for x in paper_grid()]
     assert frames == [157, 157, 79, 79, 97, 97, 49, 49]
     assert {x.fft_size for x in paper_grid()} == {512, 1024}
-    assert all(MfccConfig.parse(str(x)) == x for x in paper_grid())
+    assert all(parse_front_end(str(x)) == x for x in paper_grid())
 
 
 @pytest.mark.parametrize("text", ["400/200/40", "400/200/40/x", "10/200/40/10", "400/200/40/41", "400/0/40/10"])
 def test_other_configurations_are_refused(text: str) -> None:
     with pytest.raises(InputError):
-        MfccConfig.parse(text)
+        parse_front_end(text)
 
 
 def test_a_network_survives_json_and_refuses_what_does_not_fit() -> None:

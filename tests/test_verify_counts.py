@@ -12,22 +12,22 @@ import pytest
 
 from hil_nas.audio.clips import Clips
 from hil_nas.budget import Budget
-from hil_nas.deploy.metadata import attach_mfcc
+from hil_nas.deploy.metadata import attach_front_end
 from hil_nas.deploy.reference import Tflm
 from hil_nas.deploy.synthetic import random_graph
 from hil_nas.deploy.tflite_writer import write_tflite
 from hil_nas.device.replies import Identity, MemoryUse, OperatorCycles, RunCounts
 from hil_nas.errors import InputError
-from hil_nas.mfcc import MfccConfig
+from hil_nas.front_ends.mfcc import Mfcc
 from hil_nas.network import INPUT, Layer, Network
 from hil_nas.progress import Progress
 from hil_nas.workflows import verify as module
 from hil_nas.workflows.verify import Model, drawn_clips, flash_lines, name_of, noise, ram_lines, verify
 
-CONFIG = MfccConfig(640, 640, 20, 4)
+CONFIG = Mfcc(640, 640, 20, 4)
 NETWORK = Network((CONFIG.frames, CONFIG.coefficients, 1), (Layer("fully_connected", (INPUT,), 3),))
 PLAIN = write_tflite(random_graph(NETWORK, 0))
-MODEL = attach_mfcc(PLAIN, CONFIG)
+MODEL = attach_front_end(PLAIN, CONFIG)
 IDENTITY = Identity(
     "nucleo_l4r5", 120_000_000, "modelled", "cmsis-nn", "b" * 16, "k" * 16, "gcc", "virtual", 600_000, 1_500_000,
     27_648, clock_error_percent=5.0,
@@ -104,7 +104,7 @@ def test_a_board_that_answers_as_the_host_is_right() -> None:
     heard = clips(3)
     result = found(board, clips=heard, report=told.append)
     assert result.ok and result.bits_equal and result.differing_bytes == 0 and result.missed == ()
-    assert (result.compared, result.clips_compared, result.mfcc) == ("features and logits", 3, str(CONFIG))
+    assert (result.compared, result.clips_compared, result.front_end) == ("features and logits", 3, str(CONFIG))
     assert result.accuracy is None  # nobody said what the clips are
     # timed on the first clip with one warm-up, then every clip once
     assert board.ran == [("all", 1, 5), *[("all", 0, 1)] * 3]
@@ -169,7 +169,7 @@ def test_front_end_and_network_hold_a_limit_together(budget: Budget, missed: lis
 def test_a_model_without_a_front_end_is_compared_on_random_inputs() -> None:
     board, told = Board(), list[Progress]()
     result = found(board, PLAIN, count=4, report=told.append)
-    assert result.ok and (result.compared, result.clips_compared, result.mfcc) == ("logits", 4, None)
+    assert result.ok and (result.compared, result.clips_compared, result.front_end) == ("logits", 4, None)
     assert board.ran == [("network", 1, 5), *[("network", 0, 1)] * 4] and "front end" not in board.slots
     assert len(set(board.inputs[1:])) == 4 and result.accuracy is None
     assert result.front_end_cycles is None and result.latency_ms == pytest.approx(5.0)
@@ -180,7 +180,7 @@ def test_a_model_without_a_front_end_is_compared_on_random_inputs() -> None:
     assert again.inputs == board.inputs and not set(other.inputs[1:]) & set(board.inputs[1:])
     values = np.frombuffer(b"".join(board.inputs), np.int8)
     assert values.min() == -128 and values.max() == 127  # the whole of int8
-    with pytest.raises(InputError, match="names no MFCC configuration, so audio cannot be run"):
+    with pytest.raises(InputError, match="names no front end, so audio cannot be run"):
         found(Board(), PLAIN, clips=clips(1))
 
 

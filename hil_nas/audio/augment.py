@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from hil_nas.mfcc import SAMPLE_RATE_HZ
+from hil_nas.front_ends import ONE_SECOND
 
 _SILENT_RMS = 1e-4  # of full scale: nothing quieter counts as a signal to hold noise against
 
@@ -84,7 +84,7 @@ def mask_features(features: Tensor, settings: Augmentation, generator: torch.Gen
 def _shift_and_stretch(clips: Tensor, settings: Augmentation, generator: torch.Generator) -> Tensor:
     """Reads every clip at times stretched around its middle and shifted, zero outside, linear in between."""
     count, samples = clips.shape
-    reach = settings.shift_ms * SAMPLE_RATE_HZ / 1000
+    reach = settings.shift_ms * ONE_SECOND.sample_rate_hz / 1000
     shift = _uniform(count, -reach, reach, generator).round()
     if settings.speed == 0:
         return _shifted(clips, [int(x) for x in shift.tolist()])

@@ -12,7 +12,7 @@ import numpy as np
 
 from hil_nas.audio.decode import Audio, Samples
 from hil_nas.audio.layout import UNKNOWN
-from hil_nas.mfcc import SAMPLE_RATE_HZ
+from hil_nas.front_ends import ONE_SECOND
 
 _FULL_SCALE = 32768
 # Of Speech Commands' clips 0.6 % are clipped, 2 % have such an offset; by word at most 1 % and 12 %.
@@ -95,12 +95,13 @@ def clip_warnings(by_word: Mapping[str, Sequence[ClipFacts]]) -> list[str]:
         for word, level in levels.items()
         if (level < _QUIET_DB or level < loudest_db - _QUIETER_DB) and not all(x.silent for x in by_word[word])
     ]
-    narrow = f"were recorded below {SAMPLE_RATE_HZ:,} Hz, without high frequencies"
+    rate_hz = ONE_SECOND.sample_rate_hz
+    narrow = f"were recorded below {rate_hz:,} Hz, without high frequencies"
     told = [
         _share_told(by_word, lambda x: x.silent, 0.0, "hold nothing but zeros", "record them again"),
         _share_told(by_word, lambda x: x.clipped, _TOLD_SHARE, "are clipped", "record them softer"),
         _share_told(by_word, _is_offset, _TOLD_SHARE, "have a DC offset", "remove it"),
-        _share_told(by_word, lambda x: x.rate_hz < SAMPLE_RATE_HZ, _TOLD_SHARE, narrow, "record all words alike"),
+        _share_told(by_word, lambda x: x.rate_hz < rate_hz, _TOLD_SHARE, narrow, "record all words alike"),
     ]
     if quiet:
         told.append(f"words are far too quiet, in RMS against full scale: {_some(quiet)}; record them louder")

@@ -16,7 +16,7 @@ from hil_nas.audio.decode import Samples, is_read, read_audio
 from hil_nas.audio.layout import Recording
 from hil_nas.errors import InputError
 from hil_nas.files import plain_name
-from hil_nas.mfcc import CLIP_SAMPLES
+from hil_nas.front_ends import ONE_SECOND
 
 Labels = npt.NDArray[np.int64]  # (n,)
 
@@ -64,7 +64,7 @@ class Reader:
         Args:
             read: called after each.
         """
-        out = np.zeros((len(recordings), CLIP_SAMPLES), np.int16)
+        out = np.zeros((len(recordings), ONE_SECOND.samples), np.int16)
 
         def fill(index: int) -> ClipFacts | None:
             recording = recordings[index]
@@ -74,8 +74,8 @@ class Reader:
                 hint = error.hint or "cut long clips into clips of one second, one word each"
                 self._refused[recording.name] = InputError(error.message, hint=hint)
                 return None
-            start = _loudest_second(audio.samples) if len(audio.samples) > CLIP_SAMPLES else 0
-            part = audio.samples[start : start + CLIP_SAMPLES]
+            start = _loudest_second(audio.samples) if len(audio.samples) > ONE_SECOND.samples else 0
+            part = audio.samples[start : start + ONE_SECOND.samples]
             out[index, : len(part)] = part
             return facts_of(recording.name, part, audio)
 
@@ -100,7 +100,7 @@ class Reader:
                 hint = error.hint or f"cut long noise into recordings of at most {_LONGEST_NOISE_S} s"
                 self._refused[recording.name] = InputError(error.message, hint=hint)
                 continue
-            found[recording.name] = np.resize(samples, CLIP_SAMPLES) if len(samples) < CLIP_SAMPLES else samples
+            found[recording.name] = np.resize(samples, max(len(samples), ONE_SECOND.samples))
         return found
 
     def check(self) -> None:
@@ -121,4 +121,4 @@ class Reader:
 def _loudest_second(audio: Samples) -> int:
     """Where the second with the most energy begins."""
     energy = np.concatenate([[0], np.cumsum(audio.astype(np.int64) ** 2)])
-    return int(np.argmax(energy[CLIP_SAMPLES:] - energy[:-CLIP_SAMPLES]))
+    return int(np.argmax(energy[ONE_SECOND.samples :] - energy[:-ONE_SECOND.samples]))

@@ -19,12 +19,12 @@ from hil_nas.audio.noise import generated_noise, silence_clips
 from hil_nas.audio.selection import Selection, select
 from hil_nas.audio.splits import SPLITS, Split
 from hil_nas.files import plain_name
-from hil_nas.mfcc import CLIP_SAMPLES
+from hil_nas.front_ends import ONE_SECOND
 from hil_nas.progress import Progress, Reporter, silent
 
 _UNKNOWN_POOL = 4  # training has so many times a word's clips of other words, and draws from these
 _NOISE_PARTS = {"train": (0.0, 0.8), "validation": (0.8, 0.9), "test": (0.9, 1.0)}
-_SHORTEST_DIVIDED = 10 * CLIP_SAMPLES  # of noise, so that a tenth of it is a clip
+_SHORTEST_DIVIDED = 10 * ONE_SECOND.samples  # of noise, so that a tenth of it is a clip
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hil_nas.errors import InputError
-from hil_nas.mfcc import SAMPLE_RATE_HZ
+from hil_nas.front_ends import ONE_SECOND
 
 Samples = npt.NDArray[np.int16]  # (n, 16000), or (m,) for one long recording
 Float = npt.NDArray[np.float32]
@@ -70,10 +70,10 @@ def read_audio(path: Path, longest_s: int) -> Audio:
         )
     audio, rate_hz, quietest_clipped = _decoded(path, longest_s)
     mono = audio[:, 0] if audio.shape[1] == 1 else audio.mean(1)
-    if rate_hz != SAMPLE_RATE_HZ:
+    if rate_hz != ONE_SECOND.sample_rate_hz:
         import soxr
 
-        mono = soxr.resample(mono, rate_hz, SAMPLE_RATE_HZ)
+        mono = soxr.resample(mono, rate_hz, ONE_SECOND.sample_rate_hz)
     samples: Samples = np.clip(np.rint(mono * _FULL_SCALE), -_FULL_SCALE, _FULL_SCALE - 1).astype(np.int16)
     if not len(samples):
         raise InputError("it holds no samples", hint="replace or remove the file")

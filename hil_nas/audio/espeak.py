@@ -11,7 +11,7 @@ import numpy as np
 
 from hil_nas.audio.noise import Float
 from hil_nas.errors import InputError, MissingToolError
-from hil_nas.mfcc import SAMPLE_RATE_HZ
+from hil_nas.front_ends import ONE_SECOND
 
 ACCENTS = ("en-us", "en-gb", "en-gb-scotland", "en-029", "en-gb-x-rp", "en-gb-x-gbclan", "en-gb-x-gbcwmd")
 # timbres that sound like different people; near copies and robots are left out
@@ -108,9 +108,9 @@ def _resampled(audio: Float, rate_hz: int) -> Float:
     """To 16 kHz by cutting the spectrum: exact for a sound with silence around it."""
     silent = np.zeros(rate_hz // 50)
     spectrum = np.fft.rfft(np.concatenate([silent, audio, silent]))
-    samples = round((len(audio) + 2 * len(silent)) * SAMPLE_RATE_HZ / rate_hz)
+    samples = round((len(audio) + 2 * len(silent)) * ONE_SECOND.sample_rate_hz / rate_hz)
     kept = min(len(spectrum), samples // 2 + 1)
-    return np.fft.irfft(spectrum[:kept], samples) * (SAMPLE_RATE_HZ / rate_hz)
+    return np.fft.irfft(spectrum[:kept], samples) * (ONE_SECOND.sample_rate_hz / rate_hz)
 
 
 def _trimmed(audio: Float) -> Float:

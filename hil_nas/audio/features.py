@@ -1,4 +1,4 @@
-"""Waveforms to the features a network is trained on: MFCC values that have been through the device's int8.
+"""Waveforms to the features a network is trained on, which have been through the device's int8.
 
 Two ways with one result within half a step: torch, batched, for most of a training; and the device's C source, for
 its last epochs and for every accuracy that is reported.
@@ -17,11 +17,10 @@ from torch import Tensor
 from hil_nas.audio.augment import Augmentation, augment_waveforms
 from hil_nas.audio.clips import Clips
 from hil_nas.audio.decode import Samples
-from hil_nas.audio.front_end import HostFrontEnd
-from hil_nas.audio.mfcc_torch import Mfcc, MfccBank
-from hil_nas.audio.scale import FeatureScale, measure_scale
-from hil_nas.audio.tables import front_end_blob
-from hil_nas.mfcc import MfccConfig
+from hil_nas.front_ends import FrontEnd
+from hil_nas.front_ends.bank import FrontEndBank
+from hil_nas.front_ends.host import HostFrontEnd
+from hil_nas.front_ends.scale import FeatureScale, measure_scale
 from hil_nas.progress import Progress, Reporter, silent
 
 CPU = torch.device("cpu")
@@ -31,20 +30,20 @@ _WORKERS = 2  # the C source leaves the interpreter's lock
 
 
 class Features(Protocol):
-    """Waveforms (n, samples), full scale 1, to float features (n, frames, coefficients, 1) on the int8 grid."""
+    """Waveforms (n, samples), full scale 1, to float features (n, frames, columns, 1) on the int8 grid."""
 
     def __call__(self, waveforms: Tensor) -> Tensor: ...
 
 
 class TorchFeatures:
-    """Torch's MFCC, rounded to the int8 grid; computed and left at `place`."""
+    """Torch's front end, rounded to the int8 grid; computed and left at `place`."""
 
-    def __init__(self, config: MfccConfig, scale: FeatureScale, place: torch.device = CPU) -> None:
-        self.mfcc, self.scale, self.place = Mfcc(config).to(place), scale, place
+    def __init__(self, config: FrontEnd, scale: FeatureScale, place: torch.device = CPU) -> None:
+        self.module, self.scale, self.place = config.module().to(place), scale, place
 
     @torch.no_grad()
     def __call__(self, waveforms: Tensor) -> Tensor:
-        return to_grid(self.mfcc(waveforms.to(self.place)), self.scale).unsqueeze(-1)
+        return to_grid(self.module(waveforms.to(self.place)), self.scale).unsqueeze(-1)
 
 
 class DeviceFeatures:
@@ -53,8 +52,8 @@ class DeviceFeatures:
     Waveforms are rounded to int16 first, as a microphone gives them.
     """
 
-    def __init__(self, config: MfccConfig, scale: FeatureScale, front_end: HostFrontEnd) -> None:
-        self.blob = front_end_blob(config, scale.scale, scale.zero_point)
+    def __init__(self, config: FrontEnd, scale: FeatureScale, front_end: HostFrontEnd) -> None:
+        self.blob = config.blob(scale.scale, scale.zero_point)
         self.scale, self.front_end = scale, front_end
 
     @torch.no_grad()
@@ -63,7 +62,7 @@ class DeviceFeatures:
         return torch.from_numpy(features).unsqueeze(-1).to(waveforms.device)
 
     def quantised(self, clips: Samples) -> np.ndarray[tuple[int, ...], np.dtype[np.int8]]:
-        """int16 clips (n, samples) to int8 (n, frames, coefficients), on two threads."""
+        """int16 clips (n, samples) to int8 (n, frames, columns), on two threads."""
         parts = np.array_split(clips, _WORKERS) if len(clips) >= _WORKERS else [clips]
         with ThreadPoolExecutor(_WORKERS) as workers:
             return np.concatenate(list(workers.map(lambda x: self.front_end.features(self.blob, x), parts)))
@@ -88,7 +87,7 @@ def to_int16(waveforms: Tensor) -> Tensor:
 
 
 def features_of(clips: Clips, extract: Features) -> Tensor:
-    """The features of all clips, (n, frames, coefficients, 1)."""
+    """The features of all clips, (n, frames, columns, 1)."""
     batches = np.array_split(clips.samples, max(1, -(-len(clips) // _BATCH)))
     return torch.cat([extract(to_waveforms(x)) for x in batches])
 
@@ -96,13 +95,13 @@ def features_of(clips: Clips, extract: Features) -> Tensor:
 def augmented_features(
     clips: Clips,
     background: Samples,
-    configs: Sequence[MfccConfig],
+    configs: Sequence[FrontEnd],
     augmentation: Augmentation,
     seed: int,
     report: Reporter = silent,
 ) -> list[Tensor]:
-    """Every clip augmented once, under every configuration: (n, frames, coefficients) each."""
-    bank, parts = MfccBank(configs), []
+    """Every clip augmented once, under every configuration: (n, frames, columns) each."""
+    bank, parts = FrontEndBank(configs), []
     for batch in _augmented(clips, background, augmentation, seed, "features of all configurations", report):
         with torch.no_grad():
             parts.append(bank(batch))
@@ -131,14 +130,14 @@ def labels_of(clips: Clips) -> Tensor:
     return torch.from_numpy(clips.labels)
 
 
-def training_scale(config: MfccConfig, clips: Clips, *, most: int = 2000) -> FeatureScale:
+def training_scale(config: FrontEnd, clips: Clips, *, most: int = 2000) -> FeatureScale:
     """The scale for a configuration, measured on up to `most` training clips evenly chosen.
 
     Raises:
         InputError: where all clips are silent.
     """
     chosen = np.linspace(0, len(clips) - 1, min(most, len(clips))).astype(np.int64)
-    mfcc = Mfcc(config)
+    module = config.module()
     with torch.no_grad():
-        values = [mfcc(to_waveforms(x)) for x in np.array_split(clips.samples[chosen], max(1, len(chosen) // _BATCH))]
+        values = [module(to_waveforms(x)) for x in np.array_split(clips.samples[chosen], max(1, len(chosen) // _BATCH))]
     return measure_scale(torch.cat(values).numpy())

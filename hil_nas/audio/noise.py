@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hil_nas.audio.decode import Samples
-from hil_nas.mfcc import CLIP_SAMPLES, SAMPLE_RATE_HZ
+from hil_nas.front_ends import ONE_SECOND
 
 Float = npt.NDArray[np.float64]
 
@@ -19,13 +19,13 @@ _SILENCE_DB = (-70.0, -10.0)  # RMS against full scale
 def coloured(rng: np.random.Generator, samples: int, exponent: float) -> Float:
     """Noise (samples,) of unit RMS whose amplitude spectrum falls as 1 / f**exponent above 20 Hz."""
     spectrum = rng.normal(size=samples // 2 + 1) + 1j * rng.normal(size=samples // 2 + 1)
-    frequencies = np.maximum(np.fft.rfftfreq(samples, 1 / SAMPLE_RATE_HZ), 20.0)
+    frequencies = np.maximum(np.fft.rfftfreq(samples, 1 / ONE_SECOND.sample_rate_hz), 20.0)
     return unit_rms(np.fft.irfft(spectrum / frequencies**exponent, samples))
 
 
 def hum(rng: np.random.Generator, samples: int) -> Float:
     """Mains hum (samples,) of unit RMS: 50 or 60 Hz with falling harmonics, over a little white noise."""
-    time_s = np.arange(samples) / SAMPLE_RATE_HZ
+    time_s = np.arange(samples) / ONE_SECOND.sample_rate_hz
     base_hz = rng.choice([50.0, 60.0])
     tones = [
         rng.uniform(0.3, 1.0) / k * np.sin(2 * np.pi * (base_hz * k * time_s + rng.uniform())) for k in range(1, 9)
@@ -35,14 +35,14 @@ def hum(rng: np.random.Generator, samples: int) -> Float:
 
 def flutter(rng: np.random.Generator, samples: int) -> Float:
     """Pink noise (samples,) of unit RMS that swells and fades a few times a second, as wind does."""
-    points = rng.uniform(0.05, 1.0, size=2 + samples * 4 // SAMPLE_RATE_HZ)
+    points = rng.uniform(0.05, 1.0, size=2 + samples * 4 // ONE_SECOND.sample_rate_hz)
     envelope = np.interp(np.linspace(0, len(points) - 1, samples), np.arange(len(points)), points)
     return unit_rms(envelope * coloured(rng, samples, 0.5))
 
 
 def generated_noise(rng: np.random.Generator, seconds: int = 30) -> list[Samples]:
     """One recording of each sort, int16 (seconds * 16000,): white, pink, brown, hum, flutter."""
-    samples = seconds * SAMPLE_RATE_HZ
+    samples = seconds * ONE_SECOND.sample_rate_hz
     sorts = [coloured(rng, samples, exponent) for exponent in _COLOURS.values()]
     sorts += [hum(rng, samples), flutter(rng, samples)]
     return [to_int16(_RMS * x) for x in sorts]
@@ -51,11 +51,11 @@ def generated_noise(rng: np.random.Generator, seconds: int = 30) -> list[Samples
 def silence_clips(rng: np.random.Generator, recordings: list[Samples], count: int) -> Samples:
     """Cuts of noise recordings, int16 (count, 16000), at every level from a quiet room to a machine beside the
     microphone: how loud a recording came out says little about how loud the noise will be."""
-    out = np.empty((count, CLIP_SAMPLES), np.int16)
+    out = np.empty((count, ONE_SECOND.samples), np.int16)
     for row in out:
         recording = recordings[int(rng.integers(len(recordings)))]
-        start = int(rng.integers(len(recording) - CLIP_SAMPLES + 1))
-        cut = unit_rms(recording[start : start + CLIP_SAMPLES].astype(np.float64))
+        start = int(rng.integers(len(recording) - ONE_SECOND.samples + 1))
+        cut = unit_rms(recording[start : start + ONE_SECOND.samples].astype(np.float64))
         row[:] = to_int16(cut * 10 ** (rng.uniform(*_SILENCE_DB) / 20))
     return out
 

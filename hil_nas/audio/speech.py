@@ -26,7 +26,7 @@ from hil_nas.audio.layout import SILENCE, UNKNOWN
 from hil_nas.audio.noise import Float, generated_noise, silence_clips, to_int16, unit_rms
 from hil_nas.audio.splits import SPLITS, Split
 from hil_nas.errors import InputError
-from hil_nas.mfcc import CLIP_SAMPLES, SAMPLE_RATE_HZ
+from hil_nas.front_ends import ONE_SECOND
 from hil_nas.progress import Progress, Reporter, silent
 
 _VERSION = 2  # of everything below that decides a sample
@@ -109,7 +109,7 @@ class _Maker:
         return result
 
     def _spoken(self, studio: _Studio, jobs: list[tuple[int, int]], task: str, progress: Reporter) -> Samples:
-        out = np.empty((len(jobs), CLIP_SAMPLES), np.int16)
+        out = np.empty((len(jobs), ONE_SECOND.samples), np.int16)
         with ThreadPoolExecutor(max(2, os.cpu_count() or 2)) as threads:
             for index, clip in enumerate(threads.map(lambda job: self._clip(studio, *job), jobs)):
                 out[index] = clip
@@ -155,14 +155,14 @@ class _Studio:
         speech = _convolved(speech, self.rooms[int(rng.integers(len(self.rooms)))])
         clip = _coloured(unit_rms(_placed(speech, rng)), rng)
         recording = self.noise[int(rng.integers(len(self.noise)))]
-        start = int(rng.integers(len(recording) - CLIP_SAMPLES + 1))
-        noise = unit_rms(recording[start : start + CLIP_SAMPLES].astype(np.float64))
+        start = int(rng.integers(len(recording) - ONE_SECOND.samples + 1))
+        noise = unit_rms(recording[start : start + ONE_SECOND.samples].astype(np.float64))
         mixed = unit_rms(unit_rms(clip) + noise * _amplitude(-rng.uniform(*_SNR_DB)))
         return to_int16(mixed * _amplitude(rng.uniform(*_LEVEL_DB)))
 
     def _babble(self, rng: np.random.Generator) -> Samples:
         """Four people talking at once, for 20 s."""
-        samples = _NOISE_SECONDS * SAMPLE_RATE_HZ
+        samples = _NOISE_SECONDS * ONE_SECOND.sample_rate_hz
         talkers = []
         for text in _BABBLE:
             talk = say(text, self.voice(rng))
@@ -184,7 +184,7 @@ def _checked(words: Sequence[str], clips: int) -> tuple[str, ...]:
 def _room(rng: np.random.Generator) -> Float:
     """An impulse response: the direct sound, then decaying noise; 60 dB down after 0.08 to 0.5 s."""
     decay_s = rng.uniform(0.08, 0.5)
-    time_s = np.arange(round(decay_s * SAMPLE_RATE_HZ)) / SAMPLE_RATE_HZ
+    time_s = np.arange(round(decay_s * ONE_SECOND.sample_rate_hz)) / ONE_SECOND.sample_rate_hz
     tail = rng.normal(size=len(time_s)) * 10 ** (-3 * time_s / decay_s)
     tail *= rng.uniform(0.05, 0.4) / np.sqrt(np.sum(tail**2))
     tail[0] = 1.0
@@ -199,11 +199,11 @@ def _convolved(audio: Float, response: Float) -> Float:
 
 def _placed(speech: Float, rng: np.random.Generator) -> Float:
     """The speech at a random place of one second; of longer speech some second from near its middle."""
-    clip = np.zeros(CLIP_SAMPLES)
-    if len(speech) > CLIP_SAMPLES:
-        start = int(rng.integers((len(speech) - CLIP_SAMPLES) // 2 + 1))
-        return speech[start : start + CLIP_SAMPLES]
-    start = int(rng.integers(CLIP_SAMPLES - len(speech) + 1))
+    clip = np.zeros(ONE_SECOND.samples)
+    if len(speech) > ONE_SECOND.samples:
+        start = int(rng.integers((len(speech) - ONE_SECOND.samples) // 2 + 1))
+        return speech[start : start + ONE_SECOND.samples]
+    start = int(rng.integers(ONE_SECOND.samples - len(speech) + 1))
     clip[start : start + len(speech)] = speech
     return clip
 
@@ -212,7 +212,7 @@ def _coloured(clip: Float, rng: np.random.Generator) -> Float:
     """As through some microphone: gains of up to 6 dB either way at seven frequencies, smooth between them."""
     points_hz = np.array([60.0, 150, 400, 1000, 2500, 5000, 8000])
     gains_db = rng.uniform(-6, 6, len(points_hz))
-    frequencies = np.log(np.maximum(np.fft.rfftfreq(len(clip), 1 / SAMPLE_RATE_HZ), 20.0))
+    frequencies = np.log(np.maximum(np.fft.rfftfreq(len(clip), 1 / ONE_SECOND.sample_rate_hz), 20.0))
     gain = _amplitude(np.interp(frequencies, np.log(points_hz), gains_db))
     return np.fft.irfft(np.fft.rfft(clip) * gain, len(clip))
 

@@ -15,6 +15,7 @@ from hil_nas.cli.usage import Parser
 from hil_nas.cli.values import MOST_EPOCHS, integer, listed, number, one_of, or_none
 from hil_nas.config import LEAST, PAPER_TRAIN_EPOCHS, SEARCH_EPOCHS, SPACES, TRAIN_EPOCHS, SearchConfig
 from hil_nas.device.firmware import Engine
+from hil_nas.front_ends import WRITTEN
 from hil_nas.places import usual_folders
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ MOST_SEEDS = 100
 def parser() -> Parser:
     top = Parser(
         prog="hil_nas",
-        description="Finds the MFCC front end and the network that recognise your keywords best within the RAM, "
+        description="Finds the front end and the network that recognise your keywords best within the RAM, "
         "flash and milliseconds you name, as measured on the board, and verifies them there.",
         epilog="A board is written BOARD@HOST: nucleo-l4r5@virtual runs the real firmware in an emulator whose cycles "
         "follow published silicon; nucleo-l4r5 alone is the board itself, over its serial port.",
@@ -60,7 +61,7 @@ def _search(subparsers: Subparsers) -> None:
     )
     how.add_argument(
         "--align", choices=ALIGNMENTS, default="auto",
-        help="how MFCC configurations share a supernet; auto: pad for --space darts, else conv (default: %(default)s)",
+        help="how front ends share a supernet; auto: pad for --space darts, else conv (default: %(default)s)",
     )  # fmt: skip
     how.add_argument(
         "--preset",
@@ -244,11 +245,11 @@ def _supernet(add: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
         help="for comparison: search as if the front end cost nothing; the latency limit is then the network's alone",
     )
     add.add_argument(
-        "--mfcc",
+        "--front-end",
         type=values.grid,
         default=DEFAULTS.grid,
-        metavar="W/H/M/C,...",
-        help="MFCC configurations as window/hop/mel/coefficients (default: the paper's eight, each with 40, 20 and 13 "
+        metavar="NAME,...",
+        help=f"front ends to choose from, as {WRITTEN} (default: the paper's eight MFCC, each with 40, 20 and 13 "
         "coefficients), or 'continuous': window, hop and coefficients by gradient",
     )
     add.add_argument(

@@ -65,7 +65,7 @@ def search_config(arguments: argparse.Namespace) -> SearchConfig:
         data=data_folder(arguments),
         preset=getattr(arguments, "preset", None),
         space=arguments.space,
-        grid=arguments.mfcc,
+        grid=arguments.front_end,
         price_front_end=arguments.price_front_end,
         align=arguments.align,
         gamma_ratio=arguments.gamma_ratio,
@@ -206,7 +206,7 @@ def _warnings(result: dict[str, Any]) -> list[Text]:
 def _search_table(result: dict[str, Any], folder: Path) -> Table:
     measured, predicted, limits = result["measured"], result["predicted"], result["limits"]
     table = Table(
-        title=f"{result['board']}, MFCC {result['mfcc']} ({clock_name(result['clock'])})", title_justify="left"
+        title=f"{result['board']}, {result['front_end']} ({clock_name(result['clock'])})", title_justify="left"
     )
     for name in ("", "measured", "predicted", "limit"):
         table.add_column(name, justify="left" if not name else "right")
@@ -246,7 +246,7 @@ def _verify_table(data: dict[str, Any]) -> Table:
     table.add_section()
     table.add_row("network", f"{data['network_cycles']:,} {unit}")
     if data["front_end_cycles"] is not None:
-        table.add_row(f"front end {data['mfcc']}", f"{data['front_end_cycles']:,} {unit}")
+        table.add_row(f"front end {data['front_end']}", f"{data['front_end_cycles']:,} {unit}")
     if data["latency_ms"] is not None:
         table.add_row("latency", format_latency(data["latency_ms"], data["clock"]["error_percent"]))
     table.add_section()

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from hil_nas import units
 from hil_nas.errors import HilNasError
-from hil_nas.mfcc import MfccConfig
+from hil_nas.front_ends import FrontEnd, parse_front_end
 from hil_nas.target import BoardTarget
 from hil_nas.values import suggestion
 
@@ -124,9 +124,9 @@ def listed(parse: Callable[[str], Value]) -> Callable[[str], tuple[Value, ...]]:
 words = listed(str)
 
 
-def grid(text: str) -> tuple[MfccConfig, ...]:
-    """MFCC configurations; none of them for `continuous`."""
-    return () if text == "continuous" else listed(lambda x: _checked(MfccConfig.parse, x))(text)
+def grid(text: str) -> tuple[FrontEnd, ...]:
+    """Front ends; none of them for `continuous`."""
+    return () if text == "continuous" else listed(lambda x: _checked(parse_front_end, x))(text)
 
 
 def _checked(parse: Callable[[str], Value], text: str) -> Value:

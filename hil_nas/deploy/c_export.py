@@ -10,11 +10,10 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Protocol
 
-from hil_nas.audio.tables import HEADER, HEADER_BYTES
 from hil_nas.cost.arena import aligned
 from hil_nas.deploy.plan import Plan
 from hil_nas.errors import InputError
-from hil_nas.mfcc import CLIP_SAMPLES, MfccConfig
+from hil_nas.front_ends import FrontEnd
 
 _SOURCES = ("engine_cmsis_nn.c", "kernels.c", "plan_check.c", "crc32.c", "mfcc.c")
 _HEADERS = ("engine.h", "kernels.h", "plan.h", "plan_check.h", "crc32.h", "mfcc.h")
@@ -37,26 +36,22 @@ class CmsisFolders(Protocol):
 def export_c(
     folder: Path,
     plan: Plan,
-    front_end_blob: bytes,
-    config: MfccConfig,
+    front_end: FrontEnd,
     labels: Sequence[str],
     boards_dir: Path,
     third_party: CmsisFolders,
-    *,
-    scratch_bytes: int,
 ) -> None:
     """Writes the folder, whole or not at all: model, executor, front end, the CMSIS sources they need, an example.
 
     Args:
         folder: must not exist, or be empty.
-        front_end_blob: made for this plan's input scale and zero point.
         labels: one per output of the plan, in their order.
-        scratch_bytes: what the front end needs, as `HostFrontEnd.scratch_bytes` says.
 
     Raises:
         InputError: where plan, front end and labels do not belong together, or the folder is taken.
     """
-    _check(plan, front_end_blob, config, labels)
+    _check(plan, front_end, labels)
+    blob = front_end.blob(plan.input_scale, plan.input_zero_point)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise InputError(f"{folder} exists and is not empty", hint="name a folder that does not exist")
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -66,26 +61,16 @@ def export_c(
         _copy(boards_dir / "src", whole / "src", _SOURCES)
         _copy(boards_dir / "include", whole / "include", _HEADERS)
         _copy_third_party(whole / "third_party", boards_dir, third_party)
-        (whole / "model.h").write_text(_model_header(plan, front_end_blob, config, labels, scratch_bytes))
-        (whole / "model.c").write_text(_model_source(plan, front_end_blob, labels))
+        (whole / "model.h").write_text(_model_header(plan, len(blob), front_end, labels))
+        (whole / "model.c").write_text(_model_source(plan, blob, labels))
         os.replace(whole, folder)
 
 
-def _check(plan: Plan, blob: bytes, config: MfccConfig, labels: Sequence[str]) -> None:
+def _check(plan: Plan, front_end: FrontEnd, labels: Sequence[str]) -> None:
     if len(labels) != plan.output_bytes:
         raise InputError(f"{len(labels)} labels for a network with {plan.output_bytes} outputs")
-    if len(blob) < HEADER_BYTES:
-        raise InputError(f"a front end's blob has a header of {HEADER_BYTES} bytes, this has {len(blob)} bytes")
-    samples, window, hop, _, mel, coefficients, inverse_scale, zero_point = HEADER.unpack_from(blob)[5:13]
-    found = (samples, window, hop, mel, coefficients)
-    if found != (CLIP_SAMPLES, config.window_samples, config.hop_samples, config.mel_bins, config.coefficients):
-        raise InputError(f"the front end's blob was made for {window}/{hop}/{mel}/{coefficients}, expected {config}")
-    if config.frames * config.coefficients != plan.input_bytes:
-        raise InputError(
-            f"{config} gives {config.frames * config.coefficients} values, the network reads {plan.input_bytes}"
-        )
-    if abs(inverse_scale * plan.input_scale - 1) > 1e-5 or zero_point != plan.input_zero_point:
-        raise InputError("the front end's blob was made for another input scale than the network's")
+    if front_end.output_bytes != plan.input_bytes:
+        raise InputError(f"{front_end} gives {front_end.output_bytes} values, the network reads {plan.input_bytes}")
 
 
 def _copy(source: Path, target: Path, names: Iterable[str]) -> None:
@@ -132,22 +117,22 @@ def _headers(sources: Iterable[Path], folders: Sequence[Path]) -> list[Path]:
     return sorted(found)
 
 
-def _model_header(plan: Plan, blob: bytes, config: MfccConfig, labels: Sequence[str], scratch_bytes: int) -> str:
-    offset, ram_bytes = _scratch_place(plan, scratch_bytes)
-    return f"""/* Made by hil_nas: a network of {len(plan.operators)} operators behind the MFCC front end {config}
- * (window and hop in samples, mel bins, coefficients). */
+def _model_header(plan: Plan, blob_bytes: int, front_end: FrontEnd, labels: Sequence[str]) -> str:
+    offset, ram_bytes = _scratch_place(plan, front_end.scratch_bytes)
+    return f"""/* Made by hil_nas: a network of {len(plan.operators)} operators behind the front end {front_end}
+ * ({front_end.title}: {front_end.numbers}, window and hop in samples). */
 #ifndef KEYWORDS_MODEL_H
 #define KEYWORDS_MODEL_H
 
 #include <stdint.h>
 
-#define KEYWORDS_SAMPLES {CLIP_SAMPLES}
+#define KEYWORDS_SAMPLES {front_end.clip.samples}
 #define KEYWORDS_CLASSES {len(labels)}
-#define KEYWORDS_FFT_SIZE {config.fft_size}
+#define KEYWORDS_FFT_SIZE {front_end.fft_size}
 #define KEYWORDS_PLAN_BYTES {plan.total_bytes}
-#define KEYWORDS_FRONT_END_BYTES {len(blob)}
+#define KEYWORDS_FRONT_END_BYTES {blob_bytes}
 #define KEYWORDS_ARENA_BYTES {plan.arena_bytes}
-#define KEYWORDS_SCRATCH_BYTES {scratch_bytes}
+#define KEYWORDS_SCRATCH_BYTES {front_end.scratch_bytes}
 #define KEYWORDS_SCRATCH_OFFSET {offset}
 #define KEYWORDS_RAM_BYTES {ram_bytes}
 

@@ -1,6 +1,6 @@
-"""The MFCC configuration inside a .tflite, so that a model never travels without its front end.
+"""The front end inside a .tflite, by its name, so that a model never travels without it.
 
-It is an ordinary entry of the model's metadata (name `hil_nas.mfcc`, a buffer of JSON). To add it, a new root
+It is an ordinary entry of the model's metadata (name `hil_nas.front_end`, a buffer of JSON). To add it, a new root
 table with new vectors of buffers and metadata is put in front of the file; everything that was there stays
 as it was, byte for byte, and every interpreter reads on.
 """
@@ -9,43 +9,43 @@ from __future__ import annotations
 
 import json
 import struct
-from dataclasses import asdict, fields
 
 from hil_nas.deploy import schema
 from hil_nas.deploy.flatbuffer import Table, read
 from hil_nas.deploy.model_file import model_root
 from hil_nas.errors import HilNasError, InputError
-from hil_nas.mfcc import MfccConfig
+from hil_nas.front_ends import FrontEnd, parse_front_end
 
-NAME = "hil_nas.mfcc"
-_VERSION = 1
+NAME = "hil_nas.front_end"
+_VERSION = 2
+_NAMES = (NAME, "hil_nas.mfcc")  # the second is version 1's, which is refused
 _ROOT_FIELDS = 10  # of the schema's Model; all but the version are references
 _ALIGNMENT = 64  # at least what any table of the old file needs
 
 
-def attach_mfcc(model: bytes, config: MfccConfig) -> bytes:
-    """The model with the configuration in its metadata, in place of one that it had.
+def attach_front_end(model: bytes, config: FrontEnd) -> bytes:
+    """The model with its front end in its metadata, in place of one that it had.
 
     Raises:
         InputError: for bytes that are no .tflite.
     """
-    if read_mfcc(model) == config:
+    if read_front_end(model) == config:
         return model
-    text = json.dumps({"version": _VERSION, **asdict(config)}).encode()
+    text = json.dumps({"version": _VERSION, "front_end": str(config)}).encode()
     size = len(_front(model, text, len(model) + (1 << 20)))  # the same for every shift
     front_bytes = -(-size // _ALIGNMENT) * _ALIGNMENT
     front = _front(model, text, front_bytes)
     return front + bytes(front_bytes - len(front)) + model
 
 
-def read_mfcc(model: bytes) -> MfccConfig | None:
-    """The configuration in the model's metadata, None where there is none.
+def read_front_end(model: bytes) -> FrontEnd | None:
+    """The front end in the model's metadata, None where there is none.
 
     Raises:
-        InputError: for bytes that are no .tflite and for an entry that is no MFCC configuration.
+        InputError: for bytes that are no .tflite and for an entry that is no front end, or of another version.
     """
     root = model_root(model)
-    entries = [x for x in root.tables(schema.MODEL_METADATA) if x.text(schema.METADATA_NAME) == NAME]
+    entries = [x for x in root.tables(schema.MODEL_METADATA) if x.text(schema.METADATA_NAME) in _NAMES]
     if not entries:
         return None
     number, buffers = entries[0].number(schema.METADATA_BUFFER, "I"), root.tables(schema.MODEL_BUFFERS)
@@ -54,20 +54,17 @@ def read_mfcc(model: bytes) -> MfccConfig | None:
     return _parse(buffers[number].numbers(schema.BUFFER_DATA, "<u1").tobytes())
 
 
-def _parse(text: bytes) -> MfccConfig:
-    names = [x.name for x in fields(MfccConfig)]
+def _parse(text: bytes) -> FrontEnd:
     try:
         data = json.loads(text)
-        version = data.pop("version")
+        version = data["version"]
         if version != _VERSION:
-            raise InputError(f"the model's MFCC configuration is of version {version!r}, expected {_VERSION}")
-        if sorted(data) != sorted(names) or not all(type(x) is int for x in data.values()):
-            raise InputError(f"an MFCC configuration has whole numbers for {names}, found {data!r}")
-        return MfccConfig(**data)
+            raise InputError(f"the model's front end is of version {version!r}, expected {_VERSION}")
+        return parse_front_end(data["front_end"])
     except HilNasError:
         raise
     except (ValueError, KeyError, AttributeError, TypeError, RecursionError):
-        raise InputError(f"the model's metadata {NAME} is no MFCC configuration: {text[:80]!r}") from None
+        raise InputError(f"the model's metadata {NAME} is no front end: {text[:80]!r}") from None
 
 
 def _front(model: bytes, text: bytes, shift: int) -> bytes:
@@ -75,7 +72,7 @@ def _front(model: bytes, text: bytes, shift: int) -> bytes:
     root = model_root(model)
     buffers = [x.position + shift for x in root.tables(schema.MODEL_BUFFERS)]
     entries = root.tables(schema.MODEL_METADATA)
-    others = [x.position + shift for x in entries if x.text(schema.METADATA_NAME) != NAME]
+    others = [x.position + shift for x in entries if x.text(schema.METADATA_NAME) not in _NAMES]
     data = bytearray(struct.pack("<I4s", 0, schema.IDENTIFIER))
     table = _append_table(data, 4 * _ROOT_FIELDS, [4 + 4 * i for i in range(_ROOT_FIELDS)], _absent(root))
     struct.pack_into("<I", data, 0, table)

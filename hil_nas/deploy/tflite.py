@@ -8,14 +8,14 @@ from hil_nas.deploy import schema
 from hil_nas.deploy.ends import EndKind
 from hil_nas.deploy.folding import fold_shapes
 from hil_nas.deploy.graph import QuantGraph, QuantTensor
-from hil_nas.deploy.metadata import attach_mfcc, read_mfcc
+from hil_nas.deploy.metadata import attach_front_end, read_front_end
 from hil_nas.deploy.model_file import ModelFile
 from hil_nas.deploy.model_kind import check_kind
 from hil_nas.deploy.refusals import HINT_INT8
 from hil_nas.deploy.tflite_operators import check_known, read_operator
 from hil_nas.errors import UnsupportedError
 
-__all__ = ["attach_mfcc", "read_mfcc", "read_tflite"]
+__all__ = ["attach_front_end", "read_front_end", "read_tflite"]
 
 _KINDS: dict[int, EndKind] = {schema.INT8: "int8", schema.UINT8: "uint8", schema.FLOAT32: "float32"}
 _HINT_FLOAT = "use layers with an int8 kernel in its place, such as relu, leaky_relu, hard_swish, sigmoid or tanh"

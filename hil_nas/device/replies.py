@@ -78,10 +78,10 @@ class PlanInfo:
 
 @dataclass(frozen=True)
 class FrontEndInfo:
-    """A front end as the board has checked it; its output is int8 (frames, coefficients)."""
+    """A front end as the board has checked it; its output is int8 (frames, columns)."""
 
     frames: int
-    coefficients: int
+    columns: int
     scratch_bytes: int
 
 

@@ -12,11 +12,11 @@ from sklearn.linear_model import LinearRegression
 
 from hil_nas.cost.macs import operator_macs
 from hil_nas.errors import OutOfRangeError
+from hil_nas.front_ends import FrontEnd
 from hil_nas.latency.features import is_executed
 from hil_nas.latency.model import FRONT_END
 from hil_nas.latency.regressor import Floats
 from hil_nas.latency.store import Measurements
-from hil_nas.mfcc import MfccConfig
 from hil_nas.network import Operator
 
 Point = tuple[float, ...]
@@ -44,7 +44,7 @@ class MacsLinear:
     def operator_cycles(self, operators: Sequence[Operator]) -> Floats:
         return np.array([self._cycles(x.layer.kind, _work(x)) if is_executed(x) else 0.0 for x in operators])
 
-    def front_end_cycles(self, config: MfccConfig) -> float:
+    def front_end_cycles(self, config: FrontEnd) -> float:
         return self._cycles(FRONT_END, _fft_work(config))
 
     def _cycles(self, kind: str, work: float) -> float:
@@ -80,7 +80,7 @@ class LookUp:
     def operator_cycles(self, operators: Sequence[Operator]) -> Floats:
         return np.array([self._nearest(x.layer.kind, _place(x)) if is_executed(x) else 0.0 for x in operators])
 
-    def front_end_cycles(self, config: MfccConfig) -> float:
+    def front_end_cycles(self, config: FrontEnd) -> float:
         return self._nearest(FRONT_END, _front_end_place(config))
 
     def _nearest(self, kind: str, place: Point) -> float:
@@ -95,7 +95,7 @@ def _work(operator: Operator) -> float:
     return float(operator_macs(operator) or prod(operator.output))
 
 
-def _fft_work(config: MfccConfig) -> float:
+def _fft_work(config: FrontEnd) -> float:
     return float(config.frames * config.fft_size * np.log2(config.fft_size))
 
 
@@ -112,6 +112,5 @@ def _place(operator: Operator) -> Point:
     return tuple(float(np.log(x)) for x in sizes)
 
 
-def _front_end_place(config: MfccConfig) -> Point:
-    sizes = (config.window_samples, config.hop_samples, config.mel_bins, config.coefficients)
-    return tuple(float(np.log(x)) for x in sizes)
+def _front_end_place(config: FrontEnd) -> Point:
+    return tuple(float(np.log(x)) for x in config.values)

@@ -10,12 +10,12 @@ from typing import Protocol
 import numpy as np
 from scipy.stats import spearmanr
 
+from hil_nas.front_ends import FrontEnd
 from hil_nas.latency.baselines import LookUp, MacsLinear
 from hil_nas.latency.features import kernel_path
 from hil_nas.latency.model import FOLDS, LatencyModel, relative_errors
 from hil_nas.latency.regressor import Floats
 from hil_nas.latency.store import FrontEndRow, Measurements
-from hil_nas.mfcc import MfccConfig
 from hil_nas.network import Operator
 
 Report = dict[str, float]
@@ -27,7 +27,7 @@ class Predictor(Protocol):
 
     def operator_cycles(self, operators: Sequence[Operator]) -> Floats: ...
 
-    def front_end_cycles(self, config: MfccConfig) -> float: ...
+    def front_end_cycles(self, config: FrontEnd) -> float: ...
 
 
 class _Extrapolating:
@@ -39,7 +39,7 @@ class _Extrapolating:
     def operator_cycles(self, operators: Sequence[Operator]) -> Floats:
         return self._model.extrapolated_cycles(operators)
 
-    def front_end_cycles(self, config: MfccConfig) -> float:
+    def front_end_cycles(self, config: FrontEnd) -> float:
         return self._model.extrapolated_front_end_cycles(config)
 
 

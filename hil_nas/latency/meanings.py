@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from hil_nas.front_ends import KINDS
+
 PATHS = {
     "conv_1x1": "1x1 convolution: one matrix product, 2 output channels x 2 pixels at a time",
     "conv_im2col": "convolution through im2col: columns of 16-bit inputs, two at a time",
@@ -16,7 +18,7 @@ PATHS = {
     "add": "elementwise addition",
     "concatenation": "concatenation: a memcpy for each input at every pixel",
     "softmax": "softmax",
-    "front_end": "MFCC front end over one clip, two frames at a time",
+    "front_end": "front end over one clip, two frames at a time",
 }
 _ALONE = {
     "calls": "once for each call",
@@ -66,17 +68,7 @@ _ALONE = {
     "copied_singly": "bytes copied one by one",
     "flash_sectors": "sectors of 8 bytes that the data cache fetches from flash",
     "flash_lines": "lines of the data cache given up for others",
-    "windowed_samples": "samples windowed",
-    "cleared_samples": "samples of zero padding",
-    "spectrum_bins": "bins of the power spectrum",
-    "mel_bins": "mel bins: sums and logarithms",
-    "folds": "halvings of the cosine transform",
-    "folded_values": "values folded by a halving",
-    "dct_products": "multiply-accumulates of the cosine matrix",
-    "dct_rows": "rows of the cosine matrix",
-    "joined_rows": "rows joined after the halves",
-    "dct_flash_lines": "flash lines of the cosine factors, read anew",
-    "coefficients": "coefficients quantised",
+    **{name: text for kind in KINDS.values() for name, text in kind.counted.items()},
 }
 _UNITS = {
     "pair": "pairs of outputs",
@@ -96,8 +88,6 @@ def meaning(name: str) -> str:
     """What a feature counts; its name where it says so itself."""
     if name in _ALONE:
         return _ALONE[name]
-    if match := re.fullmatch(r"fft_(\d+)", name):
-        return f"complex FFTs of {match[1]} points"
     if (match := re.fullmatch(r"(\w+)_by_(16|4|1)", name)) and match[1] in _UNITS:
         return f"{_UNITS[match[1]]}: turns of the loop by {match[2]}"
     if (match := re.fullmatch(r"(\w+)s((?:_\d+)+)", name)) and match[1] in _UNITS:

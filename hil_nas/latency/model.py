@@ -13,11 +13,10 @@ from numpy.typing import NDArray
 from sklearn.model_selection import GroupKFold
 
 from hil_nas.errors import InputError, OutOfRangeError
+from hil_nas.front_ends import FrontEnd
 from hil_nas.latency.features import Counts, is_executed, kernel_work
-from hil_nas.latency.front_end import front_end_work
 from hil_nas.latency.regressor import CyclesRegressor, Floats
 from hil_nas.latency.store import Measurements, Provenance, Store
-from hil_nas.mfcc import MfccConfig
 from hil_nas.network import Network, Operator
 
 FRONT_END = "front_end"
@@ -93,7 +92,7 @@ class LatencyModel:
             work = kernel_work(row.operator)
             _add(groups[work.path], work.counts, row.median_cycles, row.network)
         for end in rows.front_ends:
-            _add(groups[FRONT_END], front_end_work(end.config), end.median_cycles, end.config)
+            _add(groups[FRONT_END], end.config.work(), end.median_cycles, end.config)
         paths = {path: _fit_path(*group) for path, group in sorted(groups.items())}
         return cls(paths, _fit_overhead(rows), provenance)
 
@@ -176,23 +175,23 @@ class LatencyModel:
         spreads = np.array([self._path(kernel_work(x).path).spread for x in operators])
         return float(np.sum(cycles * spreads) / self.whole_cycles(cycles))
 
-    def front_end_cycles(self, config: MfccConfig) -> float:
+    def front_end_cycles(self, config: FrontEnd) -> float:
         """Cycles of the front end over one clip.
 
         Raises:
             OutOfRangeError: where the configuration lies outside what was measured.
         """
-        if (reason := self._path(FRONT_END).outside(front_end_work(config))) is not None:
+        if (reason := self._path(FRONT_END).outside(config.work())) is not None:
             raise OutOfRangeError(f"front end {config}: {reason}", hint=MEASURE)
         return self.extrapolated_front_end_cycles(config)
 
-    def extrapolated_front_end_cycles(self, config: MfccConfig) -> float:
+    def extrapolated_front_end_cycles(self, config: FrontEnd) -> float:
         """As `front_end_cycles`, outside the measured range too.
 
         Raises:
             OutOfRangeError: where no front end was measured.
         """
-        return float(self._path(FRONT_END).regressor.predict(_matrix([front_end_work(config)]))[0])
+        return float(self._path(FRONT_END).regressor.predict(_matrix([config.work()]))[0])
 
     def _path(self, path: str) -> PathModel:
         if path not in self.paths:

@@ -26,8 +26,8 @@ from filelock import FileLock, Timeout
 
 from hil_nas.errors import CutOffWarning, HilNasError, InputError
 from hil_nas.files import append, write_atomically, writing
+from hil_nas.front_ends import FrontEnd, parse_front_end
 from hil_nas.latency.cells import cells_of, joined, operator_of
-from hil_nas.mfcc import MfccConfig
 from hil_nas.network import Network, Operator
 
 SCHEMA, VERSION = "hil_nas.measurements", 1
@@ -107,7 +107,7 @@ class NetworkRow:
 class FrontEndRow:
     """Raw cycles of a front end over one clip."""
 
-    config: MfccConfig
+    config: FrontEnd
     cycles: tuple[int, ...]
 
     @property
@@ -359,7 +359,7 @@ def _record(row: dict[str, str]) -> OperatorRow | NetworkRow | FrontEndRow:
     if row["record"] == "network":
         return NetworkRow(row["network"], int(row["arena_bytes"]), cycles)
     if row["record"] == "front_end":
-        return FrontEndRow(MfccConfig.parse(row["front_end"]), cycles)
+        return FrontEndRow(parse_front_end(row["front_end"]), cycles)
     raise ValueError(f"'{row['record']}' is no record")
 
 

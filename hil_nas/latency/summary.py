@@ -10,7 +10,6 @@ import numpy as np
 
 from hil_nas.latency.evaluate import CurvePoint, Predictions, held_out, learning_curve
 from hil_nas.latency.features import Counts, kernel_work
-from hil_nas.latency.front_end import front_end_work
 from hil_nas.latency.model import FRONT_END, LatencyModel
 from hil_nas.latency.store import Measurements, Provenance, Store
 
@@ -64,7 +63,7 @@ def coefficients(model: LatencyModel, rows: Measurements) -> list[Coefficient]:
     for row in rows.operators:
         work = kernel_work(row.operator)
         turns[work.path].append(work.counts)
-    turns[FRONT_END] = [front_end_work(x.config) for x in rows.front_ends]
+    turns[FRONT_END] = [x.config.work() for x in rows.front_ends]
     found = []
     for path, fitted in model.paths.items():
         counts = np.array([list(x.values()) for x in turns[path]])  # (rows, features)

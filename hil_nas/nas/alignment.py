@@ -1,4 +1,4 @@
-"""gamma: a softmax over MFCC configurations whose aligned features are mixed into one input.
+"""gamma: a softmax over front ends whose aligned features are mixed into one input.
 
 Source: arXiv 2507.15545 (data-aware NAS), which aligns by zero padding or by a learned convolution.
 """
@@ -36,7 +36,7 @@ class Alignment(nn.Module):
         for index, config in enumerate(space.configs):
             operation = space.align_operation(config)
             if operation is not None:
-                channels = config.coefficients if space.arrangement == "channels" else 1
+                channels = config.columns if space.arrangement == "channels" else 1
                 self.kernels[str(index)] = nn.Parameter(_smoothing(channels, operation.kernel, generator))
 
     @property

@@ -1,4 +1,4 @@
-"""What any MFCC configuration costs, window, hop and coefficients being real numbers: interpolated between anchors.
+"""What any front end of a kind costs, window, hop and coefficients being real numbers: interpolated between anchors.
 
 A network's price on the anchors' features is asked for exactly, by number of frames and of coefficients, and is close
 to a straight line between neighbours. A front end's is one line in the number of frames for every window, since each
@@ -9,7 +9,7 @@ some samples, so that a gradient sees it. What is found at the end is priced exa
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hil_nas.errors import InfeasibleError, InputError
-from hil_nas.mfcc import CLIP_SAMPLES, MfccConfig
+from hil_nas.front_ends import FrontEnd, search_grid
 from hil_nas.nas.architecture import Probabilities
 from hil_nas.nas.derive import feasible_configs
 from hil_nas.nas.expected import Expectation, ExpectedCost
@@ -38,7 +38,7 @@ class DataSpace:
         windows: in samples, ascending: what the front end is priced at. The FFT doubles behind 256 and 512.
         hops: in samples, ascending: what networks are priced at.
         coefficients: fewest and most.
-        mel_bins: of every configuration.
+        like: every configuration but for its window, hop and columns.
         start: window, hop and coefficients that a search begins with.
 
     Raises:
@@ -48,7 +48,7 @@ class DataSpace:
     windows: tuple[int, ...] = (200, 256, 288, 512, 576, 1024)
     hops: tuple[int, ...] = (100, 125, 160, 200, 250, 320, 400)
     coefficients: tuple[int, int] = (12, 40)
-    mel_bins: int = 40
+    like: FrontEnd = field(default_factory=lambda: search_grid()[0])
     start: tuple[int, int, int] = (400, 200, 28)
 
     def __post_init__(self) -> None:
@@ -65,21 +65,25 @@ class DataSpace:
         return tuple((x[0], x[-1]) for x in (self.windows, self.hops, self.coefficients))
 
     @property
-    def cheapest(self) -> MfccConfig:
-        return MfccConfig(self.windows[0], self.hops[-1], self.mel_bins, self.coefficients[0])
+    def cheapest(self) -> FrontEnd:
+        return self.at(self.windows[0], self.hops[-1], self.coefficients[0])
 
-    def config(self, window: float, hop: float, coefficients: float) -> MfccConfig:
+    def at(self, window: int, hop: int, columns: int) -> FrontEnd:
+        """The configuration of whole numbers."""
+        return replace(self.like, window_samples=window, hop_samples=hop).with_columns(columns)
+
+    def config(self, window: float, hop: float, coefficients: float) -> FrontEnd:
         """The nearest configuration that a device has: whole samples, coefficients in fours as kernels take them."""
         low, high = self.coefficients
-        return MfccConfig(round(window), round(hop), self.mel_bins, min(max(4 * round(coefficients / 4), low), high))
+        return self.at(round(window), round(hop), min(max(4 * round(coefficients / 4), low), high))
 
-    def roundings(self, window: float, hop: float, coefficients: float) -> tuple[MfccConfig, ...]:
+    def roundings(self, window: float, hop: float, coefficients: float) -> tuple[FrontEnd, ...]:
         """The nearest configuration, and that with the longest window of half the FFT where it is in reach."""
         nearest = self.config(window, hop, coefficients)
         halved = nearest.fft_size // 2
         return (nearest, replace(nearest, window_samples=halved)) if halved >= self.windows[0] else (nearest,)
 
-    def cheaper_than(self, hop: float) -> Iterator[MfccConfig]:
+    def cheaper_than(self, hop: float) -> Iterator[FrontEnd]:
         """Ever longer hops, with the shortest window and the fewest coefficients."""
         return (replace(self.cheapest, hop_samples=x) for x in self.hops if x > hop)
 
@@ -96,7 +100,7 @@ class DataPrices:
 
     operator_cycles: Callable[[Sequence[Operator]], Floats]
     overhead_cycles: float
-    front_end: Callable[[MfccConfig], Cost]
+    front_end: Callable[[FrontEnd], Cost]
 
     def table(self, space: TinySpace) -> PriceTable:
         return price(
@@ -119,7 +123,7 @@ class AnchorPrices(nn.Module):
     def __init__(self, space: DataSpace, tiny: TinySpace, prices: DataPrices) -> None:
         super().__init__()
         hops = sorted(space.hops, reverse=True)
-        configs = tuple(MfccConfig(_WINDOW, x, space.mel_bins, c) for c in space.coefficients for x in hops)
+        configs = tuple(space.at(_WINDOW, x, c) for c in space.coefficients for x in hops)
         table = _networks(prices.table(replace(tiny, configs=configs, align="pad")))
         self.networks = ExpectedCost(table)
         lines = [[_line(prices.front_end, space, w, c) for c in space.coefficients] for w in space.windows]
@@ -127,6 +131,7 @@ class AnchorPrices(nn.Module):
         self._keep("windows", space.windows)
         self._keep("frames", [x.frames for x in configs[: len(hops)]])
         self._keep("coefficients", space.coefficients)
+        self.samples = space.like.clip.samples
         parts = [p for x in (table.cycles, table.ram, table.flash) for p in (x.stem, x.chain, x.head)]
         self.digest = digest([np.array(lines), *parts])
 
@@ -141,7 +146,7 @@ class AnchorPrices(nn.Module):
             chosen: of which the configurations' probabilities are not read.
         """
         window, hop, coefficients = point
-        frames = 1 + (CLIP_SAMPLES - window) / hop
+        frames = 1 + (self.samples - window) / hop
         on_window, on_frames = between(window, self.get_buffer("windows")), between(frames, self.get_buffer("frames"))
         on_coefficients = between(coefficients, self.get_buffer("coefficients"))
         costs = torch.stack(self.networks(chosen).by_config)
@@ -177,12 +182,12 @@ def _networks(table: PriceTable) -> PriceTable:
     return replace(table, cycles=cycles, ram=ram, flash=flash)
 
 
-def _line(front_end: Callable[[MfccConfig], Cost], space: DataSpace, window: int, coefficients: int) -> list[Floats]:
-    """Cost of no frame, and of each: the line through the space's two ends. mfcc.c takes frames in pairs, so that an
-    odd number costs as much as the next."""
+def _line(front_end: Callable[[FrontEnd], Cost], space: DataSpace, window: int, coefficients: int) -> list[Floats]:
+    """Cost of no frame, and of each: the line through the space's two ends. The C source takes frames in pairs, so
+    that an odd number costs as much as the next."""
     ends = []
     for hop in space.bounds[1]:
-        config = MfccConfig(window, hop, space.mel_bins, coefficients)
+        config = space.at(window, hop, coefficients)
         ends.append((config.frames + config.frames % 2, np.array(front_end(config).values())))
     (many, dear), (few, cheap) = ends
     each = (dear - cheap) / (many - few)

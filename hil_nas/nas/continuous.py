@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hil_nas.errors import InputError
-from hil_nas.mfcc import MfccConfig
+from hil_nas.front_ends import FrontEnd
 from hil_nas.nas import checkpoint as checkpoints
 from hil_nas.nas.accelerator import accelerator
 from hil_nas.nas.anchors import AnchorPrices, DataPrices, DataSpace, holds
@@ -117,7 +117,7 @@ class DataResult:
         history: one entry an epoch, as `on_epoch` got them.
     """
 
-    config: MfccConfig
+    config: FrontEnd
     point: tuple[float, float, float]
     history: tuple[dict[str, Any], ...]
 
@@ -158,7 +158,7 @@ def search_data(
     resume: bool = False,
     place: torch.device | None = None,
 ) -> DataResult:
-    """Finds the MFCC configuration on which networks recognise best within the limits.
+    """Finds the front end on which networks recognise best within the limits.
 
     Args:
         tiny: the networks; its configurations are not used.
@@ -340,10 +340,10 @@ class _DataSearch:
         config = min(held, key=lambda x: self._objective(x, tables[x])) if held else self._cheaper(hop, prices)
         return DataResult(config, (window, hop, coefficients), tuple(self.history))
 
-    def _objective(self, config: MfccConfig, table: PriceTable) -> float:
+    def _objective(self, config: FrontEnd, table: PriceTable) -> float:
         """Validation loss with the exact price's penalty, on the same batches and draws for every configuration."""
         generator = torch.Generator().manual_seed(0)
-        numbers = [config.window_samples, config.hop_samples, config.coefficients]
+        numbers = [config.window_samples, config.hop_samples, config.columns]
         point = torch.tensor(numbers, dtype=torch.float32, device=self.device)
         chosen = torch.split(torch.arange(len(self.validation), device=self.device), self.settings.batch)[:_JUDGES]
         with torch.no_grad():
@@ -353,14 +353,14 @@ class _DataSearch:
             expected = ExpectedCost(table).to(self.device)(probabilities)
             return float(torch.stack(losses).mean() + self.multipliers.penalty(expected))
 
-    def _cheaper(self, hop: float, prices: DataPrices) -> MfccConfig:
+    def _cheaper(self, hop: float, prices: DataPrices) -> FrontEnd:
         """Where no rounding holds the limits: the first of ever cheaper configurations that does; the last one did."""
         for config in self.space.cheaper_than(hop):
             if holds(prices.table(self._tiny_on(config)), self.limits):
                 return config
         return self.space.cheapest
 
-    def _tiny_on(self, config: MfccConfig) -> TinySpace:
+    def _tiny_on(self, config: FrontEnd) -> TinySpace:
         return replace(self.tiny, configs=(config,))
 
     def state_dict(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What a search learns from: the same clips under every MFCC configuration."""
+"""What a search learns from: the same clips under every front end."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from hil_nas.errors import InputError
-from hil_nas.mfcc import SAMPLE_RATE_HZ, MfccConfig, transforms
+from hil_nas.front_ends import FrontEnd, transforms
 from hil_nas.nas.space import InputSpace
 
 
@@ -21,7 +21,7 @@ class FeatureSet:
     """The same clips under every configuration of a space.
 
     Attributes:
-        features: (clips, frames, coefficients), float, of each of `mfcc.transforms` of the configurations.
+        features: (clips, frames, coefficients), float, of each of `transforms` of the configurations.
         labels: (clips,), int64.
 
     Raises:
@@ -49,8 +49,8 @@ class FeatureSet:
         if len(self.features) != len(configs):
             raise InputError(f"{len(self.features)} sets of features for {len(configs)} configurations")
         for config, x in zip(configs, self.features, strict=True):
-            if tuple(x.shape[1:]) != (config.frames, config.coefficients):
-                expected = (config.frames, config.coefficients)
+            if tuple(x.shape[1:]) != config.shape:
+                expected = config.shape
                 raise InputError(f"features of {config} are {tuple(x.shape[1:])} a clip, expected {expected}")
         low, high = int(self.labels.min()), int(self.labels.max())
         if low < 0 or high >= space.classes:
@@ -69,12 +69,12 @@ class FeatureStore:
     def __init__(
         self,
         data: FeatureSet,
-        configs: Sequence[MfccConfig],
+        configs: Sequence[FrontEnd],
         device: torch.device,
         like: FeatureStore | None = None,
     ) -> None:
         places = {x.transform: i for i, x in enumerate(transforms(configs))}
-        self._sources = [(places[x.transform], x.coefficients) for x in configs]
+        self._sources = [(places[x.transform], x.columns) for x in configs]
         self.labels = data.labels.to(device)
         self._moments: list[tuple[Tensor, Tensor]] = (
             [_moments(x) for x in data.features] if like is None else like._moments
@@ -143,7 +143,7 @@ class Batches:
         self._order, self._next = state["order"], state["next"]
 
 
-def shifted(features: Sequence[Tensor], configs: Sequence[MfccConfig], shift_s: float) -> list[Tensor]:
+def shifted(features: Sequence[Tensor], configs: Sequence[FrontEnd], shift_s: float) -> list[Tensor]:
     """Features (..., frames) of clips moved in time, silence (the mean) moving in.
 
     Args:
@@ -151,7 +151,7 @@ def shifted(features: Sequence[Tensor], configs: Sequence[MfccConfig], shift_s: 
     """
     moved = []
     for x, config in zip(features, configs, strict=True):
-        frames = round(shift_s * SAMPLE_RATE_HZ / config.hop_samples)
+        frames = round(shift_s * config.clip.sample_rate_hz / config.hop_samples)
         if frames > 0:
             x = F.pad(x[..., :-frames], (frames, 0))
         elif frames < 0:

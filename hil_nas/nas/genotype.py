@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal, get_args
 
 from hil_nas.errors import InputError
-from hil_nas.mfcc import MfccConfig
+from hil_nas.front_ends import FrontEnd
 from hil_nas.network import INPUT, Layer, Network, Pair, Shape
 
 Arrangement = Literal["channels", "plane"]
@@ -51,13 +51,13 @@ class TinyGenotype:
     chain: tuple[Step, ...]
     classes: int
 
-    def build(self, config: MfccConfig) -> Network:
+    def build(self, config: FrontEnd) -> Network:
         """The network on the features of `config`: input (frames, coefficients, 1), output (1, 1, classes).
 
         Raises:
             InputError: where the chain does not fit the input.
         """
-        return _build(self, (config.frames, config.coefficients, 1))
+        return _build(self, (*config.shape, 1))
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)

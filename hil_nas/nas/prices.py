@@ -18,7 +18,7 @@ from hil_nas.cost.arena import arena_bytes
 from hil_nas.cost.blob import HEADER_BYTES, plan_bytes
 from hil_nas.cost.macs import operator_macs
 from hil_nas.errors import InfeasibleError, InputError
-from hil_nas.mfcc import MfccConfig
+from hil_nas.front_ends import FrontEnd
 from hil_nas.nas.genotype import Step, align_layers, head_layers, step_layers
 from hil_nas.nas.space import Choice, TinySpace
 from hil_nas.network import INPUT, Layer, Network, Operator, Shape
@@ -32,7 +32,7 @@ _NONE = -1  # no operator in this place
 
 @dataclass(frozen=True)
 class PriceRequests:
-    """Every operator that a supernet can contain on one MFCC configuration, each once, and where it stands.
+    """Every operator that a supernet can contain on one front end, each once, and where it stands.
 
     Attributes:
         operators: to be priced, in this order.
@@ -123,7 +123,7 @@ class Limits:
         return "latency" if resource == 0 and self.latency_s is not None else RESOURCES[resource]
 
 
-def infeasible(limits: Limits, nearest: Iterable[tuple[int, float, MfccConfig]]) -> InfeasibleError:
+def infeasible(limits: Limits, nearest: Iterable[tuple[int, float, FrontEnd]]) -> InfeasibleError:
     """The error that names what is out of reach.
 
     Args:
@@ -185,7 +185,7 @@ class PriceTable:
         return [float(x) for x in (*found, tables.head[g, space.scales.index(scale), width])]
 
 
-def price_requests(space: TinySpace, config: MfccConfig) -> PriceRequests:
+def price_requests(space: TinySpace, config: FrontEnd) -> PriceRequests:
     """Every operator that the supernet can contain on the features of `config`."""
     found: dict[Operator, int] = {}
 
@@ -194,7 +194,7 @@ def price_requests(space: TinySpace, config: MfccConfig) -> PriceRequests:
         return row + [_NONE] * (2 - len(row))
 
     count, scales = len(space.widths), space.scales
-    source = (config.frames, config.coefficients, 1)
+    source = (*config.shape, 1)
     align = np.array(indices(align_layers(space.arrangement, space.align_operation(config), source), source))
     stem = np.full((len(space.stems), count, 2), _NONE)
     chain = np.full((len(scales), len(space.operations), count, count, 2), _NONE)
@@ -214,11 +214,11 @@ def price_requests(space: TinySpace, config: MfccConfig) -> PriceRequests:
 def price(
     space: TinySpace,
     operator_cycles: Callable[[Sequence[Operator]], Floats],
-    front_end_cycles: Callable[[MfccConfig], float],
+    front_end_cycles: Callable[[FrontEnd], float],
     *,
     overhead_cycles: float = 0.0,
-    front_end_ram_bytes: Callable[[MfccConfig], int] = lambda config: 0,
-    front_end_flash_bytes: Callable[[MfccConfig], int] = lambda config: 0,
+    front_end_ram_bytes: Callable[[FrontEnd], int] = lambda config: 0,
+    front_end_flash_bytes: Callable[[FrontEnd], int] = lambda config: 0,
 ) -> PriceTable:
     """Asks once for the price of everything that a search may choose.
 
@@ -304,7 +304,7 @@ def _tables(
     return Tables(own, spread("align"), spread("stem"), spread("chain"), spread("head") + every_network)
 
 
-def _check(config: MfccConfig, cycles: Floats) -> None:
+def _check(config: FrontEnd, cycles: Floats) -> None:
     if not np.all(np.isfinite(cycles)) or cycles.min() < 0:
         found = cycles[~(np.isfinite(cycles) & (cycles >= 0))][0]
         raise InputError(f"a price at {config} is {found} cycles, expected a number of 0 or more")

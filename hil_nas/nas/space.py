@@ -22,7 +22,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 
 from hil_nas.errors import InputError
-from hil_nas.mfcc import MfccConfig, paper_grid
+from hil_nas.front_ends import FrontEnd, paper_grid
 from hil_nas.nas.genotype import Arrangement, Operation, Step, TinyGenotype
 from hil_nas.network import Network, Pair, Shape
 
@@ -36,12 +36,12 @@ class InputSpace(Protocol):
     """What every space says of the data that its networks read."""
 
     @property
-    def configs(self) -> tuple[MfccConfig, ...]: ...
+    def configs(self) -> tuple[FrontEnd, ...]: ...
     @property
     def classes(self) -> int: ...
     @property
     def arrangement(self) -> Arrangement: ...
-    def align_operation(self, config: MfccConfig) -> Operation | None: ...
+    def align_operation(self, config: FrontEnd) -> Operation | None: ...
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class Choice:
     chain: tuple[Pair, ...]
 
 
-def align_stride(config: MfccConfig, configs: Sequence[MfccConfig]) -> int:
+def align_stride(config: FrontEnd, configs: Sequence[FrontEnd]) -> int:
     """The largest stride that leaves a map no shorter than that of the shortest grid.
 
     Rounding to the nearest instead would take frames from a network that it needs: 79 would become 40 beside a grid
@@ -94,7 +94,7 @@ class TinySpace:
     """What a search may choose from.
 
     Attributes:
-        configs: the MFCC configurations.
+        configs: the front ends.
         classes: of the task, silence and unknown included.
         positions: length of the chain behind the stem; skips make it shorter.
         widths: channels, multiples of 4, ascending.
@@ -105,7 +105,7 @@ class TinySpace:
         InputError: for choices that make no network.
     """
 
-    configs: tuple[MfccConfig, ...] = field(default_factory=paper_grid)
+    configs: tuple[FrontEnd, ...] = field(default_factory=paper_grid)
     classes: int = 12
     arrangement: Arrangement = "channels"
     align: Align = "conv"
@@ -121,7 +121,7 @@ class TinySpace:
         if not self.operations:
             object.__setattr__(self, "operations", _DEFAULT_OPERATIONS[self.arrangement])
         if not self.configs:
-            raise InputError("a search needs at least one MFCC configuration")
+            raise InputError("a search needs at least one front end")
         good = all(w >= 4 and w % 4 == 0 for w in self.widths)
         if not self.widths or not good or list(self.widths) != sorted(set(self.widths)):
             raise InputError(f"widths are ascending multiples of 4, found {self.widths}")
@@ -171,32 +171,32 @@ class TinySpace:
         """Whether an operation keeps its stride at a scale; the supernet prices the others at stride 1."""
         return self.stride_at(scale, operation) == operation.stride
 
-    def align_operation(self, config: MfccConfig) -> Operation | None:
+    def align_operation(self, config: FrontEnd) -> Operation | None:
         """The convolution that brings `config` near the shortest grid; None where none is needed."""
         stride = align_stride(config, self.configs) if self.align == "conv" else 1
         if stride < 2:
             return None
         return Operation("conv", (2 * stride - 1, 1 if self.arrangement == "channels" else 3), (stride, 1))
 
-    def aligned_shape(self, config: MfccConfig) -> Shape:
+    def aligned_shape(self, config: FrontEnd) -> Shape:
         """The map that the stem reads: (time, frequency, channels)."""
         operation = self.align_operation(config)
         frames = -(-config.frames // (operation.stride[0] if operation else 1))
         if self.arrangement == "channels":
-            return (frames, 1, config.coefficients)
-        return (frames, config.coefficients, 1)
+            return (frames, 1, config.columns)
+        return (frames, config.columns, 1)
 
-    def shape_at(self, config: MfccConfig, scale: Scale, width: int) -> Shape:
+    def shape_at(self, config: FrontEnd, scale: Scale, width: int) -> Shape:
         """The map at a scale; SAME padding makes it independent of how the scale was reached."""
         frames, coefficients, _ = self.aligned_shape(config)
         return (-(-frames // scale[0]), -(-coefficients // scale[1]), width)
 
-    def genotype(self, config: MfccConfig, stem: Step, chain: Sequence[Step]) -> TinyGenotype:
+    def genotype(self, config: FrontEnd, stem: Step, chain: Sequence[Step]) -> TinyGenotype:
         """The chain without its skips."""
         kept = tuple(x for x in chain if x.operation.kind != "skip")
         return TinyGenotype(self.arrangement, self.align_operation(config), stem, kept, self.classes)
 
-    def at(self, choice: Choice) -> tuple[TinyGenotype, MfccConfig]:
+    def at(self, choice: Choice) -> tuple[TinyGenotype, FrontEnd]:
         """What stands at a point; a stride that would pass `max_scale` is not taken."""
         stem = Step(self.stems[choice.stem[0]], self.widths[choice.stem[1]])
         scale, width, chain = stem.operation.stride, stem.width, []
@@ -210,7 +210,7 @@ class TinySpace:
         config = self.configs[choice.config]
         return self.genotype(config, stem, chain), config
 
-    def contains(self, genotype: TinyGenotype, config: MfccConfig) -> bool:
+    def contains(self, genotype: TinyGenotype, config: FrontEnd) -> bool:
         """Whether the search can end in this genotype on this configuration."""
         if (genotype.arrangement, genotype.classes) != (self.arrangement, self.classes):
             return False
@@ -230,11 +230,11 @@ class TinySpace:
             scale = self.scale_after(scale, step.operation)
         return True
 
-    def sample(self, rng: np.random.Generator, config: MfccConfig) -> Network:
+    def sample(self, rng: np.random.Generator, config: FrontEnd) -> Network:
         """A random network, its size spread over the space rather than gathered in the middle."""
         return self.sample_genotype(rng, config).build(config)
 
-    def sample_genotype(self, rng: np.random.Generator, config: MfccConfig) -> TinyGenotype:
+    def sample_genotype(self, rng: np.random.Generator, config: FrontEnd) -> TinyGenotype:
         """Widths around a random level, a random length, every operation alike."""
         level = rng.integers(len(self.widths))
 

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from hil_nas.mfcc import MfccConfig
+from hil_nas.front_ends import FrontEnd
 from hil_nas.nas.alignment import Supernet
 from hil_nas.nas.expected import Expectation
 from hil_nas.nas.prices import Cost, Limits
@@ -59,7 +59,7 @@ AS_LEARNED: View[Any] = View()
 class Genotype(Protocol):
     """Everything that decides a network but the size of its input."""
 
-    def build(self, config: MfccConfig) -> Network: ...
+    def build(self, config: FrontEnd) -> Network: ...
 
     def to_json(self) -> dict[str, Any]: ...
 
@@ -107,7 +107,7 @@ class Strategy(Protocol[Point]):
         """
         ...
 
-    def at(self, point: Point) -> tuple[Genotype, MfccConfig]: ...
+    def at(self, point: Point) -> tuple[Genotype, FrontEnd]: ...
 
     def cost(self, point: Point, ratio: float) -> Cost:
         """Front end included."""
@@ -135,7 +135,7 @@ class Derived:
     """
 
     genotype: Genotype
-    config: MfccConfig
+    config: FrontEnd
     network: Network
     cost: Cost
     neighbours: Callable[[int, np.random.Generator], list[Derived]] = field(repr=False, compare=False)

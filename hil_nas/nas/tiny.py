@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from hil_nas.mfcc import MfccConfig
+from hil_nas.front_ends import FrontEnd
 from hil_nas.nas.architecture import Probabilities
 from hil_nas.nas.derive import derive, feasible_configs
 from hil_nas.nas.expected import Expectation, ExpectedCost
@@ -88,7 +88,7 @@ class TinyStrategy:
     def derive(self, ratio: float, limits: Limits, view: View[Choice] = AS_LEARNED) -> Choice:
         return derive(self.prices.corrected(ratio), self.preference(view), limits)
 
-    def at(self, point: Choice) -> tuple[TinyGenotype, MfccConfig]:
+    def at(self, point: Choice) -> tuple[TinyGenotype, FrontEnd]:
         return self.space.at(point)
 
     def cost(self, point: Choice, ratio: float) -> Cost:

@@ -23,7 +23,7 @@ def search_page(result: dict[str, Any], network: Network, history: Sequence[dict
     """
     clock = result["clock"]
     body = [
-        f"<h1>{text(result['board'])}: {text(result['mfcc'])} and a network of {len(network.layers)} layers</h1>",
+        f"<h1>{text(result['board'])}: {text(result['front_end'])} and a network of {len(network.layers)} layers</h1>",
         f"<p class=note>Counts are {counts_of(clock)}. "
         f"Engine {text(result['engine'])}, firmware {text(result['build'])}.</p>",
         "<h2>Limits against measured</h2>",
@@ -123,12 +123,12 @@ def _geometry(operator: Operator) -> str:
 def _finals(finals: Sequence[dict[str, Any]]) -> str:
     """Best first; its winner, or the next where that missed a limit on the board, was trained in full."""
     rows = [
-        f"<tr><td>{text(x['mfcc'])}{' (derived)' if x['derived'] else ''}</td><td>{_loss(x['loss'])}</td>"
+        f"<tr><td>{text(x['front_end'])}{' (derived)' if x['derived'] else ''}</td><td>{_loss(x['loss'])}</td>"
         f"<td>{x['accuracy'] * 100:.1f} %</td><td>{x['trained_epochs']}</td><td>{x['cycles']:,.0f}</td>"
         f"<td>{format_bytes(x['ram_bytes'])}</td></tr>"
         for x in finals
     ]
-    return table(("MFCC", "validation loss", "validation accuracy", "epochs", "predicted count", "RAM"), rows)
+    return table(("front end", "validation loss", "validation accuracy", "epochs", "predicted count", "RAM"), rows)
 
 
 def _loss(loss: float | None) -> str:
@@ -145,7 +145,7 @@ def _search_figures(history: Sequence[dict[str, Any]], result: dict[str, Any]) -
         parts += ["<h2>Window and hop over their search</h2>", figures.lines(series, ylabel="samples")]
     if search and "gammas" in search[0]:
         gammas = {name: [x["gammas"][name] for x in search] for name in search[0]["gammas"]}
-        parts += ["<h2>Gamma: the MFCC configurations over the search</h2>", figures.lines(gammas, ylabel="gamma")]
+        parts += ["<h2>Gamma: the front ends over the search</h2>", figures.lines(gammas, ylabel="gamma")]
     if search and search[0].get("expected_latency_ms") is not None:  # None where counts are no time
         series = {"expected": [x["expected_latency_ms"] for x in search]}
         limit = result["limits"]["max_latency_ms"]

@@ -120,9 +120,9 @@ def _points(points: list[dict[str, Any]]) -> str:
         count = "–" if x["count"] is None else f"{x['count']:,} {count_unit(kind)}"
         rows.append(_row(
             x["point"], x["status"], f"{x['accuracy'] * 100:.2f} %", count, _size(x["ram_bytes"]),
-            _size(x["flash_bytes"]), text(x["mfcc"]), f"<a href='{text(x['run'])}/report.html'>page</a>",
+            _size(x["flash_bytes"]), text(x["front_end"]), f"<a href='{text(x['run'])}/report.html'>page</a>",
         ))  # fmt: skip
-    return table(("", "", "accuracy int8", "count", "RAM", "flash", "MFCC", ""), rows)
+    return table(("", "", "accuracy int8", "count", "RAM", "flash", "front end", ""), rows)
 
 
 def _row(first: str, *rest: str, classed: str = "") -> str:

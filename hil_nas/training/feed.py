@@ -10,9 +10,9 @@ from hil_nas.audio.augment import augment_waveforms, mask_features
 from hil_nas.audio.clips import Labels
 from hil_nas.audio.datasets import KeywordData, balanced_indices, word_count
 from hil_nas.audio.features import DeviceFeatures, Features, TorchFeatures, features_of, to_waveforms
-from hil_nas.audio.front_end import HostFrontEnd
-from hil_nas.audio.scale import FeatureScale
-from hil_nas.mfcc import MfccConfig
+from hil_nas.front_ends import FrontEnd
+from hil_nas.front_ends.host import HostFrontEnd
+from hil_nas.front_ends.scale import FeatureScale
 from hil_nas.training.recipe import Recipe
 
 
@@ -29,7 +29,7 @@ class Feed:
 
     def __init__(
         self,
-        config: MfccConfig,
+        config: FrontEnd,
         data: KeywordData,
         recipe: Recipe,
         scale: FeatureScale,

@@ -14,10 +14,10 @@ import torch
 
 from hil_nas.audio.datasets import KeywordData
 from hil_nas.audio.features import training_scale
-from hil_nas.audio.front_end import HostFrontEnd
-from hil_nas.audio.scale import FeatureScale
 from hil_nas.errors import InputError
-from hil_nas.mfcc import MfccConfig
+from hil_nas.front_ends import FrontEnd
+from hil_nas.front_ends.host import HostFrontEnd
+from hil_nas.front_ends.scale import FeatureScale
 from hil_nas.nas import checkpoint as checkpoints
 from hil_nas.nas.accelerator import accelerator
 from hil_nas.nas.bilevel import finite
@@ -35,7 +35,7 @@ __all__ = ["Epoch", "TrainResult", "train"]
 
 def train(
     network: Network,
-    config: MfccConfig,
+    config: FrontEnd,
     data: KeywordData,
     recipe: Recipe,
     *,
@@ -144,10 +144,10 @@ def _rank(epoch: Epoch) -> tuple[bool, float]:
     return (epoch.device_features, epoch.accuracy)
 
 
-def _check(network: Network, config: MfccConfig, data: KeywordData) -> None:
-    expected = (config.frames, config.coefficients, 1)
+def _check(network: Network, config: FrontEnd, data: KeywordData) -> None:
+    expected = (*config.shape, 1)
     if network.input_shape != expected:
-        raise InputError(f"the network reads {network.input_shape}, MFCC {config} gives {expected}")
+        raise InputError(f"the network reads {network.input_shape}, {config} gives {expected}")
     classes = math.prod(network.output_shape)
     if classes != len(data.classes):
         raise InputError(f"the network has {classes} outputs, the data {len(data.classes)} classes")
@@ -155,7 +155,7 @@ def _check(network: Network, config: MfccConfig, data: KeywordData) -> None:
 
 def fingerprint(
     networks: Sequence[Network],
-    config: MfccConfig,
+    config: FrontEnd,
     data: KeywordData,
     recipe: Recipe,
     seed: int,
@@ -165,10 +165,10 @@ def fingerprint(
     """What a checkpoint must agree with before a training goes on from it."""
     return {
         "network": [x.to_json() for x in networks],
-        "MFCC configuration": str(config),
+        "front end": str(config),
         "data": data.digest,
         "recipe": asdict(recipe),
         "seed": seed,
         "feature scale": asdict(scale),
-        "front end": "C source" if has_front_end else "torch",
+        "features": "C source" if has_front_end else "torch",
     }

@@ -11,12 +11,11 @@ from torch import Tensor
 from hil_nas.audio.clips import Clips
 from hil_nas.audio.datasets import KeywordData
 from hil_nas.audio.features import DeviceFeatures, features_of, labels_of
-from hil_nas.audio.front_end import HostFrontEnd
-from hil_nas.audio.tables import front_end_blob
 from hil_nas.deploy.convert import to_tflite
 from hil_nas.deploy.reference import Tflm
-from hil_nas.deploy.tflite import attach_mfcc
-from hil_nas.mfcc import MfccConfig
+from hil_nas.deploy.tflite import attach_front_end
+from hil_nas.front_ends import FrontEnd
+from hil_nas.front_ends.host import HostFrontEnd
 from hil_nas.network import Network
 from hil_nas.progress import Progress, Reporter
 from hil_nas.runs import Run
@@ -35,7 +34,7 @@ class Product:
     """A finished model with its accuracies, all on the device's own int8 features.
 
     Attributes:
-        model: the .tflite, its MFCC configuration in its metadata; tuned with rounding where that was better.
+        model: the .tflite, its front end in its metadata; tuned with rounding where that was better.
         int8_validation: on the validation split, by TFLM's kernels.
         float_test, int8_test: on the test split, as training gave it and by TFLM's kernels.
     """
@@ -48,7 +47,7 @@ class Product:
 
 def make_product(
     network: Network,
-    config: MfccConfig,
+    config: FrontEnd,
     data: KeywordData,
     host: HostFrontEnd,
     run: Run,
@@ -82,28 +81,28 @@ def make_product(
     return Product(model, rounded, float_test, int8_test)
 
 
-def calibration_features(data: KeywordData, config: MfccConfig, host: HostFrontEnd, trained: TrainResult) -> Tensor:
+def calibration_features(data: KeywordData, config: FrontEnd, host: HostFrontEnd, trained: TrainResult) -> Tensor:
     """Training clips as the device hears them, float (n, frames, coefficients, 1)."""
     chosen = np.linspace(0, len(data.train) - 1, min(CALIBRATION_CLIPS, len(data.train))).astype(np.int64)
     return features_of(data.train.take(chosen), DeviceFeatures(config, trained.scale, host))
 
 
-def convert(network: Network, config: MfccConfig, trained: TrainResult, representative: Tensor) -> bytes:
-    """The int8 .tflite of a trained network, with its MFCC configuration in its metadata."""
-    return attach_mfcc(to_tflite(network, trained.module.fold(), representative.numpy()), config)
+def convert(network: Network, config: FrontEnd, trained: TrainResult, representative: Tensor) -> bytes:
+    """The int8 .tflite of a trained network, with its front end in its metadata."""
+    return attach_front_end(to_tflite(network, trained.module.fold(), representative.numpy()), config)
 
 
 def int8_answers(
-    model: bytes, config: MfccConfig, host: HostFrontEnd, clips: npt.NDArray[np.int16]
+    model: bytes, config: FrontEnd, host: HostFrontEnd, clips: npt.NDArray[np.int16]
 ) -> npt.NDArray[np.int8]:
     """What the board answers to clips (n, 16000), from the same C front end and TFLM's kernels: (n, classes)."""
     oracle = Tflm(model)
-    blob = front_end_blob(config, oracle.input_scale, oracle.input_zero_point)
+    blob = config.blob(oracle.input_scale, oracle.input_zero_point)
     return oracle.run(host.features(blob, clips)[..., None])
 
 
 def _both(
-    model: bytes, config: MfccConfig, host: HostFrontEnd, trained: TrainResult, clips: Clips
+    model: bytes, config: FrontEnd, host: HostFrontEnd, trained: TrainResult, clips: Clips
 ) -> tuple[Evaluation, Evaluation]:
     """Float and int8 on the same clips."""
     features = features_of(clips, DeviceFeatures(config, trained.scale, host))

@@ -1,6 +1,6 @@
 """Candidates trained side by side for a few epochs: what a supernet's shared weights cannot tell, a short training can.
 
-All candidates of one MFCC configuration see the same batches, so that computing features, most of the work of a
+All candidates of one front end see the same batches, so that computing features, most of the work of a
 small network's step, is done once, and so that a difference between two of them is one of networks.
 """
 
@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from hil_nas.audio.datasets import KeywordData
 from hil_nas.audio.features import training_scale
-from hil_nas.mfcc import MfccConfig
+from hil_nas.front_ends import FrontEnd
 from hil_nas.nas import checkpoint as checkpoints
 from hil_nas.nas.accelerator import accelerator
 from hil_nas.network import Network
@@ -45,7 +45,7 @@ class Standing:
 
 def race(
     networks: Sequence[Network],
-    config: MfccConfig,
+    config: FrontEnd,
     data: KeywordData,
     recipe: Recipe,
     *,

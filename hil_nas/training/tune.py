@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from hil_nas.audio.datasets import KeywordData
-from hil_nas.audio.front_end import HostFrontEnd
 from hil_nas.errors import InputError
-from hil_nas.mfcc import MfccConfig
+from hil_nas.front_ends import FrontEnd
+from hil_nas.front_ends.host import HostFrontEnd
 from hil_nas.nas.accelerator import accelerator
 from hil_nas.progress import Progress, Reporter, silent
 from hil_nas.training.evaluate import evaluate
@@ -26,7 +26,7 @@ from hil_nas.training.step import Learner, make_optimizer, run_epoch
 
 def tune_for_int8(
     trained: TrainResult,
-    config: MfccConfig,
+    config: FrontEnd,
     data: KeywordData,
     representative: Tensor,
     recipe: Recipe,

@@ -41,18 +41,18 @@ def run_baseline(
     require_writable(folders.runs)
     host = host_library(folders.boards, folders.build)
     data = load_data(config.data, config.words, folders.build / "speech", report)
-    network, mfcc = baseline(config.network, len(data.classes))
+    network, front_end = baseline(config.network, len(data.classes))
     opened = partial(open_device, config.board, boards_dir=folders.boards, build_dir=folders.build, port=port)
     with PatientBoard(opened(flash=flash), opened, report) as board:
-        if not fits(network, board.do(lambda device: device.identify()), mfcc):
+        if not fits(network, board.do(lambda device: device.identify()), front_end):
             raise InfeasibleError(
                 f"{config.network} with {len(data.classes)} classes does not fit {config.board}",
                 hint="choose a board with more memory",
             )
         earlier = Run.resume(folders.runs, "baseline", config.to_json()) if resume else None
         run = earlier or Run.create(folders.runs, "baseline", config.network, config.to_json())
-        run.write_json("network.json", {"mfcc": str(mfcc), "network": network.to_json()})
-        found = Found(network, mfcc, {})
+        run.write_json("network.json", {"front_end": str(front_end), "network": network.to_json()})
+        found = Found(network, front_end, {})
         recipe = Recipe(epochs=config.train_epochs)
         whole = finish(found, config, data, board, host, run, folders, recipe, page=page, report=report)
     return whole, run.folder

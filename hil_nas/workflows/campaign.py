@@ -1,9 +1,8 @@
-"""What a campaign measures: networks that between them cover the kernels, and MFCC configurations."""
+"""What a campaign measures: networks that between them cover the kernels, and front ends of every kind."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from itertools import islice, product
 from typing import TypeVar
 
@@ -11,14 +10,14 @@ import numpy as np
 
 from hil_nas.baselines import ds_cnn, micronet_kws_s
 from hil_nas.cost.macs import network_macs
+from hil_nas.front_ends import KINDS, FrontEnd, paper_grid
 from hil_nas.latency.choose import farthest_networks, spanning_networks
 from hil_nas.latency.model import SLACK
-from hil_nas.mfcc import MfccConfig, paper_grid
 from hil_nas.nas.darts.genotype import Cell, DartsGenotype, Edge
 from hil_nas.nas.darts.space import DartsSpace
 from hil_nas.nas.genotype import Step, TinyGenotype
 from hil_nas.nas.space import TinySpace
-from hil_nas.network import INPUT, Layer, Network, Pair, Shape
+from hil_nas.network import INPUT, Layer, Network, Shape
 from hil_nas.workflows.drawing import ALIGNMENTS, ARRANGEMENTS, CELLS, CHANNELS, CLASSES, COEFFICIENTS, NODES, draw
 
 Value = TypeVar("Value")
@@ -27,20 +26,9 @@ MACS_PER_NETWORK = 2_000_000  # of what its upload and the host's work on it tak
 CANDIDATES = 600  # drawn before any is chosen: the most that a campaign can measure
 
 
-def front_end_configs() -> tuple[MfccConfig, ...]:
-    """The paper's grid, and around it every FFT size, few and many coefficients, mel bins of every parity."""
-    few = [replace(x, coefficients=y) for y in (10, 13) for x in paper_grid()]
-    most = [replace(x, coefficients=x.mel_bins) for x in paper_grid() if x.mel_bins == 80]
-    windows = ((128, 128), (240, 80), (256, 160), (320, 200), (480, 320), (512, 256), (800, 400), (1024, 500))
-    around = _configs(windows, ((20, 13), (40, 10), (64, 64)))
-    longer = _configs(((1200, 400), (2048, 1000)), ((40, 20), (80, 80)))
-    # the DCT halves the mel bins while they are even; what is left decides how it goes on
-    left = _configs(((400, 160), (700, 120)), ((23, 13), (26, 26), (49, 49), (60, 20), (72, 40), (79, 30)))
-    return tuple(dict.fromkeys([*paper_grid(), *few, *most, *around, *longer, *left]))
-
-
-def _configs(windows: Sequence[Pair], cepstra: Sequence[Pair]) -> list[MfccConfig]:
-    return [MfccConfig(*window, *cepstrum) for window, cepstrum in product(windows, cepstra)]
+def front_ends() -> tuple[FrontEnd, ...]:
+    """What every kind asks for."""
+    return tuple(x for kind in KINDS.values() for x in kind.campaign())
 
 
 def networks(count: int, seed: int, fits: Callable[[Network], bool]) -> list[Network]:
@@ -126,7 +114,7 @@ def _darts_corners() -> Iterator[Network]:
     channels = range(CHANNELS[0], CHANNELS[1] + 1, 4)  # which of a kernel's loops run depends on them modulo 16
     configs = [x for y in COEFFICIENTS for x in _ends(sorted(paper_grid(y), key=lambda x: x.frames))]
     for align, count, width, config in product(ALIGNMENTS, nodes, channels, configs):
-        space = DartsSpace(paper_grid(config.coefficients), align=align)
+        space = DartsSpace(paper_grid(config.columns), align=align)
         cell = Cell(tuple((Edge(0, one), Edge(1, other)) for one, other in pairs[:count]))
         yield DartsGenotype(cell, cell, CELLS[0], width, space.align_operation(config), max(CLASSES)).build(config)
 

@@ -1,4 +1,4 @@
-"""`--mfcc continuous`: one MFCC configuration by gradient, before the network is searched on it."""
+"""`--front-end continuous`: one front end by gradient, before the network is searched on it."""
 
 from __future__ import annotations
 
@@ -7,12 +7,9 @@ from dataclasses import replace
 from typing import Any
 
 from hil_nas.audio.datasets import KeywordData
-from hil_nas.audio.differentiable import continuous_mfcc
-from hil_nas.audio.front_end import HostFrontEnd
-from hil_nas.audio.tables import front_end_blob
 from hil_nas.errors import InputError, RunError
+from hil_nas.front_ends import FrontEnd, parse_front_end
 from hil_nas.latency.model import LatencyModel
-from hil_nas.mfcc import MfccConfig
 from hil_nas.nas.anchors import DataPrices, DataSpace
 from hil_nas.nas.continuous import DataSettings, search_data
 from hil_nas.nas.derive import feasible_configs
@@ -39,7 +36,6 @@ class ConfigSearch:
     def __init__(
         self,
         model: LatencyModel,
-        host: HostFrontEnd,
         ram_bytes: int,
         flash_bytes: int,
         limits: Limits,
@@ -48,9 +44,9 @@ class ConfigSearch:
     ) -> None:
         self.space, self.tiny, self.limits = DataSpace(), TinySpace(classes=classes), limits
 
-        def front_end(config: MfccConfig) -> Cost:
-            blob = front_end_blob(config, FEATURE_SCALE, FEATURE_ZERO_POINT)
-            own = host.scratch_bytes(blob) + config.frames * config.coefficients
+        def front_end(config: FrontEnd) -> Cost:
+            blob = config.blob(FEATURE_SCALE, FEATURE_ZERO_POINT)
+            own = config.scratch_bytes + config.output_bytes
             # Extrapolated where need be: what is found is measured before a network is searched on it.
             cycles = model.extrapolated_front_end_cycles(config) if price_front_end else 0.0
             return Cost(cycles, ram_bytes + own, flash_bytes + len(blob))
@@ -58,8 +54,8 @@ class ConfigSearch:
         self.prices = DataPrices(model.operator_cycles, model.overhead_cycles, front_end)
         feasible_configs(self.prices.table(replace(self.tiny, configs=(self.space.cheapest,))), limits)
 
-    def find(self, run: Run, data: KeywordData, epochs: int, seed: int, report: Reporter) -> MfccConfig:
-        """The configuration, also left in the run's mfcc.json.
+    def find(self, run: Run, data: KeywordData, epochs: int, seed: int, report: Reporter) -> FrontEnd:
+        """The configuration, also left in the run's front_end.json.
 
         Args:
             epochs: at most, where that is less than a data search takes.
@@ -74,22 +70,23 @@ class ConfigSearch:
             note = f"{epoch['phase']}: loss {loss:.3f}, window/hop/coefficients {found}"
             report(Progress("searching the configuration", epoch["epoch"], settings.epochs, note))
 
-        mel_bins, coefficients = self.space.mel_bins, self.space.coefficients[1]
+        like = self.space.like.with_columns(self.space.coefficients[1])
         result = search_data(
-            self.space, self.tiny, lambda x, window, hop: continuous_mfcc(x, window, hop, mel_bins, coefficients),
+            self.space, self.tiny, like.continuous(),
             train, validation, self.prices, self.limits, settings,
             seed=seed, on_epoch=logged, checkpoint=run.path("data_search.pt"), resume=True,
         )  # fmt: skip
         names = ("window_samples", "hop_samples", "coefficients")
-        run.write_json("mfcc.json", {"mfcc": str(result.config), **dict(zip(names, result.point, strict=True))})
+        found = dict(zip(names, result.point, strict=True))
+        run.write_json("front_end.json", {"front_end": str(result.config), **found})
         return result.config
 
 
-def found_earlier(run: Run | None) -> MfccConfig | None:
+def found_earlier(run: Run | None) -> FrontEnd | None:
     """The configuration that an interrupted run had settled on."""
-    if run is None or not run.path("mfcc.json").exists():
+    if run is None or not run.path("front_end.json").exists():
         return None
     try:
-        return MfccConfig.parse(json.loads(run.path("mfcc.json").read_text())["mfcc"])
+        return parse_front_end(json.loads(run.path("front_end.json").read_text())["front_end"])
     except (ValueError, KeyError, InputError) as error:
-        raise RunError(f"{run.path('mfcc.json')} is damaged: {error}", hint="remove that run folder") from None
+        raise RunError(f"{run.path('front_end.json')} is damaged: {error}", hint="remove that run folder") from None

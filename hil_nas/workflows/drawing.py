@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from hil_nas.mfcc import MfccConfig, paper_grid
+from hil_nas.front_ends import FrontEnd, paper_grid
 from hil_nas.nas.darts.genotype import CHOICES, Cell, DartsGenotype, Edge
 from hil_nas.nas.darts.space import CELL_INPUTS, DartsSpace
 from hil_nas.nas.genotype import Arrangement
@@ -33,7 +33,7 @@ def tiny_network(rng: np.random.Generator) -> Network:
     first = int(rng.integers(len(WIDTHS) - 7))
     config = _config(rng)
     space = TinySpace(
-        configs=paper_grid(config.coefficients),
+        configs=paper_grid(config.columns),
         classes=int(rng.choice(CLASSES)),
         arrangement=ARRANGEMENTS[rng.integers(2)],
         align=ALIGNMENTS[rng.integers(2)],
@@ -46,7 +46,7 @@ def darts_network(rng: np.random.Generator) -> Network:
     """Of a `darts` space of any size; the cells' edges are all alike likely."""
     config = _config(rng)
     space = DartsSpace(
-        configs=paper_grid(config.coefficients),
+        configs=paper_grid(config.columns),
         classes=int(rng.choice(CLASSES)),
         align=ALIGNMENTS[rng.integers(2)],
         cells=_between(rng, CELLS),
@@ -61,7 +61,7 @@ def darts_network(rng: np.random.Generator) -> Network:
 def mixed_network(rng: np.random.Generator) -> Network:
     """A stem and some cells of odd widths, with whole convolutions between joins, on a map of any configuration."""
     config = _config(rng)
-    shape: Shape = (config.frames, config.coefficients, 1)
+    shape: Shape = (*config.shape, 1)
     width = 4 * int(rng.integers(2, 17)) if rng.integers(2) else int(rng.integers(6, 40))
     stem: Pair = (3, 3) if rng.integers(2) else (10, 4)
     layers = [Layer("conv", (INPUT,), width, stem, (2, 2), relu=True)]
@@ -78,7 +78,7 @@ def mixed_network(rng: np.random.Generator) -> Network:
 SPACES: dict[str, Callable[[np.random.Generator], Network]] = {"tiny": tiny_network, "darts": darts_network}
 
 
-def _config(rng: np.random.Generator) -> MfccConfig:
+def _config(rng: np.random.Generator) -> FrontEnd:
     return paper_grid(int(rng.choice(COEFFICIENTS)))[rng.integers(8)]
 
 

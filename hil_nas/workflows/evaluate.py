@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import count, islice
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +12,10 @@ from hil_nas.device.device import Device
 from hil_nas.device.firmware import Engine
 from hil_nas.device.hosts import open_device
 from hil_nas.device.replies import Identity, MemoryUse
+from hil_nas.front_ends import KINDS, FrontEnd, paper_grid
 from hil_nas.latency.evaluate import Report, errors, of_fresh
 from hil_nas.latency.model import LatencyModel
 from hil_nas.latency.store import FrontEndRow, Measurements, Store, model_folder, network_id
-from hil_nas.mfcc import MfccConfig, paper_grid
 from hil_nas.network import Network
 from hil_nas.progress import Progress, Reporter, silent
 from hil_nas.workflows.drawing import SPACES
@@ -38,7 +39,7 @@ class Product:
 
     space: str
     network: Network
-    config: MfccConfig
+    config: FrontEnd
 
 
 def evaluate(
@@ -156,10 +157,6 @@ def _measure_product(device: Device, identity: Identity, product: Product) -> tu
 def _fresh_front_ends(device: Device, identity: Identity, known: Measurements, seed: int) -> tuple[FrontEndRow, ...]:
     """Configurations between those measured."""
     rng, seen = np.random.default_rng([FRESH_SEED, seed]), {x.config for x in known.front_ends}
-    configs: list[MfccConfig] = []
-    while len(configs) < FRESH_FRONT_ENDS:
-        window, mel = int(rng.integers(360, 801)), int(rng.integers(20, 81))
-        config = MfccConfig(window, int(rng.integers(100, 401)), mel, int(rng.integers(8, mel + 1)))
-        if config not in seen:
-            configs.append(config)
-    return tuple(measure_front_ends(device, identity, configs))
+    drawn = (kind.drawn(rng) for _ in count() for kind in KINDS.values())
+    configs = islice((x for x in drawn if x not in seen), FRESH_FRONT_ENDS)
+    return tuple(measure_front_ends(device, identity, list(configs)))

@@ -1,4 +1,4 @@
-"""What a supernet learns from: every clip under every MFCC configuration, computed once, or the clips themselves."""
+"""What a supernet learns from: every clip under every front end, computed once, or the clips themselves."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from hil_nas.audio.augment import Augmentation
 from hil_nas.audio.clips import Clips
 from hil_nas.audio.datasets import KeywordData, balanced_indices, word_count
 from hil_nas.audio.features import augmented_features, augmented_samples, labels_of
-from hil_nas.mfcc import MfccConfig, transforms
+from hil_nas.front_ends import FrontEnd, transforms
 from hil_nas.nas.continuous import ClipSet
 from hil_nas.nas.features import FeatureSet
 from hil_nas.progress import Reporter
@@ -17,7 +17,7 @@ _RAW_CLIPS = 4096  # as many as a search among configurations of any kind hears
 
 
 def search_features(
-    data: KeywordData, configs: tuple[MfccConfig, ...], augmentation: Augmentation, seed: int, report: Reporter
+    data: KeywordData, configs: tuple[FrontEnd, ...], augmentation: Augmentation, seed: int, report: Reporter
 ) -> tuple[FeatureSet, FeatureSet]:
     """The training split in two halves, for the weights and for the architecture.
 

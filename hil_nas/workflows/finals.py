@@ -85,7 +85,7 @@ def _log(run: Run, rank: int, finalist: Derived, standing: Standing, trained: in
     """One line of metrics.jsonl: `epoch` is the rank, `derived` the most preferred one by the probabilities."""
     run.log({
         "phase": "finals", "epoch": rank + 1, "trained_epochs": trained, "derived": derived,
-        "mfcc": str(finalist.config), "loss": standing.loss if isfinite(standing.loss) else None,
+        "front_end": str(finalist.config), "loss": standing.loss if isfinite(standing.loss) else None,
         "accuracy": standing.accuracy, **asdict(finalist.cost),
         "genotype": finalist.genotype.to_json(),
     })  # fmt: skip

@@ -11,16 +11,15 @@ from typing import Any, Protocol
 import numpy as np
 
 from hil_nas.audio.datasets import KeywordData, load_speech_commands
-from hil_nas.audio.front_end import HostFrontEnd
 from hil_nas.audio.speech import spoken_keywords
-from hil_nas.audio.tables import front_end_blob
 from hil_nas.budget import Budget
 from hil_nas.cost.macs import network_macs, parameters
 from hil_nas.deploy.c_export import export_c
 from hil_nas.deploy.lower import lower
-from hil_nas.deploy.tflite import read_mfcc, read_tflite
+from hil_nas.deploy.tflite import read_front_end, read_tflite
 from hil_nas.device.firmware import find_third_party
-from hil_nas.mfcc import MfccConfig
+from hil_nas.front_ends import FrontEnd
+from hil_nas.front_ends.host import HostFrontEnd
 from hil_nas.network import Network
 from hil_nas.places import Folders
 from hil_nas.progress import Reporter
@@ -37,7 +36,7 @@ class Found:
     """A network and what the latency model said of it; nothing where it was not asked."""
 
     network: Network
-    config: MfccConfig
+    config: FrontEnd
     predicted: dict[str, Any]
 
 
@@ -78,7 +77,7 @@ def finish(
     run.write_bytes("model.tflite", product.model)
     verification = _verified(product, asked, data, board, host, report)
     result = _result(found, product, verification, data)
-    write_export(run, product.model, data.classes, host, folders)
+    write_export(run, product.model, data.classes, folders)
     run.write_bytes("report.html", page(result, found.network, run.metrics()).encode())
     return run.finish("complete" if verification.ok else "missed", result)
 
@@ -92,18 +91,14 @@ def load_data(
     return load_speech_commands(Path(folder), words or None, silence=silence, report=report)
 
 
-def write_export(run: Run, model: bytes, labels: tuple[str, ...], host: HostFrontEnd, folders: Folders) -> None:
+def write_export(run: Run, model: bytes, labels: tuple[str, ...], folders: Folders) -> None:
     """`export/`: the model as C that builds with one command; and the plan that the board ran."""
-    plan, config = lower(read_tflite(model)), read_mfcc(model)
-    assert config is not None
-    blob = front_end_blob(config, plan.input_scale, plan.input_zero_point)
+    plan, front_end = lower(read_tflite(model)), read_front_end(model)
+    assert front_end is not None
     run.write_bytes("plan.bin", plan.to_bytes())
     if run.path("export").exists():  # of an interrupted run
         shutil.rmtree(run.path("export"))
-    export_c(
-        run.path("export"), plan, blob, config, labels, folders.boards, find_third_party(folders.build),
-        scratch_bytes=host.scratch_bytes(blob),
-    )  # fmt: skip
+    export_c(run.path("export"), plan, front_end, labels, folders.boards, find_third_party(folders.build))
 
 
 def _verified(
@@ -130,7 +125,7 @@ def _result(found: Found, product: Product, verification: Verification, data: Ke
         "clock": verification.clock,
         "engine": verification.engine,
         "build": verification.build,
-        "mfcc": str(found.config),
+        "front_end": str(found.config),
         "limits": {
             "max_ram_bytes": limits["max_ram_bytes"],
             "max_flash_bytes": limits["max_flash_bytes"],

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from math import prod
 
-from hil_nas.audio.tables import scratch_bytes
 from hil_nas.cost.arena import aligned, arena_bytes
 from hil_nas.cost.blob import plan_bytes
 from hil_nas.cost.tflm_arena import tflm_arena
@@ -16,15 +15,15 @@ from hil_nas.deploy.synthetic import random_graph
 from hil_nas.deploy.tflite_writer import write_tflite
 from hil_nas.device.firmware import Engine
 from hil_nas.device.replies import Identity, Where
+from hil_nas.front_ends import FrontEnd
 from hil_nas.latency.features import is_executed
-from hil_nas.mfcc import MfccConfig
 from hil_nas.network import Network
 
 WEIGHTS: Where = "flash"  # where products keep them
 USUAL_ENGINE: Engine = "cmsis-nn"
 
 
-def fits(network: Network, identity: Identity, beside: MfccConfig | None = None, weights: Where = WEIGHTS) -> bool:
+def fits(network: Network, identity: Identity, beside: FrontEnd | None = None, weights: Where = WEIGHTS) -> bool:
     """Whether the board takes a network.
 
     Args:
@@ -42,9 +41,9 @@ def fits(network: Network, identity: Identity, beside: MfccConfig | None = None,
     )
 
 
-def front_end_ram_bytes(config: MfccConfig) -> int:
+def front_end_ram_bytes(config: FrontEnd) -> int:
     """What a front end takes of the board's RAM while its tables lie in flash: features and scratch."""
-    return aligned(config.frames * config.coefficients) + aligned(scratch_bytes(config))
+    return aligned(config.output_bytes) + aligned(config.scratch_bytes)
 
 
 def arena_of(network: Network, engine: str) -> int:

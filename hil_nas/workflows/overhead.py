@@ -9,7 +9,7 @@ from typing import Any
 from hil_nas.cost.arena import ALIGNMENT_BYTES
 from hil_nas.device.device import Device
 from hil_nas.device.replies import Identity
-from hil_nas.mfcc import MfccConfig
+from hil_nas.front_ends import FrontEnd, parse_front_end
 from hil_nas.network import Network
 from hil_nas.workflows.campaign import every_kernel
 from hil_nas.workflows.fitting import USUAL_ENGINE, arena_of, stored_bytes
@@ -31,9 +31,9 @@ class Overhead:
 
     ram_bytes: int
     flash_bytes: int
-    front_end_cycles: dict[MfccConfig, int]
-    front_end_ram_bytes: dict[MfccConfig, int]
-    front_end_flash_bytes: dict[MfccConfig, int]
+    front_end_cycles: dict[FrontEnd, int]
+    front_end_ram_bytes: dict[FrontEnd, int]
+    front_end_flash_bytes: dict[FrontEnd, int]
     engine: str = USUAL_ENGINE
 
     def to_json(self) -> dict[str, Any]:
@@ -43,7 +43,7 @@ class Overhead:
     def from_json(cls, data: dict[str, Any]) -> Overhead:
         """The inverse of `to_json`."""
         values: dict[str, Any] = {
-            k: {MfccConfig.parse(c): x for c, x in v.items()} if isinstance(v, dict) else v for k, v in data.items()
+            k: {parse_front_end(c): x for c, x in v.items()} if isinstance(v, dict) else v for k, v in data.items()
         }
         return cls(**values)
 
@@ -56,16 +56,16 @@ class Overhead:
         gaps_bytes = 2 * (ALIGNMENT_BYTES - 1)  # at most, behind features and scratch
         return self.ram_bytes + identity.pool_bytes - gaps_bytes, self.flash_bytes + identity.store_bytes
 
-    def ram(self, network: Network, config: MfccConfig) -> int:
+    def ram(self, network: Network, config: FrontEnd) -> int:
         """All RAM of a product with this network and front end."""
         return self.ram_bytes + self.front_end_ram_bytes[config] + arena_of(network, self.engine)
 
-    def flash(self, network: Network, config: MfccConfig) -> int:
+    def flash(self, network: Network, config: FrontEnd) -> int:
         """All flash of a product with this network and front end."""
         return self.flash_bytes + self.front_end_flash_bytes[config] + stored_bytes(network, self.engine)
 
 
-def measure_overhead(device: Device, configs: Sequence[MfccConfig]) -> Overhead:
+def measure_overhead(device: Device, configs: Sequence[FrontEnd]) -> Overhead:
     """Runs every kernel and every front end, and reads the board's own account of its memory and deepest stack.
 
     The stack of a kernel does not depend on the sizes it works on, so no network of kernels that ran here goes
@@ -85,7 +85,7 @@ def measure_overhead(device: Device, configs: Sequence[MfccConfig]) -> Overhead:
         memory.ram_bytes - counted,
         memory.flash_bytes - tables,
         {row.config: int(row.median_cycles) for row, _, _ in found},
-        {row.config: info.scratch_bytes + info.frames * info.coefficients for row, info, _ in found},
+        {row.config: info.scratch_bytes + info.frames * info.columns for row, info, _ in found},
         {row.config: table_bytes for row, _, table_bytes in found},
         identity.engine,
     )

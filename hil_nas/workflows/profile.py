@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 
-from hil_nas.audio.tables import front_end_blob
 from hil_nas.baselines import ds_cnn
 from hil_nas.cost.macs import network_macs
 from hil_nas.deploy.lower import lower
@@ -25,6 +24,7 @@ from hil_nas.device.hosts import open_device
 from hil_nas.device.replies import FrontEndInfo, Identity, Where
 from hil_nas.errors import InputError
 from hil_nas.files import require_writable
+from hil_nas.front_ends import FrontEnd
 from hil_nas.latency.evaluate import Report, held_out_errors
 from hil_nas.latency.features import is_executed
 from hil_nas.latency.store import (
@@ -37,7 +37,6 @@ from hil_nas.latency.store import (
     network_id,
 )
 from hil_nas.latency.summary import Summary, summarise
-from hil_nas.mfcc import CLIP_SAMPLES, MfccConfig
 from hil_nas.network import Network
 from hil_nas.progress import Progress, Reporter, silent
 from hil_nas.runs import Run
@@ -205,7 +204,7 @@ def measure_network(
 
 
 def measure_front_ends(
-    device: Device, identity: Identity, configs: Sequence[MfccConfig], seed: int = 0
+    device: Device, identity: Identity, configs: Sequence[FrontEnd], seed: int = 0
 ) -> Iterator[FrontEndRow]:
     """Raw counts of front ends over one clip of noise, one after the other.
 
@@ -216,14 +215,16 @@ def measure_front_ends(
 
 
 def run_front_ends(
-    device: Device, identity: Identity, configs: Sequence[MfccConfig], seed: int = 0
+    device: Device, identity: Identity, configs: Sequence[FrontEnd], seed: int = 0
 ) -> Iterator[tuple[FrontEndRow, FrontEndInfo, int]]:
     """As `measure_front_ends`, with what the board says of each and the bytes of its tables."""
-    noise = np.random.default_rng(seed).normal(0, 3000, CLIP_SAMPLES)
-    if configs:
-        device.set_audio(np.clip(noise, -32768, 32767).astype(np.int16))
+    heard = 0
     for config in configs:
-        tables = front_end_blob(config, FEATURE_SCALE, FEATURE_ZERO_POINT)
+        if heard != config.clip.samples:
+            heard = config.clip.samples
+            noise = np.random.default_rng(seed).normal(0, 3000, heard)
+            device.set_audio(np.clip(noise, -32768, 32767).astype(np.int16))
+        tables = config.blob(FEATURE_SCALE, FEATURE_ZERO_POINT)
         info = device.load_front_end(tables, WEIGHTS)
         counts = device.run("frontend", *_runs(identity))
         yield FrontEndRow(config, counts.front_end_cycles), info, len(tables)
@@ -272,7 +273,7 @@ def _published_cycles(device: Device, identity: Identity, rows: Measurements) ->
 def _measure_front_ends(
     board: PatientBoard, identity: Identity, store: Store, known: Measurements, progress: Reporter
 ) -> None:
-    wanted = campaign.front_end_configs()
+    wanted = campaign.front_ends()
     done = {x.config for x in known.front_ends}
 
     def measure_missing(device: Device) -> None:

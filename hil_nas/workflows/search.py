@@ -11,16 +11,16 @@ from pathlib import Path
 from typing import Any, cast
 
 from hil_nas.audio.datasets import KeywordData
-from hil_nas.audio.front_end import HostFrontEnd
 from hil_nas.config import SearchConfig
 from hil_nas.device.device import Device
 from hil_nas.device.hosts import open_device
 from hil_nas.device.replies import Identity
 from hil_nas.errors import InfeasibleError, InputError, RunError
 from hil_nas.files import require_writable
+from hil_nas.front_ends import FrontEnd, parse_front_end
+from hil_nas.front_ends.host import HostFrontEnd
 from hil_nas.latency.model import LatencyModel
 from hil_nas.latency.store import model_folder
-from hil_nas.mfcc import MfccConfig
 from hil_nas.nas.anchors import DataSpace
 from hil_nas.nas.prices import Cost, Limits
 from hil_nas.nas.search import search
@@ -160,7 +160,7 @@ class _Search:
             seed=config.seed, report=self.report,
         ))  # fmt: skip
         run.write_json("network.json", {
-            "mfcc": str(found.config), "network": found.network.to_json(), "predicted": found.predicted,
+            "front_end": str(found.config), "network": found.network.to_json(), "predicted": found.predicted,
         })  # fmt: skip
         return found
 
@@ -180,14 +180,14 @@ class _Search:
             hint="measure more networks with `hil_nas profile`, or raise the limit",
         )
 
-    def _front_end_price(self, config: MfccConfig) -> float:
+    def _front_end_price(self, config: FrontEnd) -> float:
         return float(self.overhead.front_end_cycles[config]) if self.config.price_front_end else 0.0
 
     def _measured_cycles(self, network: Network) -> float:
         total, _ = self.board.do(lambda device: measure_network(device, self.identity, network))
         return float(total.median_cycles)
 
-    def _measured_cost(self, network: Network, config: MfccConfig) -> Cost:
+    def _measured_cost(self, network: Network, config: FrontEnd) -> Cost:
         def measure(device: Device) -> Cost:
             own = measure_network(device, self.identity, network)[0].median_cycles
             front_end = next(measure_front_ends(device, self.identity, [config])).median_cycles
@@ -196,7 +196,7 @@ class _Search:
 
         return self.board.do(measure)
 
-    def _predicted(self, network: Network, config: MfccConfig) -> dict[str, Any]:
+    def _predicted(self, network: Network, config: FrontEnd) -> dict[str, Any]:
         # A front end that a gradient found may lie beyond those measured for the model; its own was measured first.
         front_end, own = self.model.extrapolated_front_end_cycles(config), self.model.network_cycles(network)
         kind, hz = self.identity.clock_kind, self.identity.clock_hz
@@ -218,12 +218,12 @@ class _Search:
         most = (min(budget.max_ram_bytes or ram, ram), min(budget.max_flash_bytes or flash, flash))
         return Limits(cycles, *most, latency_s=budget.max_latency_s)
 
-    def _expect_inputs(self, configs: Sequence[MfccConfig]) -> None:
+    def _expect_inputs(self, configs: Sequence[FrontEnd]) -> None:
         """Refuse what the board takes no network for."""
         for config in configs:
-            if config.frames * config.coefficients > self.identity.input_bytes:
+            if config.output_bytes > self.identity.input_bytes:
                 raise InputError(
-                    f"{config} gives {config.frames} x {config.coefficients} features, {self.config.board} takes at "
+                    f"{config} gives {config.frames} x {config.columns} features, {self.config.board} takes at "
                     f"most {self.identity.input_bytes}", hint="choose a longer hop or fewer coefficients",
                 )  # fmt: skip
 
@@ -233,11 +233,11 @@ class _Search:
             return Overhead.from_json(json.loads(earlier.path("overhead.json").read_text()))
         return self.board.do(lambda device: measure_overhead(device, self.config.grid))
 
-    def _searched_config(self, new_run: Callable[[], Run]) -> MfccConfig:
+    def _searched_config(self, new_run: Callable[[], Run]) -> FrontEnd:
         """The configuration that a gradient finds; refused before there is a run where nothing can hold the limits."""
         overhead = self.board.do(lambda device: measure_overhead(device, [DataSpace().cheapest]))
         work = ConfigSearch(
-            self.model, self.host, overhead.ram_bytes, overhead.flash_bytes, self._limits(overhead),
+            self.model, overhead.ram_bytes, overhead.flash_bytes, self._limits(overhead),
             self._class_count(), self.config.price_front_end,
         )  # fmt: skip
         return work.find(new_run(), self.data, self.config.search_epochs, self.config.seed, self.report)
@@ -261,6 +261,6 @@ def _read_found(run: Run) -> Found:
     """The network that an interrupted run had settled on."""
     try:
         data = json.loads(run.path("network.json").read_text())
-        return Found(Network.from_json(data["network"]), MfccConfig.parse(data["mfcc"]), data["predicted"])
+        return Found(Network.from_json(data["network"]), parse_front_end(data["front_end"]), data["predicted"])
     except (ValueError, KeyError, InputError) as error:
         raise RunError(f"{run.path('network.json')} is damaged: {error}", hint="remove that run folder") from None

@@ -274,7 +274,7 @@ def _figures(folder: Path, result: dict[str, Any]) -> Outcome:
         "ram_bytes": measured["ram_bytes"],
         "flash_bytes": measured["flash_bytes"],
         "macs": result["macs"],
-        "mfcc": result["mfcc"],
+        "front_end": result["front_end"],
         "data_warnings": result["data"]["warnings"],
     }
 

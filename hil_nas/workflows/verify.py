@@ -16,18 +16,17 @@ import numpy.typing as npt
 from hil_nas.audio.checks import Findings
 from hil_nas.audio.clips import Clips
 from hil_nas.audio.datasets import load_test_split
-from hil_nas.audio.front_end import HostFrontEnd, build_host_library
-from hil_nas.audio.tables import front_end_blob
 from hil_nas.budget import Budget
 from hil_nas.deploy.lower import executed, lower
 from hil_nas.deploy.plan import Plan
 from hil_nas.deploy.reference import Tflm
-from hil_nas.deploy.tflite import read_mfcc, read_tflite
+from hil_nas.deploy.tflite import read_front_end, read_tflite
 from hil_nas.device.device import Device
 from hil_nas.device.firmware import find_third_party
 from hil_nas.device.replies import Identity, MemoryUse, RunCounts
 from hil_nas.errors import InputError, RefusedError, UnsupportedError
-from hil_nas.mfcc import CLIP_SAMPLES, MfccConfig
+from hil_nas.front_ends import ONE_SECOND, FrontEnd
+from hil_nas.front_ends.host import HostFrontEnd, build_host_library
 from hil_nas.progress import Progress, Reporter, silent
 from hil_nas.units import told_bytes, told_seconds
 
@@ -44,7 +43,7 @@ class Verification:
         clock: kind (silicon, modelled, instructions or host), Hz, and the error in percent of a modelled one.
         compared: what was compared, `features and logits` or `logits`.
         differing_bytes: values that differ from the host's, over all clips.
-        front_end_cycles: None where the model carries no MFCC configuration.
+        front_end_cycles: None where the model carries no front end.
         operators: (kind, cycles) in the order they run, as the model's file calls them.
         ram, flash: lines of bytes; the sums are `ram_bytes` and `flash_bytes`.
         missed: one sentence for each limit that does not hold.
@@ -55,7 +54,7 @@ class Verification:
     clock: dict[str, Any]
     engine: str
     build: str
-    mfcc: str | None
+    front_end: str | None
     compared: str
     clips_compared: int
     differing_bytes: int
@@ -96,13 +95,13 @@ class Model:
 
     Attributes:
         kinds: of the plan's operators, as the file calls them.
-        config: None where it carries no MFCC configuration.
+        config: None where it carries no front end.
     """
 
     data: bytes
     plan: Plan
     kinds: tuple[str, ...]
-    config: MfccConfig | None
+    config: FrontEnd | None
     oracle: Tflm
 
     @classmethod
@@ -114,7 +113,7 @@ class Model:
         """
         graph = read_tflite(data)
         plan = lower(graph)  # first: it says in more words than the oracle what does not run
-        return cls(data, plan, tuple(x.kind for x in executed(graph)), read_mfcc(data), Tflm(data))
+        return cls(data, plan, tuple(x.kind for x in executed(graph)), read_front_end(data), Tflm(data))
 
 
 class Bench:
@@ -139,7 +138,7 @@ class Bench:
         device.unload("frontend")  # of what a board on a desk did before: it takes room, and counts as the product's
         self._load(model)
         if self.config is not None:
-            self._blob = front_end_blob(self.config, self.plan.input_scale, self.plan.input_zero_point)
+            self._blob = self.config.blob(self.plan.input_scale, self.plan.input_zero_point)
             device.load_front_end(self._blob, where="flash")
 
     def _load(self, model: Model) -> None:
@@ -215,7 +214,7 @@ def verify(
     """Everything that is claimed about a model on a board.
 
     Args:
-        clips: int16 (n, 16000); needs a model with an MFCC configuration. None: seeded noise where the model
+        clips: int16 (n, 16000); needs a model with a front end. None: seeded noise where the model
             has a front end, random int8 inputs where not.
         labels: (n,) of the clips.
         count: how many random clips or inputs where no clips are given.
@@ -226,7 +225,7 @@ def verify(
     _check_clock(device, budget)
     bench = Bench(device, model, host_front_end)
     if bench.config is None and clips is not None:
-        raise InputError("the model names no MFCC configuration, so audio cannot be run through it")
+        raise InputError("the model names no front end, so audio cannot be run through it")
     if bench.config is not None and clips is None:
         clips = noise(count, seed)
     counts = bench.time(None if clips is None else clips[0])
@@ -253,9 +252,9 @@ def noise(count: int, seed: int) -> Int16:
     """Seeded clips (count, 16000) of noise at many levels, for bits and not for accuracy."""
     rng = np.random.default_rng(seed)
     levels = 10.0 ** rng.uniform(0.0, 4.2, count)
-    clips = np.empty((count, CLIP_SAMPLES), np.int16)  # filled one by one: as numbers they would take ten times more
+    clips = np.empty((count, ONE_SECOND.samples), np.int16)  # filled one by one: all as numbers take ten times more
     for clip, level in zip(clips, levels, strict=True):
-        clip[:] = np.clip(rng.normal(0.0, level, CLIP_SAMPLES), -32768, 32767)
+        clip[:] = np.clip(rng.normal(0.0, level, ONE_SECOND.samples), -32768, 32767)
     return clips
 
 
@@ -300,7 +299,7 @@ def _verification(
         clock=identity.clock,
         engine=identity.engine,
         build=identity.build,
-        mfcc=str(bench.config) if bench.config else None,
+        front_end=str(bench.config) if bench.config else None,
         compared="features and logits" if bench.config else "logits",
         clips_compared=clips,
         differing_bytes=differing,

@@ -12,7 +12,7 @@ from typing import Any
 
 from hil_nas.cost.duplicates import without_duplicates
 from hil_nas.errors import InputError
-from hil_nas.mfcc import MfccConfig
+from hil_nas.front_ends import FrontEnd
 from hil_nas.nas.darts.space import (
     CELL_INPUTS,
     OPERATORS,
@@ -84,12 +84,12 @@ class DartsGenotype:
         """Skip connections in both cells: the sign of a collapsed search."""
         return sum(x == "skip_connect" for x in (*self.normal.operators, *self.reduction.operators))
 
-    def build(self, config: MfccConfig) -> Network:
+    def build(self, config: FrontEnd) -> Network:
         """The network on the features of `config`: input (frames, coefficients, 1), output (1, 1, classes).
 
         Equal layers without weights are one, as the converter has it.
         """
-        source = (config.frames, config.coefficients, 1)
+        source = (*config.shape, 1)
         layers = align_layers("plane", self.align, source)
         aligned = Network(source, tuple(layers)).output_shape if layers else source
         layers.append(stem_layer(self.channels, len(layers) - 1))

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from hil_nas.cost.arena import arena_bytes
 from hil_nas.cost.blob import HEADER_BYTES, plan_bytes
 from hil_nas.errors import InputError
-from hil_nas.mfcc import MfccConfig
+from hil_nas.front_ends import FrontEnd
 from hil_nas.nas.darts.genotype import CHOICES, Cell, DartsGenotype, Edge, edge_layers, entry_layer, stem_layer
 from hil_nas.nas.darts.space import CELL_INPUTS, CELL_KINDS, OPERATORS, CellPlace, DartsSpace
 from hil_nas.nas.genotype import align_layers, head_layers
@@ -98,11 +98,11 @@ class DartsPrices:
 def price_darts(
     space: DartsSpace,
     operator_cycles: Callable[[Sequence[Operator]], Floats],
-    front_end_cycles: Callable[[MfccConfig], float],
+    front_end_cycles: Callable[[FrontEnd], float],
     *,
     overhead_cycles: float = 0.0,
-    front_end_ram_bytes: Callable[[MfccConfig], int] = lambda config: 0,
-    front_end_flash_bytes: Callable[[MfccConfig], int] = lambda config: 0,
+    front_end_ram_bytes: Callable[[FrontEnd], int] = lambda config: 0,
+    front_end_flash_bytes: Callable[[FrontEnd], int] = lambda config: 0,
 ) -> DartsPrices:
     """Asks once for the price of everything that a search may choose; arguments as of `nas.prices.price`.
 
@@ -138,9 +138,9 @@ def anonymous(operator: Operator) -> Operator:
 Parts = tuple[list[Operator], dict[tuple[int, int, int], list[Operator]]]
 
 
-def _parts(space: DartsSpace, config: MfccConfig) -> Parts:
+def _parts(space: DartsSpace, config: FrontEnd) -> Parts:
     """Operators on one configuration: those of every network, and by (kind of cell, edge, operator)."""
-    source = (config.frames, config.coefficients, 1)
+    source = (*config.shape, 1)
     before = align_layers("plane", space.align_operation(config), source)
     fixed = _operators(source, [*before, stem_layer(space.channels, len(before) - 1)])
     edges: dict[tuple[int, int, int], list[Operator]] = {}
@@ -188,12 +188,12 @@ def _table(
     return EdgeTable(front_end, fixed, edges)
 
 
-def _size(config: MfccConfig) -> tuple[int, int]:
+def _size(config: FrontEnd) -> tuple[int, int]:
     """All of a configuration that an arena depends on."""
-    return (config.frames, config.coefficients)
+    return config.shape
 
 
-def _edge_arenas(space: DartsSpace, config: MfccConfig) -> Floats:
+def _edge_arenas(space: DartsSpace, config: FrontEnd) -> Floats:
     """(kinds, edges, operators): pools everywhere but on one edge, of the first node that its source reaches."""
     found: Floats = np.zeros((len(CELL_KINDS), len(space.edges), len(OPERATORS)))
     lean = Cell(((Edge(0, _LEAN), Edge(1, _LEAN)),) * space.nodes)

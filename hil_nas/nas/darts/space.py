@@ -1,4 +1,4 @@
-"""The `darts` space: the cells of PC-DARTS (arXiv:1907.05737) over the MFCC grid of arXiv 2507.15545. No torch.
+"""The `darts` space: the cells of PC-DARTS (arXiv:1907.05737) over the front ends of arXiv 2507.15545. No torch.
 
     input (frames, coefficients, 1)
       -> alignment: an optional strided convolution that brings long inputs near the shortest grid
@@ -18,7 +18,7 @@ from functools import cached_property
 from typing import Any, Literal
 
 from hil_nas.errors import InputError
-from hil_nas.mfcc import MfccConfig, paper_grid
+from hil_nas.front_ends import FrontEnd, paper_grid
 from hil_nas.nas.genotype import Arrangement, Operation
 from hil_nas.nas.space import Align, align_stride
 from hil_nas.network import Pair, Shape
@@ -67,7 +67,7 @@ class DartsSpace:
     """What a search may choose from.
 
     Attributes:
-        configs: the MFCC configurations.
+        configs: the front ends.
         classes: of the task, silence and unknown included.
         align: how inputs of different lengths meet: zeros behind the shorter, or a convolution on the longer.
         cells: at least 3, so that there are two reductions.
@@ -81,7 +81,7 @@ class DartsSpace:
         InputError: for choices that make no network.
     """
 
-    configs: tuple[MfccConfig, ...] = field(default_factory=paper_grid)
+    configs: tuple[FrontEnd, ...] = field(default_factory=paper_grid)
     classes: int = 12
     align: Align = "conv"
     cells: int = 4
@@ -90,7 +90,7 @@ class DartsSpace:
 
     def __post_init__(self) -> None:
         if not self.configs:
-            raise InputError("a search needs at least one MFCC configuration")
+            raise InputError("a search needs at least one front end")
         check_sizes(self.cells, self.nodes, self.channels, self.classes)
 
     @property
@@ -117,15 +117,15 @@ class DartsSpace:
         """Of an edge: a reduction cell halves the maps of its inputs."""
         return 2 if kind == "reduction" and self.edges[edge][1] < CELL_INPUTS else 1
 
-    def align_operation(self, config: MfccConfig) -> Operation | None:
+    def align_operation(self, config: FrontEnd) -> Operation | None:
         """The convolution that brings `config` near the shortest grid; None where none is needed."""
         stride = align_stride(config, self.configs) if self.align == "conv" else 1
         return None if stride < 2 else Operation("conv", (2 * stride - 1, 3), (stride, 1))
 
-    def aligned_shape(self, config: MfccConfig) -> Shape:
+    def aligned_shape(self, config: FrontEnd) -> Shape:
         """The map that the stem reads: (time, frequency, 1)."""
         operation = self.align_operation(config)
-        return (-(-config.frames // (operation.stride[0] if operation else 1)), config.coefficients, 1)
+        return (-(-config.frames // (operation.stride[0] if operation else 1)), config.columns, 1)
 
     def places(self, aligned: Shape) -> tuple[CellPlace, ...]:
         """Every cell in order, behind a stem that reads `aligned`."""

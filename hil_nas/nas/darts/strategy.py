@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from hil_nas.mfcc import MfccConfig
+from hil_nas.front_ends import FrontEnd
 from hil_nas.nas.darts.derive import DartsPreference, derive_darts, feasible_darts_configs
 from hil_nas.nas.darts.expected import DartsExpectedCost, skip_share
 from hil_nas.nas.darts.genotype import DartsGenotype
@@ -90,7 +90,7 @@ class DartsStrategy:
         least = min(self.settings.floor * (limits.cycles or 0.0), self._average_cycles)
         return derive_darts(self.prices.corrected(ratio), self.preference(view), limits, least)
 
-    def at(self, point: DartsPoint) -> tuple[DartsGenotype, MfccConfig]:
+    def at(self, point: DartsPoint) -> tuple[DartsGenotype, FrontEnd]:
         genotype, config = point
         return genotype, self.space.configs[config]
 

@@ -3,13 +3,14 @@
 Frame i begins at i * hop, which may lie between two samples; a sample at the distance u from there is weighted by the
 Hann window's 0.5 - 0.5 cos(2 pi u / window). That is 0 with slope 0 at both ends, so that features are smooth in window
 and hop; they jump only where a frame more fits the clip or the window asks for the next FFT. At whole numbers they are
-those of `mfcc_torch`. A sample's place in its frame only turns the spectrum's phase, which the power does not see.
+those of `MfccModule`. A sample's place in its frame only turns the spectrum's phase, which the power does not see.
 
 Sources: Leiber, Marnissi, Barrau and El Badaoui, arXiv:2208.10886 (window length) and arXiv:2308.02421 (hop length).
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import lru_cache
 from math import ceil, pi
 
@@ -17,26 +18,29 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from hil_nas.audio.mfcc_torch import as_float
-from hil_nas.audio.tables import LOG_FLOOR, dct_matrix, mel_filters
-from hil_nas.mfcc import CLIP_SAMPLES, MfccConfig
+from hil_nas.front_ends.base import ClipFormat
+from hil_nas.front_ends.mel import LOG_FLOOR, MelFrontEnd, mel_filters
+from hil_nas.front_ends.mel_module import as_float
+from hil_nas.front_ends.mfcc.tables import dct_matrix
 
 
-def continuous_mfcc(waveform: Tensor, window: Tensor, hop: Tensor, mel_bins: int, coefficients: int) -> Tensor:
+def continuous_mfcc(waveform: Tensor, window: Tensor, hop: Tensor, like: MelFrontEnd) -> Tensor:
     """Features with exact gradients of window and hop, (clips, frames, coefficients).
 
     Args:
-        waveform: (clips, 16000) samples at 16 kHz: int16, or float in [-1, 1). float64 is kept, all else is float32.
+        waveform: (clips, samples): int16, or float in [-1, 1). float64 is kept, all else is float32.
         window: samples, a real number in 64 to 2048.
         hop: samples, a real number of 16 or more.
+        like: everything else.
 
     Raises:
         InputError: for another waveform, or a window or hop that no front end has.
     """
-    signal = as_float(waveform)
+    signal = as_float(waveform, like.clip)
     if waveform.dtype == torch.float64:
         signal = waveform  # finite differences need its digits
-    frames, length = frame_count(float(window.detach()), float(hop.detach())), ceil(float(window.detach()))
+    frames = frame_count(float(window.detach()), float(hop.detach()), like.clip)
+    length = ceil(float(window.detach()))
     starts = torch.arange(frames, device=signal.device) * hop.double()
     first = starts.detach().ceil()  # from here on, `length` samples hold all that the window does not wipe out
     inside = torch.arange(length, device=signal.device) + (first - starts)[:, None]  # (frames, length)
@@ -45,23 +49,27 @@ def continuous_mfcc(waveform: Tensor, window: Tensor, hop: Tensor, mel_bins: int
     places = first.long()[:, None] + torch.arange(length, device=signal.device)
     padded = F.pad(signal, (0, 1))  # read by the last frame, where it begins between two samples, at weight 0
     cut = padded.index_select(1, places.flatten()).reshape(len(signal), frames, length)
-    config = MfccConfig(length, int(hop.detach()), mel_bins, coefficients)
-    filters, cosines = _tables(config.fft_size, mel_bins, coefficients, signal.dtype, signal.device)
+    config = replace(like, window_samples=length, hop_samples=int(hop.detach()))
+    filters, cosines = _tables(config, signal.dtype, signal.device)
     spectrum = torch.fft.rfft(cut * weights, n=config.fft_size)  # (clips, frames, bins)
     energies = (spectrum.real.square() + spectrum.imag.square()) @ filters  # (clips, frames, mel)
     return torch.log(energies + LOG_FLOOR) @ cosines
 
 
-def frame_count(window: float, hop: float) -> int:
-    """Frames of one clip, as `MfccConfig.frames` counts them at whole numbers."""
-    return 1 + int((CLIP_SAMPLES - window) // hop)
+def frame_count(window: float, hop: float, clip: ClipFormat) -> int:
+    """Frames of one clip, as `FrontEnd.frames` counts them at whole numbers."""
+    return 1 + int((clip.samples - window) // hop)
+
+
+def _tables(config: MelFrontEnd, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Mel filters (bins, mel) and DCT (mel, coefficients)."""
+    return _kept(config.fft_size, config.mel_bins, config.columns, config.clip.sample_rate_hz, dtype, device)
 
 
 @lru_cache(maxsize=16)
-def _tables(
-    fft_size: int, mel_bins: int, coefficients: int, dtype: torch.dtype, device: torch.device
+def _kept(
+    fft_size: int, mel_bins: int, coefficients: int, sample_rate_hz: int, dtype: torch.dtype, device: torch.device
 ) -> tuple[Tensor, Tensor]:
-    """Mel filters (bins, mel) and DCT (mel, coefficients)."""
-    filters = mel_filters(MfccConfig(fft_size, fft_size, mel_bins, coefficients)).T
+    filters = mel_filters(fft_size, mel_bins, sample_rate_hz).T
     cosines = dct_matrix(coefficients, mel_bins).T
     return torch.tensor(filters, dtype=dtype, device=device), torch.tensor(cosines, dtype=dtype, device=device)
