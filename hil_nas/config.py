@@ -1,72 +1,126 @@
-"""What a search is asked, resolved and checked once at the edge."""
+"""What a search or a baseline is asked, resolved and checked once at the edge. Options of the command line are these
+fields (`hil_nas.options`)."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal, get_args
 
-from hil_nas.baselines import baseline
+from hil_nas.baselines import BASELINES, baseline
 from hil_nas.budget import Budget
 from hil_nas.errors import InputError
-from hil_nas.front_ends import FrontEnd, paper_grid, search_grid
+from hil_nas.front_ends import WRITTEN, FrontEnd, paper_grid, parse_front_end, search_grid
+from hil_nas.options import check, like, option
+from hil_nas.target import BoardTarget
+from hil_nas.values import listed, one_of
 from hil_nas.words import ALL_WORDS
 
-SPACES = ("tiny", "darts")
-SEARCH_EPOCHS = {"tiny": 14, "darts": 20, "paper": 50}  # by preset, else by space
-RIVALS = {"tiny": 5, "darts": 0, "paper": 0}  # each network of cells takes minutes to train
-ALIGN: dict[str, Literal["conv", "pad"]] = {"tiny": "conv", "darts": "pad", "paper": "conv"}
-TRAIN_EPOCHS, PAPER_TRAIN_EPOCHS = 40, 100
-LEAST = {  # of what is a whole number
-    "search_epochs": 5, "rivals": 0, "race_epochs": 1, "train_epochs": 1, "clips": 50, "measure_every": 0, "seed": 0,
-}  # fmt: skip
+Space = Literal["tiny", "darts"]
+SPACES: tuple[Space, ...] = get_args(Space)
+MOST_EPOCHS = 10_000
+_WHAT, _HOW = "what to recognise", "how to search"
+
+
+@dataclass(frozen=True)
+class Usual:
+    """What a search takes where nothing else is asked.
+
+    Attributes:
+        search_epochs, train_epochs: of the supernet, and of the derived network.
+        rivals: how many other networks race against the derived one; each network of cells takes minutes to train.
+        align: how the configurations share one supernet. At 104 ms cells that were searched with padding were better
+            than with convolutions by 4.3 points in the mean of three seeds.
+    """
+
+    search_epochs: int
+    train_epochs: int
+    rivals: int
+    align: Literal["conv", "pad"]
+
+
+USUAL = {  # by preset, else by space; the parts of each are `nas.spaces.KINDS`
+    "tiny": Usual(14, 40, 5, "conv"),
+    "darts": Usual(20, 40, 0, "pad"),
+    "paper": Usual(50, 100, 0, "conv"),
+}
+
+
+def _board(text: str) -> str:
+    """BOARD or BOARD@HOST in its usual spelling; whether there is such a board is not asked here."""
+    return str(BoardTarget.parse(text))
+
+
+def _absolute(text: str) -> str:
+    """A folder's path, wherever a resumed run or a cluster's process starts."""
+    return str(Path(text).resolve())
+
+
+def _grid(text: str) -> tuple[FrontEnd, ...]:
+    return () if text == "continuous" else listed(parse_front_end)(text)
+
+
+def _each(name: str) -> str:
+    return ", ".join(f"{getattr(usual, name)} for {key}" for key, usual in USUAL.items())
 
 
 @dataclass(frozen=True)
 class SearchConfig:
-    """Everything that decides what a search finds.
+    """Everything that decides what a search finds."""
 
-    Attributes:
-        board: `BOARD@HOST`.
-        budget: the limits.
-        words: the keywords; silence and unknown are added. Empty: the ten usual ones, or all words of a folder that
-            has not those ten.
-        data: a folder of recorded words, or None for words spoken by espeak-ng.
-        preset: "paper" is the whole protocol of arXiv 2507.15545 on Speech Commands: its 35 words without silence and
-            unknown, clips as they are, its eight configurations, the supernet and settings of PC-DARTS, the most
-            preferred network trained from scratch. Its space is `darts`; epochs, words and configurations may be given.
-        space: of networks.
-        grid: the front ends to choose from; empty: any, with a gradient on window, hop and coefficients.
-        price_front_end: whether the search knows what a configuration's front end costs. Without it the latency limit
-            holds for the network alone, and front end and network together may miss it: to see what the price is worth.
-        align: how the configurations share one supernet; "auto": as suits its preset or space. At 104 ms cells that
-            were searched with padding were better than with convolutions by 4.3 points in the mean of three seeds.
-        gamma_ratio: how far the largest gamma must lead every other to end the data search; the paper's is 2.
-        search_epochs: of the supernet; 0: as many as its preset or space takes.
-        rivals: other networks within the limits that race against the derived one, as later do neighbours of the best,
-            before one is trained; 0: no race, -1: as many as its preset or space takes.
-        race_epochs: how long they race.
-        train_epochs: of the derived network from scratch; 0: as many as the preset takes, else 40.
-        measure_every: measure the network that would be derived now every so many epochs; 0: only at the end.
-        clips: how many clips the final check compares on the board, bit by bit.
-    """
-
-    board: str = "nucleo-l4r5@virtual"
-    budget: Budget = field(default_factory=Budget)
-    words: tuple[str, ...] = ()
-    data: str | None = None
-    preset: Literal["paper"] | None = None
-    space: Literal["tiny", "darts"] = "tiny"
-    grid: tuple[FrontEnd, ...] = field(default_factory=search_grid)
-    price_front_end: bool = True
-    align: Literal["auto", "conv", "pad"] = "auto"
-    gamma_ratio: float = 2.0
-    search_epochs: int = 0
-    rivals: int = -1
-    race_epochs: int = 6
-    train_epochs: int = 0
-    measure_every: int = 5
-    clips: int = 60
-    seed: int = 0
+    board: str = option("nucleo-l4r5@virtual", parse=_board, metavar="BOARD[@HOST]", help="what to measure on")
+    budget: Budget = Budget()
+    data: str | None = option(
+        None, parse=_absolute, metavar="FOLDER", group=_WHAT,
+        help="recorded words, a folder for each as in Speech Commands (default: words spoken by espeak-ng)",
+    )  # fmt: skip
+    words: tuple[str, ...] = option(  # silence and unknown are added
+        (), parse=listed(str), metavar="A,B,...", group=_WHAT,
+        help="keywords (default: the ten of Speech Commands, or all words of a folder that has not those ten)",
+    )  # fmt: skip
+    space: Space = option(
+        "tiny", group=_HOW, help="tiny: chains of depthwise-separable blocks; darts: the cells of PC-DARTS"
+    )
+    align: Literal["auto", "conv", "pad"] = option(
+        "auto", group=_HOW, help=f"how front ends share a supernet; auto: {_each('align')}"
+    )
+    # Its 35 words without silence and unknown, clips as they are, its eight configurations, the supernet and settings
+    # of PC-DARTS, the most preferred network trained from scratch. Epochs, words and configurations may be given.
+    preset: Literal["paper"] | None = option(
+        None, group=_HOW,
+        help="the whole protocol of arXiv 2507.15545 on the 35 words of Speech Commands in --data, for a GPU",
+    )  # fmt: skip
+    price_front_end: bool = option(
+        True, flag="--unpriced-front-end", group=_HOW,
+        help="for comparison: search as if the front end cost nothing; the latency limit is then the network's alone",
+    )  # fmt: skip
+    grid: tuple[FrontEnd, ...] = option(  # empty: continuous
+        search_grid(), flag="--front-end", parse=_grid, metavar="NAME,...", group=_HOW,
+        help=f"front ends to choose from, as {WRITTEN} (default: the paper's eight MFCC, each with 40, 20 and 13 "
+        "coefficients), or 'continuous': window, hop and coefficients by gradient",
+    )  # fmt: skip
+    gamma_ratio: float = option(
+        2.0, above=1, metavar="R", group=_HOW,
+        help="the data search ends once one configuration's gamma is R times every other's; 1e9: never",
+    )  # fmt: skip
+    search_epochs: int = option(  # 0: as many as usual
+        0, least=5, most=MOST_EPOCHS, metavar="N", group=_HOW,
+        help=f"of the supernet (default: {_each('search_epochs')})",
+    )  # fmt: skip
+    measure_every: int = option(
+        5, least=0, most=MOST_EPOCHS, metavar="N", group=_HOW,
+        help="measure the network of the moment on the board every N epochs, 0 for the end only",
+    )  # fmt: skip
+    # Other networks within the limits race against the derived one, and then neighbours of the best do, before one is
+    # trained. 0: no race, -1: as many as usual.
+    rivals: int = option(-1, least=0)
+    race_epochs: int = option(6, least=1)
+    train_epochs: int = option(  # 0: as many as usual
+        0, least=1, most=MOST_EPOCHS, metavar="N", group=_HOW,
+        help=f"of the training (default: {_each('train_epochs')})",
+    )  # fmt: skip
+    clips: int = option(60, least=50)  # that the final check compares on the board, bit by bit
+    seed: int = option(0, least=0, most=2**32 - 1, metavar="N", group=_HOW, help="of all that is drawn")
 
     def __post_init__(self) -> None:
         self._resolve()
@@ -75,30 +129,23 @@ class SearchConfig:
         if len(set(self.grid)) != len(self.grid):
             found = [str(x) for x in self.grid]
             raise InputError(f"the grid needs different front ends, found {found}")
-        if len(set(self.words)) != len(self.words):
-            raise InputError(f"the keywords must be different words, found {list(self.words)}")
-        if not 1 < self.gamma_ratio < float("inf"):
-            raise InputError(f"gamma_ratio is {self.gamma_ratio}, expected a finite number above 1")
-        _check_least(self)
+        _check_words(self.words)
+        check(self)
 
     def _resolve(self) -> None:
         """Fills in what was left open."""
-        found: dict[str, Any] = {}
         if self.space not in SPACES:
             raise InputError(f"there is no space '{self.space}', expected one of {', '.join(SPACES)}")
+        found: dict[str, Any] = {}
         if self.preset == "paper":
             if self.data is None:
                 raise InputError("the paper's protocol learns from Speech Commands", hint="name its folder with --data")
             grid = paper_grid() if self.grid == search_grid() else self.grid
             found = {"space": "darts", "words": self.words or ALL_WORDS, "grid": grid}
-        if self.rivals == -1:
-            found["rivals"] = RIVALS[self.preset or self.space]
-        if self.align == "auto":
-            found["align"] = ALIGN[self.preset or self.space]
-        if not self.search_epochs:
-            found["search_epochs"] = SEARCH_EPOCHS[self.preset or self.space]
-        if not self.train_epochs:
-            found["train_epochs"] = PAPER_TRAIN_EPOCHS if self.preset else TRAIN_EPOCHS
+        usual = USUAL[self.preset or self.space]
+        for name, left_open in (("rivals", -1), ("align", "auto"), ("search_epochs", 0), ("train_epochs", 0)):
+            if getattr(self, name) == left_open:
+                found[name] = getattr(usual, name)
         for name, value in found.items():
             object.__setattr__(self, name, value)
 
@@ -108,32 +155,28 @@ class SearchConfig:
 
 @dataclass(frozen=True)
 class BaselineConfig:
-    """Everything that decides what training a published network gives; the names mean what `SearchConfig`'s do.
+    """Everything that decides what training a published network gives."""
 
-    Attributes:
-        network: one of `baselines.BASELINES`.
-    """
-
-    network: str
-    board: str = "nucleo-l4r5@virtual"
-    budget: Budget = field(default_factory=Budget)
-    words: tuple[str, ...] = ()
-    data: str | None = None
-    train_epochs: int = 40
-    clips: int = 60
-    seed: int = 0
+    network: str = option(
+        positional=True, parse=one_of(*BASELINES), metavar="NETWORK", help=f"one of: {', '.join(BASELINES)}"
+    )
+    board: str = like(SearchConfig, "board")
+    budget: Budget = Budget()
+    data: str | None = like(SearchConfig, "data")
+    words: tuple[str, ...] = like(SearchConfig, "words")
+    train_epochs: int = like(SearchConfig, "train_epochs", USUAL["tiny"].train_epochs, help="of the training", group="")
+    clips: int = like(SearchConfig, "clips")
+    seed: int = like(SearchConfig, "seed", group="")
 
     def __post_init__(self) -> None:
         baseline(self.network, 2)
-        if len(set(self.words)) != len(self.words):
-            raise InputError(f"the keywords must be different words, found {list(self.words)}")
-        _check_least(self)
+        _check_words(self.words)
+        check(self)
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
 
 
-def _check_least(config: SearchConfig | BaselineConfig) -> None:
-    for name, least in LEAST.items():
-        if getattr(config, name, least) < least:
-            raise InputError(f"{name} is {getattr(config, name)}, expected at least {least}")
+def _check_words(words: tuple[str, ...]) -> None:
+    if len(set(words)) != len(words):
+        raise InputError(f"the keywords must be different words, found {list(words)}")

@@ -37,14 +37,14 @@ from hil_nas.nas.prices import Limits, price
 from hil_nas.nas.search import _Search
 from hil_nas.nas.settings import TinySettings
 from hil_nas.nas.space import Choice, TinySpace
-from hil_nas.nas.spaces import SPACES
+from hil_nas.nas.spaces import KINDS
 from hil_nas.nas.tiny import TinyStrategy
 
 PLACE = accelerator()
 BATCH, CLIPS = 64, 512
 WARM, ROUNDS = (1, 3) if PLACE.type == "cpu" else (3, 20)  # the first steps are not timed: they warm up, or compile
 CELLS, TINY = DartsSpace(), TinySpace(configs=DartsSpace().configs[6:7])
-PAPER = SPACES["paper"].space(configs=CELLS.configs, classes=35)
+PAPER = KINDS["paper"].space(configs=CELLS.configs, classes=35)
 Step = Callable[[], object]
 
 
@@ -213,7 +213,7 @@ def main() -> None:
     steps["tiny, weights"] = lambda: tiny._weight_step(partial(tiny._batch, tiny.train, tiny.train_batches))
     steps["tiny, alpha"] = lambda: tiny._alpha_step(partial(tiny._batch, tiny.train, tiny.train_batches))
     if PLACE.type != "cpu":
-        settings, prices = SPACES["paper"].settings(50), price_darts(PAPER, macs, lambda config: 0.0)
+        settings, prices = KINDS["paper"].settings(50), price_darts(PAPER, macs, lambda config: 0.0)
         steps["paper, plain PC-DARTS"] = plain_step(PAPER, settings.batch)
         steps["paper, all operators"] = partial(our_step, searched(DartsStrategy, settings, prices))
     seconds = timed(steps)

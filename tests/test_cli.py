@@ -14,6 +14,8 @@ from hil_nas import cli
 from hil_nas.cli import commands
 from hil_nas.cli.arguments import parser
 from hil_nas.cli.console import Console
+from hil_nas.cli.options import settings
+from hil_nas.config import SearchConfig
 from hil_nas.errors import InfeasibleError, LimitsMissedError
 from hil_nas.front_ends.mfcc import Mfcc
 from hil_nas.progress import Progress
@@ -40,7 +42,7 @@ def test_wrong_usage_says_what_to_write(options: list[str], capsys: pytest.Captu
 
 def test_configurations_are_a_list_or_found_by_gradient() -> None:
     for text, grid in (("400/200/40/10", (Mfcc(400, 200, 40, 10),)), ("continuous", ())):
-        assert parser().parse_args(["search", "--front-end", text]).front_end == grid
+        assert parser().parse_args(["search", "--front-end", text]).grid == grid
 
 
 @pytest.mark.parametrize(
@@ -48,7 +50,7 @@ def test_configurations_are_a_list_or_found_by_gradient() -> None:
     [([], "conv"), (["--space", "darts"], "pad"), (["--space", "darts", "--align", "conv"], "conv")],
 )
 def test_a_space_has_its_usual_alignment(options: list[str], align: str) -> None:
-    assert commands.search_config(parser().parse_args(["search", *options])).align == align
+    assert settings(SearchConfig, parser().parse_args(["search", *options])).align == align
 
 
 def test_limits_that_cannot_be_met_have_a_status_of_their_own(

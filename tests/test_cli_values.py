@@ -10,7 +10,8 @@ import pytest
 from hil_nas import cli
 from hil_nas.audio.clips import Clips
 from hil_nas.cli.arguments import parser
-from hil_nas.cli.commands import search_config
+from hil_nas.cli.options import settings
+from hil_nas.config import SearchConfig
 from hil_nas.errors import InputError, UsageError
 from hil_nas.front_ends import parse_front_end
 from hil_nas.units import parse_bytes, parse_seconds
@@ -105,7 +106,8 @@ def test_the_ends_of_every_range_are_taken() -> None:
     read = parser().parse_args
     assert read(["serve", "x", "--tcp", "0"]).tcp == 0 and read(["serve", "x", "--tcp", "65535"]).tcp == 65535
     assert read(["search", "--seed", str(2**32 - 1), "--train-epochs", "1"]).seed == 2**32 - 1
-    found = search_config(read(["search", "--search-epochs", "5", "--measure-every", "0", "--train-epochs", "1"]))
+    epochs = ["--search-epochs", "5", "--measure-every", "0", "--train-epochs", "1"]
+    found = settings(SearchConfig, read(["search", *epochs]))
     assert (found.search_epochs, found.measure_every, found.train_epochs) == (5, 0, 1)
     assert read(["verify", "x", "--clips", "1"]).clips == 1 and read(["sweep", "--seeds", "1"]).seeds == 1
     assert read(["search", "--words", "yes, no"]).words == ("yes", "no")
@@ -138,7 +140,7 @@ def test_a_folder_of_recordings_that_is_not_there_is_told_first(
 def test_recordings_are_the_same_from_any_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "words").mkdir()
-    assert search_config(parser().parse_args(["search", "--data", "words"])).data == str(tmp_path / "words")
+    assert settings(SearchConfig, parser().parse_args(["search", "--data", "words"])).data == str(tmp_path / "words")
 
 
 @pytest.mark.parametrize("text", ["400/200/40/²", f"400/200/40/{DIGITS}", "400/200/-40/10"])

@@ -226,7 +226,7 @@ def test_remedies_are_for_operators_that_there_are() -> None:
 def test_the_file_is_named_and_no_board_is_started(
     command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("hil_nas.cli.commands.open_device", None)
+    monkeypatch.setattr("hil_nas.device.hosts.open_device", None)
     model = tmp_path / "mine.tflite"
     model.write_bytes(custom("ethos-u"))
     assert cli.main([command, str(model), "--json"]) == 1

@@ -31,7 +31,7 @@ from hil_nas.errors import InfeasibleError, InputError, RefusedError, Unsupporte
 from hil_nas.front_ends.host import HostFrontEnd, build_host_library
 from hil_nas.front_ends.mfcc import Mfcc
 from hil_nas.nas.prices import Limits
-from hil_nas.nas.spaces import SPACES
+from hil_nas.nas.spaces import KINDS
 from hil_nas.network import INPUT, Layer, Network
 from hil_nas.progress import silent
 from hil_nas.report.page import search_page
@@ -187,7 +187,7 @@ def test_a_search_without_a_budget_has_the_boards_own_limits(
         found.append(limits)
         raise InfeasibleError("far enough")
 
-    monkeypatch.setitem(SPACES, "tiny", replace(SPACES["tiny"], feasible=stop))
+    monkeypatch.setitem(KINDS, "tiny", replace(KINDS["tiny"], feasible=stop))
     monkeypatch.chdir(boards_dir.parent)
     config = SearchConfig("nucleo-l4r5@virtual", grid=(Mfcc(640, 320, 40, 10),))
     where = Folders(boards_dir, build_dir, boards_dir.parent / "latency_models", tmp_path)

@@ -11,7 +11,8 @@ import pytest
 
 from hil_nas import cli, places, runs
 from hil_nas.cli.arguments import parser
-from hil_nas.cli.commands import folders
+from hil_nas.cli.commands import Search
+from hil_nas.cli.options import settings
 from hil_nas.device.boards import board_names
 from hil_nas.places import Folders, usual_folders
 
@@ -74,8 +75,8 @@ def test_the_cache_is_where_xdg_says(
 
 @pytest.mark.parametrize("flag", ["--boards", "--build", "--models", "--runs"])
 def test_an_option_wins(installed: Path, flag: str) -> None:
-    name, usual = flag[2:], folders(parser().parse_args(["search"]))
-    found = folders(parser().parse_args(["search", flag, "mine"]))
+    name, usual = flag[2:], settings(Search, parser().parse_args(["search"])).folders
+    found = settings(Search, parser().parse_args(["search", flag, "mine"])).folders
     assert getattr(found, name) == Path("mine") != getattr(usual, name)
     assert usual.shipped_models == installed / "latency_models"
     assert found.shipped_models == (None if name == "models" else usual.shipped_models)

@@ -22,7 +22,7 @@ from hil_nas.front_ends.mfcc import Mfcc
 from hil_nas.nas.darts.settings import PC_DARTS, DartsSettings
 from hil_nas.nas.darts.space import DartsSpace
 from hil_nas.nas.prices import Cost
-from hil_nas.nas.spaces import SPACES
+from hil_nas.nas.spaces import KINDS
 from hil_nas.network import Network
 from hil_nas.progress import Progress, silent
 from hil_nas.report.page import search_page
@@ -255,7 +255,7 @@ def test_the_papers_protocol_is_filled_in() -> None:
     config = SearchConfig(preset="paper", data="speech_commands")
     assert (config.space, config.search_epochs, config.train_epochs, config.rivals) == ("darts", 50, 100, 0)
     assert len(config.words) == len(set(config.words)) == 35 and len(config.grid) == 8
-    settings = SPACES["paper"].settings(epochs=config.search_epochs, measure_every=config.measure_every, rivals=0)
+    settings = KINDS["paper"].settings(epochs=config.search_epochs, measure_every=config.measure_every, rivals=0)
     assert isinstance(settings, DartsSettings) and settings.drawn == 0
     assert (settings.warmup_epochs, settings.batch, settings.weight_rate, settings.alpha_rate) == (15, 256, 0.1, 6e-4)
     assert SearchConfig(preset="paper", data="x", search_epochs=5, train_epochs=1).train_epochs == 1

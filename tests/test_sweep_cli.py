@@ -14,7 +14,7 @@ from hil_nas import cli
 from hil_nas.baselines import BASELINES
 from hil_nas.cli.arguments import parser
 from hil_nas.cli.sweep import searches
-from hil_nas.config import SEARCH_EPOCHS, SearchConfig
+from hil_nas.config import USUAL, SearchConfig
 from hil_nas.errors import DeviceError, InfeasibleError, UsageError
 from hil_nas.nas.settings import TinySettings
 from hil_nas.workflows import cluster, sweep
@@ -49,7 +49,7 @@ def test_also_adds_combinations_that_differ_in_what_it_says() -> None:
 
 def test_a_space_takes_its_own_epochs_and_they_go_without_saying() -> None:
     found = asked("--max-latency", "40ms,60ms", "--also", "--space darts --max-latency 60ms")
-    assert [x.search_epochs for x in found] == [SEARCH_EPOCHS["tiny"], SEARCH_EPOCHS["tiny"], SEARCH_EPOCHS["darts"]]
+    assert [x.search_epochs for x in found] == [USUAL[x].search_epochs for x in ("tiny", "tiny", "darts")]
     assert [x.group for x in sweep_points(found, [], 1)] == ["40 ms tiny", "60 ms tiny", "60 ms darts"]
 
 

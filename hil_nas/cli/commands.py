@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from rich.console import Group
 from rich.table import Table
@@ -14,14 +15,24 @@ from rich.text import Text
 
 from hil_nas.budget import Budget
 from hil_nas.cli.console import Console
+from hil_nas.cli.options import settings
+from hil_nas.cli.shared import BoardCommand, RunCommand, require_recordings
 from hil_nas.config import BaselineConfig, SearchConfig
-from hil_nas.device.hosts import open_device
-from hil_nas.errors import HilNasError, InputError, LimitsMissedError, RefusedError, UsageError
+from hil_nas.device.firmware import Engine
+from hil_nas.errors import HilNasError, InputError, LimitsMissedError, RefusedError
 from hil_nas.extras import require
-from hil_nas.places import Folders, usual_folders
+from hil_nas.options import like, option
 from hil_nas.units import clock_name, count_unit, format_bytes, format_latency
+from hil_nas.values import some_text
 
-Config = TypeVar("Config", SearchConfig, BaselineConfig)
+
+@dataclass(frozen=True, kw_only=True)
+class Search(RunCommand):
+    """`hil_nas search`."""
+
+    config: SearchConfig
+    resume: bool = option(False, help="go on with the newest unfinished run of these options")
+    name: str = option("kws", parse=some_text, metavar="NAME", help="ends the run folder's name")
 
 
 def search(arguments: argparse.Namespace, console: Console) -> int:
@@ -30,70 +41,21 @@ def search(arguments: argparse.Namespace, console: Console) -> int:
     from hil_nas.report.page import search_page
     from hil_nas.workflows.search import run_search
 
+    options = settings(Search, arguments)
+    require_recordings(options.config.data)
     result, folder = run_search(
-        search_config(arguments),
-        folders(arguments),
-        name=arguments.name,
-        resume=arguments.resume,
-        page=search_page,
-        report=console.step,
-        port=arguments.port,
-        flash=arguments.flash,
-    )
+        options.config, options.folders, name=options.name, resume=options.resume, page=search_page,
+        report=console.step, port=options.port, flash=options.flash,
+    )  # fmt: skip
     return _finished(result, folder, console)
 
 
-def folders(arguments: argparse.Namespace) -> Folders:
-    """Those that the options name; latency models that are named stand alone."""
-    usual = usual_folders()
-    shipped = usual.shipped_models if arguments.models == usual.models else None
-    return Folders(arguments.boards, arguments.build, arguments.models, arguments.runs, shipped)
+@dataclass(frozen=True, kw_only=True)
+class Baseline(RunCommand):
+    """`hil_nas baseline`."""
 
-
-def search_config(arguments: argparse.Namespace) -> SearchConfig:
-    """What a search is asked by its options.
-
-    Raises:
-        UsageError: for options that do not go together.
-        InputError: where the folder of --data is none.
-    """
-    return _asked(
-        SearchConfig,
-        board=arguments.board,
-        budget=_budget(arguments),
-        words=arguments.words,
-        data=data_folder(arguments),
-        preset=getattr(arguments, "preset", None),
-        space=arguments.space,
-        grid=arguments.front_end,
-        price_front_end=arguments.price_front_end,
-        align=arguments.align,
-        gamma_ratio=arguments.gamma_ratio,
-        search_epochs=arguments.search_epochs,
-        train_epochs=arguments.train_epochs,
-        measure_every=arguments.measure_every,
-        seed=arguments.seed,
-    )
-
-
-def _asked(kind: Callable[..., Config], **given: Any) -> Config:
-    try:
-        return kind(**given)
-    except InputError as error:
-        raise UsageError(error.message, hint=error.hint) from None
-
-
-def data_folder(arguments: argparse.Namespace) -> str | None:
-    """The folder of recordings, wherever a resumed run or a cluster's process starts.
-
-    Raises:
-        InputError: where there is none: better now than when the board has been measured.
-    """
-    if arguments.data is None:
-        return None
-    if not arguments.data.is_dir():
-        raise InputError(f"{arguments.data} is no folder", hint="name the folder of recordings with --data")
-    return str(arguments.data.resolve())
+    config: BaselineConfig
+    resume: bool = like(Search, "resume")
 
 
 def baseline(arguments: argparse.Namespace, console: Console) -> int:
@@ -102,19 +64,11 @@ def baseline(arguments: argparse.Namespace, console: Console) -> int:
     from hil_nas.report.page import search_page
     from hil_nas.workflows.baseline import run_baseline
 
-    config = _asked(
-        BaselineConfig,
-        network=arguments.network,
-        board=arguments.board,
-        budget=_budget(arguments),
-        words=arguments.words,
-        data=data_folder(arguments),
-        train_epochs=arguments.train_epochs,
-        seed=arguments.seed,
-    )
+    options = settings(Baseline, arguments)
+    require_recordings(options.config.data)
     result, folder = run_baseline(
-        config, folders(arguments), resume=arguments.resume, page=search_page, report=console.step,
-        port=arguments.port, flash=arguments.flash,
+        options.config, options.folders, resume=options.resume, page=search_page, report=console.step,
+        port=options.port, flash=options.flash,
     )  # fmt: skip
     return _finished(result, folder, console)
 
@@ -132,33 +86,68 @@ def _check(missed: Sequence[str], differing_bytes: int, hint: str | None = None)
         raise LimitsMissedError("; ".join(reasons), hint=hint)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Verify(BoardCommand):
+    """`hil_nas verify`."""
+
+    model: Path = option(positional=True, metavar="MODEL.tflite", help="any that is quantised to int8")
+    board: str = like(SearchConfig, "board")
+    engine: Engine = option(
+        "cmsis-nn", help="what runs networks on the board; tflm is TensorFlow Lite Micro from TFLM_ROOT"
+    )
+    budget: Budget
+    data: str | None = like(
+        SearchConfig, "data", group="", help="run its test clips from audio to logits (default: seeded noise)"
+    )
+    words: tuple[str, ...] = like(SearchConfig, "words", group="", help="keywords in --data")
+    clips: int = option(100, least=1, most=20_000, metavar="N", help="how many inputs")  # no test set has as many
+    seed: int = like(SearchConfig, "seed", group="")
+
+    def __post_init__(self) -> None:
+        if self.words and self.data is None:
+            raise InputError("--words names words of --data, which is not given", hint="add --data FOLDER")
+
+
 def verify(arguments: argparse.Namespace, console: Console) -> int:
     """`hil_nas verify`."""
+    from hil_nas.device.hosts import open_device
     from hil_nas.workflows.verify import Model, drawn_clips, host_library
     from hil_nas.workflows.verify import verify as check
 
-    if arguments.words and arguments.data is None:
-        raise UsageError("--words names words of --data, which is not given", hint="add --data FOLDER")
-    with _naming(arguments.model, InputError):
-        model = Model.read(_read(arguments.model))
+    options = settings(Verify, arguments)
+    with _naming(options.model, InputError):
+        model = Model.read(_read(options.model))
+    require_recordings(options.data)
     clips = labels = None
     told: dict[str, Any] = {}
-    if (folder := data_folder(arguments)) is not None:
-        drawn, findings = drawn_clips(Path(folder), arguments.words, arguments.clips, arguments.seed, console.step)
+    if options.data is not None:
+        drawn, findings = drawn_clips(Path(options.data), options.words, options.clips, options.seed, console.step)
         clips, labels, told = drawn.samples, drawn.labels, {"data": findings.to_json()}
-    host = host_library(arguments.boards, arguments.build)
+    host = host_library(options.boards, options.build)
     with open_device(
-        arguments.board, boards_dir=arguments.boards, build_dir=arguments.build,
-        port=arguments.port, flash=arguments.flash, engine=arguments.engine,
-    ) as device, _naming(arguments.model, RefusedError):  # fmt: skip
+        options.board, boards_dir=options.boards, build_dir=options.build,
+        port=options.port, flash=options.flash, engine=options.engine,
+    ) as device, _naming(options.model, RefusedError):  # fmt: skip
         found = check(
-            device, model, host, budget=_budget(arguments), clips=clips, labels=labels,
-            count=arguments.clips, seed=arguments.seed, report=console.step,
+            device, model, host, budget=options.budget, clips=clips, labels=labels,
+            count=options.clips, seed=options.seed, report=console.step,
         )  # fmt: skip
     data = {**found.to_json(), **told}
     console.result(data, Group(_verify_table(data), *_warnings(data)))
     _check(found.missed, found.differing_bytes)
     return 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Serve(BoardCommand):
+    """`hil_nas serve`."""
+
+    model: Path = like(Verify, "model", help="loaded first: that protocol has no command for it")
+    board: str = like(SearchConfig, "board")
+    engine: Engine = like(Verify, "engine")
+    tcp: int | None = option(
+        None, least=0, most=65535, metavar="PORT", help="of the loopback, 0 for any (default: a pty)"
+    )
 
 
 def serve(arguments: argparse.Namespace, console: Console) -> int:
@@ -167,19 +156,16 @@ def serve(arguments: argparse.Namespace, console: Console) -> int:
     from hil_nas.deploy.tflite import read_tflite
     from hil_nas.device.serve import serve as bridge
 
-    with _naming(arguments.model, InputError):
-        model = _read(arguments.model)
-        plan = model if arguments.engine == "tflm" else lower(read_tflite(model)).to_bytes()
+    options = settings(Serve, arguments)
+    with _naming(options.model, InputError):
+        model = _read(options.model)
+        plan = model if options.engine == "tflm" else lower(read_tflite(model)).to_bytes()
     bridge(
-        arguments.board, boards_dir=arguments.boards, build_dir=arguments.build, tcp_port=arguments.tcp,
-        ready=lambda address: console.result({"address": address}, f"{arguments.board} answers on {address}"),
-        plan=plan, port=arguments.port, flash=arguments.flash, engine=arguments.engine,
+        options.board, boards_dir=options.boards, build_dir=options.build, tcp_port=options.tcp,
+        ready=lambda address: console.result({"address": address}, f"{options.board} answers on {address}"),
+        plan=plan, port=options.port, flash=options.flash, engine=options.engine,
     )  # fmt: skip
     return 0
-
-
-def _budget(arguments: argparse.Namespace) -> Budget:
-    return Budget(arguments.max_ram, arguments.max_flash, arguments.max_latency)
 
 
 @contextmanager

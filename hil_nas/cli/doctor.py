@@ -3,38 +3,51 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.markup import escape
 from rich.table import Table
 
 from hil_nas.cli.console import Console
+from hil_nas.cli.options import settings
+from hil_nas.cli.shared import Command
+from hil_nas.options import option
 
 if TYPE_CHECKING:
     from hil_nas.device.timing_fit import NetworkError
     from hil_nas.workflows.doctor import Diagnosis, Part
 
 
+@dataclass(frozen=True, kw_only=True)
+class Doctor(Command):
+    """`hil_nas doctor`."""
+
+    fetch: bool = option(False, help="fetch CMSIS-DSP's sources first, with pip, where they are missing")
+    timing: bool = option(False, help="how well the virtual boards' cycles reproduce published silicon instead")
+
+
 def doctor(arguments: argparse.Namespace, console: Console) -> int:
     """`hil_nas doctor`; a missing part is told and is no failure."""
-    if arguments.timing:
-        return _timing(arguments, console)
+    options = settings(Doctor, arguments)
+    if options.timing:
+        return _timing(options.boards, console)
     from hil_nas.device.sources import fetch_cmsis_dsp
     from hil_nas.workflows.doctor import examine
 
-    if arguments.fetch:
-        fetch_cmsis_dsp(arguments.build, console.step)
-    found = examine(arguments.boards, arguments.build)
+    if options.fetch:
+        fetch_cmsis_dsp(options.build, console.step)
+    found = examine(options.boards, options.build)
     console.result(found.to_json(), _table(found))
     return 0
 
 
-def _timing(arguments: argparse.Namespace, console: Console) -> int:
+def _timing(boards_dir: Path, console: Console) -> int:
     from hil_nas.device.boards import board_names
     from hil_nas.device.timing_fit import fit_timing
 
-    tables = {x: arguments.boards / x / "silicon.csv" for x in board_names(arguments.boards)}
+    tables = {x: boards_dir / x / "silicon.csv" for x in board_names(boards_dir)}
     reports = {name: fit_timing(path) for name, path in tables.items() if path.is_file()}
     data = {
         name: {

@@ -4,22 +4,28 @@ from __future__ import annotations
 
 import argparse
 import math
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Group
 from rich.table import Table
 
-from hil_nas.cli.commands import folders
+from hil_nas.cli.commands import Verify
 from hil_nas.cli.console import Console, failure
+from hil_nas.cli.options import settings
+from hil_nas.cli.shared import RunCommand
 from hil_nas.config import SearchConfig
-from hil_nas.errors import HilNasError, UsageError
-from hil_nas.latency.compare import Comparison, Ratio, compare
-from hil_nas.latency.store import model_folder
+from hil_nas.device.firmware import Engine
+from hil_nas.errors import HilNasError, InputError
+from hil_nas.options import like, option
 from hil_nas.places import Folders
 from hil_nas.progress import Reporter
 from hil_nas.units import count_unit
+
+if TYPE_CHECKING:
+    from hil_nas.latency.compare import Comparison, Ratio
 
 MEANING = {
     "network_mean_error_percent": "networks, mean error",
@@ -40,27 +46,58 @@ BESIDE = {
 }
 
 
+@dataclass(frozen=True, kw_only=True)
+class Profile(RunCommand):
+    """`hil_nas profile`."""
+
+    board: tuple[str, ...] = like(
+        SearchConfig, "board", (), repeated=True,
+        help=f"default: {SearchConfig().board}; given again, several boards work at once",
+    )  # fmt: skip
+    engine: Engine = like(Verify, "engine")
+    networks: int | None = option(  # at most as many as a campaign draws to choose from
+        None, least=1, most=600, metavar="N",
+        help="how many to measure (default: 160, with --evaluate 100 of each space)",
+    )  # fmt: skip
+    evaluate: bool = option(
+        False, help="measure fresh networks, keep none, and print how far predictions of cycles, RAM and flash lie off"
+    )
+    compare: tuple[str, str] | None = option(
+        None, parse=str, nargs=2, metavar=("A", "B"),
+        help="measure nothing; say how two latency models differ, each a folder or a BOARD@HOST",
+    )  # fmt: skip
+    seed: int = like(SearchConfig, "seed", group="")
+
+    def __post_init__(self) -> None:
+        if self.evaluate and self.compare is not None:
+            raise InputError("--compare measures nothing that --evaluate could use", hint="leave out one of the two")
+        if self.port is not None and len(self.boards_named) > 1:
+            hint = "name one board, or leave it out"
+            raise InputError(f"--port {self.port} with {len(self.boards_named)} boards", hint=hint)
+
+    @property
+    def boards_named(self) -> list[str]:
+        """Each once: one folder takes the rows of one board."""
+        return list(dict.fromkeys(self.board or [SearchConfig().board]))
+
+
 def profile(arguments: argparse.Namespace, console: Console) -> int:
     """`hil_nas profile`."""
-    if arguments.compare is not None:
-        first, second = (_model_folder(x, folders(arguments)) for x in arguments.compare)
-        found = compare(first, second)
-        console.result(found.to_json(), _comparison(found))
-        return 0
-    boards = list(dict.fromkeys(arguments.board or [SearchConfig().board]))  # one folder takes the rows of one board
-    if len(boards) == 1:
-        console.result(*_profile_one(arguments, boards[0], console.step))
-        return 0
-    if arguments.port is not None:
-        raise UsageError(f"--port {arguments.port} with {len(boards)} boards", hint="name one board, or leave it out")
-    return _profile_several(arguments, boards, console)
+    options = settings(Profile, arguments)
+    if options.compare is not None:
+        return _compare(options.compare, options.folders, console)
+    boards = options.boards_named
+    if len(boards) > 1:
+        return _profile_several(options, boards, console)
+    console.result(*_profile_one(options, boards[0], console.step))
+    return 0
 
 
-def _profile_several(arguments: argparse.Namespace, boards: list[str], console: Console) -> int:
+def _profile_several(options: Profile, boards: list[str], console: Console) -> int:
     """All at once; those that fail are told last and make the exit status 1."""
     from hil_nas.workflows.side_by_side import side_by_side
 
-    work = {x: partial(_profile_one, arguments, x) for x in boards}
+    work = {x: partial(_profile_one, options, x) for x in boards}
     found = side_by_side(work, console.step)
     good = {x: y for x, y in found.items() if not isinstance(y, HilNasError)}
     failed = {x: y for x, y in found.items() if isinstance(y, HilNasError)}
@@ -71,28 +108,28 @@ def _profile_several(arguments: argparse.Namespace, boards: list[str], console: 
     return 1 if failed else 0
 
 
-def _profile_one(arguments: argparse.Namespace, board: str, progress: Reporter) -> tuple[dict[str, Any], Group]:
+def _profile_one(options: Profile, board: str, progress: Reporter) -> tuple[dict[str, Any], Group]:
     """What is said of one board, as JSON and for people."""
-    found = folders(arguments)
+    found = options.folders
     where: dict[str, Any] = {
         "boards_dir": found.boards,
         "build_dir": found.build,
         "models_dir": found.models,
         "shipped_dir": found.shipped_models,
         "progress": progress,
-        "seed": arguments.seed,
-        "port": arguments.port,
-        "flash": arguments.flash,
-        "engine": arguments.engine,
+        "seed": options.seed,
+        "port": options.port,
+        "flash": options.flash,
+        "engine": options.engine,
     }
-    if arguments.networks is not None:
-        where["networks"] = arguments.networks
-    if arguments.evaluate:
+    if options.networks is not None:
+        where["networks"] = options.networks
+    if options.evaluate:
         return _evaluate(board, where)
     from hil_nas.report.profile_page import profile_page
     from hil_nas.workflows.profile import run_profile
 
-    result, folder = run_profile(board, runs_dir=arguments.runs, page=profile_page, **where)
+    result, folder = run_profile(board, runs_dir=options.runs, page=profile_page, **where)
     counted = f"{result['networks']} networks, {result['operators']} operators, {result['front_ends']} front ends"
     if (error_percent := result["clock"]["error_percent"]) is not None:
         counted += f", counted within {error_percent:g} % of silicon"
@@ -113,12 +150,20 @@ def _evaluate(board: str, where: dict[str, Any]) -> tuple[dict[str, Any], Group]
     return report, Group(*tables)
 
 
-def _model_folder(name: str, where: Folders) -> Path:
-    """A folder as named, or the one below `latency_models` for a BOARD@HOST."""
-    if Path(name).is_dir():
-        return Path(name)
-    board, _, host = name.partition("@")
-    return model_folder(f"{board.replace('_', '-')}@{host or 'serial'}", None, where.models, where.shipped_models)
+def _compare(names: tuple[str, str], where: Folders, console: Console) -> int:
+    from hil_nas.latency.compare import compare
+    from hil_nas.latency.store import model_folder
+
+    def folder(name: str) -> Path:
+        """As named, or the one below `latency_models` for a BOARD@HOST."""
+        if Path(name).is_dir():
+            return Path(name)
+        board, _, host = name.partition("@")
+        return model_folder(f"{board.replace('_', '-')}@{host or 'serial'}", None, where.models, where.shipped_models)
+
+    found = compare(*map(folder, names))
+    console.result(found.to_json(), _comparison(found))
+    return 0
 
 
 def _error_table(title: str, report: dict[str, Any]) -> Table:

@@ -6,6 +6,7 @@ import argparse
 import copy
 import itertools
 import shlex
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +14,50 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from hil_nas.cli.commands import folders, search_config
+from hil_nas.baselines import BASELINES
+from hil_nas.cli.commands import Search
 from hil_nas.cli.console import Console
+from hil_nas.cli.options import LISTS, settings
+from hil_nas.cli.shared import RunCommand, require_recordings
 from hil_nas.config import SearchConfig
-from hil_nas.errors import UsageError
+from hil_nas.errors import InputError, UsageError
 from hil_nas.extras import require
+from hil_nas.options import like, option
 from hil_nas.units import clock_name
+from hil_nas.values import Range, listed, one_of
 
-AXES = ("board", "max_ram", "max_flash", "max_latency", "space", "align")  # options that take a list
+AXES = ("board", "max_ram_bytes", "max_flash_bytes", "max_latency_s", "space", "align")  # of a search, each a list here
+FIXED = ("preset", "seed")  # of a search, and no option here
 OK, FAILED, MISSED = 0, 1, 3
+
+
+def _address(text: str) -> str:
+    host, _, port = text.rpartition(":")
+    if not host:
+        raise InputError(f"'{text}' is no HOST:PORT")
+    Range(least=1, most=65535).whole(port)
+    return text
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sweep(RunCommand):
+    """`hil_nas sweep`, but for the searches: those are `searches`."""
+
+    seeds: int = option(3, least=1, most=100, metavar="N", group=LISTS, help="how many of every combination")
+    also: tuple[str, ...] = option(
+        (), parse=str, repeated=True, metavar="OPTIONS", group=LISTS,
+        help="combinations beside these: all of them again with these options changed, like \"--max-latency none\"",
+    )  # fmt: skip
+    baselines: tuple[str, ...] = option(
+        (), parse=listed(one_of(*BASELINES)), metavar="LIST", group=LISTS,
+        help=f"published networks to train beside the searched ones: {', '.join(BASELINES)}",
+    )  # fmt: skip
+    address: str | None = option(
+        None, parse=_address, metavar="HOST:PORT",
+        help="of a Ray cluster with this file system (default: this machine's cores)",
+    )  # fmt: skip
+    resume: bool = like(Search, "resume")
+    name: str = like(Search, "name")
 
 
 def sweep(arguments: argparse.Namespace, console: Console) -> int:
@@ -32,15 +68,15 @@ def sweep(arguments: argparse.Namespace, console: Console) -> int:
     from hil_nas.workflows.cluster import Cluster, boards_of
     from hil_nas.workflows.sweep import PointRunner, prepare, run_sweep, sweep_points
 
-    points = sweep_points(searches(arguments), arguments.baselines, arguments.seeds)
-    if arguments.port and len(boards_of(points)) > 1:
+    options = settings(Sweep, arguments)
+    points = sweep_points(searches(arguments), options.baselines, options.seeds)
+    if options.port and len(boards_of(points)) > 1:
         raise UsageError(f"--port names one port for {len(boards_of(points))} boards", hint="leave it out")
-    where = folders(arguments).absolute()  # processes of a cluster start elsewhere
+    where = options.folders.absolute()  # processes of a cluster start elsewhere
     prepare(points, where, console.step)
     result, folder = run_sweep(
-        points, where, lambda x: PointRunner(x, search_page, arguments.port, arguments.flash),
-        Cluster(arguments.address),
-        name=arguments.name, resume=arguments.resume, page=sweep_page, report=console.step,
+        points, where, lambda x: PointRunner(x, search_page, options.port, options.flash), Cluster(options.address),
+        name=options.name, resume=options.resume, page=sweep_page, report=console.step,
     )  # fmt: skip
     console.result({**result, "run": str(folder)}, _tables(result, folder))
     return _status(result, console)
@@ -48,10 +84,10 @@ def sweep(arguments: argparse.Namespace, console: Console) -> int:
 
 def searches(arguments: argparse.Namespace) -> list[SearchConfig]:
     """The product of the lists, and that of each `--also` with its options in place of these."""
-    given = [arguments]
-    for also in arguments.also:
-        given.append(_changed(arguments, also))
-    found = [search_config(y) for x in given for y in _product(x)]
+    given = [arguments, *(_changed(arguments, x) for x in arguments.also)]
+    found = [settings(SearchConfig, y) for x in given for y in _product(x)]
+    for config in found:
+        require_recordings(config.data)
     return list(dict.fromkeys(found))
 
 
@@ -69,7 +105,7 @@ def _changed(arguments: argparse.Namespace, also: str) -> argparse.Namespace:
 def _product(arguments: argparse.Namespace) -> list[argparse.Namespace]:
     lists = [getattr(arguments, x) for x in AXES]
     return [
-        argparse.Namespace(**{**vars(arguments), **dict(zip(AXES, x, strict=True)), "seed": 0})
+        argparse.Namespace(**{**vars(arguments), **dict(zip(AXES, x, strict=True))})
         for x in itertools.product(*lists)
     ]
 

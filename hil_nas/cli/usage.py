@@ -7,9 +7,8 @@ from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from hil_nas.cli.console import standard_output
-from hil_nas.cli.values import none_of
 from hil_nas.errors import UsageError
-from hil_nas.values import suggestion
+from hil_nas.values import none_of, suggestion
 
 
 class Parser(argparse.ArgumentParser):
@@ -47,4 +46,4 @@ class Parser(argparse.ArgumentParser):
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
         if action.choices is not None and value not in action.choices:
-            raise argparse.ArgumentError(action, none_of(str(value), tuple(map(str, action.choices))))
+            raise argparse.ArgumentError(action, none_of(str(value), map(str, action.choices)))

@@ -1,4 +1,4 @@
-"""The spaces by name, each by its parts: all that a workflow needs to know of them.
+"""The spaces by name, each by its parts: all that a workflow needs to know of them; `config.USUAL` has their defaults.
 
 "paper" is `darts` in the size and with the settings of PC-DARTS' search on CIFAR-10 (arXiv:1907.05737), on which
 arXiv 2507.15545 builds: 8 cells of 4 nodes, 16 channels, batches of 256, 15 of 50 epochs warm-up, every operator on
@@ -56,7 +56,7 @@ def _paper_settings(epochs: int, **more: Any) -> DartsSettings:
     return DartsSettings(epochs=epochs, warmup_epochs=epochs * 3 // 10, **PC_DARTS, **more)
 
 
-SPACES = {
+KINDS = {
     "tiny": Kind(TinySpace, price, feasible_configs, TinySettings, TinyStrategy),
     "darts": Kind(DartsSpace, price_darts, feasible_darts_configs, _darts_settings, DartsStrategy),
     "paper": Kind(_paper_space, price_darts, feasible_darts_configs, _paper_settings, DartsStrategy),

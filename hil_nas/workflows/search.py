@@ -25,7 +25,7 @@ from hil_nas.nas.anchors import DataSpace
 from hil_nas.nas.prices import Cost, Limits
 from hil_nas.nas.search import search
 from hil_nas.nas.space import Align
-from hil_nas.nas.spaces import SPACES
+from hil_nas.nas.spaces import KINDS
 from hil_nas.nas.strategy import Derived
 from hil_nas.network import Network
 from hil_nas.places import Folders
@@ -101,7 +101,7 @@ class _Search:
         self.model = LatencyModel.load(rows, expected=provenance)
         self.folders = folders
         self._data: KeywordData | None = None
-        self.kind = SPACES[config.preset or config.space]
+        self.kind = KINDS[config.preset or config.space]
         epochs = config.train_epochs
         self.recipe = Recipe.plain(epochs) if config.preset == "paper" else Recipe(epochs=epochs)
         if not config.grid:

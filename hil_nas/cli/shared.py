@@ -1,0 +1,62 @@
+"""Settings that several commands share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from hil_nas.errors import InputError
+from hil_nas.options import option
+from hil_nas.places import Folders, usual_folders
+
+_FOLDERS = "folders"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Command:
+    """Of every command."""
+
+    json: bool = option(False, help="print one JSON object on standard output, the rest on standard error")
+    boards: Path = option(
+        factory=lambda: usual_folders().boards, metavar="FOLDER", group=_FOLDERS,
+        help="descriptions of boards and sources of their firmware",
+    )  # fmt: skip
+    build: Path = option(
+        factory=lambda: usual_folders().build, metavar="FOLDER", group=_FOLDERS,
+        help="what is built or fetched, to be used again",
+    )  # fmt: skip
+    models: Path = option(
+        factory=lambda: usual_folders().models, metavar="FOLDER", group=_FOLDERS,
+        help="latency models, one folder for each board",
+    )  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class BoardCommand(Command):
+    """Of a command that opens a board."""
+
+    port: str | None = option(None, metavar="PORT", help="the board's serial port, where it is not found by itself")
+    flash: bool = option(False, help="put the firmware on the board first, with pyOCD")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunCommand(BoardCommand):
+    """Of a command that leaves a run folder."""
+
+    runs: Path = option(Path("runs"), metavar="FOLDER", group=_FOLDERS, help="where results go (default: ./runs)")
+
+    @property
+    def folders(self) -> Folders:
+        """Those that the options name; latency models that are named stand alone."""
+        usual = usual_folders()
+        shipped = usual.shipped_models if self.models == usual.models else None
+        return Folders(self.boards, self.build, self.models, self.runs, shipped)
+
+
+def require_recordings(folder: str | None) -> None:
+    """
+    Raises:
+        InputError: where the folder of --data is none: better now than when the board has been measured.
+    """
+    if folder is not None and not Path(folder).is_dir():
+        raise InputError(f"{folder} is no folder", hint="name the folder of recordings with --data")
