@@ -10,50 +10,13 @@ import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields
 from functools import cached_property
-from typing import Any, Literal, get_args
+from typing import Any
 
 from hil_nas.errors import InputError
+from hil_nas.operators.layer import INPUT, Layer, Operator, Pair, Shape, same_padding
+from hil_nas.operators.table import layer_rules
 
-Shape = tuple[int, int, int]  # (height = frames, width = coefficients, channels)
-Pair = tuple[int, int]  # (along height, along width)
-Kind = Literal[
-    "conv", "depthwise", "fully_connected", "average_pool", "max_pool", "add", "concatenation", "reshape", "softmax"
-]
-INPUT = -1  # as a layer's input: the network's own input
-
-
-@dataclass(frozen=True)
-class Layer:
-    """One operator; batch norm is folded and ReLU fused, as they are on the device.
-
-    Attributes:
-        kind: the operator. `reshape` moves no bytes, `fully_connected` flattens its input.
-        inputs: indices of the layers read, `INPUT` for the network's input.
-        out_channels: of conv and fully_connected; every other kind follows its inputs.
-        kernel, stride, dilation: (height, width), for conv, depthwise and pools.
-        padding: TFLite's SAME or VALID.
-        relu: a fused ReLU.
-        shape: what a reshape gives.
-    """
-
-    kind: Kind
-    inputs: tuple[int, ...]
-    out_channels: int = 0
-    kernel: Pair = (1, 1)
-    stride: Pair = (1, 1)
-    dilation: Pair = (1, 1)
-    padding: Literal["same", "valid"] = "same"
-    relu: bool = False
-    shape: Shape | None = None
-
-
-@dataclass(frozen=True)
-class Operator:
-    """A layer at the shapes it has in one network: the unit that is measured and priced."""
-
-    layer: Layer
-    inputs: tuple[Shape, ...]
-    output: Shape
+__all__ = ["INPUT", "Layer", "Network", "Operator", "Pair", "Shape", "output_shape", "same_padding"]
 
 
 @dataclass(frozen=True)
@@ -120,56 +83,7 @@ def output_shape(layer: Layer, inputs: tuple[Shape, ...]) -> Shape:
     Raises:
         InputError: where they do not fit together.
     """
-    first = inputs[0]
-    if layer.kind in ("add", "concatenation"):
-        return _joined_shape(layer, inputs)
-    if len(inputs) != 1:
-        raise InputError(f"{layer.kind} reads one tensor, not {len(inputs)}")
-    if layer.kind == "reshape":
-        if layer.shape is None or _elements(layer.shape) != _elements(first):
-            raise InputError(f"reshape from {first} to {layer.shape} changes the number of elements")
-        return layer.shape
-    if layer.kind == "softmax":
-        return first
-    if layer.kind in ("conv", "fully_connected") and layer.out_channels < 1:
-        raise InputError(f"{layer.kind} has {layer.out_channels} output channels")
-    if layer.kind == "fully_connected":
-        return (1, 1, layer.out_channels)
-    height, width = (_extent(layer, first, axis) for axis in (0, 1))
-    return (height, width, layer.out_channels if layer.kind == "conv" else first[2])
-
-
-def same_padding(size: int, kernel: int, stride: int, dilation: int = 1) -> tuple[int, int]:
-    """TFLite's SAME padding before and after, along one axis."""
-    reach = (kernel - 1) * dilation + 1
-    total = max((-(-size // stride) - 1) * stride + reach - size, 0)
-    return total // 2, total - total // 2
-
-
-def _extent(layer: Layer, shape: Shape, axis: int) -> int:
-    size, kernel, stride = shape[axis], layer.kernel[axis], layer.stride[axis]
-    if min(kernel, stride, layer.dilation[axis]) < 1:
-        raise InputError(f"{layer.kind} has a kernel, stride or dilation below 1")
-    if layer.padding == "same":
-        return -(-size // stride)
-    reach = (kernel - 1) * layer.dilation[axis] + 1
-    if reach > size:
-        raise InputError(f"{layer.kind} with a valid kernel of {reach} does not fit {shape}")
-    return (size - reach) // stride + 1
-
-
-def _joined_shape(layer: Layer, inputs: tuple[Shape, ...]) -> Shape:
-    if len(inputs) < 2 or len({x[:2] for x in inputs}) != 1:
-        raise InputError(f"{layer.kind} cannot join {inputs}")
-    if layer.kind == "concatenation":
-        return (*inputs[0][:2], sum(x[2] for x in inputs))
-    if len(inputs) != 2 or inputs[0] != inputs[1]:
-        raise InputError(f"add cannot join {inputs}")
-    return inputs[0]
-
-
-def _elements(shape: Shape) -> int:
-    return shape[0] * shape[1] * shape[2]
+    return layer_rules(layer.kind).output(layer, inputs)
 
 
 def _ints(value: Any, length: int | None) -> tuple[int, ...]:
@@ -184,8 +98,9 @@ def _layer(data: Any) -> Layer:
     if not isinstance(data, dict) or not {"kind", "inputs"} <= set(data) <= names:
         raise InputError(f"a layer has the keys {sorted(names)}, found {data!r}")
     values = dict(data)
-    if values["kind"] not in get_args(Kind):
-        raise InputError(f"'{values['kind']}' is no kind of layer")
+    if not isinstance(values["kind"], str):
+        raise InputError(f"a layer's kind is a name, found {values['kind']!r}")
+    layer_rules(values["kind"])
     values["inputs"] = _ints(values["inputs"], None)
     for name in ("kernel", "stride", "dilation"):
         if name in values:

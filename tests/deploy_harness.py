@@ -53,15 +53,12 @@ class Engine:
         self._lib.engine_load.argtypes = [ctypes.POINTER(Model), pointer, size, pointer, size]
         self._lib.engine_run.restype = ctypes.c_bool
         self._lib.engine_run.argtypes = [ctypes.POINTER(Model), pointer, pointer]
+        self._lib.engine_op_name.restype = ctypes.c_char_p
+        self._lib.engine_op_name.argtypes = [ctypes.POINTER(Model), ctypes.c_uint32]
 
     def run(self, blob: bytes, inputs: np.ndarray, arena_bytes: int) -> np.ndarray:
         """int8 (n, ...) -> int8 (n, outputs), the arena full of rubbish before the first."""
-        plan, arena, model = aligned(len(blob)), aligned(arena_bytes), Model()
-        plan[:] = np.frombuffer(blob, np.uint8)
-        arena[:] = 0xA5
-        fault = self._lib.engine_load(ctypes.byref(model), plan.ctypes.data, len(blob), arena.ctypes.data, arena_bytes)
-        if fault.reason is not None:
-            raise Refused(f"operator {fault.op}: {fault.reason.decode()}")
+        plan, arena, model = self._load(blob, arena_bytes)
         outputs = []
         for one in inputs:
             assert one.size == model.input_bytes
@@ -69,6 +66,21 @@ class Engine:
             assert self._lib.engine_run(ctypes.byref(model), None, None)
             outputs.append(np.frombuffer(ctypes.string_at(model.output, model.output_bytes), np.int8))
         return np.stack(outputs)
+
+    def names(self, blob: bytes, arena_bytes: int) -> list[str]:
+        """What the engine calls a plan's operators on the wire."""
+        plan, arena, model = self._load(blob, arena_bytes)
+        return [self._lib.engine_op_name(ctypes.byref(model), i).decode() for i in range(model.op_count)]
+
+    def _load(self, blob: bytes, arena_bytes: int) -> tuple[np.ndarray, np.ndarray, Model]:
+        """What the model stands in lives as long as the arrays."""
+        plan, arena, model = aligned(len(blob)), aligned(arena_bytes), Model()
+        plan[:] = np.frombuffer(blob, np.uint8)
+        arena[:] = 0xA5
+        fault = self._lib.engine_load(ctypes.byref(model), plan.ctypes.data, len(blob), arena.ctypes.data, arena_bytes)
+        if fault.reason is not None:
+            raise Refused(f"operator {fault.op}: {fault.reason.decode()}")
+        return plan, arena, model
 
 
 def aligned(size: int) -> np.ndarray:

@@ -15,9 +15,11 @@ from tflite_micro.tensorflow.lite.micro.python import schema_py_generated as sch
 
 from hil_nas import cli
 from hil_nas.deploy.lower import lower
-from hil_nas.deploy.schema import OPERATOR_NAMES, operator_name
 from hil_nas.deploy.tflite import read_tflite
 from hil_nas.errors import InputError
+from hil_nas.operators.table import BY_CODE
+from hil_nas.tflite import refusals
+from hil_nas.tflite.schema import OPERATOR_NAMES
 
 Shape = tuple[int, ...]
 CASES = Path(__file__).resolve().parents[2] / "shared" / "data" / "cases"
@@ -207,8 +209,8 @@ def test_what_does_not_fit_together_is_no_model_of_another_kind() -> None:
 
 def test_every_operator_that_is_known_by_name_is_read_or_refused_in_one_line() -> None:
     """Whatever a file holds, no other error comes."""
-    for code in range(len(OPERATOR_NAMES)):
-        maker = chain(operator_name(code))
+    for name in OPERATOR_NAMES:
+        maker = chain(name)
         try:
             lower(read_tflite(whole(maker)))
         except InputError as error:
@@ -216,10 +218,8 @@ def test_every_operator_that_is_known_by_name_is_read_or_refused_in_one_line() -
 
 
 def test_remedies_are_for_operators_that_there_are() -> None:
-    from hil_nas.deploy import refusals
-
     for name in refusals._REMEDIES:
-        assert hasattr(schema.BuiltinOperator, name) and refusals.remedy(getattr(schema.BuiltinOperator, name))
+        assert hasattr(schema.BuiltinOperator, name) and name not in BY_CODE
 
 
 @pytest.mark.parametrize("command", ["verify", "serve"])

@@ -13,10 +13,11 @@ from tflite_micro.tensorflow.lite.micro.python import schema_py_generated as sch
 
 from hil_nas.deploy.lower import lower
 from hil_nas.deploy.reference import Tflm
-from hil_nas.deploy.schema import OPERATOR_NAMES, OPTIONS, TYPE_NAMES, operator_name
 from hil_nas.deploy.tflite import attach_front_end, read_front_end, read_tflite
 from hil_nas.errors import InputError, UnsupportedError
 from hil_nas.front_ends.mfcc import Mfcc
+from hil_nas.operators.table import BY_CODE
+from hil_nas.tflite.schema import OPERATOR_NAMES, TYPE_NAMES
 
 CONFIG = Mfcc(400, 200, 40, 10)
 
@@ -40,11 +41,11 @@ def test_names_are_the_schemas_own() -> None:
     for index, name in enumerate(TYPE_NAMES):
         assert getattr(schema.TensorType, name) == index
     unions = {k: v for k, v in vars(schema.BuiltinOptions).items() if isinstance(v, int)}
-    for code, option in OPTIONS.items():
-        reduces = operator_name(code) in ("MEAN", "SUM", "REDUCE_MAX")
-        name = "reducer" if reduces else operator_name(code).replace("_", "").lower().removesuffix("2d")
+    for code, kind in BY_CODE.items():
+        reduces = code in ("MEAN", "SUM", "REDUCE_MAX")
+        name = "reducer" if reduces else code.replace("_", "").lower().removesuffix("2d")
         found = [v for k, v in unions.items() if k.lower().removesuffix("options").removesuffix("2d") == name]
-        assert option == 0 or option in found or "pool" in name
+        assert kind.options == 0 or kind.options in found or "pool" in name
 
 
 def test_the_reference_models_graph_is_what_tflms_parser_sees(reference_model: bytes) -> None:

@@ -11,7 +11,7 @@ from deploy_harness import Engine, build_engine, random_inputs, random_network
 from tflite_micro.tensorflow.lite.micro.python import schema_py_generated as schema
 
 from hil_nas.baselines import ds_cnn, micronet_kws_s
-from hil_nas.deploy.graph import QuantGraph, QuantOperator, QuantTensor
+from hil_nas.deploy.graph import QuantGraph
 from hil_nas.deploy.lower import lower
 from hil_nas.deploy.metadata import attach_front_end, read_front_end
 from hil_nas.deploy.reference import Tflm
@@ -21,6 +21,8 @@ from hil_nas.deploy.tflite_writer import write_tflite
 from hil_nas.errors import UnsupportedError
 from hil_nas.front_ends.mfcc import Mfcc
 from hil_nas.network import Layer, Network
+from hil_nas.operators.int8 import QuantOperator
+from hil_nas.tflite.tensor import QuantTensor
 
 KINDS = Network(
     (49, 10, 1),

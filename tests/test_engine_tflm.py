@@ -14,7 +14,7 @@ from device_fake import FakeBoard
 from every_operator import every_operator
 
 from hil_nas import cli
-from hil_nas.deploy.graph import QuantGraph, QuantOperator
+from hil_nas.deploy.graph import QuantGraph
 from hil_nas.deploy.lower import lower
 from hil_nas.deploy.reference import Tflm
 from hil_nas.deploy.synthetic import random_graph
@@ -30,6 +30,7 @@ from hil_nas.errors import InputError, MissingToolError, RefusedError
 from hil_nas.front_ends.host import HostFrontEnd, build_host_library
 from hil_nas.front_ends.mfcc import Mfcc
 from hil_nas.network import Layer, Network
+from hil_nas.operators.int8 import QuantOperator
 from hil_nas.workflows.profile import folder_name, measure_network
 from hil_nas.workflows.verify import Bench, Model
 

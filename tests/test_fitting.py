@@ -17,7 +17,7 @@ from h743_machine import Machine
 from hil_nas.budget import Budget
 from hil_nas.config import BaselineConfig, SearchConfig
 from hil_nas.cost.arena import aligned, arena_bytes
-from hil_nas.cost.blob import CONSTANT_ALIGNMENT_BYTES, constant_room, plan_bytes
+from hil_nas.cost.blob import plan_bytes
 from hil_nas.deploy.lower import lower
 from hil_nas.deploy.synthetic import random_graph
 from hil_nas.deploy.tflite_writer import write_tflite
@@ -33,6 +33,7 @@ from hil_nas.front_ends.mfcc import Mfcc
 from hil_nas.nas.prices import Limits
 from hil_nas.nas.spaces import KINDS
 from hil_nas.network import INPUT, Layer, Network
+from hil_nas.operators.lowering import CONSTANT_ALIGNMENT_BYTES, constant_room
 from hil_nas.progress import silent
 from hil_nas.report.page import search_page
 from hil_nas.workflows import campaign, profile

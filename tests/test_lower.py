@@ -12,8 +12,7 @@ import pytest
 from deploy_harness import Engine, Refused, build_engine, cell_network, ds_cnn, random_inputs, random_network
 from keyword_model import quantised_clips
 
-from hil_nas.deploy import requantize
-from hil_nas.deploy.graph import QuantGraph, QuantOperator, QuantTensor
+from hil_nas.deploy.graph import QuantGraph
 from hil_nas.deploy.lower import lower
 from hil_nas.deploy.plan import Plan
 from hil_nas.deploy.reference import Tflm
@@ -21,6 +20,9 @@ from hil_nas.deploy.synthetic import random_graph
 from hil_nas.deploy.tflite import read_tflite
 from hil_nas.errors import InputError, UnsupportedError
 from hil_nas.network import INPUT, Layer, Network
+from hil_nas.operators import requantize
+from hil_nas.operators.int8 import QuantOperator
+from hil_nas.tflite.tensor import QuantTensor
 
 
 @pytest.fixture(scope="module")

@@ -128,7 +128,7 @@ def test_every_space_has_defaults() -> None:
 
 def test_help_loads_nothing_heavy() -> None:
     """What `hil_nas --help` waits for."""
-    heavy = ("torch", "tensorflow", "sklearn", "matplotlib", "numpy")
+    heavy = ("torch", "tensorflow", "sklearn", "matplotlib")
     code = f"import sys, hil_nas.cli; hil_nas.cli.parser(); print([x for x in {heavy} if x in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"

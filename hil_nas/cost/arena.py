@@ -11,6 +11,7 @@ from math import prod
 
 from hil_nas.cost.scratch import operator_scratch_bytes
 from hil_nas.network import Network
+from hil_nas.operators.table import runs
 
 ALIGNMENT_BYTES = 16
 _PROMOTIONS = 24  # attempts to lower the peak by placing the highest buffer earlier
@@ -124,7 +125,7 @@ def network_steps(network: Network) -> tuple[dict[int, int], list[Step], int]:
     name = {0: 0}  # a reshape's output is its input under another name
     for number, operator in enumerate(network.operators(), start=1):
         inputs = tuple(name[i + 1] for i in operator.layer.inputs)
-        if operator.layer.kind == "reshape":
+        if not runs(operator.layer.kind):
             name[number] = inputs[0]
             continue
         name[number] = number

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from hil_nas.network import INPUT, Layer, Network
-
-_WEIGHTED = ("conv", "depthwise", "fully_connected")
+from hil_nas.operators.table import layer_rules
 
 
 def without_duplicates(network: Network) -> tuple[Network, tuple[int, ...]]:
@@ -21,7 +20,7 @@ def without_duplicates(network: Network) -> tuple[Network, tuple[int, ...]]:
     layers: list[Layer] = []
     for index, layer in enumerate(network.layers):
         moved = replace(layer, inputs=tuple(place[i] for i in layer.inputs))
-        if moved in seen and moved.kind not in _WEIGHTED:
+        if moved in seen and layer_rules(moved.kind).weights is None:
             place[index] = seen[moved]
             continue
         place[index] = seen[moved] = len(layers)

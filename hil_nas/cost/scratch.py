@@ -7,7 +7,8 @@ need less, never more.
 
 from __future__ import annotations
 
-from hil_nas.network import Operator, Pair, Shape, same_padding
+from hil_nas.network import Operator, Pair, Shape
+from hil_nas.operators.windows import padding_of
 
 _INT16_BYTES, _INT32_BYTES = 2, 4
 
@@ -21,13 +22,7 @@ def operator_scratch_bytes(operator: Operator) -> int:
 
 def padding_before(operator: Operator) -> Pair:
     """Rows and columns of padding before the map, as the kernel gets them."""
-    layer, (height, width, _) = operator.layer, operator.inputs[0]
-    if layer.padding == "valid":
-        return (0, 0)
-    return (
-        same_padding(height, layer.kernel[0], layer.stride[0], layer.dilation[0])[0],
-        same_padding(width, layer.kernel[1], layer.stride[1], layer.dilation[1])[0],
-    )
+    return padding_of(operator.layer, operator.inputs[0])
 
 
 def scratch_bytes(

@@ -16,20 +16,13 @@ from math import prod
 from hil_nas.cost.arena import Buffer, largest_first
 from hil_nas.cost.scratch import operator_scratch_bytes, padding_before
 from hil_nas.network import INPUT, Layer, Network, Operator
+from hil_nas.operators.table import layer_rules
 
 _WORD = 4
 _KERNEL = 16  # alignment of what kernels ask for
 _INTERPRETER = ((36, _WORD), (44, _WORD), (36, _WORD), (8, _WORD), (8, _WORD))  # arena, planner, allocator, data, graph
 _TENSOR_BYTES, _NODE_BYTES, _HANDLE_BYTES = 12, 32, 4
 _END = ((4, _KERNEL), (32, _WORD), (12, _WORD), (8, _WORD))  # of input and output: list, tensor, scale, zero point
-_OPTIONS = {  # size and alignment of an operator's parameters
-    "conv": (28, 4), "depthwise": (28, 4), "average_pool": (40, 4), "max_pool": (40, 4), "fully_connected": (5, 1),
-    "add": (2, 1), "concatenation": (8, 4), "softmax": (4, 4), "reshape": (36, 4),
-}  # fmt: skip
-_KEPT = {  # by the kernel of each node
-    "conv": 60, "depthwise": 60, "average_pool": 36, "max_pool": 36, "fully_connected": 72, "add": 60,
-    "concatenation": 24, "softmax": 64,
-}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -58,9 +51,10 @@ def tflm_arena(network: Network, converted: bool = True) -> TflmArena:
     buffers = list(_buffers(network, operators, scratch))
     kept = list(_INTERPRETER)
     kept += [(_TENSOR_BYTES * _tensors(operators, converted), _WORD), (_NODE_BYTES * len(operators), _WORD)]
-    kept += [_OPTIONS[x.layer.kind] for x in operators]
-    kept += [(_KEPT[x.layer.kind], _KERNEL) for x in operators if x.layer.kind in _KEPT]
-    convolutions = [x for x in operators if x.layer.kind in ("conv", "depthwise")]
+    rules = [layer_rules(x.layer.kind) for x in operators]
+    kept += [x.options for x in rules]
+    kept += [(x.kept_bytes, _KERNEL) for x in rules if x.kept_bytes]
+    convolutions = [x for x, own in zip(operators, rules, strict=True) if own.per_channel]
     kept += [(_WORD * x.output[2], _KERNEL) for x in convolutions for _ in ("multipliers", "shifts")]
     kept += [(_HANDLE_BYTES * (len(buffers) - len(operators) - 1), _WORD)]
     return TflmArena(largest_first(buffers).peak_bytes, _downwards([*kept, *_END, *_END]))
@@ -117,6 +111,6 @@ def _buffers(network: Network, operators: list[Operator], scratch: list[int]) ->
 
 
 def _tensors(operators: list[Operator], shape_tensors: bool) -> int:
-    weighted = sum(x.layer.kind in ("conv", "depthwise", "fully_connected") for x in operators)
+    weighted = sum(layer_rules(x.layer.kind).weights is not None for x in operators)
     shapes = shape_tensors * sum(x.layer.kind == "reshape" for x in operators)
     return 1 + len(operators) + 2 * weighted + shapes

@@ -5,7 +5,7 @@ Of the four ways from PyTorch to int8 that were tried, this alone adds no operat
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,11 +17,9 @@ from hil_nas.deploy.quiet import quiet
 from hil_nas.deploy.tflite import read_tflite
 from hil_nas.errors import InputError, MissingToolError, UnsupportedError
 from hil_nas.network import INPUT, Layer, Network, Operator
+from hil_nas.operators.table import BY_NAME, layer_rules
 
 LayerWeights = tuple[NDArray[Any] | None, NDArray[Any] | None]
-
-_WEIGHTED = ("conv", "depthwise", "fully_connected")
-_FUSING = ("conv", "depthwise", "fully_connected", "add")
 
 
 def to_tflite(network: Network, weights: Sequence[LayerWeights | None], representative: NDArray[np.float32]) -> bytes:
@@ -80,65 +78,35 @@ def _keras_model(tf: Any, network: Network, weights: Sequence[LayerWeights | Non
     mapped = {i for x in network.layers if x.kind not in ("fully_connected", "softmax") for i in x.inputs}
     for index, (operator, own) in enumerate(zip(network.operators(), weights, strict=True)):
         inputs, name = [values[i] for i in operator.layer.inputs], f"layer_{index:03d}"
-        value = _keras_layer(tf, operator, inputs, name, own)
+        value = _keras_layer(tf, operator, inputs, name, [np.asarray(x, np.float32) for x in own or ()])
         if operator.layer.kind == "fully_connected" and index in mapped:
             value = tf.keras.layers.Reshape(operator.output, name=f"{name}_map")(value)
         values[index] = value
     return tf.keras.Model(source, values[len(network.layers) - 1], name="network")
 
 
-def _keras_layer(tf: Any, operator: Operator, inputs: list[Any], name: str, own: LayerWeights | None) -> Any:
-    layers, layer = tf.keras.layers, operator.layer
-    if layer.kind == "add":
-        total = layers.Add(name=name)(inputs)
-        return layers.ReLU(name=f"{name}_relu")(total) if layer.relu else total
-    if layer.kind == "concatenation":
-        return layers.Concatenate(name=name)(inputs)
-    if layer.kind == "reshape":
-        return layers.Reshape(operator.output, name=name)(inputs[0])
-    if layer.kind == "softmax":
-        return layers.Softmax(name=name)(inputs[0])
-    if layer.kind in ("average_pool", "max_pool"):
-        pool = layers.AveragePooling2D if layer.kind == "average_pool" else layers.MaxPooling2D
-        return pool(layer.kernel, layer.stride, layer.padding, name=name)(inputs[0])
-    values = [np.asarray(x, np.float32) for x in own or ()]
-    if layer.dilation != (1, 1) and layer.kind in ("conv", "depthwise"):
-        return _dilated(tf, layer, inputs[0], name, values)
+def _keras_layer(tf: Any, operator: Operator, inputs: list[Any], name: str, own: list[NDArray[np.float32]]) -> Any:
+    """Its output; a ReLU is part of a layer with weights, and a layer of its own elsewhere."""
+    layers, layer, common = tf.keras.layers, operator.layer, {"name": name}
     if layer.kind == "fully_connected":
         inputs = [layers.Flatten(name=f"{name}_flatten")(inputs[0])]
-    made = _weighted(layers, layer, name)
-    result = made(inputs[0])
-    made.set_weights(values)
-    return result
+    if own and layer.dilation != (1, 1):
+        result = layers.Lambda(_dilated(tf, layer, *own), name=name)(inputs[0])
+    else:
+        if own and layer.relu:
+            common["activation"] = "relu"
+        made = layer_rules(layer.kind).keras(layers, operator, **common)
+        result = made(inputs[0] if len(inputs) == 1 else inputs)
+        made.set_weights(own)
+    return result if not layer.relu or "activation" in common else layers.ReLU(name=f"{name}_relu")(result)
 
 
-def _dilated(tf: Any, layer: Layer, source: Any, name: str, values: list[NDArray[np.float32]]) -> Any:
+def _dilated(tf: Any, layer: Layer, kernel: NDArray[np.float32], bias: NDArray[np.float32]) -> Callable[[Any], Any]:
     """Keras would write SPACE_TO_BATCH_ND, which the converter removes only where one layer reads it."""
-    kernel, bias = values
     convolve = tf.raw_ops.Conv2D if layer.kind == "conv" else tf.raw_ops.DepthwiseConv2dNative
     steps = {"strides": [1, *layer.stride, 1], "dilations": [1, *layer.dilation, 1]}
-
-    def compute(x: Any) -> Any:
-        return tf.nn.bias_add(convolve(input=x, filter=kernel, padding=layer.padding.upper(), **steps), bias)
-
-    result = tf.keras.layers.Lambda(compute, name=name)(source)
-    return tf.keras.layers.ReLU(name=f"{name}_relu")(result) if layer.relu else result
-
-
-def _weighted(layers: Any, layer: Layer, name: str) -> Any:
-    activation = "relu" if layer.relu else None
-    if layer.kind == "fully_connected":
-        return layers.Dense(layer.out_channels, activation=activation, name=name)
-    common = {
-        "kernel_size": layer.kernel,
-        "strides": layer.stride,
-        "padding": layer.padding,
-        "activation": activation,
-        "name": name,
-    }
-    if layer.kind == "depthwise":
-        return layers.DepthwiseConv2D(**common)
-    return layers.Conv2D(layer.out_channels, **common)
+    padding = layer.padding.upper()
+    return lambda x: tf.nn.bias_add(convolve(input=x, filter=kernel, padding=padding, **steps), bias)
 
 
 def _check(network: Network, weights: Sequence[LayerWeights | None], representative: NDArray[np.float32]) -> None:
@@ -154,26 +122,20 @@ def _check(network: Network, weights: Sequence[LayerWeights | None], representat
         where = f"layer {index} ({operator.layer.kind})"
         if index not in used:
             raise InputError(f"{where} is read by no other layer and is not the output")
-        if operator.layer.relu and operator.layer.kind not in _FUSING:
-            raise UnsupportedError(f"{where} has a ReLU, which is fused only into {', '.join(_FUSING)}")
+        if operator.layer.relu and not layer_rules(operator.layer.kind).fuses_relu:
+            fusing = ", ".join(x.name for x in BY_NAME.values() if x.layer and x.layer.fuses_relu)
+            raise UnsupportedError(f"{where} has a ReLU, which is fused only into {fusing}")
         _check_weights(where, operator, own)
 
 
 def _check_weights(where: str, operator: Operator, own: LayerWeights | None) -> None:
     found = tuple(None if x is None else np.shape(x) for x in own or (None, None))
     expected: tuple[Any, Any] = (None, None)
-    if operator.layer.kind in _WEIGHTED:
-        expected = _kernel_shape(operator), (operator.output[2],)
+    shape = layer_rules(operator.layer.kind).weights_shape(operator)
+    if shape:
+        kernel = (*shape, 1) if operator.layer.kind == "depthwise" else (*shape[1:], shape[0])
+        expected = kernel, (operator.output[2],)
     if found != expected:
         raise InputError(f"{where} has a kernel and a bias of shapes {found}, expected {expected}")
     if any(x is not None and not np.all(np.isfinite(x)) for x in own or ()):
         raise InputError(f"{where} has weights that are not finite")
-
-
-def _kernel_shape(operator: Operator) -> tuple[int, ...]:
-    source, layer = operator.inputs[0], operator.layer
-    if layer.kind == "fully_connected":
-        return (int(np.prod(source)), layer.out_channels)
-    if layer.kind == "depthwise":
-        return (*layer.kernel, source[2], 1)
-    return (*layer.kernel, source[2], layer.out_channels)

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hil_nas.deploy import schema
-from hil_nas.deploy.graph import array_of
-from hil_nas.deploy.model_file import ModelFile
-from hil_nas.deploy.slicing import slices_of
-from hil_nas.deploy.tflite_node import Node, node_of
 from hil_nas.errors import InputError
+from hil_nas.operators.moving import STRIDED_SLICE
+from hil_nas.operators.node import Node, node_of
+from hil_nas.operators.slicing import slices_of
+from hil_nas.tflite.model_file import ModelFile
+from hil_nas.tflite.tensor import array_of
 
 
 def fold_shapes(model: ModelFile) -> tuple[ModelFile, frozenset[int]]:
@@ -26,11 +26,12 @@ def fold_shapes(model: ModelFile) -> tuple[ModelFile, frozenset[int]]:
     folded: set[int] = set()
     for index, table in enumerate(model.operators):
         code = model.code(table)
-        known = code == schema.SHAPE or code in _FOLDS and _are_constant(model, model.inputs(index))
+        known = code == "SHAPE" or code in _FOLDS and _are_constant(model, model.inputs(index))
         if not known:
             continue
-        node = node_of(model, index)
-        values = _FOLDS[code](node)
+        options, fold = _FOLDS[code]
+        node = node_of(model, index, code.lower(), options)
+        values = fold(node)
         node.expect(values.shape)
         model = replace(model, folded={**model.folded, node.output: array_of(values, np.int32)})
         folded.add(index)
@@ -62,8 +63,8 @@ def _pack(node: Node) -> NDArray[Any]:
     return np.stack(parts, axis)
 
 
-_FOLDS: dict[int, Callable[[Node], NDArray[Any]]] = {
-    schema.SHAPE: _shape,
-    schema.STRIDED_SLICE: _strided_slice,
-    schema.PACK: _pack,
+_FOLDS: dict[str, tuple[int, Callable[[Node], NDArray[Any]]]] = {  # with the member of the union of options
+    "SHAPE": (0, _shape),
+    "STRIDED_SLICE": (STRIDED_SLICE.options, _strided_slice),
+    "PACK": (59, _pack),
 }

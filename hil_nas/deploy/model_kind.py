@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from hil_nas.deploy import schema
-from hil_nas.deploy.model_file import ModelFile
-from hil_nas.deploy.refusals import HINT_CALL, HINT_INT8, HINT_RECURRENT
 from hil_nas.errors import UnsupportedError
+from hil_nas.tflite import schema
+from hil_nas.tflite.model_file import ModelFile
+from hil_nas.tflite.refusals import HINT_CALL, HINT_INT8, HINT_RECURRENT
+
+_CONTROL_FLOW = {"IF", "WHILE"}
+_STATE = {"CALL_ONCE", "VAR_HANDLE", "READ_VARIABLE", "ASSIGN_VARIABLE"}
 
 
 def check_kind(model: ModelFile) -> None:
@@ -16,14 +19,14 @@ def check_kind(model: ModelFile) -> None:
             or outputs, and for every quantisation but int8 throughout.
     """
     for index, table in enumerate(model.operators):
-        if model.code(table) == schema.CUSTOM:
+        if model.code(table) == "CUSTOM":
             raise _custom(index, model.custom_name(table))
-    codes = {model.builtin_code(x) for x in model.codes}
-    state = [schema.operator_name(x) for x in sorted(codes & set(schema.STATE))]
+    codes = {model.builtin_name(x) for x in model.codes}
+    state = sorted(codes & _STATE)
     if state or any(x.number(schema.TENSOR_IS_VARIABLE, "b") for x in model.tensors):
         kept = f" ({', '.join(state)})" if state else ""
         raise UnsupportedError(f"this is a streaming model: it keeps state from call to call{kept}", hint=HINT_CALL)
-    flow = [schema.operator_name(x) for x in sorted(codes & set(schema.CONTROL_FLOW))]
+    flow = sorted(codes & _CONTROL_FLOW)
     if flow:
         raise UnsupportedError(f"the model loops or branches as it runs ({', '.join(flow)})", hint=HINT_RECURRENT)
     if model.subgraph_count != 1:
@@ -62,10 +65,10 @@ def _check_quantisation(model: ModelFile) -> None:
     """Whether what the operators give is int8; shapes (int32, int64, bool) do not count."""
     codes = [model.code(x) for x in model.operators]
     outputs = [[model.type(int(n)) for n in x.numbers(schema.OPERATOR_OUTPUTS, "<i4")] for x in model.operators]
-    computed = [x for code, types in zip(codes, outputs, strict=True) for x in types if code != schema.DEQUANTIZE]
+    computed = [x for code, types in zip(codes, outputs, strict=True) for x in types if code != "DEQUANTIZE"]
     if schema.INT16 in computed:
         raise _other("the model is quantised 16x8 (activations int16, weights int8)")
-    if schema.UINT8 in [x for c, types in zip(codes, outputs, strict=True) for x in types if c != schema.QUANTIZE]:
+    if schema.UINT8 in [x for c, types in zip(codes, outputs, strict=True) for x in types if c != "QUANTIZE"]:
         raise _other("the model is quantised to uint8 throughout, as TensorFlow 1 did")
     if schema.INT8 in computed or schema.FLOAT32 not in computed:
         return

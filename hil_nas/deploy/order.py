@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import struct
 
-from hil_nas.deploy import schema
 from hil_nas.deploy.graph import QuantGraph
-from hil_nas.deploy.model_file import ModelFile
 from hil_nas.errors import UnsupportedError
 from hil_nas.network import INPUT, Network
+from hil_nas.tflite import schema
+from hil_nas.tflite.model_file import ModelFile
 
 
 def in_network_order(model: bytes, network: Network, graph: QuantGraph) -> bytes:

@@ -10,27 +10,12 @@ from typing import Any
 from hil_nas.cost.arena import ALIGNMENT_BYTES
 from hil_nas.cost.blob import HEADER_BYTES, OPERATOR_BYTES
 from hil_nas.errors import InputError
+from hil_nas.operators.table import PLAN_CODES
 
 MAGIC = 0x4E4C5048  # "HPLN"
 VERSION = 2
 MAX_OPERATORS = 256
-KINDS = {
-    "conv": 1,
-    "depthwise": 2,
-    "fully_connected": 3,
-    "average_pool": 4,
-    "max_pool": 5,
-    "add": 6,
-    "concatenation": 7,
-    "pad": 8,
-    "softmax": 9,
-    "sub": 10,
-    "mul": 11,
-    "lookup": 12,
-    "mean": 13,
-    "copy": 14,
-}
-_NAMES = {number: name for name, number in KINDS.items()}
+_NAMES = {code: name for name, code in PLAN_CODES.items()}
 _CHECKED_FROM = 16  # of the header: all behind its checksum; what stands before is checked by its value
 _HEADER = struct.Struct("<IHH8Ififi2I")
 _OPERATOR = struct.Struct("<HH5I14H5i4I7i4HI")
@@ -69,7 +54,7 @@ class PlanOperator:
 
     def to_bytes(self) -> bytes:
         """The 128 bytes of this operator."""
-        values: list[int] = [KINDS[self.kind]]
+        values: list[int] = [PLAN_CODES[self.kind]]
         for field in fields(self)[1:]:
             value = getattr(self, field.name)
             values.extend(value if isinstance(value, tuple) else (value,))

@@ -34,8 +34,8 @@ class Tflm:
         self.input_end, self.output_end = graph.input_end, graph.output_end
         self.input_scale, self.input_zero_point = source.scale, source.zero_point
         self.output_scale, self.output_zero_point = target.scale, target.zero_point
-        self._outputs = graph.elements(graph.output)
-        activations = sum(graph.elements(i) for i in range(len(graph.tensors)))
+        self._outputs = target.elements
+        activations = sum(x.elements for x in graph.tensors)
         self._interpreter = _interpreter(model, 2 * activations + 4 * len(model) + _SPARE_BYTES)
 
     def run(self, features: NDArray[np.int8]) -> NDArray[np.int8]:

@@ -7,8 +7,12 @@ from math import prod, sqrt
 
 import numpy as np
 
-from hil_nas.deploy.graph import Activation, QuantGraph, QuantOperator, QuantTensor, Weights, array_of
-from hil_nas.network import INPUT, Layer, Network, Operator, same_padding
+from hil_nas.cost.scratch import padding_before
+from hil_nas.deploy.graph import QuantGraph
+from hil_nas.network import INPUT, Network, Operator
+from hil_nas.operators.int8 import Activation, QuantOperator, Weights
+from hil_nas.operators.table import layer_rules
+from hil_nas.tflite.tensor import QuantTensor, array_of
 
 _INPUT = (float(np.float32(0.04)), 3)  # scale and zero point
 _UNIFORM_INT8 = 74.0  # root mean square of uniformly distributed int8 values
@@ -27,7 +31,7 @@ def random_graph(network: Network, seed: int) -> QuantGraph:
     spreads = []
     for operator in network.operators():
         numbers = [_number(i) for i in operator.layer.inputs]
-        spreads.append(_spread(operator, [levels[i] for i in numbers]))
+        spreads.append(layer_rules(operator.layer.kind).spread([levels[i] for i in numbers]))
         levels.append(spreads[-1] / sqrt(2.0) if operator.layer.relu else spreads[-1])
         tensors.append(_output(operator, tensors[numbers[0]], spreads[-1]))
     tensors = _tied(network, tensors)
@@ -42,7 +46,7 @@ def _tied(network: Network, tensors: list[QuantTensor]) -> list[QuantTensor]:
     """What is copied is not rescaled: all that a concatenation joins, and what pools pass on, gets the widest scale."""
     group = list(range(len(tensors)))
     for number, layer in enumerate(network.layers, start=1):
-        if layer.kind in ("concatenation", "average_pool", "max_pool", "reshape"):
+        if layer_rules(layer.kind).scale == "kept":
             joined = {group[number], *(group[_number(i)] for i in layer.inputs)}
             group = [min(joined) if x in joined else x for x in group]
     widest: dict[int, QuantTensor] = {}
@@ -57,30 +61,14 @@ def _number(layer: int) -> int:
     return 0 if layer == INPUT else layer + 1
 
 
-def _fan_in(operator: Operator) -> int:
-    """Products that one output sums."""
-    kind, source = operator.layer.kind, operator.inputs[0]
-    if kind == "fully_connected":
-        return prod(source)
-    return prod(operator.layer.kernel) * (source[2] if kind == "conv" else 1)
-
-
-def _spread(operator: Operator, levels: list[float]) -> float:
-    """Standard deviation before the activation; weights are drawn with variance 2 / fan-in (He et al. 2015)."""
-    if operator.layer.kind in ("conv", "depthwise", "fully_connected"):
-        return levels[0] * sqrt(2.0)
-    if operator.layer.kind == "add":
-        return sqrt(sum(x * x for x in levels))
-    return max(levels)
-
-
 def _output(operator: Operator, source: QuantTensor, spread: float) -> QuantTensor:
     """The output's scale and zero point, in the form a converter gives them."""
     layer = operator.layer
+    rules = layer_rules(layer.kind)
     shape = (1, layer.out_channels) if layer.kind == "fully_connected" else (1, *operator.output)
-    if layer.kind == "softmax":
+    if rules.scale == "fixed":
         return QuantTensor(source.shape, 1 / 256, -128)
-    if layer.kind in ("conv", "depthwise", "fully_connected", "add"):
+    if rules.scale == "own":
         low, zero_point = (0.0, -128) if layer.relu else (-_RANGE * spread, 5)
         return QuantTensor(shape, float(np.float32((_RANGE * spread - low) / 255)), zero_point)
     return QuantTensor(shape, source.scale, source.zero_point)
@@ -97,36 +85,19 @@ def _operator(operator: Operator, output: int, weights: Weights | None) -> Quant
         layer.kernel,
         layer.stride,
         layer.dilation,
-        _padding(layer, operator),
+        padding_before(operator) if layer_rules(layer.kind).windowed else (0, 0),
         activation,
         label=f"operator {output - 1} ({layer.kind})",
     )
 
 
 def _weights(operator: Operator, input_scale: float, spread: float, random: np.random.Generator) -> Weights | None:
-    kind, channels = operator.layer.kind, operator.output[2]
-    kernel, source = operator.layer.kernel, operator.inputs[0]
-    shapes = {
-        "conv": (channels, *kernel, source[2]),
-        "depthwise": (*kernel, channels),
-        "fully_connected": (channels, prod(source)),
-    }
-    if kind not in shapes:
+    rules, channels = layer_rules(operator.layer.kind), operator.output[2]
+    shape = rules.weights_shape(operator)
+    if not shape:
         return None
-    values = np.clip(np.rint(random.normal(0, _WEIGHT_SPREAD, shapes[kind])), -127, 127)
-    scales = (
-        random.uniform(0.7, 1.2, 1 if kind == "fully_connected" else channels)
-        * sqrt(2.0 / _fan_in(operator))
-        / _WEIGHT_SPREAD
-    )
+    values = np.clip(np.rint(random.normal(0, _WEIGHT_SPREAD, shape)), -127, 127)
+    fan_in = prod(shape) // channels  # products that one output sums
+    scales = random.uniform(0.7, 1.2, channels if rules.per_channel else 1) * sqrt(2.0 / fan_in) / _WEIGHT_SPREAD
     bias = random.normal(0, 0.1 * spread, channels) / (input_scale * scales)
     return Weights(array_of(values, np.int8), array_of(scales, np.float32), array_of(np.rint(bias), np.int32))
-
-
-def _padding(layer: Layer, operator: Operator) -> tuple[int, int]:
-    if layer.padding == "valid" or layer.kind not in ("conv", "depthwise", "average_pool", "max_pool"):
-        return 0, 0
-    source = operator.inputs[0]
-    dilation = layer.dilation if layer.kind in ("conv", "depthwise") else (1, 1)
-    top, left = (same_padding(source[i], layer.kernel[i], layer.stride[i], dilation[i])[0] for i in (0, 1))
-    return top, left

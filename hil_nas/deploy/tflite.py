@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
-from hil_nas.deploy import schema
 from hil_nas.deploy.ends import EndKind
 from hil_nas.deploy.folding import fold_shapes
-from hil_nas.deploy.graph import QuantGraph, QuantTensor
+from hil_nas.deploy.graph import QuantGraph
 from hil_nas.deploy.metadata import attach_front_end, read_front_end
-from hil_nas.deploy.model_file import ModelFile
 from hil_nas.deploy.model_kind import check_kind
-from hil_nas.deploy.refusals import HINT_INT8
-from hil_nas.deploy.tflite_operators import check_known, read_operator
 from hil_nas.errors import UnsupportedError
+from hil_nas.operators.int8 import QuantOperator
+from hil_nas.operators.node import node_of
+from hil_nas.operators.table import BY_CODE
+from hil_nas.tflite import schema
+from hil_nas.tflite.model_file import ModelFile
+from hil_nas.tflite.refusals import HINT_INT8, remedy
+from hil_nas.tflite.tensor import QuantTensor
 
 __all__ = ["attach_front_end", "read_front_end", "read_tflite"]
 
@@ -42,8 +46,8 @@ def read_tflite(data: bytes) -> QuantGraph:
     inner = [i for i in kept if i not in (opening, closing)]
     for index in inner:
         _check_computes_in_int8(model, index, inner)
-    check_known(model, inner)
-    operators = tuple(read_operator(model, index) for index in inner)
+    _check_known(model, inner)
+    operators = tuple(_read_operator(model, index) for index in inner)
     numbers = {source, target, *(i for x in operators for i in (*x.inputs, x.output))}
     unused = QuantTensor((1,), 1.0, 0)  # constants keep their numbers, so that messages name the file's own
     tensors = tuple(model.activation(i) if i in numbers else unused for i in range(len(model.tensors)))
@@ -55,7 +59,7 @@ def _behind_input(model: ModelFile, number: int, kept: Sequence[int]) -> tuple[i
     if model.type(number) == schema.INT8:
         return number, None
     readers = [i for i in kept if number in model.inputs(i)]
-    quantised = len(readers) == 1 and model.code(model.operators[readers[0]]) == schema.QUANTIZE
+    quantised = len(readers) == 1 and model.code(model.operators[readers[0]]) == "QUANTIZE"
     outputs = model.outputs(readers[0]) if quantised else []
     if len(outputs) != 1 or model.type(number) not in _KINDS or model.type(outputs[0]) != schema.INT8:
         raise _no_int8(model, number, "input")
@@ -68,7 +72,7 @@ def _before_output(model: ModelFile, number: int, kept: Sequence[int]) -> tuple[
     if model.type(number) == schema.INT8:
         return number, None
     writers = [i for i in kept if number in model.outputs(i)]
-    closing = len(writers) == 1 and model.code(model.operators[writers[0]]) in (schema.QUANTIZE, schema.DEQUANTIZE)
+    closing = len(writers) == 1 and model.code(model.operators[writers[0]]) in ("QUANTIZE", "DEQUANTIZE")
     inputs = model.inputs(writers[0]) if closing else []
     if len(inputs) != 1 or model.type(number) not in _KINDS or model.type(inputs[0]) != schema.INT8:
         raise _no_int8(model, number, "output")
@@ -104,10 +108,28 @@ def _check_computes_in_int8(model: ModelFile, index: int, inner: Sequence[int]) 
     numbers = [x for x in (*model.inputs(index), *outputs) if x >= 0]
     if schema.FLOAT32 not in [model.type(x) for x in numbers]:
         return
-    if model.code(model.operators[index]) == schema.DEQUANTIZE:
+    if model.code(model.operators[index]) == "DEQUANTIZE":
         readers = [i for i in inner if set(outputs) & set(model.inputs(i))]
         index = readers[0] if readers else index
-    name = schema.operator_name(model.code(model.operators[index]))
+    name = model.code(model.operators[index])
     raise UnsupportedError(
         f"operator {index} ({name}) computes in float in the middle of an int8 model", hint=_HINT_FLOAT
     )
+
+
+def _check_known(model: ModelFile, indices: Sequence[int]) -> None:
+    """Refuses operators that are not in the table, before a shape between them is found strange."""
+    for index in indices:
+        code = model.code(model.operators[index])
+        if code not in BY_CODE:
+            raise UnsupportedError(
+                f"operator {index} ({code}) is not supported",
+                hint=remedy(code) or f"supported are {', '.join(BY_CODE)}",
+            )
+
+
+def _read_operator(model: ModelFile, index: int) -> QuantOperator:
+    """One operator of the file, every shape of it computed again and compared."""
+    kind = BY_CODE[model.code(model.operators[index])]
+    node = node_of(model, index, kind.name, kind.options)
+    return replace(kind.read(node), label=node.name)

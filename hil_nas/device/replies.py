@@ -10,18 +10,14 @@ from typing import Literal, NamedTuple
 
 from hil_nas.device.protocol import shown
 from hil_nas.errors import ProtocolError
+from hil_nas.operators.table import BY_NAME, PLAN_CODES
 
 WIRE_VERSION = 2
 Where = Literal["ram", "flash"]
 What = Literal["network", "frontend", "all"]
 ClockKind = Literal["silicon", "modelled", "instructions", "host"]
-KINDS = (
-    "conv", "depthwise", "fully_connected", "average_pool", "max_pool", "add", "concatenation", "pad",
-    "softmax", "sub", "mul", "lookup", "mean", "copy",
-    # of the engine tflm alone, whose operators are the file's own
-    "reshape", "requantize", "sum", "reduce_max", "transpose", "strided_slice", "shape", "pack",
-    "expand_dims", "squeeze", "logistic", "tanh", "relu", "relu6", "leaky_relu", "hard_swish",
-)  # fmt: skip
+# The engine tflm names the file's own operators, these beside those of the table.
+KINDS = {*PLAN_CODES, *BY_NAME, "shape", "pack", "expand_dims", "squeeze"}
 IDENTITY_NAMES = ("board", "clock", "engine", "build", "kernels", "wire", "pool", "store", "input", "versions")
 _NUMBER = r"(0|[1-9][0-9]{0,9})"  # one spelling per number, so that nothing damaged reads as another
 _COUNTER_LIMIT = 1 << 32

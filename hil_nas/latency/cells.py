@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Literal, cast, get_args
+from typing import Literal, cast
 
-from hil_nas.network import INPUT, Kind, Layer, Operator, Pair, Shape, output_shape
+from hil_nas.network import INPUT, Layer, Operator, Pair, Shape, output_shape
+from hil_nas.operators.table import BY_NAME
 
 
 def operator_of(row: dict[str, str]) -> Operator:
@@ -17,10 +18,10 @@ def operator_of(row: dict[str, str]) -> Operator:
     inputs = tuple(_shape(x) for x in row["inputs"].split("+"))
     output = _shape(row["output"])
     kind, padding, relu = row["operator"], row["padding"], row["relu"]
-    if kind not in get_args(Kind) or padding not in ("same", "valid") or relu not in ("0", "1"):
+    if kind not in BY_NAME or padding not in ("same", "valid") or relu not in ("0", "1"):
         raise ValueError(f"'{kind}' with padding '{padding}' and relu '{relu}' is no operator")
     layer = Layer(
-        kind=cast(Kind, kind),
+        kind=kind,
         inputs=(INPUT,) * len(inputs),  # the wiring costs nothing and is not kept
         out_channels=output[2] if kind in ("conv", "fully_connected") else 0,
         kernel=_pair(row["kernel"]),

@@ -18,6 +18,7 @@ from hil_nas.errors import UnsupportedError
 from hil_nas.latency.flash_cache import Misses
 from hil_nas.latency.flash_traffic import Taps, depthwise_misses, pointwise_misses, rows_sweep
 from hil_nas.network import Operator
+from hil_nas.operators.table import runs
 
 Counts = dict[str, float]
 
@@ -32,7 +33,7 @@ class KernelWork:
 
 def is_executed(operator: Operator) -> bool:
     """Whether the device runs anything: a reshape is a second name for the same bytes."""
-    return operator.layer.kind != "reshape"
+    return runs(operator.layer.kind)
 
 
 def kernel_path(operator: Operator) -> str:

@@ -22,6 +22,7 @@ from hil_nas.front_ends import FrontEnd
 from hil_nas.nas.genotype import Step, align_layers, head_layers, step_layers
 from hil_nas.nas.space import Choice, TinySpace
 from hil_nas.network import INPUT, Layer, Network, Operator, Shape
+from hil_nas.operators.table import runs
 from hil_nas.units import told_bytes, told_seconds
 
 Floats = NDArray[np.float64]
@@ -270,7 +271,7 @@ def _operators(layers: Sequence[Layer], source: Shape) -> list[Operator]:
     if not layers:
         return []
     operators = Network(source, tuple(layers)).operators()
-    return [_anonymous(x) for x in operators if x.layer.kind != "reshape"]
+    return [_anonymous(x) for x in operators if runs(x.layer.kind)]
 
 
 def _anonymous(operator: Operator) -> Operator:

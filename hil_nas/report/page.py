@@ -9,6 +9,7 @@ import numpy as np
 
 from hil_nas.cost.macs import operator_macs
 from hil_nas.network import Network, Operator
+from hil_nas.operators.table import layer_rules, runs
 from hil_nas.report import figures
 from hil_nas.report.document import counts_of, page, table, text
 from hil_nas.units import count_unit, format_bytes, format_latency
@@ -92,7 +93,7 @@ def _memory(result: dict[str, Any]) -> str:
 
 def _layers(network: Network, operators: Sequence[Sequence[Any]], front_end_cycles: int, unit: str) -> str:
     """One row for each operator the board ran; a reshape runs nothing and has no row."""
-    run = [x for x in network.operators() if x.layer.kind != "reshape"]
+    run = [x for x in network.operators() if runs(x.layer.kind)]
     measured = [cycles for _, cycles in operators]
     whole = sum(measured) + front_end_cycles
     rows = [_row("front end", "", "", "", front_end_cycles, whole)]
@@ -114,7 +115,7 @@ def _row(kind: str, geometry: str, shape: str, macs: str, cycles: int, whole: in
 
 def _geometry(operator: Operator) -> str:
     layer = operator.layer
-    if layer.kind in ("fully_connected", "add", "concatenation", "softmax"):
+    if not layer_rules(layer.kind).windowed:
         return ""
     kernel, stride = layer.kernel, layer.stride
     return f"{kernel[0]}×{kernel[1]} / {stride[0]}×{stride[1]}"

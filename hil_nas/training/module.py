@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import cast
 
 import numpy as np
@@ -43,7 +44,7 @@ class NetworkModule(nn.Module):
     def __init__(self, network: Network, generator: torch.Generator | None = None) -> None:
         super().__init__()
         self.network = network
-        modules = [_module(x, generator) for x in network.operators()]
+        modules = [MODULES[x.layer.kind](x, generator) for x in network.operators()]
         if network.layers[-1].kind == "softmax":
             modules[-1] = nn.Identity()
         self.layers = nn.ModuleList(modules)
@@ -223,18 +224,18 @@ def split_padding(x: Tensor, pads: tuple[int, int, int, int]) -> tuple[tuple[int
     return (0, 0), F.pad(x, pads)
 
 
-def _module(operator: Operator, generator: torch.Generator | None) -> nn.Module:
-    layer = operator.layer
-    if layer.kind in ("conv", "depthwise"):
-        return Convolution(operator, generator)
-    if layer.kind == "fully_connected":
-        return Dense(operator, generator)
-    if layer.kind in ("average_pool", "max_pool"):
-        return Pool(operator)
-    if layer.kind in ("add", "concatenation"):
-        return Join(layer)
-    return Reshape(operator) if layer.kind == "reshape" else Softmax()
-
-
 def _numpy(x: Tensor) -> Float:
     return np.ascontiguousarray(x.cpu().float().numpy())
+
+
+MODULES: dict[str, Callable[[Operator, torch.Generator | None], nn.Module]] = {
+    "conv": Convolution,
+    "depthwise": Convolution,
+    "fully_connected": Dense,
+    "average_pool": lambda operator, _: Pool(operator),
+    "max_pool": lambda operator, _: Pool(operator),
+    "add": lambda operator, _: Join(operator.layer),
+    "concatenation": lambda operator, _: Join(operator.layer),
+    "reshape": lambda operator, _: Reshape(operator),
+    "softmax": lambda _, __: Softmax(),
+}

@@ -13,11 +13,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hil_nas.network import INPUT, Network
+from hil_nas.operators.table import layer_rules
 from hil_nas.training.module import Convolution, Dense, Folded, NetworkModule, nhwc, to_keras
-
-# these have a scale of their own; other kinds keep that of what they read
-_SCALING = ("conv", "depthwise", "fully_connected", "add")
-_ROUNDING = (*_SCALING, "average_pool")
 
 
 class QuantisedNetwork(nn.Module):
@@ -75,7 +72,7 @@ class QuantisedNetwork(nn.Module):
         for index, layer in enumerate(self.network.layers):
             y = self._layer(index, [x if i == INPUT else outputs[i] for i in layer.inputs], rounded)
             owner = self.owners[index]
-            if rounded and layer.kind in _ROUNDING and owner != INPUT:
+            if rounded and layer_rules(layer.kind).rounds and owner != INPUT:
                 y = _rounded_output(y, *self.ranges[owner].tolist())
             outputs.append(y)
         return outputs
@@ -101,7 +98,8 @@ def scale_owners(network: Network) -> list[int]:
     """
     owners: list[int] = []
     for index, layer in enumerate(network.layers):
-        owners.append(index if layer.kind in _SCALING else _owner(owners, layer.inputs[0]))
+        own = layer_rules(layer.kind).scale == "own"
+        owners.append(index if own else _owner(owners, layer.inputs[0]))
         if layer.kind == "concatenation":
             joined = {_owner(owners, i) for i in layer.inputs}
             shared = min(joined)

@@ -38,6 +38,7 @@ from hil_nas.latency.store import (
 )
 from hil_nas.latency.summary import Summary, summarise
 from hil_nas.network import Network
+from hil_nas.operators.table import runs
 from hil_nas.progress import Progress, Reporter, silent
 from hil_nas.runs import Run
 from hil_nas.units import count_unit
@@ -195,7 +196,7 @@ def measure_network(
     device.set_input(np.random.default_rng(seed).integers(-128, 128, elements, dtype=np.int8))
     counts = device.run("network", *_runs(identity))
     name, executed = network_id(network), [x for x in network.operators() if is_executed(x)]
-    counted = [x for x in counts.operators if x.kind != "reshape"]  # tflm copies, which counts for the whole alone
+    counted = [x for x in counts.operators if runs(x.kind)]  # tflm copies, which counts for the whole alone
     operators = [
         OperatorRow(name, index, operator, (count.cycles,))
         for index, (operator, count) in enumerate(zip(executed, counted, strict=True))

@@ -22,6 +22,7 @@ from hil_nas.nas.darts.space import CELL_INPUTS, CELL_KINDS, OPERATORS, CellPlac
 from hil_nas.nas.genotype import align_layers, head_layers
 from hil_nas.nas.prices import Cost
 from hil_nas.network import INPUT, Layer, Network, Operator, Shape
+from hil_nas.operators.table import runs
 
 Floats = NDArray[np.float64]
 _LEAN = "max_pool_3x3"  # needs nothing beside its output
@@ -87,7 +88,7 @@ class DartsPrices:
 
     def network_cycles(self, network: Network) -> float:
         """Cycles of a network of the space, without the front end."""
-        own = sum(self.operators[anonymous(x)] for x in network.operators() if x.layer.kind != "reshape")
+        own = sum(self.operators[anonymous(x)] for x in network.operators() if runs(x.layer.kind))
         return self.ratio * (own + self.overhead_cycles)
 
     def corrected(self, ratio: float) -> DartsPrices:

@@ -8,15 +8,17 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from hil_nas.deploy import schema
-from hil_nas.deploy.flatbuffer import Table
-from hil_nas.deploy.graph import Activation, GraphKind, QuantTensor, Weights, array_of
-from hil_nas.deploy.model_file import ModelFile
-from hil_nas.deploy.refusals import HINT_INT8
 from hil_nas.errors import InputError, UnsupportedError
-from hil_nas.network import Shape
+from hil_nas.operators.int8 import Activation, Weights
+from hil_nas.operators.layer import Shape
+from hil_nas.operators.limits import LARGEST_EXTENT
+from hil_nas.tflite import schema
+from hil_nas.tflite.flatbuffer import Table
+from hil_nas.tflite.model_file import ModelFile
+from hil_nas.tflite.refusals import HINT_INT8
+from hil_nas.tflite.tensor import QuantTensor, array_of
 
-LARGEST_EXTENT = 0xFFFF  # the plan's shapes are 16 bits wide
+ACTIVATION_CODES = {name: code for code, name in schema.ACTIVATIONS.items()}
 
 
 @dataclass(frozen=True)
@@ -24,12 +26,15 @@ class Node:
     """An operator's place in the file and its tensors.
 
     Attributes:
+        kind: the operator's name in the table.
+        code: the schema's name.
         index: in the file's own list.
         inputs: tensor numbers, -1 for an absent optional one.
     """
 
     model: ModelFile
-    code: int
+    kind: str
+    code: str
     index: int
     inputs: tuple[int, ...]
     output: int
@@ -38,12 +43,7 @@ class Node:
     @property
     def name(self) -> str:
         """What messages call it."""
-        return f"operator {self.index} ({schema.operator_name(self.code)})"
-
-    @property
-    def kind(self) -> GraphKind:
-        """The schema's name in the graph's words, for operators that are called the same in both."""
-        return cast(GraphKind, schema.operator_name(self.code).lower())
+        return f"operator {self.index} ({self.code})"
 
     def refuse(self, reason: str, hint: str) -> UnsupportedError:
         return UnsupportedError(f"{self.name} {reason}", hint=hint)
@@ -129,23 +129,26 @@ class Node:
             raise InputError(f"{self.name} has a kernel, stride, dilation or padding out of range: {values}")
 
 
-def node_of(model: ModelFile, index: int) -> Node:
+def node_of(model: ModelFile, index: int, kind: str, expected: int) -> Node:
     """An operator of the file with one output.
+
+    Args:
+        kind: its name in the table.
+        expected: its member of the schema's union of options, 0 for none that matters.
 
     Raises:
         InputError: where it does not fit together.
     """
     table = model.operators[index]
     code = model.code(table)
-    name = f"operator {index} ({schema.operator_name(code)})"
+    name = f"operator {index} ({code})"
     inputs, outputs = tuple(model.inputs(index)), model.outputs(index)
     for number in inputs:
         if number != -1:
             model.checked(number)
     if len(outputs) != 1 or not inputs:
         raise InputError(f"{name} has {len(inputs)} inputs and {len(outputs)} outputs")
-    expected = schema.OPTIONS.get(code, 0)
     options = table.table(schema.OPERATOR_OPTIONS) if expected else None
     if options is not None and table.number(schema.OPERATOR_OPTIONS_TYPE, "B") != expected:
         raise InputError(f"{name} has the options of another operator")
-    return Node(model, code, index, inputs, model.checked(outputs[0]), options)
+    return Node(model, kind, code, index, inputs, model.checked(outputs[0]), options)

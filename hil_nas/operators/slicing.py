@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from hil_nas.deploy.tflite_node import Node
 from hil_nas.errors import InputError
+from hil_nas.operators.node import Node
 
 # options of the operator; each bit of a mask stands for an axis
 _BEGIN_MASK, _END_MASK, _ELLIPSIS_MASK, _NEW_AXIS_MASK, _SHRINK_MASK, _OFFSET = range(6)

@@ -15,8 +15,8 @@ from math import floor, frexp, ldexp
 import numpy as np
 from numpy.typing import NDArray
 
-from hil_nas.deploy.graph import Activation
 from hil_nas.errors import InputError
+from hil_nas.operators.int8 import Activation
 
 ADD_LEFT_SHIFT = 20
 _SOFTMAX_INTEGER_BITS = 5

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from hil_nas.deploy import schema
 from hil_nas.errors import InputError
+from hil_nas.tflite import schema
 
 HINT_INT8 = (
     "convert it again with optimizations=[tf.lite.Optimize.DEFAULT], a representative_dataset and"
@@ -60,6 +60,6 @@ def check_bytes(data: bytes) -> None:
     )
 
 
-def remedy(code: int) -> str | None:
+def remedy(code: str) -> str | None:
     """What to use in place of an operator, where that is known."""
-    return _REMEDIES.get(schema.operator_name(code))
+    return _REMEDIES.get(code)

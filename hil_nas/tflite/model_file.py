@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hil_nas.deploy import schema
-from hil_nas.deploy.flatbuffer import Table, root_table
-from hil_nas.deploy.graph import QuantTensor, array_of
-from hil_nas.deploy.refusals import HINT_BATCH, HINT_INT8, check_bytes
 from hil_nas.errors import InputError, UnsupportedError
+from hil_nas.tflite import schema
+from hil_nas.tflite.flatbuffer import Table, root_table
+from hil_nas.tflite.refusals import HINT_BATCH, HINT_INT8, check_bytes
+from hil_nas.tflite.tensor import QuantTensor, array_of
 
 _LARGEST_ELEMENTS = 1 << 26  # of one tensor: no microcontroller has more, and no size overflows
 _NUMPY_TYPES = {schema.INT8: "<i1", schema.INT32: "<i4", schema.INT64: "<i8"}
@@ -97,16 +97,17 @@ class ModelFile:
         """Tensor numbers of an operator."""
         return [int(x) for x in self.operators[index].numbers(schema.OPERATOR_OUTPUTS, "<i4")]
 
-    def code(self, operator: Table) -> int:
-        """The builtin code of an operator; the older of its two fields holds the small ones."""
+    def code(self, operator: Table) -> str:
+        """The schema's name of an operator."""
         index = operator.number(schema.OPERATOR_CODE, "I")
         if index >= len(self.codes):
             raise InputError(f"the file is damaged: operator code {index} of {len(self.codes)}")
-        return self.builtin_code(self.codes[index])
+        return self.builtin_name(self.codes[index])
 
-    def builtin_code(self, code: Table) -> int:
-        """Of an operator code's table."""
-        return int(max(code.number(schema.CODE_DEPRECATED, "b"), code.number(schema.CODE_BUILTIN, "i")))
+    def builtin_name(self, code: Table) -> str:
+        """Of an operator code's table; the older of its two fields holds the small ones."""
+        fields = (code.number(schema.CODE_DEPRECATED, "b"), code.number(schema.CODE_BUILTIN, "i"))
+        return schema.operator_name(max(fields))
 
     def custom_name(self, operator: Table) -> str:
         """The name of a custom operator as it may stand in a message."""

@@ -9,28 +9,78 @@ before, it computed some in float32.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from hil_nas.deploy import fixed_point, requantize
-from hil_nas.deploy.graph import QuantOperator, QuantTensor, array_of
-from hil_nas.deploy.requantize import Multiplier, quantize_multiplier
 from hil_nas.errors import UnsupportedError
+from hil_nas.operators import fixed_point, requantize
+from hil_nas.operators.description import OperatorType, PlanKind
+from hil_nas.operators.int8 import QuantOperator
+from hil_nas.operators.lowering import Lowering
+from hil_nas.operators.node import Node
+from hil_nas.operators.requantize import Multiplier, quantize_multiplier
+from hil_nas.tflite.model_file import finite
+from hil_nas.tflite.tensor import QuantTensor, array_of
 
+_LOOKUP = PlanKind("lookup", 12)
 _CURVE_INTEGER_BITS = 4  # of the arguments of logistic and tanh
 Function = Callable[[int], int]  # of a value less the input's zero point
+Make = Callable[[QuantOperator, QuantTensor, QuantTensor], Function]
 
 
-def lookup_table(operator: QuantOperator, source: QuantTensor, target: QuantTensor) -> NDArray[np.int8]:
-    """int8 (256,): the output for every input from -128 on.
+def read_function(node: Node) -> QuantOperator:
+    """One value in, one out."""
+    node.arity(1, 1)
+    node.expect(node.source().shape)
+    node.target()
+    return QuantOperator(node.kind, node.inputs, node.output)
 
-    Raises:
-        UnsupportedError: for scales of which the kernel computes nothing.
-    """
-    function = LOOKUPS[operator.kind](operator, source, target)
-    values = [fixed_point.saturated(function(x - source.zero_point), 8) for x in range(-128, 128)]
-    return array_of(values, np.int8)
+
+def fixed_scale(node: Node, scale: float, zero_point: int) -> None:
+    """For functions between fixed bounds, whose output has the one scale that the kernel computes for."""
+    target = node.target()
+    if (target.scale, target.zero_point) != (scale, zero_point):
+        raise node.refuse(
+            f"has an output of scale {target.scale}, zero point {target.zero_point},"
+            f" not 1/{1 / scale:g} and {zero_point}",
+            "convert it with TensorFlow 2, which fixes them",
+        )
+
+
+def _read_relu6(node: Node) -> QuantOperator:
+    node.same_scale()
+    return read_function(node)
+
+
+def _read_leaky_relu(node: Node) -> QuantOperator:
+    x = read_function(node)
+    return replace(x, alpha=finite(node.option(0, "f"), f"{node.name}'s alpha"))
+
+
+def _read_logistic(node: Node) -> QuantOperator:
+    fixed_scale(node, 1 / 256, -128)
+    return read_function(node)
+
+
+def _read_tanh(node: Node) -> QuantOperator:
+    fixed_scale(node, 1 / 128, 0)
+    return read_function(node)
+
+
+def _looked_up(
+    name: str, make: Make, read: Callable[[Node], QuantOperator] = read_function, code: str = "", options: int = 0
+) -> OperatorType:
+    """A function as an operator: its table is the output for every input from -128 on."""
+
+    def lower(lowering: Lowering, x: QuantOperator) -> dict[str, Any]:
+        source, target = lowering.tensors[x.inputs[0]], lowering.tensors[x.output]
+        function = make(x, source, target)
+        values = [fixed_point.saturated(function(i - source.zero_point), 8) for i in range(-128, 128)]
+        return {"output_offset": 0, "weights_data": lowering.constants.add(array_of(values, np.int8), "<i1")}
+
+    return OperatorType(name=name, codes=(code or name.upper(),), options=options, read=read, plan=_LOOKUP, lower=lower)
 
 
 def _requantize(operator: QuantOperator, source: QuantTensor, target: QuantTensor) -> Function:
@@ -115,12 +165,10 @@ def _halfword(factor: Multiplier) -> int:
     return min((factor.multiplier + (1 << 15)) >> 16, (1 << 15) - 1)
 
 
-LOOKUPS: dict[str, Callable[[QuantOperator, QuantTensor, QuantTensor], Function]] = {
-    "requantize": _requantize,
-    "relu": _relu,
-    "relu6": _relu6,
-    "leaky_relu": _leaky_relu,
-    "logistic": _logistic,
-    "tanh": _tanh,
-    "hard_swish": _hard_swish,
-}
+REQUANTIZE = replace(_looked_up("requantize", _requantize, code="QUANTIZE"), write=lambda _, __, ___: [])
+RELU = _looked_up("relu", _relu)
+RELU6 = _looked_up("relu6", _relu6, _read_relu6)
+LEAKY_RELU = _looked_up("leaky_relu", _leaky_relu, _read_leaky_relu, options=75)
+LOGISTIC = _looked_up("logistic", _logistic, _read_logistic)
+TANH = _looked_up("tanh", _tanh, _read_tanh)
+HARD_SWISH = _looked_up("hard_swish", _hard_swish)

@@ -6,7 +6,7 @@ tensorflow/lite/kernels/internal/common.cc (MultiplyByQuantizedMultiplier, which
 
 from __future__ import annotations
 
-from hil_nas.deploy.requantize import Multiplier
+from hil_nas.operators.requantize import Multiplier
 
 _ONE = (1 << 31) - 1  # of no integer bits: the largest value there is
 _EXP_OF_MINUS = (  # exp(-2**i) from i = -2 on, of no integer bits

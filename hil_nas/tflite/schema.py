@@ -5,6 +5,8 @@ Field numbers never change in a FlatBuffers schema; new ones are only appended.
 
 from __future__ import annotations
 
+from typing import Literal
+
 IDENTIFIER = b"TFL3"
 VERSION = 3
 
@@ -19,52 +21,8 @@ CODE_DEPRECATED, CODE_CUSTOM, CODE_BUILTIN = 0, 1, 3
 BUFFER_DATA, BUFFER_OFFSET = 0, 1
 METADATA_NAME, METADATA_BUFFER = 0, 1
 
-# operators that are known: (code, member of the BuiltinOptions union, 0 for none that matters)
-ADD, AVERAGE_POOL_2D, CONCATENATION, CONV_2D, DEPTHWISE_CONV_2D, FULLY_CONNECTED = 0, 1, 2, 3, 4, 9
-MAX_POOL_2D, RESHAPE, SOFTMAX, PAD, PADV2, QUANTIZE = 17, 22, 25, 34, 60, 114
-DEQUANTIZE, LOGISTIC, MUL, RELU, RELU6, TANH = 6, 14, 18, 19, 21, 28
-TRANSPOSE, MEAN, SUB, SQUEEZE, STRIDED_SLICE = 39, 40, 41, 43, 45
-EXPAND_DIMS, SUM, SHAPE, REDUCE_MAX, PACK, LEAKY_RELU, HARD_SWISH = 70, 74, 77, 82, 83, 98, 117
-OPTIONS = {
-    ADD: 11,
-    AVERAGE_POOL_2D: 5,
-    CONCATENATION: 10,
-    CONV_2D: 1,
-    DEPTHWISE_CONV_2D: 2,
-    FULLY_CONNECTED: 8,
-    MAX_POOL_2D: 5,
-    RESHAPE: 0,
-    SOFTMAX: 9,
-    PAD: 0,
-    PADV2: 0,
-    QUANTIZE: 0,
-    DEQUANTIZE: 0,
-    LOGISTIC: 0,
-    MUL: 21,
-    RELU: 0,
-    RELU6: 0,
-    TANH: 0,
-    TRANSPOSE: 0,
-    MEAN: 27,
-    SUB: 28,
-    SQUEEZE: 0,
-    STRIDED_SLICE: 32,
-    EXPAND_DIMS: 0,
-    SUM: 27,
-    SHAPE: 0,
-    REDUCE_MAX: 27,
-    PACK: 59,
-    LEAKY_RELU: 75,
-    HARD_SWISH: 0,
-}
-# operators that tell what kind of model a file holds
-CUSTOM = 32
-CONTROL_FLOW = (118, 119)  # IF, WHILE
-STATE = (129, 142, 143, 144)  # CALL_ONCE, VAR_HANDLE, READ_VARIABLE, ASSIGN_VARIABLE
-
 ACTIVATIONS = {0: "none", 1: "relu", 2: "relu_n1_to_1", 3: "relu6"}
-ACTIVATION_NAMES = ("NONE", "RELU", "RELU_N1_TO_1", "RELU6", "TANH", "SIGN_BIT")
-PADDINGS = {0: "same", 1: "valid"}
+PADDINGS: dict[int, Literal["same", "valid"]] = {0: "same", 1: "valid"}
 
 FLOAT32, FLOAT16, INT32, UINT8, INT64, INT16, INT8 = 0, 1, 2, 3, 4, 7, 9
 TYPE_NAMES = tuple(
@@ -96,7 +54,7 @@ OPERATOR_NAMES = tuple(
 
 
 def operator_name(code: int) -> str:
-    """The schema's name of a builtin operator."""
+    """The schema's name of a builtin operator, which is what operators are told apart by."""
     return OPERATOR_NAMES[code] if 0 <= code < len(OPERATOR_NAMES) else f"operator {code}"
 
 

@@ -1,0 +1,43 @@
+"""Sums and means over axes that lie beside each other."""
+
+from __future__ import annotations
+
+from math import prod
+from typing import Any
+
+from hil_nas.errors import InputError
+from hil_nas.operators import requantize
+from hil_nas.operators.description import OperatorType, PlanKind
+from hil_nas.operators.int8 import QuantOperator
+from hil_nas.operators.lowering import Lowering, output_factor
+from hil_nas.operators.node import Node
+
+
+def read_reduction(node: Node) -> QuantOperator:
+    """An input as runs of values of which each becomes one."""
+    node.arity(2, 2)
+    source, kept = node.source().shape, bool(node.option(0, "b"))
+    axes = {int(x) + (len(source) if x < 0 else 0) for x in node.numbers(1).reshape(-1)}
+    if not axes or not axes <= set(range(len(source))):
+        raise InputError(f"{node.name} reduces the axes {sorted(axes)} of {source}")
+    node.expect(tuple(1 if i in axes else x for i, x in enumerate(source) if kept or i not in axes))
+    node.target()
+    first, last = min(axes), max(axes)
+    if any(source[i] != 1 for i in range(first, last) if i not in axes):
+        raise node.refuse(f"reduces the axes {sorted(axes)} of {source}", "reduce axes that lie beside each other")
+    runs = (prod(source[:first]), prod(source[first : last + 1]), prod(source[last + 1 :]))
+    return QuantOperator(node.kind, node.inputs[:1], node.output, reduced=runs)
+
+
+def _lower(lowering: Lowering, x: QuantOperator) -> dict[str, Any]:
+    """A sum is a mean without the division."""
+    source, target = lowering.tensors[x.inputs[0]], lowering.tensors[x.output]
+    count = x.reduced[1] if x.kind == MEAN.name else 1
+    factor = requantize.mean_multiplier(source.scale, target.scale, count)
+    return {"input_offsets": (-source.zero_point, 0), **output_factor(factor)}
+
+
+MEAN = OperatorType(
+    name="mean", codes=("MEAN",), options=27, read=read_reduction, plan=PlanKind("mean", 13, 6), lower=_lower
+)
+SUM = OperatorType(name="sum", codes=("SUM",), options=27, read=read_reduction, plan=MEAN.plan, lower=_lower)
