@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from statistics import median
 from time import perf_counter, process_time
@@ -33,8 +33,9 @@ from hil_nas.nas.darts.settings import DartsSettings
 from hil_nas.nas.darts.space import DartsSpace
 from hil_nas.nas.darts.strategy import DartsStrategy
 from hil_nas.nas.features import FeatureSet
+from hil_nas.nas.loop import Loop
 from hil_nas.nas.prices import Limits, price
-from hil_nas.nas.search import _Search
+from hil_nas.nas.search import Search
 from hil_nas.nas.settings import TinySettings
 from hil_nas.nas.space import Choice, TinySpace
 from hil_nas.nas.spaces import KINDS
@@ -165,35 +166,34 @@ def plain_step(space: DartsSpace, batch: int) -> Step:
     return step
 
 
-def searched(strategy: Any, settings: Any, prices: Any) -> _Search[Any]:
+def searched(strategy: Any, settings: Any, prices: Any) -> Loop:
     random, generator = torch.Generator().manual_seed(0), torch.Generator().manual_seed(0)
     space, limits = prices.space, Limits(cycles=1e9)
     shapes = [(CLIPS, x.frames, x.coefficients) for x in space.configs]
     features = tuple(torch.randn(x, generator=random) for x in shapes)
     data = FeatureSet(features, torch.arange(CLIPS) % space.classes)
-    return _Search(strategy(prices, settings, limits, generator, PLACE), data, data, limits, generator, PLACE)
+    return Search(strategy(prices, settings, limits, generator, PLACE), data, data, limits, generator, PLACE).loop
 
 
-def our_step(search: _Search[Any]) -> None:
-    training = cache(partial(search._batch, search.train, search.train_batches))
-    search._alpha_step(training)
-    search._weight_step(training)
+def our_step(loop: Loop) -> None:
+    loop.decision_step()
+    loop.weight_step()
 
 
-def largest_step(search: _Search[Any]) -> Step:
+def largest_step(loop: Loop) -> Step:
     """Of the weights, with the widest and deepest chain of the largest kernels alone."""
     kernels = [(x.kernel[0], -x.stride[0], i) for i, x in enumerate(TINY.operations) if x.kind == "separable"]
     stem = max((x.kernel[0], -x.stride[0], i) for i, x in enumerate(TINY.stems))[2]
     widest = len(TINY.widths) - 1
     choice = Choice(0, (stem, widest), ((max(kernels)[2], widest),) * TINY.positions)
-    net: Any = search.net
+    net: Any = loop.net
 
     def step() -> None:
-        features, labels = search._batch(search.train, search.train_batches)
-        loss = F.cross_entropy(net.path(net.alignment(features), choice), labels)
-        search.weight_optimizer.zero_grad()
+        reading = loop.front_end.read("train", 0)
+        loss = F.cross_entropy(net.path(net.alignment(reading.features), choice), reading.labels)
+        loop.weight_optimizer.zero_grad()
         loss.backward()
-        search.weight_optimizer.step()
+        loop.weight_optimizer.step()
 
     return step
 
@@ -210,8 +210,8 @@ def main() -> None:
     for name, drawn in {"all operators": 0, "2 drawn": 2, "1 drawn": 1}.items():
         steps[name] = partial(our_step, searched(DartsStrategy, DartsSettings(drawn=drawn), cells))
     steps["largest chain"] = largest_step(tiny)
-    steps["tiny, weights"] = lambda: tiny._weight_step(partial(tiny._batch, tiny.train, tiny.train_batches))
-    steps["tiny, alpha"] = lambda: tiny._alpha_step(partial(tiny._batch, tiny.train, tiny.train_batches))
+    steps["tiny, weights"] = tiny.weight_step
+    steps["tiny, alpha"] = tiny.decision_step
     if PLACE.type != "cpu":
         settings, prices = KINDS["paper"].settings(50), price_darts(PAPER, macs, lambda config: 0.0)
         steps["paper, plain PC-DARTS"] = plain_step(PAPER, settings.batch)

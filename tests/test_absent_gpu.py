@@ -12,10 +12,10 @@ import torch
 from hil_nas.audio.datasets import KeywordData
 from hil_nas.front_ends import parse_front_end
 from hil_nas.front_ends.host import HostFrontEnd
-from hil_nas.nas import continuous as continuous_module
 from hil_nas.nas.darts.strategy import DartsStrategy
+from hil_nas.nas.front_end_search import FrontEndSearch
 from hil_nas.nas.prices import Limits, price
-from hil_nas.nas.search import _Search
+from hil_nas.nas.search import Search
 from hil_nas.nas.tiny import TinyStrategy
 from hil_nas.training.loop import train
 from hil_nas.training.race import race
@@ -58,23 +58,23 @@ def test_a_search_of_chains() -> None:
 def searched(start: Any, sets: Any) -> None:
     with AbsentGpu() as gpu:
         generator = torch.Generator().manual_seed(0)
-        run = _Search(start(LIMITS, generator, PLACE), *sets, LIMITS, generator, PLACE)
-        for _ in range(run.settings.warmup_epochs + 1):
-            run.advance(None)
-        run.result(None)
-        run.load_state_dict(run.state_dict())
+        run = Search(start(LIMITS, generator, PLACE), *sets, LIMITS, generator, PLACE)
+        for _ in range(run.loop.settings.warmup_epochs + 1):
+            run.loop.advance()
+        run.result()
+        run.loop.load_state_dict(run.loop.state_dict())
     assert gpu.operations > 1000
 
 
 def test_a_search_of_the_configuration(monkeypatch: pytest.MonkeyPatch) -> None:
     objectives = []
 
-    def judged(self: Any, prices: Any) -> None:
+    def judged(self: FrontEndSearch) -> None:
         config = continuous.SPACE.cheapest
-        objectives.append(self._objective(config, prices.table(self._tiny_on(config))))
-        self.load_state_dict(self.state_dict())
+        objectives.append(self.objective(config, self.table(config)))
+        self.loop.load_state_dict(self.loop.state_dict())
 
-    monkeypatch.setattr(continuous_module._DataSearch, "result", judged)
+    monkeypatch.setattr(FrontEndSearch, "result", judged)
     with AbsentGpu(number=400.0):
         continuous.run(LIMITS, place=PLACE, settings=replace(continuous.QUICK, epochs=3, batch=continuous.CLIPS // 2))
         window, hop = torch.empty(2, device=PLACE)

@@ -14,7 +14,6 @@ import torch
 
 from hil_nas.errors import InfeasibleError, InputError, RunError
 from hil_nas.front_ends.mfcc import Mfcc
-from hil_nas.nas import search as search_module
 from hil_nas.nas.darts.derive import DartsPreference, derive_darts
 from hil_nas.nas.darts.genotype import DartsGenotype
 from hil_nas.nas.darts.prices import DartsPrices, price_darts
@@ -22,9 +21,10 @@ from hil_nas.nas.darts.settings import DartsSettings
 from hil_nas.nas.darts.space import SKIP, DartsSpace
 from hil_nas.nas.darts.strategy import DartsPoint, DartsStrategy
 from hil_nas.nas.features import FeatureSet
+from hil_nas.nas.loop import Loop
 from hil_nas.nas.prices import Limits
-from hil_nas.nas.search import search
-from hil_nas.nas.strategy import SearchResult
+from hil_nas.nas.protocols import SearchResult
+from hil_nas.nas.search import Search, search
 from hil_nas.network import Network
 from tests.test_nas_space import toy_cycles
 
@@ -113,15 +113,15 @@ def test_a_killed_search_resumes_to_the_same_bits(
     prices: DartsPrices, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: dict[str, Any]
 ) -> None:
     settings, states = replace(QUICK, **change), []
-    original = search_module._Search.result
+    original = Search.result
 
-    def watched(self: Any, measure: Any) -> Any:
-        states.append(self.net.state_dict())
-        return original(self, measure)
+    def watched(self: Any) -> Any:
+        states.append(self.loop.net.state_dict())
+        return original(self)
 
-    monkeypatch.setattr(search_module._Search, "result", watched)
+    monkeypatch.setattr(Search, "result", watched)
     whole = run(prices, settings=settings)
-    steps, step = 0, search_module._Search._weight_step
+    steps, step = 0, Loop.weight_step
 
     def stopping(self: Any, *args: Any) -> Any:
         nonlocal steps
@@ -130,7 +130,7 @@ def test_a_killed_search_resumes_to_the_same_bits(
             raise Stopped
         return step(self, *args)
 
-    monkeypatch.setattr(search_module._Search, "_weight_step", stopping)
+    monkeypatch.setattr(Loop, "weight_step", stopping)
     path = tmp_path / "search.pt"
     for _ in range(2):
         with pytest.raises(Stopped):
@@ -164,13 +164,13 @@ def test_a_checkpoint_of_another_search_is_refused(
 def test_a_step_of_one_half_leaves_the_other_parameters_alone(prices: DartsPrices) -> None:
     generator, device = torch.Generator().manual_seed(0), torch.device("cpu")
     strategy = DartsStrategy(prices, replace(QUICK, drawn=0), Limits(), generator, device)
-    one = search_module._Search(strategy, clips(1), clips(2), Limits(), generator, device)
+    one = Search(strategy, clips(1), clips(2), Limits(), generator, device).loop
     before = {k: v.clone() for k, v in one.net.state_dict().items()}
-    one._alpha_step()
+    one.decision_step()
     changed = {k for k, v in one.net.state_dict().items() if not torch.equal(v, before[k])}
     assert changed == set(one.net.architecture_parameters())
     before = {k: v.clone() for k, v in one.net.state_dict().items()}
-    one._weight_step()
+    one.weight_step()
     changed = {k for k, v in one.net.state_dict().items() if not torch.equal(v, before[k])}
     assert changed and not changed & set(one.net.architecture_parameters())
 

@@ -14,7 +14,7 @@ import pytest
 from hil_nas.front_ends.mfcc import Mfcc
 from hil_nas.nas.genotype import Operation, Step, TinyGenotype
 from hil_nas.nas.prices import Cost
-from hil_nas.nas.strategy import Derived, SearchResult
+from hil_nas.nas.protocols import Derived, SearchResult
 from hil_nas.network import Network
 from hil_nas.progress import Progress
 from hil_nas.runs import Run

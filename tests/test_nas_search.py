@@ -17,14 +17,15 @@ from hil_nas.cost.arena import arena_bytes
 from hil_nas.cost.blob import plan_bytes
 from hil_nas.errors import DivergedError, InfeasibleError, InputError, RunError
 from hil_nas.front_ends.mfcc import Mfcc
-from hil_nas.nas import search as search_module
+from hil_nas.nas import loop as loop_module
 from hil_nas.nas import tiny as tiny_module
+from hil_nas.nas.calibrated import Calibrated
 from hil_nas.nas.features import Batches, FeatureSet, FeatureStore, shifted
 from hil_nas.nas.prices import Limits, PriceTable, price
-from hil_nas.nas.search import search
+from hil_nas.nas.protocols import SearchResult
+from hil_nas.nas.search import Search, search
 from hil_nas.nas.settings import TinySettings
 from hil_nas.nas.space import Operation, TinySpace
-from hil_nas.nas.strategy import SearchResult
 from hil_nas.nas.tiny import TinyStrategy
 from hil_nas.network import Network
 from tests.test_nas_space import toy_cycles
@@ -174,7 +175,7 @@ def test_stopped_anywhere_and_resumed_it_is_bit_identical(
     whole, whole_state = alone()
     path = tmp_path / "search.pt"
     steps = 0
-    original = search_module.step
+    original = loop_module.step
 
     def stopping(*args: Any) -> None:
         nonlocal steps
@@ -183,7 +184,7 @@ def test_stopped_anywhere_and_resumed_it_is_bit_identical(
             raise Stopped
         original(*args)
 
-    monkeypatch.setattr(search_module, "step", stopping)
+    monkeypatch.setattr(loop_module, "step", stopping)
     for _ in range(3):
         with pytest.raises(Stopped):
             alone(checkpoint=path, resume=True)
@@ -226,7 +227,7 @@ def test_a_damaged_checkpoint_is_refused(prices: PriceTable, tmp_path: Path) -> 
     with pytest.raises(RunError, match="is damaged"):
         run(prices, checkpoint=path, resume=True)
     torch.save({"version": 99, "identity": "{}"}, path)
-    with pytest.raises(RunError, match="version 99, expected 1"):
+    with pytest.raises(RunError, match="version 99, expected 2"):
         run(prices, checkpoint=path, resume=True)
 
 
@@ -290,13 +291,13 @@ def test_every_validation_step_sees_a_fresh_batch(prices: PriceTable, monkeypatc
 def test_a_step_of_one_half_leaves_the_other_parameters_alone(prices: PriceTable) -> None:
     generator, device = torch.Generator().manual_seed(0), torch.device("cpu")
     strategy = TinyStrategy(prices, QUICK, Limits(), generator, device)
-    one = search_module._Search(strategy, clips(1, (1,)), clips(2, (1,)), Limits(), generator, device)
+    one = Search(strategy, clips(1, (1,)), clips(2, (1,)), Limits(), generator, device).loop
     before = {k: v.clone() for k, v in one.net.state_dict().items()}
-    one._alpha_step()
+    one.decision_step()
     changed = {k for k, v in one.net.state_dict().items() if not torch.equal(v, before[k])}
     assert changed == set(one.net.architecture_parameters())
     before = {k: v.clone() for k, v in one.net.state_dict().items()}
-    one._weight_step()
+    one.weight_step()
     changed = {k for k, v in one.net.state_dict().items() if not torch.equal(v, before[k])}
     assert changed and not changed & set(one.net.architecture_parameters())
 
@@ -356,7 +357,7 @@ def test_a_kill_behind_a_checkpoint_loses_no_epochs_figures(
     prices: PriceTable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     told: list[dict[str, Any]] = []
-    save = search_module.checkpoints.save
+    save = loop_module.checkpoints.save
 
     def killed(*args: Any) -> None:
         save(*args)
@@ -364,7 +365,7 @@ def test_a_kill_behind_a_checkpoint_loses_no_epochs_figures(
             raise KeyboardInterrupt
 
     more: dict[str, Any] = {"checkpoint": tmp_path / "search.pt", "resume": True, "on_epoch": told.append}
-    monkeypatch.setattr(search_module.checkpoints, "save", killed)
+    monkeypatch.setattr(loop_module.checkpoints, "save", killed)
     with pytest.raises(KeyboardInterrupt):
         run(prices, settings=replace(QUICK, epochs=5), **more)
     monkeypatch.undo()
@@ -393,6 +394,6 @@ def test_a_derivation_goes_by_the_measured_ratio(prices: PriceTable, ratio: floa
     limits = Limits(cycles=strategy.cost(full, 1.0).cycles)
     found = strategy.derive(ratio, limits)
     assert limits.held_by(strategy.cost(found, ratio)) and not limits.held_by(strategy.cost(full, ratio))
-    whole = search_module._Search(strategy, clips(1, (1,)), clips(2, (1,)), limits, torch.Generator(), CPU)
-    whole.ratios = [ratio / 2, ratio * 2]  # whose geometric mean it is
-    assert whole.derived() == found
+    calibrated = Calibrated(strategy, limits)
+    calibrated.ratios = [ratio / 2, ratio * 2]  # whose geometric mean it is
+    assert calibrated.derived() == found

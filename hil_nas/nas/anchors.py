@@ -23,8 +23,8 @@ from hil_nas.nas.architecture import Probabilities
 from hil_nas.nas.derive import feasible_configs
 from hil_nas.nas.expected import Expectation, ExpectedCost
 from hil_nas.nas.prices import Cost, Floats, Limits, PriceTable, price
+from hil_nas.nas.protocols import digest
 from hil_nas.nas.space import TinySpace
-from hil_nas.nas.strategy import digest
 from hil_nas.network import Operator
 
 _WINDOW = 400  # of the anchors that networks are priced on: only their frames count

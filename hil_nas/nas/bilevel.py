@@ -11,10 +11,14 @@ from torch import Tensor, nn
 from hil_nas.errors import DivergedError
 
 
-def first_order(alphas: Sequence[nn.Parameter], validation_loss: Tensor) -> list[Tensor]:
-    """The gradient at the weights as they are; zeros where a parameter has no part in the loss."""
-    found = torch.autograd.grad(validation_loss, list(alphas), allow_unused=True)
-    return [torch.zeros_like(a) if g is None else g for a, g in zip(alphas, found, strict=True)]
+def gradients(loss: Tensor, parameters: Sequence[nn.Parameter]) -> list[Tensor | None]:
+    """Of each parameter at the others as they are; None where it has no part in the loss."""
+    return list(torch.autograd.grad(loss, list(parameters), allow_unused=True))
+
+
+def summed(one: Sequence[Tensor | None], other: Sequence[Tensor | None]) -> list[Tensor | None]:
+    """The gradients of a sum of two losses."""
+    return [a if b is None else b if a is None else a + b for a, b in zip(one, other, strict=True)]
 
 
 def finite(loss: Tensor, where: str) -> float:

@@ -14,7 +14,7 @@ import torch
 from hil_nas.errors import RunError
 from hil_nas.files import write_atomically
 
-VERSION = 1
+VERSION = 2
 
 
 def save(path: Path, identity: dict[str, Any], state: dict[str, Any]) -> None:

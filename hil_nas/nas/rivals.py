@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from hil_nas.errors import InfeasibleError
 from hil_nas.nas.prices import Limits
-from hil_nas.nas.strategy import Point, Strategy, View
+from hil_nas.nas.protocols import Point, Strategy, View
 
 LEADERS = 4  # configurations that take part, by gamma; of one window and hop only the first
 _TRIES = 4  # draws for each network asked for: many are the same, or leave much of the limit unused

@@ -9,21 +9,16 @@ from hil_nas.errors import InputError
 
 @dataclass(frozen=True)
 class Settings:
-    """What all spaces have in common.
+    """What the loop of every search has in common.
 
     Attributes:
         epochs, warmup_epochs: in all, and those that train weights alone.
         batch: clips a step.
         weight_rate, weight_decay: of the weights' optimizer; the rate falls to 0 along a cosine.
         clip: the longest gradient of the weights; None: as they come.
-        alpha_rate, alpha_decay, gamma_rate: of the architecture's Adam. A step of Adam is about as long as its rate
-            whatever the gradient, so gamma's is low: twice every other is then what many batches agreed on.
-        gamma_ratio: how far the largest gamma must lead to end the data search.
+        alpha_rate, alpha_decay: of alpha's Adam.
         floor: the lower end of the band below the latency limit, as a share of it.
         multiplier_rate: of dual ascent.
-        shift_s: how far clips are shifted in time while weights are trained.
-        measure_every: epochs between measurements; 0: only at the end.
-        rivals: how many other networks within the limits the result names.
 
     Raises:
         InputError: for values that make no search.
@@ -37,26 +32,53 @@ class Settings:
     clip: float | None = None
     alpha_rate: float = 0.05
     alpha_decay: float = 0.0
-    gamma_rate: float = 0.005
-    gamma_ratio: float = 2.0
     floor: float = 0.85
     multiplier_rate: float = 0.2
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.warmup_epochs < self.epochs:
+            raise InputError(f"{self.warmup_epochs} of {self.epochs} epochs cannot be the warm-up")
+        self._expect_at_least(batch=2, floor=0)
+        if self.floor >= 1:
+            raise InputError(f"floor is {self.floor}, expected below 1")
+
+    def _expect_at_least(self, **least: float) -> None:
+        for name, value in least.items():
+            if getattr(self, name) < value:
+                raise InputError(f"{name} is {getattr(self, name)}, expected at least {value}")
+
+
+@dataclass(frozen=True)
+class GridSettings(Settings):
+    """What searches among listed front ends have in common.
+
+    Attributes:
+        gamma_rate: of gamma's Adam. A step of Adam is about as long as its rate whatever the gradient, so gamma's is
+            low: twice every other is then what many batches agreed on.
+        gamma_ratio: how far the largest gamma must lead to end the data search.
+        shift_s: how far clips are shifted in time while weights are trained.
+        measure_every: epochs between measurements; 0: only at the end.
+        rivals: how many other networks within the limits the result names.
+
+    Raises:
+        InputError: for values that make no search.
+    """
+
+    gamma_rate: float = 0.005
+    gamma_ratio: float = 2.0
     shift_s: float = 0.1
     measure_every: int = 0
     rivals: int = 5
 
     def __post_init__(self) -> None:
-        if not 0 <= self.warmup_epochs < self.epochs:
-            raise InputError(f"{self.warmup_epochs} of {self.epochs} epochs cannot be the warm-up")
-        for name, least in (("batch", 2), ("measure_every", 0), ("floor", 0), ("shift_s", 0), ("rivals", 0)):
-            if getattr(self, name) < least:
-                raise InputError(f"{name} is {getattr(self, name)}, expected at least {least}")
-        if self.gamma_ratio <= 1 or self.floor >= 1:
-            raise InputError(f"gamma_ratio {self.gamma_ratio}, floor {self.floor}; expected above 1, below 1")
+        super().__post_init__()
+        self._expect_at_least(measure_every=0, shift_s=0, rivals=0)
+        if self.gamma_ratio <= 1:
+            raise InputError(f"gamma_ratio is {self.gamma_ratio}, expected above 1")
 
 
 @dataclass(frozen=True)
-class TinySettings(Settings):
+class TinySettings(GridSettings):
     """Those of the `tiny` space; its weights are trained by AdamW.
 
     Attributes:

@@ -18,9 +18,9 @@ from hil_nas.nas.darts.space import DartsSpace
 from hil_nas.nas.darts.strategy import DartsStrategy
 from hil_nas.nas.derive import feasible_configs
 from hil_nas.nas.prices import price
-from hil_nas.nas.settings import Settings, TinySettings
+from hil_nas.nas.protocols import Strategy
+from hil_nas.nas.settings import GridSettings, TinySettings
 from hil_nas.nas.space import InputSpace, TinySpace
-from hil_nas.nas.strategy import Strategy
 from hil_nas.nas.tiny import TinyStrategy
 
 
@@ -33,13 +33,13 @@ class Kind:
         price: a space's prices; arguments as of `nas.prices.price`.
         feasible: (prices, limits) to the configurations on which a network holds the limits.
         settings: of `epochs` and of whatever else a search is asked.
-        strategy: of prices and settings, then as `nas.strategy.Start`.
+        strategy: of prices and settings, then as `nas.protocols.Start`.
     """
 
     space: Callable[..., InputSpace]
     price: Callable[..., Any]
     feasible: Callable[..., tuple[int, ...]]
-    settings: Callable[..., Settings]
+    settings: Callable[..., GridSettings]
     strategy: Callable[..., Strategy[Any]]
 
 

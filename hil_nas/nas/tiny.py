@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,17 +16,50 @@ from hil_nas.nas.expected import Expectation, ExpectedCost
 from hil_nas.nas.genotype import TinyGenotype
 from hil_nas.nas.graph import Preference
 from hil_nas.nas.prices import Cost, Limits, PriceTable
+from hil_nas.nas.protocols import AS_LEARNED, Logits, View, digest, entropy, logs_of, made
 from hil_nas.nas.schedule import Schedule
-from hil_nas.nas.settings import TinySettings
-from hil_nas.nas.space import Choice
-from hil_nas.nas.strategy import AS_LEARNED, Logits, View, digest, entropy, logs_of, made
+from hil_nas.nas.settings import Settings, TinySettings
+from hil_nas.nas.space import Choice, TinySpace
 from hil_nas.nas.supernet import TinySupernet
 
 _WIDE = 5.0  # what a network with e times the channels in one layer gains, as a log-probability
 
 
-class TinyStrategy:
-    """As `nas.strategy.Strategy`; points are `Choice`s.
+class TinyNetworks:
+    """Chains as the loop trains them; as `nas.protocols.Networks`.
+
+    Args:
+        temperature: of the samples, at first, behind the warm-up and at last.
+        generator: where the first weights come from.
+        allowed: configurations that can hold the limits; None: all.
+    """
+
+    def __init__(
+        self,
+        space: TinySpace,
+        settings: Settings,
+        temperature: tuple[float, float, float],
+        generator: torch.Generator,
+        device: torch.device,
+        allowed: Sequence[int] | None = None,
+    ) -> None:
+        self.space, self.settings, self.device, self._temperature = space, settings, device, temperature
+        self._schedule = Schedule(settings.epochs, settings.warmup_epochs)
+        self.net = TinySupernet(space, generator, allowed).to(device)
+
+    def weight_optimizer(self, weights: list[nn.Parameter]) -> torch.optim.Optimizer:
+        return torch.optim.AdamW(weights, self.settings.weight_rate, weight_decay=self.settings.weight_decay)
+
+    def draw(self, generator: torch.Generator, epoch: int) -> Logits:
+        drawn = self.net.architecture.draw(generator, self._schedule.falling(self._temperature, epoch))
+        return lambda x: self.net.mixture(x, drawn)
+
+    def probabilities(self) -> Probabilities:
+        return self.net.architecture.probabilities(self.net.alignment.weights())
+
+
+class TinyStrategy(TinyNetworks):
+    """As `nas.protocols.Strategy`; points are `Choice`s.
 
     Args:
         prices: of the space to search.
@@ -36,6 +69,8 @@ class TinyStrategy:
         InfeasibleError: where no network holds the limits.
     """
 
+    settings: TinySettings
+
     def __init__(
         self,
         prices: PriceTable,
@@ -44,25 +79,13 @@ class TinyStrategy:
         generator: torch.Generator,
         device: torch.device,
     ) -> None:
-        self.prices, self.space, self.settings, self.device = prices, prices.space, settings, device
-        self.schedule = Schedule(settings.epochs, settings.warmup_epochs)
-        self.allowed = feasible_configs(prices, limits)
-        self.net = TinySupernet(self.space, generator, self.allowed).to(device)
+        self.prices, self.allowed = prices, feasible_configs(prices, limits)
+        super().__init__(prices.space, settings, settings.temperature, generator, device, self.allowed)
 
     def identity(self) -> dict[str, Any]:
         tables = (self.prices.cycles, self.prices.ram, self.prices.flash)
         parts = [p for x in tables for p in (x.front_end, x.align, x.stem, x.chain, x.head)]
         return {"space": {"name": "tiny", **self.space.to_json()}, "prices": digest(parts)}
-
-    def weight_optimizer(self, weights: list[nn.Parameter]) -> torch.optim.Optimizer:
-        return torch.optim.AdamW(weights, self.settings.weight_rate, weight_decay=self.settings.weight_decay)
-
-    def draw(self, generator: torch.Generator, epoch: int) -> Logits:
-        drawn = self.net.architecture.draw(generator, self.schedule.falling(self.settings.temperature, epoch))
-        return lambda x: self.net.mixture(x, drawn)
-
-    def probabilities(self) -> Probabilities:
-        return self.net.architecture.probabilities(self.net.alignment.weights())
 
     def expected_cost(self, ratio: float) -> Callable[[], Expectation]:
         expected = ExpectedCost(self.prices.corrected(ratio)).to(self.device)

@@ -11,8 +11,9 @@ from hil_nas.errors import InputError, RunError
 from hil_nas.front_ends import FrontEnd, parse_front_end
 from hil_nas.latency.model import LatencyModel
 from hil_nas.nas.anchors import DataPrices, DataSpace
-from hil_nas.nas.continuous import DataSettings, search_data
 from hil_nas.nas.derive import feasible_configs
+from hil_nas.nas.front_end_search import search_front_end
+from hil_nas.nas.front_ends.continuous import ContinuousSettings
 from hil_nas.nas.prices import Cost, Limits
 from hil_nas.nas.space import TinySpace
 from hil_nas.progress import Progress, Reporter
@@ -61,7 +62,7 @@ class ConfigSearch:
             epochs: at most, where that is less than a data search takes.
         """
         train, validation = search_clips(data, seed, report)
-        settings = DataSettings(epochs=min(epochs, DataSettings.epochs))
+        settings = ContinuousSettings(epochs=min(epochs, ContinuousSettings.epochs))
 
         def logged(epoch: dict[str, Any]) -> None:
             run.log({**epoch, "phase": "configuration", "stage": epoch["phase"]})
@@ -71,7 +72,7 @@ class ConfigSearch:
             report(Progress("searching the configuration", epoch["epoch"], settings.epochs, note))
 
         like = self.space.like.with_columns(self.space.coefficients[1])
-        result = search_data(
+        result = search_front_end(
             self.space, self.tiny, like.continuous(),
             train, validation, self.prices, self.limits, settings,
             seed=seed, on_epoch=logged, checkpoint=run.path("data_search.pt"), resume=True,

@@ -14,7 +14,7 @@ from math import isfinite
 import numpy as np
 
 from hil_nas.audio.datasets import KeywordData
-from hil_nas.nas.strategy import Derived, SearchResult
+from hil_nas.nas.protocols import Derived, SearchResult
 from hil_nas.progress import Reporter
 from hil_nas.runs import Run
 from hil_nas.training.race import Standing, race

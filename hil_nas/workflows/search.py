@@ -23,10 +23,10 @@ from hil_nas.latency.model import LatencyModel
 from hil_nas.latency.store import model_folder
 from hil_nas.nas.anchors import DataSpace
 from hil_nas.nas.prices import Cost, Limits
+from hil_nas.nas.protocols import Derived
 from hil_nas.nas.search import search
 from hil_nas.nas.space import Align
 from hil_nas.nas.spaces import KINDS
-from hil_nas.nas.strategy import Derived
 from hil_nas.network import Network
 from hil_nas.places import Folders
 from hil_nas.progress import Progress, Reporter

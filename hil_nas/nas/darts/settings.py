@@ -7,11 +7,11 @@ from typing import Any
 
 from hil_nas.errors import InputError
 from hil_nas.nas.darts.space import OPERATORS
-from hil_nas.nas.settings import Settings
+from hil_nas.nas.settings import GridSettings
 
 
 @dataclass(frozen=True)
-class DartsSettings(Settings):
+class DartsSettings(GridSettings):
     """The weights are trained by SGD, as those of PC-DARTS.
 
     A search on some thousand clips takes a fifth as many steps of alpha as PC-DARTS; its rate is higher by more.

@@ -18,13 +18,13 @@ from hil_nas.nas.darts.space import CELL_KINDS, OPERATORS
 from hil_nas.nas.darts.supernet import DartsProbabilities, DartsSupernet
 from hil_nas.nas.expected import Expectation
 from hil_nas.nas.prices import Cost, Limits
-from hil_nas.nas.strategy import AS_LEARNED, Logits, View, digest, entropy, logs_of, made
+from hil_nas.nas.protocols import AS_LEARNED, Logits, View, digest, entropy, logs_of, made
 
 DartsPoint = tuple[DartsGenotype, int]  # and its configuration
 
 
 class DartsStrategy:
-    """As `nas.strategy.Strategy`.
+    """As `nas.protocols.Strategy`.
 
     Args:
         prices: of the space to search.

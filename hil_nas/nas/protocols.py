@@ -1,11 +1,11 @@
-"""What the search asks of a space: the one seam between the loop and `tiny` or `darts`."""
+"""What the loop asks of networks and front ends, and a search of a space: the seams between loop and strategies."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from math import log
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, Literal, Protocol, TypeVar
 from zlib import crc32
 
 import numpy as np
@@ -17,12 +17,13 @@ from hil_nas.front_ends import FrontEnd
 from hil_nas.nas.alignment import Supernet
 from hil_nas.nas.expected import Expectation
 from hil_nas.nas.prices import Cost, Limits
-from hil_nas.nas.settings import Settings
+from hil_nas.nas.settings import GridSettings, Settings
 from hil_nas.nas.space import InputSpace
 from hil_nas.network import Network
 
 Point = TypeVar("Point")  # how a space names one of its networks, on one configuration
 Logits = Callable[[Tensor], Tensor]  # of what `alignment` gives
+Half = Literal["train", "validation"]  # of the data: the first trains weights, the second decides
 
 
 _DISTANCE = 4.0  # between the log-probabilities of a choice that was made and of one that was not
@@ -64,8 +65,107 @@ class Genotype(Protocol):
     def to_json(self) -> dict[str, Any]: ...
 
 
-class Strategy(Protocol[Point]):
-    """A space with its prices, settings and supernet, for one search.
+class Networks(Protocol):
+    """The networks of a search as the loop trains them: a supernet and how it is drawn from."""
+
+    @property
+    def settings(self) -> Settings: ...
+
+    @property
+    def net(self) -> Supernet: ...
+
+    def weight_optimizer(self, weights: list[nn.Parameter]) -> torch.optim.Optimizer: ...
+
+    def draw(self, generator: torch.Generator, epoch: int) -> Logits:
+        """What one step trains, with a gradient for every choice."""
+        ...
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A batch as one step reads it.
+
+    Attributes:
+        features: of every front end that takes part, each (coefficients, batch, frames).
+        labels: (batch,).
+        expected: the mean cost of networks drawn from the probabilities, with the front end that was read under.
+    """
+
+    features: list[Tensor]
+    labels: Tensor
+    expected: Callable[[], Expectation]
+
+
+class FrontEndVariable(Protocol):
+    """The front end as a variable of the search: what decides it, what is read under it, what it costs.
+
+    Attributes:
+        parameter: what steps of the decisions move, beside alpha.
+        rounds: steps of weights, and of decisions, in an epoch.
+        phase: what an epoch behind the warm-up searches.
+    """
+
+    parameter: nn.Parameter
+    rounds: int
+
+    @property
+    def phase(self) -> str: ...
+
+    def rate(self, falling: float) -> float:
+        """The parameter's rate of learning; `falling` goes from 1 to 0 as the weights' does."""
+        ...
+
+    def read(self, half: Half, epoch: int) -> Reading:
+        """A fresh batch of one half of the data."""
+        ...
+
+    def expected(self) -> Expectation:
+        """The mean cost of networks drawn from the probabilities, as everything stands."""
+        ...
+
+    def bound(self, gradient: Tensor | None) -> None:
+        """Limits, in place, how hard one batch pulls at the parameter."""
+        return None
+
+    def stepped(self) -> None:
+        """Called after every step of the decisions."""
+        return None
+
+    def round_ended(self) -> None:
+        """Called after every step of the weights."""
+        return None
+
+    def epoch_ended(self, searching: bool) -> None:
+        """Called after every epoch; `searching` is false for those of the warm-up."""
+        return None
+
+    def ended(self, epoch: int) -> bool:
+        """Whether nothing is left to search after so many epochs."""
+        return False
+
+    def figures(self) -> dict[str, Any]:
+        """What to watch of the front end after an epoch."""
+        ...
+
+    def state_dict(self) -> dict[str, Any]: ...
+
+    def load_state_dict(self, state: dict[str, Any]) -> None: ...
+
+
+class Observer(Protocol):
+    """What looks at a search after every epoch, and may correct what networks cost by what it measured."""
+
+    def epoch_ended(self, epoch: int, *, searching: bool, last: bool) -> None: ...
+
+    def figures(self) -> dict[str, Any]: ...
+
+    def state_dict(self) -> dict[str, Any]: ...
+
+    def load_state_dict(self, state: dict[str, Any]) -> None: ...
+
+
+class Strategy(Networks, Protocol[Point]):
+    """A space with its prices, settings and supernet, for one search in a list of front ends.
 
     `ratio` is measured over predicted cycles of a network without its front end: it corrects the prices.
 
@@ -77,22 +177,13 @@ class Strategy(Protocol[Point]):
     def space(self) -> InputSpace: ...
 
     @property
-    def settings(self) -> Settings: ...
-
-    @property
-    def net(self) -> Supernet: ...
+    def settings(self) -> GridSettings: ...
 
     @property
     def allowed(self) -> tuple[int, ...]: ...
 
     def identity(self) -> dict[str, Any]:
         """The space and a digest of its prices, as JSON has it."""
-        ...
-
-    def weight_optimizer(self, weights: list[nn.Parameter]) -> torch.optim.Optimizer: ...
-
-    def draw(self, generator: torch.Generator, epoch: int) -> Logits:
-        """What one step trains, with a gradient for every choice."""
         ...
 
     def expected_cost(self, ratio: float) -> Callable[[], Expectation]:
