@@ -109,7 +109,7 @@ def test_only_one_place_makes_time_of_counts() -> None:
     assert found == {
         ("workflows/verify.py", 'return cycles / clock_hz * 1e3 if clock_kind in ("silicon", "modelled") else None'),
         (
-            "workflows/search.py",
+            "workflows/search_board.py",
             "cycles = None if budget.max_latency_s is None else budget.max_latency_s * self.identity.clock_hz",
         ),
     }

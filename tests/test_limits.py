@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,10 +12,14 @@ import pytest
 
 from hil_nas.audio.clips import Clips
 from hil_nas.budget import Budget
+from hil_nas.config import SearchConfig
 from hil_nas.errors import InfeasibleError
 from hil_nas.front_ends.mfcc import Mfcc
 from hil_nas.nas.prices import Cost, Limits
-from hil_nas.workflows import finish, search
+from hil_nas.workflows import finish, search_board
+from hil_nas.workflows.overhead import Overhead
+from hil_nas.workflows.search import SearchJob
+from hil_nas.workflows.search_board import SearchBoard
 from hil_nas.workflows.verify import missed_limits
 
 CONFIG = Mfcc(400, 200, 40, 13)
@@ -78,14 +83,31 @@ def tried(monkeypatch: pytest.MonkeyPatch, limits: Limits, price_front_end: bool
         device.now = device.costs[network]
         return SimpleNamespace(median_cycles=device.now.cycles), []
 
-    monkeypatch.setattr(search, "measure_network", measured)
-    monkeypatch.setattr(search, "measure_front_ends", lambda *_: iter([SimpleNamespace(median_cycles=30.0)]))
-    job: Any = object.__new__(search._Search)
-    job.board, job.limits, job.report, job.identity = board, limits, lambda _: None, None
-    job.config = SimpleNamespace(price_front_end=price_front_end)
-    job._predicted = lambda *_: {}
+    monkeypatch.setattr(search_board, "measure_network", measured)
+    monkeypatch.setattr(search_board, "measure_front_ends", lambda *_: iter([SimpleNamespace(median_cycles=30.0)]))
+    monkeypatch.setattr(SearchBoard, "limits", lambda *_: limits)
+    monkeypatch.setattr(SearchBoard, "predicted", lambda *_: {})
+    nothing: Any = None
+    config = SearchConfig(price_front_end=price_front_end)
+    at: Any = SearchBoard(board, nothing, nothing, config)  # type: ignore[arg-type]
+    job = SearchJob(config, at, nothing, 12, lambda _: None)
     finalists: Any = [SimpleNamespace(network=x, config=CONFIG) for x in board.costs]
-    return str(job._tried(finalists).network)
+    return str(job.tried(finalists).network)
+
+
+def test_the_constructor_of_a_search_asks_nothing_of_board_or_model_and_opens_no_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Untouched:
+        def __getattr__(self, name: str) -> Any:
+            pytest.fail(f"it asked for {name}")
+
+    monkeypatch.chdir(tmp_path)
+    identity: Any = SimpleNamespace(pool_bytes=200_000, store_bytes=10**6, clock_hz=10**8)
+    overhead, nothing = Overhead(10_000, 50_000, {}, {}, {}), Untouched()
+    at = SearchBoard(nothing, identity, nothing, SearchConfig(budget=Budget(max_latency_s=0.1)))  # type: ignore[arg-type]
+    job = SearchJob(at.config, at, overhead, 12, nothing)  # type: ignore[arg-type]
+    assert job.limits.cycles == 10**7 and not list(tmp_path.iterdir())
 
 
 def test_the_first_finalist_that_holds_the_limits_on_the_board_is_trained(monkeypatch: pytest.MonkeyPatch) -> None:

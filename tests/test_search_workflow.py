@@ -27,8 +27,7 @@ from hil_nas.network import Network
 from hil_nas.progress import Progress, silent
 from hil_nas.report.page import search_page
 from hil_nas.runs import read_result
-from hil_nas.workflows import finals
-from hil_nas.workflows import search as search_module
+from hil_nas.workflows import finals, search_board
 from hil_nas.workflows.baseline import run_baseline
 from hil_nas.workflows.finals import LAST
 from hil_nas.workflows.finish import Folders
@@ -127,7 +126,7 @@ def test_whatever_comes_between_a_search_ends_in_the_same_bytes(
     asked: SearchConfig, finished: tuple[dict[str, Any], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The board goes away under the first network that is measured, and Ctrl-C comes in every part of the search."""
-    measure, lost = search_module.measure_network, []
+    measure, lost = search_board.measure_network, []
     told: list[Progress] = []
 
     def unplugged(opened: Device, *rest: Any) -> Any:
@@ -136,7 +135,7 @@ def test_whatever_comes_between_a_search_ends_in_the_same_bytes(
             opened._link.close()
         return measure(opened, *rest)
 
-    monkeypatch.setattr(search_module, "measure_network", unplugged)
+    monkeypatch.setattr(search_board, "measure_network", unplugged)
     for task, done in (("searching", 3), ("racing", 1), ("training", 1)):
 
         def interrupt(step: Progress, at: tuple[str, int] = (task, done)) -> None:
@@ -236,7 +235,7 @@ def test_the_papers_protocol_starts(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         search_epochs=5,
     )  # fmt: skip
     monkeypatch.setitem(PC_DARTS, "batch", 16)
-    monkeypatch.setattr(search_module._Search, "_measured_cost", lambda *_: Cost(0.0, 0, 0))
+    monkeypatch.setattr(search_board.SearchBoard, "cost", lambda *_: Cost(0.0, 0, 0))
 
     def interrupt(step: Progress) -> None:
         if step.task == "training":

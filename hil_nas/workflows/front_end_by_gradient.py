@@ -1,0 +1,87 @@
+"""`--front-end continuous`: one front end by gradient, before the network is searched on it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from hil_nas.audio.datasets import KeywordData
+from hil_nas.errors import InputError, RunError
+from hil_nas.front_ends import FrontEnd, parse_front_end
+from hil_nas.nas.anchors import DataPrices, DataSpace
+from hil_nas.nas.derive import feasible_configs
+from hil_nas.nas.front_end_search import search_front_end
+from hil_nas.nas.front_ends.continuous import ContinuousSettings
+from hil_nas.nas.prices import Cost
+from hil_nas.nas.space import TinySpace
+from hil_nas.progress import Progress, Reporter
+from hil_nas.runs import Run
+from hil_nas.workflows.features import search_clips
+from hil_nas.workflows.overhead import Overhead
+from hil_nas.workflows.profile import FEATURE_SCALE, FEATURE_ZERO_POINT
+from hil_nas.workflows.search_board import SearchBoard
+
+_POINT = ("window_samples", "hop_samples", "coefficients")
+
+
+def front_end_by_gradient(
+    target: SearchBoard, classes: int, data: Callable[[], KeywordData], new_run: Callable[[], Run],
+    report: Reporter,
+) -> FrontEnd:  # fmt: skip
+    """The configuration, also left in the run's front_end.json.
+
+    Args:
+        classes: of the task.
+        data, new_run: called once it is sure that there is something to search.
+
+    Raises:
+        InfeasibleError: where no network holds the limits even on the cheapest configuration.
+    """
+    space, networks, config = DataSpace(), TinySpace(classes=classes), target.config
+    overhead = target.overhead([space.cheapest])
+    prices, limits = _prices(target, overhead), target.limits(overhead)
+    feasible_configs(prices.table(replace(networks, configs=(space.cheapest,))), limits)
+    run = new_run()
+    train, validation = search_clips(data(), config.seed, report)
+    settings = ContinuousSettings(epochs=min(config.search_epochs, ContinuousSettings.epochs))
+    result = search_front_end(
+        space, networks, space.like.with_columns(space.coefficients[1]).continuous(),
+        train, validation, prices, limits, settings, seed=config.seed,
+        on_epoch=lambda epoch: _logged(run, epoch, settings.epochs, report), checkpoint=run.path("data_search.pt"),
+        resume=True,
+    )  # fmt: skip
+    run.write_json("front_end.json", {"front_end": str(result.config), **dict(zip(_POINT, result.point, strict=True))})
+    return result.config
+
+
+def _prices(target: SearchBoard, overhead: Overhead) -> DataPrices:
+    model, config = target.model, target.config
+
+    def front_end(x: FrontEnd) -> Cost:
+        blob = x.blob(FEATURE_SCALE, FEATURE_ZERO_POINT)
+        own = x.scratch_bytes + x.output_bytes
+        # Extrapolated where need be: what is found is measured before a network is searched on it.
+        cycles = model.extrapolated_front_end_cycles(x) if config.price_front_end else 0.0
+        return Cost(cycles, overhead.ram_bytes + own, overhead.flash_bytes + len(blob))
+
+    return DataPrices(model.operator_cycles, model.overhead_cycles, front_end)
+
+
+def _logged(run: Run, epoch: dict[str, Any], epochs: int, report: Reporter) -> None:
+    run.log({**epoch, "phase": "configuration", "stage": epoch["phase"]})
+    loss = epoch["validation_loss"] or epoch["train_loss"]
+    found = "/".join(f"{epoch[x]:.0f}" for x in _POINT)
+    note = f"{epoch['phase']}: loss {loss:.3f}, window/hop/coefficients {found}"
+    report(Progress("searching the configuration", epoch["epoch"], epochs, note))
+
+
+def found_earlier(run: Run | None) -> FrontEnd | None:
+    """The configuration that an interrupted run had settled on."""
+    if run is None or not run.path("front_end.json").exists():
+        return None
+    try:
+        return parse_front_end(json.loads(run.path("front_end.json").read_text())["front_end"])
+    except (ValueError, KeyError, InputError) as error:
+        raise RunError(f"{run.path('front_end.json')} is damaged: {error}", hint="remove that run folder") from None
