@@ -27,7 +27,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 
 from hil_nas.cost import operator_macs
-from hil_nas.nas.accelerator import accelerator
+from hil_nas.learning.accelerator import accelerator
 from hil_nas.nas.darts.prices import price_darts
 from hil_nas.nas.darts.settings import DartsSettings
 from hil_nas.nas.darts.space import DartsSpace

@@ -13,7 +13,7 @@ import torch
 from hil_nas.audio.augment import Augmentation, augment_waveforms, mask_features
 from hil_nas.audio.datasets import KeywordData
 from hil_nas.audio.features import TorchFeatures, features_of, to_waveforms, training_scale
-from hil_nas.nas.accelerator import accelerator
+from hil_nas.learning.accelerator import accelerator
 from hil_nas.nas.darts.strategy import DartsStrategy
 from hil_nas.nas.features import FeatureSet
 from hil_nas.nas.prices import Limits, price

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from hil_nas.front_ends import FrontEnd
-from hil_nas.nas.accelerator import accelerator
+from hil_nas.learning.accelerator import accelerator
 from hil_nas.nas.anchors import AnchorPrices, DataPrices, DataSpace, holds
 from hil_nas.nas.derive import feasible_configs
 from hil_nas.nas.expected import ExpectedCost

@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from hil_nas.nas import checkpoint as checkpoints
-from hil_nas.nas.bilevel import finite, gradients, step, summed
+from hil_nas.learning import checkpoint as checkpoints
+from hil_nas.learning.gradients import finite, gradients, step, summed
 from hil_nas.nas.expected import Multipliers
 from hil_nas.nas.prices import Limits
 from hil_nas.nas.protocols import FrontEndVariable, Logits, Networks, Observer, Reading

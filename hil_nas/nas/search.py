@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from hil_nas.errors import InfeasibleError
-from hil_nas.nas.accelerator import accelerator
+from hil_nas.learning.accelerator import accelerator
 from hil_nas.nas.calibrated import Calibrated, Measure
 from hil_nas.nas.features import FeatureSet
 from hil_nas.nas.front_ends.choice import FrontEndChoice

@@ -18,9 +18,9 @@ from hil_nas.errors import InputError
 from hil_nas.front_ends import FrontEnd
 from hil_nas.front_ends.host import HostFrontEnd
 from hil_nas.front_ends.scale import FeatureScale
-from hil_nas.nas import checkpoint as checkpoints
-from hil_nas.nas.accelerator import accelerator
-from hil_nas.nas.bilevel import finite
+from hil_nas.learning import checkpoint as checkpoints
+from hil_nas.learning.accelerator import accelerator
+from hil_nas.learning.gradients import finite
 from hil_nas.network import Network
 from hil_nas.progress import Progress, Reporter, silent
 from hil_nas.training.evaluate import evaluate

@@ -18,8 +18,8 @@ from torch.nn import functional as F
 from hil_nas.audio.datasets import KeywordData
 from hil_nas.audio.features import training_scale
 from hil_nas.front_ends import FrontEnd
-from hil_nas.nas import checkpoint as checkpoints
-from hil_nas.nas.accelerator import accelerator
+from hil_nas.learning import checkpoint as checkpoints
+from hil_nas.learning.accelerator import accelerator
 from hil_nas.network import Network
 from hil_nas.progress import Progress, Reporter, silent
 from hil_nas.training.evaluate import logits_of

@@ -13,7 +13,7 @@ from hil_nas.audio.datasets import KeywordData
 from hil_nas.errors import InputError
 from hil_nas.front_ends import FrontEnd
 from hil_nas.front_ends.host import HostFrontEnd
-from hil_nas.nas.accelerator import accelerator
+from hil_nas.learning.accelerator import accelerator
 from hil_nas.progress import Progress, Reporter, silent
 from hil_nas.training.evaluate import evaluate
 from hil_nas.training.feed import Feed

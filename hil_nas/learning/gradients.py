@@ -1,4 +1,4 @@
-"""Steps of weights and of alpha: each by its own gradient at the other as it stands (DARTS' first order)."""
+"""Gradients and steps of some parameters alone, by a loss that must be finite."""
 
 from __future__ import annotations
 
