@@ -22,8 +22,9 @@ from hil_nas.nas.architecture import Architecture, Probabilities
 from hil_nas.nas.expected import ExpectedCost
 from hil_nas.nas.front_end_search import FrontEndResult, FrontEndSearch, search_front_end
 from hil_nas.nas.front_ends.continuous import ClipSet, ContinuousSettings, kept, standardised
+from hil_nas.nas.input_space import Operation
 from hil_nas.nas.prices import Cost, Limits
-from hil_nas.nas.space import Operation, TinySpace
+from hil_nas.nas.space import TinySpace
 from tests.test_nas_space import toy_cycles
 
 SPACE = DataSpace(hops=(400, 640, 1000), coefficients=(4, 8), like=Mfcc(400, 640, 8, 8), start=(400, 640, 6))

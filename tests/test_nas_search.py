@@ -21,11 +21,12 @@ from hil_nas.nas import loop as loop_module
 from hil_nas.nas import tiny as tiny_module
 from hil_nas.nas.calibrated import Calibrated
 from hil_nas.nas.features import Batches, FeatureSet, FeatureStore, shifted
+from hil_nas.nas.input_space import Operation
 from hil_nas.nas.prices import Limits, PriceTable, price
 from hil_nas.nas.protocols import SearchResult
 from hil_nas.nas.search import Search, search
 from hil_nas.nas.settings import TinySettings
-from hil_nas.nas.space import Operation, TinySpace
+from hil_nas.nas.space import TinySpace
 from hil_nas.nas.tiny import TinyStrategy
 from hil_nas.network import Network
 from tests.test_nas_space import toy_cycles

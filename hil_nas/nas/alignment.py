@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hil_nas.nas.banded import depthwise
-from hil_nas.nas.space import InputSpace
+from hil_nas.nas.input_space import InputSpace
 
 
 class Alignment(nn.Module):

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from hil_nas.errors import InputError
 from hil_nas.front_ends import FrontEnd, transforms
-from hil_nas.nas.space import InputSpace
+from hil_nas.nas.input_space import InputSpace
 
 
 @dataclass(frozen=True)

@@ -4,33 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 from hil_nas.errors import InputError
 from hil_nas.front_ends import FrontEnd
-from hil_nas.network import INPUT, Layer, Network, Pair, Shape
-
-Arrangement = Literal["channels", "plane"]
-OperationKind = Literal["skip", "pool", "pointwise", "separable", "conv"]
-
-
-@dataclass(frozen=True)
-class Operation:
-    """What one position does; `conv` is a stem's, the others the chain's."""
-
-    kind: OperationKind
-    kernel: Pair = (1, 1)
-    stride: Pair = (1, 1)
-
-    @property
-    def keeps_width(self) -> bool:
-        """Whether the channels pass through as they are."""
-        return self.kind in ("skip", "pool")
-
-    def __str__(self) -> str:
-        size = f" {self.kernel[0]}x{self.kernel[1]}" if self.kernel != (1, 1) else ""
-        stride = f" /{self.stride[0]}x{self.stride[1]}" if self.stride != (1, 1) else ""
-        return f"{self.kind}{size}{stride}"
+from hil_nas.nas.input_space import Arrangement, Operation, OperationKind, align_layers, head_layers
+from hil_nas.network import Layer, Network, Pair, Shape
 
 
 @dataclass(frozen=True)
@@ -109,27 +88,6 @@ def step_layers(step: Step, source: int) -> list[Layer]:
     depthwise = [Layer("depthwise", (source,), kernel=operation.kernel, stride=operation.stride, relu=True)]
     before = depthwise if operation.kind == "separable" else []
     return [*before, Layer("conv", (source + len(before),), step.width, relu=True)]
-
-
-def align_layers(arrangement: Arrangement, align: Operation | None, shape: Shape) -> list[Layer]:
-    """What stands before the stem: frequency read as channels, and the alignment, without ReLU."""
-    layers: list[Layer] = []
-    if arrangement == "channels":
-        layers.append(Layer("reshape", (INPUT,), shape=(shape[0], 1, shape[1] * shape[2])))
-    if align is not None:
-        source = len(layers) - 1
-        kind: Literal["conv", "depthwise"] = "depthwise" if arrangement == "channels" else "conv"
-        layers.append(Layer(kind, (source,), 0 if kind == "depthwise" else 1, align.kernel, align.stride))
-    return layers
-
-
-def head_layers(shape: Shape, classes: int, source: int) -> list[Layer]:
-    """An average over the whole map and the logits."""
-    kernel = shape[:2]
-    return [
-        Layer("average_pool", (source,), kernel=kernel, stride=kernel, padding="valid"),
-        Layer("fully_connected", (source + 1,), classes),
-    ]
 
 
 def _build(genotype: TinyGenotype, shape: Shape) -> Network:

@@ -19,7 +19,8 @@ from hil_nas.cost.blob import HEADER_BYTES, plan_bytes
 from hil_nas.cost.macs import operator_macs
 from hil_nas.errors import InfeasibleError, InputError
 from hil_nas.front_ends import FrontEnd
-from hil_nas.nas.genotype import Step, align_layers, head_layers, step_layers
+from hil_nas.nas.genotype import Step, step_layers
+from hil_nas.nas.input_space import align_layers, head_layers
 from hil_nas.nas.space import Choice, TinySpace
 from hil_nas.network import INPUT, Layer, Network, Operator, Shape
 from hil_nas.operators.table import runs

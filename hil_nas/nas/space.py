@@ -17,31 +17,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
-from typing import Any, Literal, Protocol
+from typing import Any
 
 import numpy as np
 
 from hil_nas.errors import InputError
 from hil_nas.front_ends import FrontEnd, paper_grid
-from hil_nas.nas.genotype import Arrangement, Operation, Step, TinyGenotype
+from hil_nas.nas.genotype import Step, TinyGenotype
+from hil_nas.nas.input_space import Align, Arrangement, Operation, align_stride
 from hil_nas.network import Network, Pair, Shape
 
-__all__ = ["Choice", "Operation", "Step", "TinyGenotype", "TinySpace"]
-
-Align = Literal["pad", "conv"]
 Scale = Pair  # by how much (time, frequency) have been reduced since the aligned input
-
-
-class InputSpace(Protocol):
-    """What every space says of the data that its networks read."""
-
-    @property
-    def configs(self) -> tuple[FrontEnd, ...]: ...
-    @property
-    def classes(self) -> int: ...
-    @property
-    def arrangement(self) -> Arrangement: ...
-    def align_operation(self, config: FrontEnd) -> Operation | None: ...
 
 
 @dataclass(frozen=True)
@@ -57,16 +43,6 @@ class Choice:
     config: int
     stem: Pair
     chain: tuple[Pair, ...]
-
-
-def align_stride(config: FrontEnd, configs: Sequence[FrontEnd]) -> int:
-    """The largest stride that leaves a map no shorter than that of the shortest grid.
-
-    Rounding to the nearest instead would take frames from a network that it needs: 79 would become 40 beside a grid
-    of 49.
-    """
-    shortest = min(x.frames for x in configs)
-    return max(1, (config.frames - 1) // max(1, shortest - 1))
 
 
 def _operations(kernels: Sequence[Pair], strides: Sequence[Pair]) -> tuple[Operation, ...]:

@@ -17,10 +17,11 @@ from hil_nas.nas.darts.settings import PC_DARTS, DartsSettings
 from hil_nas.nas.darts.space import DartsSpace
 from hil_nas.nas.darts.strategy import DartsStrategy
 from hil_nas.nas.derive import feasible_configs
+from hil_nas.nas.input_space import InputSpace
 from hil_nas.nas.prices import price
 from hil_nas.nas.protocols import Strategy
 from hil_nas.nas.settings import GridSettings, TinySettings
-from hil_nas.nas.space import InputSpace, TinySpace
+from hil_nas.nas.space import TinySpace
 from hil_nas.nas.tiny import TinyStrategy
 
 

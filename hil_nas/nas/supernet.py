@@ -21,6 +21,7 @@ from torch.nn import functional as F
 from hil_nas.nas.alignment import Alignment, Supernet
 from hil_nas.nas.architecture import Architecture, Draw
 from hil_nas.nas.banded import averaging, depthwise, dilated_averaging, dilated_depthwise
+from hil_nas.nas.input_space import Operation
 from hil_nas.nas.layers import (
     SharedConvolution,
     common,
@@ -31,7 +32,7 @@ from hil_nas.nas.layers import (
     window,
     window_masks,
 )
-from hil_nas.nas.space import Choice, Operation, TinySpace
+from hil_nas.nas.space import Choice, TinySpace
 from hil_nas.network import Pair
 
 

@@ -16,9 +16,9 @@ from hil_nas.device.hosts import open_device
 from hil_nas.errors import InfeasibleError, InputError, RunError
 from hil_nas.files import require_writable
 from hil_nas.front_ends import parse_front_end
+from hil_nas.nas.input_space import Align
 from hil_nas.nas.protocols import Derived, SearchResult
 from hil_nas.nas.search import search
-from hil_nas.nas.space import Align
 from hil_nas.nas.spaces import KINDS
 from hil_nas.network import Network
 from hil_nas.places import Folders

@@ -23,7 +23,7 @@ from hil_nas.nas.darts.space import (
     cell_places,
     check_sizes,
 )
-from hil_nas.nas.genotype import Operation, align_layers, head_layers
+from hil_nas.nas.input_space import Operation, align_layers, head_layers
 from hil_nas.network import Layer, Network
 
 CHOICES = OPERATORS[1:]  # a derived edge does something

@@ -19,8 +19,7 @@ from typing import Any, Literal
 
 from hil_nas.errors import InputError
 from hil_nas.front_ends import FrontEnd, paper_grid
-from hil_nas.nas.genotype import Arrangement, Operation
-from hil_nas.nas.space import Align, align_stride
+from hil_nas.nas.input_space import Align, Arrangement, Operation, align_stride
 from hil_nas.network import Pair, Shape
 
 CellKind = Literal["normal", "reduction"]
