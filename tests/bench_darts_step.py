@@ -28,13 +28,14 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from hil_nas.cost import operator_macs
 from hil_nas.learning.accelerator import accelerator
+from hil_nas.nas.costs.limits import Limits
 from hil_nas.nas.darts.prices import price_darts
 from hil_nas.nas.darts.settings import DartsSettings
 from hil_nas.nas.darts.space import DartsSpace
 from hil_nas.nas.darts.strategy import DartsStrategy
 from hil_nas.nas.features import FeatureSet
 from hil_nas.nas.loop import Loop
-from hil_nas.nas.prices import Limits, price
+from hil_nas.nas.prices import price
 from hil_nas.nas.search import Search
 from hil_nas.nas.settings import TinySettings
 from hil_nas.nas.space import Choice, TinySpace

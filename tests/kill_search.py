@@ -20,8 +20,9 @@ from typing import Any
 import torch
 import torch._dynamo  # seconds, which the first optimizer of every life would take
 
+from hil_nas.nas.costs.limits import Limits
 from hil_nas.nas.darts.prices import price_darts
-from hil_nas.nas.prices import Limits, price
+from hil_nas.nas.prices import price
 from tests import test_darts_search as darts
 from tests import test_nas_search as tiny
 

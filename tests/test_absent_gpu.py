@@ -12,9 +12,10 @@ import torch
 from hil_nas.audio.datasets import KeywordData
 from hil_nas.front_ends import parse_front_end
 from hil_nas.front_ends.host import HostFrontEnd
+from hil_nas.nas.costs.limits import Limits
 from hil_nas.nas.darts.strategy import DartsStrategy
 from hil_nas.nas.front_end_search import FrontEndSearch
-from hil_nas.nas.prices import Limits, price
+from hil_nas.nas.prices import price
 from hil_nas.nas.search import Search
 from hil_nas.nas.tiny import TinyStrategy
 from hil_nas.training.loop import train

@@ -11,6 +11,7 @@ from hil_nas.cost.arena import arena_bytes
 from hil_nas.cost.blob import plan_bytes
 from hil_nas.errors import InfeasibleError, InputError
 from hil_nas.front_ends.mfcc import Mfcc
+from hil_nas.nas.costs.limits import Limits
 from hil_nas.nas.darts.derive import (
     DartsPreference,
     answers,
@@ -22,7 +23,6 @@ from hil_nas.nas.darts.genotype import Cell, DartsGenotype, Edge
 from hil_nas.nas.darts.prices import DartsPrices, price_darts
 from hil_nas.nas.darts.space import OPERATORS as ALL
 from hil_nas.nas.darts.space import DartsSpace
-from hil_nas.nas.prices import Limits
 from tests.test_darts_space import random_genotype
 from tests.test_nas_space import toy_cycles
 

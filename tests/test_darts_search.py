@@ -14,6 +14,7 @@ import torch
 
 from hil_nas.errors import InfeasibleError, InputError, RunError
 from hil_nas.front_ends.mfcc import Mfcc
+from hil_nas.nas.costs.limits import Limits
 from hil_nas.nas.darts.derive import DartsPreference, derive_darts
 from hil_nas.nas.darts.genotype import DartsGenotype
 from hil_nas.nas.darts.prices import DartsPrices, price_darts
@@ -22,7 +23,6 @@ from hil_nas.nas.darts.space import SKIP, DartsSpace
 from hil_nas.nas.darts.strategy import DartsPoint, DartsStrategy
 from hil_nas.nas.features import FeatureSet
 from hil_nas.nas.loop import Loop
-from hil_nas.nas.prices import Limits
 from hil_nas.nas.protocols import SearchResult
 from hil_nas.nas.search import Search, search
 from hil_nas.network import Network

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from hil_nas.front_ends.mfcc import Mfcc
+from hil_nas.nas.costs.limits import Cost
 from hil_nas.nas.genotype import Step, TinyGenotype
 from hil_nas.nas.input_space import Operation
-from hil_nas.nas.prices import Cost
 from hil_nas.nas.protocols import Derived, SearchResult
 from hil_nas.network import Network
 from hil_nas.progress import Progress

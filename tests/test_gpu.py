@@ -14,9 +14,10 @@ from hil_nas.audio.augment import Augmentation, augment_waveforms, mask_features
 from hil_nas.audio.datasets import KeywordData
 from hil_nas.audio.features import TorchFeatures, features_of, to_waveforms, training_scale
 from hil_nas.learning.accelerator import accelerator
+from hil_nas.nas.costs.limits import Limits
 from hil_nas.nas.darts.strategy import DartsStrategy
 from hil_nas.nas.features import FeatureSet
-from hil_nas.nas.prices import Limits, price
+from hil_nas.nas.prices import price
 from hil_nas.nas.protocols import SearchResult
 from hil_nas.nas.search import Search, search
 from hil_nas.nas.tiny import TinyStrategy

@@ -19,11 +19,11 @@ from hil_nas.nas import loop as loop_module
 from hil_nas.nas import tiny as tiny_module
 from hil_nas.nas.anchors import AnchorPrices, DataPrices, DataSpace, between, holds
 from hil_nas.nas.architecture import Architecture, Probabilities
+from hil_nas.nas.costs.limits import Cost, Limits
 from hil_nas.nas.expected import ExpectedCost
 from hil_nas.nas.front_end_search import FrontEndResult, FrontEndSearch, search_front_end
 from hil_nas.nas.front_ends.continuous import ClipSet, ContinuousSettings, kept, standardised
 from hil_nas.nas.input_space import Operation
-from hil_nas.nas.prices import Cost, Limits
 from hil_nas.nas.space import TinySpace
 from tests.test_nas_space import toy_cycles
 

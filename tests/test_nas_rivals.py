@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from hil_nas.front_ends import parse_front_end
-from hil_nas.nas.prices import Limits, PriceTable, price
+from hil_nas.nas.costs.limits import Limits
+from hil_nas.nas.prices import PriceTable, price
 from hil_nas.nas.protocols import View
 from hil_nas.nas.rivals import neighbours
 from hil_nas.nas.space import Choice

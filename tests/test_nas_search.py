@@ -19,10 +19,11 @@ from hil_nas.errors import DivergedError, InfeasibleError, InputError, RunError
 from hil_nas.front_ends.mfcc import Mfcc
 from hil_nas.nas import loop as loop_module
 from hil_nas.nas import tiny as tiny_module
-from hil_nas.nas.calibrated import Calibrated
+from hil_nas.nas.costs.calibrated import Calibrated
+from hil_nas.nas.costs.limits import Limits
 from hil_nas.nas.features import Batches, FeatureSet, FeatureStore, shifted
 from hil_nas.nas.input_space import Operation
-from hil_nas.nas.prices import Limits, PriceTable, price
+from hil_nas.nas.prices import PriceTable, price
 from hil_nas.nas.protocols import SearchResult
 from hil_nas.nas.search import Search, search
 from hil_nas.nas.settings import TinySettings

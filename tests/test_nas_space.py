@@ -17,8 +17,9 @@ from hil_nas.cost.macs import network_macs, operator_macs
 from hil_nas.errors import InputError
 from hil_nas.front_ends import paper_grid
 from hil_nas.front_ends.mfcc import Mfcc
+from hil_nas.nas.costs.limits import Cost, Limits
 from hil_nas.nas.input_space import Operation
-from hil_nas.nas.prices import Cost, Limits, PriceTable, price, price_requests
+from hil_nas.nas.prices import PriceTable, price, price_requests
 from hil_nas.nas.space import Choice, Step, TinyGenotype, TinySpace
 from hil_nas.network import INPUT, Layer, Network, Operator
 

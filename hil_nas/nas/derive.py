@@ -16,8 +16,9 @@ from scipy.optimize import LinearConstraint
 from scipy.sparse import coo_array
 
 from hil_nas.errors import InfeasibleError
+from hil_nas.nas.costs.limits import RESOURCES, Cost, Limits, infeasible
 from hil_nas.nas.graph import Arcs, Floats, Indices, Preference, arcs_of, distances, shortest
-from hil_nas.nas.prices import RESOURCES, Cost, Limits, PriceTable, infeasible
+from hil_nas.nas.prices import PriceTable
 from hil_nas.nas.programme import chosen
 from hil_nas.nas.space import Choice
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hil_nas.errors import InfeasibleError
-from hil_nas.nas.prices import Limits
+from hil_nas.nas.costs.limits import Limits
 from hil_nas.nas.protocols import Point, Strategy, View
 
 LEADERS = 4  # configurations that take part, by gamma; of one window and hop only the first

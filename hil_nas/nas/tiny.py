@@ -11,11 +11,13 @@ from torch import nn
 
 from hil_nas.front_ends import FrontEnd
 from hil_nas.nas.architecture import Probabilities
+from hil_nas.nas.costs.limits import Cost, Limits
+from hil_nas.nas.costs.multipliers import Expectation
 from hil_nas.nas.derive import derive, feasible_configs
-from hil_nas.nas.expected import Expectation, ExpectedCost
+from hil_nas.nas.expected import ExpectedCost
 from hil_nas.nas.genotype import TinyGenotype
 from hil_nas.nas.graph import Preference
-from hil_nas.nas.prices import Cost, Limits, PriceTable
+from hil_nas.nas.prices import PriceTable
 from hil_nas.nas.protocols import AS_LEARNED, Logits, View, digest, entropy, logs_of, made
 from hil_nas.nas.schedule import Schedule
 from hil_nas.nas.settings import Settings, TinySettings

@@ -13,7 +13,7 @@ from hil_nas.errors import InputError
 from hil_nas.front_ends import FrontEnd
 from hil_nas.latency.model import LatencyModel
 from hil_nas.latency.store import model_folder
-from hil_nas.nas.prices import Cost, Limits
+from hil_nas.nas.costs.limits import Cost, Limits
 from hil_nas.network import Network
 from hil_nas.places import Folders
 from hil_nas.workflows.overhead import Overhead, measure_overhead

@@ -22,10 +22,10 @@ from scipy.optimize import LinearConstraint
 from scipy.sparse import csr_array
 
 from hil_nas.errors import InfeasibleError
+from hil_nas.nas.costs.limits import Cost, Limits, infeasible
 from hil_nas.nas.darts.genotype import CHOICES, Cell, DartsGenotype, Edge
 from hil_nas.nas.darts.prices import DartsPrices
 from hil_nas.nas.darts.space import CELL_KINDS, OPERATORS, DartsSpace
-from hil_nas.nas.prices import Cost, Limits, infeasible
 from hil_nas.nas.programme import chosen
 
 Floats = NDArray[np.float64]

@@ -10,10 +10,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from hil_nas.nas.costs.multipliers import Expectation
 from hil_nas.nas.darts.prices import DartsPrices
 from hil_nas.nas.darts.space import SKIP, DartsSpace
 from hil_nas.nas.darts.supernet import DartsProbabilities
-from hil_nas.nas.expected import Expectation
 
 _SHARPNESS = 20.0  # of the smooth maximum: the fattest edge weighs e^20 times one that needs nothing
 _LEAST = 1e-6  # keeps quotients finite where one edge or `none` has all the weight

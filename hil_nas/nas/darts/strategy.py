@@ -9,6 +9,8 @@ import torch
 from torch import nn
 
 from hil_nas.front_ends import FrontEnd
+from hil_nas.nas.costs.limits import Cost, Limits
+from hil_nas.nas.costs.multipliers import Expectation
 from hil_nas.nas.darts.derive import DartsPreference, derive_darts, feasible_darts_configs
 from hil_nas.nas.darts.expected import DartsExpectedCost, skip_share
 from hil_nas.nas.darts.genotype import DartsGenotype
@@ -16,8 +18,6 @@ from hil_nas.nas.darts.prices import DartsPrices
 from hil_nas.nas.darts.settings import DartsSettings
 from hil_nas.nas.darts.space import CELL_KINDS, OPERATORS
 from hil_nas.nas.darts.supernet import DartsProbabilities, DartsSupernet
-from hil_nas.nas.expected import Expectation
-from hil_nas.nas.prices import Cost, Limits
 from hil_nas.nas.protocols import AS_LEARNED, Logits, View, digest, entropy, logs_of, made
 
 DartsPoint = tuple[DartsGenotype, int]  # and its configuration

@@ -8,8 +8,8 @@ from math import exp, log
 from typing import Any, Generic
 
 from hil_nas.errors import InputError
-from hil_nas.nas.expected import Expectation
-from hil_nas.nas.prices import Limits
+from hil_nas.nas.costs.limits import Limits
+from hil_nas.nas.costs.multipliers import Expectation
 from hil_nas.nas.protocols import Point, Strategy
 from hil_nas.network import Network
 
