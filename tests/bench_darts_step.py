@@ -35,12 +35,12 @@ from hil_nas.nas.darts.space import DartsSpace
 from hil_nas.nas.darts.strategy import DartsStrategy
 from hil_nas.nas.features import FeatureSet
 from hil_nas.nas.loop import Loop
-from hil_nas.nas.prices import price
 from hil_nas.nas.search import Search
-from hil_nas.nas.settings import TinySettings
-from hil_nas.nas.space import Choice, TinySpace
 from hil_nas.nas.spaces import KINDS
-from hil_nas.nas.tiny import TinyStrategy
+from hil_nas.nas.tiny.prices import price
+from hil_nas.nas.tiny.settings import TinySettings
+from hil_nas.nas.tiny.space import Choice, TinySpace
+from hil_nas.nas.tiny.strategy import TinyStrategy
 
 PLACE = accelerator()
 BATCH, CLIPS = 64, 512

@@ -26,7 +26,7 @@ from hil_nas.config import SearchConfig
 from hil_nas.device.hosts import open_device
 from hil_nas.errors import HilNasError
 from hil_nas.latency.model import LatencyModel
-from hil_nas.nas.space import TinySpace
+from hil_nas.nas.tiny.space import TinySpace
 from hil_nas.progress import silent
 from hil_nas.report.page import search_page
 from hil_nas.workflows.finish import Folders

@@ -22,7 +22,7 @@ import torch._dynamo  # seconds, which the first optimizer of every life would t
 
 from hil_nas.nas.costs.limits import Limits
 from hil_nas.nas.darts.prices import price_darts
-from hil_nas.nas.prices import price
+from hil_nas.nas.tiny.prices import price
 from tests import test_darts_search as darts
 from tests import test_nas_search as tiny
 

@@ -15,9 +15,9 @@ from hil_nas.front_ends.host import HostFrontEnd
 from hil_nas.nas.costs.limits import Limits
 from hil_nas.nas.darts.strategy import DartsStrategy
 from hil_nas.nas.front_end_search import FrontEndSearch
-from hil_nas.nas.prices import price
 from hil_nas.nas.search import Search
-from hil_nas.nas.tiny import TinyStrategy
+from hil_nas.nas.tiny.prices import price
+from hil_nas.nas.tiny.strategy import TinyStrategy
 from hil_nas.training.loop import train
 from hil_nas.training.race import race
 from hil_nas.training.tune import tune_for_int8

@@ -13,9 +13,9 @@ import pytest
 
 from hil_nas.front_ends.mfcc import Mfcc
 from hil_nas.nas.costs.limits import Cost
-from hil_nas.nas.genotype import Step, TinyGenotype
 from hil_nas.nas.input_space import Operation
 from hil_nas.nas.protocols import Derived, SearchResult
+from hil_nas.nas.tiny.genotype import Step, TinyGenotype
 from hil_nas.network import Network
 from hil_nas.progress import Progress
 from hil_nas.runs import Run

@@ -17,10 +17,10 @@ from hil_nas.learning.accelerator import accelerator
 from hil_nas.nas.costs.limits import Limits
 from hil_nas.nas.darts.strategy import DartsStrategy
 from hil_nas.nas.features import FeatureSet
-from hil_nas.nas.prices import price
 from hil_nas.nas.protocols import SearchResult
 from hil_nas.nas.search import Search, search
-from hil_nas.nas.tiny import TinyStrategy
+from hil_nas.nas.tiny.prices import price
+from hil_nas.nas.tiny.strategy import TinyStrategy
 from hil_nas.training.evaluate import evaluate
 from hil_nas.training.loop import train
 from hil_nas.training.race import race

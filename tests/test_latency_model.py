@@ -18,7 +18,7 @@ from hil_nas.latency.features import is_executed, kernel_work
 from hil_nas.latency.model import LatencyModel
 from hil_nas.latency.regressor import CyclesRegressor
 from hil_nas.latency.store import FrontEndRow, Measurements, NetworkRow, OperatorRow, network_id
-from hil_nas.nas.space import TinySpace
+from hil_nas.nas.tiny.space import TinySpace
 from hil_nas.network import INPUT, Layer, Network
 
 OVERHEAD_CYCLES = 500

@@ -22,8 +22,8 @@ from hil_nas.latency.store import Measurements, Store
 from hil_nas.nas.darts.prices import price_darts
 from hil_nas.nas.darts.space import DartsSpace
 from hil_nas.nas.input_space import Align, Arrangement
-from hil_nas.nas.prices import price_requests
-from hil_nas.nas.space import TinySpace
+from hil_nas.nas.tiny.prices import price_requests
+from hil_nas.nas.tiny.space import TinySpace
 from hil_nas.network import Operator
 
 MODELS = Path(__file__).resolve().parent.parent / "latency_models"

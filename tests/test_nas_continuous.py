@@ -16,15 +16,15 @@ from hil_nas.errors import InfeasibleError, InputError, RunError
 from hil_nas.front_ends import parse_front_end
 from hil_nas.front_ends.mfcc import Mfcc
 from hil_nas.nas import loop as loop_module
-from hil_nas.nas import tiny as tiny_module
 from hil_nas.nas.anchors import AnchorPrices, DataPrices, DataSpace, between, holds
-from hil_nas.nas.architecture import Architecture, Probabilities
 from hil_nas.nas.costs.limits import Cost, Limits
-from hil_nas.nas.expected import ExpectedCost
 from hil_nas.nas.front_end_search import FrontEndResult, FrontEndSearch, search_front_end
 from hil_nas.nas.front_ends.continuous import ClipSet, ContinuousSettings, kept, standardised
 from hil_nas.nas.input_space import Operation
-from hil_nas.nas.space import TinySpace
+from hil_nas.nas.tiny import strategy as tiny_module
+from hil_nas.nas.tiny.architecture import Architecture, Probabilities
+from hil_nas.nas.tiny.expected import ExpectedCost
+from hil_nas.nas.tiny.space import TinySpace
 from tests.test_nas_space import toy_cycles
 
 SPACE = DataSpace(hops=(400, 640, 1000), coefficients=(4, 8), like=Mfcc(400, 640, 8, 8), start=(400, 640, 6))

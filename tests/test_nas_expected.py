@@ -11,12 +11,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from hil_nas.nas.architecture import Probabilities
 from hil_nas.nas.costs.limits import Limits
 from hil_nas.nas.costs.multipliers import Expectation, Multipliers
-from hil_nas.nas.expected import ExpectedCost
-from hil_nas.nas.prices import price
-from hil_nas.nas.space import Choice, TinySpace
+from hil_nas.nas.tiny.architecture import Probabilities
+from hil_nas.nas.tiny.expected import ExpectedCost
+from hil_nas.nas.tiny.prices import price
+from hil_nas.nas.tiny.space import Choice, TinySpace
 from tests.test_nas_space import random_choice, toy_cycles
 from tests.test_nas_supernet import GRID, SPACES
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from scipy.optimize import LinearConstraint
 
-from hil_nas.nas import programme
-from hil_nas.nas.programme import chosen
+from hil_nas.nas.costs import integer_programme as programme
+from hil_nas.nas.costs.integer_programme import chosen
 
 
 @pytest.mark.parametrize("seed", range(8))

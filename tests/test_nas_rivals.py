@@ -11,11 +11,11 @@ import torch
 
 from hil_nas.front_ends import parse_front_end
 from hil_nas.nas.costs.limits import Limits
-from hil_nas.nas.prices import PriceTable, price
 from hil_nas.nas.protocols import View
 from hil_nas.nas.rivals import neighbours
-from hil_nas.nas.space import Choice
-from hil_nas.nas.tiny import TinyStrategy
+from hil_nas.nas.tiny.prices import PriceTable, price
+from hil_nas.nas.tiny.space import Choice
+from hil_nas.nas.tiny.strategy import TinyStrategy
 from hil_nas.network import Network
 from tests.test_nas_search import GRID, QUICK, SPACE, board, prices, run  # noqa: F401  (prices is a fixture)
 from tests.test_nas_space import toy_cycles

@@ -18,17 +18,17 @@ from hil_nas.cost.blob import plan_bytes
 from hil_nas.errors import DivergedError, InfeasibleError, InputError, RunError
 from hil_nas.front_ends.mfcc import Mfcc
 from hil_nas.nas import loop as loop_module
-from hil_nas.nas import tiny as tiny_module
 from hil_nas.nas.costs.calibrated import Calibrated
 from hil_nas.nas.costs.limits import Limits
 from hil_nas.nas.features import Batches, FeatureSet, FeatureStore, shifted
 from hil_nas.nas.input_space import Operation
-from hil_nas.nas.prices import PriceTable, price
 from hil_nas.nas.protocols import SearchResult
 from hil_nas.nas.search import Search, search
-from hil_nas.nas.settings import TinySettings
-from hil_nas.nas.space import TinySpace
-from hil_nas.nas.tiny import TinyStrategy
+from hil_nas.nas.tiny import strategy as tiny_module
+from hil_nas.nas.tiny.prices import PriceTable, price
+from hil_nas.nas.tiny.settings import TinySettings
+from hil_nas.nas.tiny.space import TinySpace
+from hil_nas.nas.tiny.strategy import TinyStrategy
 from hil_nas.network import Network
 from tests.test_nas_space import toy_cycles
 

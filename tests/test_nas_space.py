@@ -19,8 +19,8 @@ from hil_nas.front_ends import paper_grid
 from hil_nas.front_ends.mfcc import Mfcc
 from hil_nas.nas.costs.limits import Cost, Limits
 from hil_nas.nas.input_space import Operation
-from hil_nas.nas.prices import PriceTable, price, price_requests
-from hil_nas.nas.space import Choice, Step, TinyGenotype, TinySpace
+from hil_nas.nas.tiny.prices import PriceTable, price, price_requests
+from hil_nas.nas.tiny.space import Choice, Step, TinyGenotype, TinySpace
 from hil_nas.network import INPUT, Layer, Network, Operator
 
 SPACES = {
@@ -204,5 +204,5 @@ def test_limits_hold_where_every_one_holds() -> None:
 
 
 def test_the_space_needs_no_torch() -> None:
-    code = "import sys, hil_nas.nas.prices, hil_nas.nas.derive; assert 'torch' not in sys.modules"
+    code = "import sys, hil_nas.nas.tiny.prices, hil_nas.nas.tiny.derive; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -11,11 +11,11 @@ from torch.nn import functional as F
 from hil_nas.front_ends import paper_grid
 from hil_nas.front_ends.mfcc import Mfcc
 from hil_nas.nas.alignment import decided
-from hil_nas.nas.banded import averaging, depthwise, dilated_averaging, dilated_depthwise
+from hil_nas.nas.blocks.banded import averaging, depthwise, dilated_averaging, dilated_depthwise
+from hil_nas.nas.blocks.shared import SharedConvolution, mixed_convolution, window
 from hil_nas.nas.input_space import Operation
-from hil_nas.nas.layers import SharedConvolution, mixed_convolution, window
-from hil_nas.nas.space import Choice, TinySpace
-from hil_nas.nas.supernet import TinySupernet
+from hil_nas.nas.tiny.space import Choice, TinySpace
+from hil_nas.nas.tiny.supernet import TinySupernet
 from hil_nas.network import Pair, same_padding
 from hil_nas.training.module import Convolution, Dense, NetworkModule
 from tests.test_nas_space import random_choice

@@ -16,7 +16,7 @@ from hil_nas.cli.arguments import parser
 from hil_nas.cli.sweep import searches
 from hil_nas.config import USUAL, SearchConfig
 from hil_nas.errors import DeviceError, InfeasibleError, UsageError
-from hil_nas.nas.settings import TinySettings
+from hil_nas.nas.tiny.settings import TinySettings
 from hil_nas.workflows import cluster, sweep
 from hil_nas.workflows.sweep import sweep_points
 

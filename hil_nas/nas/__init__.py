@@ -1,1 +1,1 @@
-"""Search spaces and the differentiable search in them; `space` and `prices` need no torch."""
+"""Search spaces and the search in them: the loop and its protocols here, what each kind of search adds in rooms below."""

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from hil_nas.nas.banded import depthwise
+from hil_nas.nas.blocks.banded import depthwise
 from hil_nas.nas.input_space import InputSpace
 
 

@@ -19,14 +19,14 @@ from torch.nn import functional as F
 
 from hil_nas.errors import InfeasibleError, InputError
 from hil_nas.front_ends import FrontEnd, search_grid
-from hil_nas.nas.architecture import Probabilities
 from hil_nas.nas.costs.limits import Cost, Limits
 from hil_nas.nas.costs.multipliers import Expectation
-from hil_nas.nas.derive import feasible_configs
-from hil_nas.nas.expected import ExpectedCost
-from hil_nas.nas.prices import Floats, PriceTable, price
 from hil_nas.nas.protocols import digest
-from hil_nas.nas.space import TinySpace
+from hil_nas.nas.tiny.architecture import Probabilities
+from hil_nas.nas.tiny.derive import feasible_configs
+from hil_nas.nas.tiny.expected import ExpectedCost
+from hil_nas.nas.tiny.prices import Floats, PriceTable, price
+from hil_nas.nas.tiny.space import TinySpace
 from hil_nas.network import Operator
 
 _WINDOW = 400  # of the anchors that networks are priced on: only their frames count

@@ -16,13 +16,13 @@ from hil_nas.front_ends import FrontEnd
 from hil_nas.learning.accelerator import accelerator
 from hil_nas.nas.anchors import AnchorPrices, DataPrices, DataSpace, holds
 from hil_nas.nas.costs.limits import Limits
-from hil_nas.nas.derive import feasible_configs
-from hil_nas.nas.expected import ExpectedCost
 from hil_nas.nas.front_ends.continuous import ClipSet, ContinuousFrontEnd, ContinuousSettings, Extract
 from hil_nas.nas.loop import Loop
-from hil_nas.nas.prices import PriceTable
-from hil_nas.nas.space import TinySpace
-from hil_nas.nas.tiny import TinyNetworks
+from hil_nas.nas.tiny.derive import feasible_configs
+from hil_nas.nas.tiny.expected import ExpectedCost
+from hil_nas.nas.tiny.prices import PriceTable
+from hil_nas.nas.tiny.space import TinySpace
+from hil_nas.nas.tiny.strategy import TinyNetworks
 
 _JUDGES = 8  # batches that judge a rounding
 

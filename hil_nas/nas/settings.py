@@ -75,20 +75,3 @@ class GridSettings(Settings):
         self._expect_at_least(measure_every=0, shift_s=0, rivals=0)
         if self.gamma_ratio <= 1:
             raise InputError(f"gamma_ratio is {self.gamma_ratio}, expected above 1")
-
-
-@dataclass(frozen=True)
-class TinySettings(GridSettings):
-    """Those of the `tiny` space; its weights are trained by AdamW.
-
-    Attributes:
-        temperature: of the samples, at first, behind the warm-up and at last. Hot mixtures hide what a small network
-            loses, and with it what the limit costs, so the search itself begins cool.
-    """
-
-    temperature: tuple[float, float, float] = (4.0, 0.7, 0.2)
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if min(self.temperature) <= 0:
-            raise InputError(f"temperatures are {self.temperature}, expected above 0")

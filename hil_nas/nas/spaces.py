@@ -16,13 +16,14 @@ from hil_nas.nas.darts.prices import price_darts
 from hil_nas.nas.darts.settings import PC_DARTS, DartsSettings
 from hil_nas.nas.darts.space import DartsSpace
 from hil_nas.nas.darts.strategy import DartsStrategy
-from hil_nas.nas.derive import feasible_configs
 from hil_nas.nas.input_space import InputSpace
-from hil_nas.nas.prices import price
 from hil_nas.nas.protocols import Strategy
-from hil_nas.nas.settings import GridSettings, TinySettings
-from hil_nas.nas.space import TinySpace
-from hil_nas.nas.tiny import TinyStrategy
+from hil_nas.nas.settings import GridSettings
+from hil_nas.nas.tiny.derive import feasible_configs
+from hil_nas.nas.tiny.prices import price
+from hil_nas.nas.tiny.settings import TinySettings
+from hil_nas.nas.tiny.space import TinySpace
+from hil_nas.nas.tiny.strategy import TinyStrategy
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class Kind:
 
     Attributes:
         space: of `configs`, `classes` and `align`.
-        price: a space's prices; arguments as of `nas.prices.price`.
+        price: a space's prices; arguments as of `nas.tiny.prices.price`.
         feasible: (prices, limits) to the configurations on which a network holds the limits.
         settings: of `epochs` and of whatever else a search is asked.
         strategy: of prices and settings, then as `nas.protocols.Start`.

@@ -15,8 +15,8 @@ from hil_nas.latency.choose import farthest_networks, spanning_networks
 from hil_nas.latency.model import SLACK
 from hil_nas.nas.darts.genotype import Cell, DartsGenotype, Edge
 from hil_nas.nas.darts.space import DartsSpace
-from hil_nas.nas.genotype import Step, TinyGenotype
-from hil_nas.nas.space import TinySpace
+from hil_nas.nas.tiny.genotype import Step, TinyGenotype
+from hil_nas.nas.tiny.space import TinySpace
 from hil_nas.network import INPUT, Layer, Network, Shape
 from hil_nas.workflows.drawing import ALIGNMENTS, ARRANGEMENTS, CELLS, CHANNELS, CLASSES, COEFFICIENTS, NODES, draw
 

@@ -10,7 +10,7 @@ from hil_nas.front_ends import FrontEnd, paper_grid
 from hil_nas.nas.darts.genotype import CHOICES, Cell, DartsGenotype, Edge
 from hil_nas.nas.darts.space import CELL_INPUTS, DartsSpace
 from hil_nas.nas.input_space import Align, Arrangement
-from hil_nas.nas.space import TinySpace
+from hil_nas.nas.tiny.space import TinySpace
 from hil_nas.network import INPUT, Layer, Network, Pair, Shape
 
 WIDTHS = (8, 12, 16, 20, 24, 32, 40, 48, 56, 64, 72, 80, 84, 96, 112, 128, 160, 196)

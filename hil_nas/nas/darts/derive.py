@@ -22,11 +22,11 @@ from scipy.optimize import LinearConstraint
 from scipy.sparse import csr_array
 
 from hil_nas.errors import InfeasibleError
+from hil_nas.nas.costs.integer_programme import chosen
 from hil_nas.nas.costs.limits import Cost, Limits, infeasible
 from hil_nas.nas.darts.genotype import CHOICES, Cell, DartsGenotype, Edge
 from hil_nas.nas.darts.prices import DartsPrices
 from hil_nas.nas.darts.space import CELL_KINDS, OPERATORS, DartsSpace
-from hil_nas.nas.programme import chosen
 
 Floats = NDArray[np.float64]
 _LEVELS, _TRIES = 5, 4  # how often the edges get leaner, and wirings whose arena is looked at before they do

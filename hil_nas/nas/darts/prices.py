@@ -105,7 +105,7 @@ def price_darts(
     front_end_ram_bytes: Callable[[FrontEnd], int] = lambda config: 0,
     front_end_flash_bytes: Callable[[FrontEnd], int] = lambda config: 0,
 ) -> DartsPrices:
-    """Asks once for the price of everything that a search may choose; arguments as of `nas.prices.price`.
+    """Asks once for the price of everything that a search may choose; arguments as of `nas.tiny.prices.price`.
 
     Raises:
         InputError: where a price is negative or no number.

@@ -22,7 +22,7 @@ from hil_nas.nas.features import Batches
 from hil_nas.nas.protocols import FrontEndVariable, Half, Reading
 from hil_nas.nas.schedule import Schedule
 from hil_nas.nas.settings import Settings
-from hil_nas.nas.tiny import TinyNetworks
+from hil_nas.nas.tiny.strategy import TinyNetworks
 
 _LEAST_SPREAD = 1e-6  # a coefficient that never changes stays 0
 

@@ -23,8 +23,8 @@ import numpy as np
 
 from hil_nas.errors import InputError
 from hil_nas.front_ends import FrontEnd, paper_grid
-from hil_nas.nas.genotype import Step, TinyGenotype
 from hil_nas.nas.input_space import Align, Arrangement, Operation, align_stride
+from hil_nas.nas.tiny.genotype import Step, TinyGenotype
 from hil_nas.network import Network, Pair, Shape
 
 Scale = Pair  # by how much (time, frequency) have been reduced since the aligned input

@@ -19,10 +19,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hil_nas.nas.alignment import Alignment, Supernet
-from hil_nas.nas.architecture import Architecture, Draw
-from hil_nas.nas.banded import averaging, depthwise, dilated_averaging, dilated_depthwise
-from hil_nas.nas.input_space import Operation
-from hil_nas.nas.layers import (
+from hil_nas.nas.blocks.banded import averaging, depthwise, dilated_averaging, dilated_depthwise
+from hil_nas.nas.blocks.shared import (
     SharedConvolution,
     common,
     convolution,
@@ -32,7 +30,9 @@ from hil_nas.nas.layers import (
     window,
     window_masks,
 )
-from hil_nas.nas.space import Choice, TinySpace
+from hil_nas.nas.input_space import Operation
+from hil_nas.nas.tiny.architecture import Architecture, Draw
+from hil_nas.nas.tiny.space import Choice, TinySpace
 from hil_nas.network import Pair
 
 

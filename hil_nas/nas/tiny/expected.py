@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from hil_nas.nas.architecture import Probabilities
 from hil_nas.nas.costs.multipliers import Expectation
-from hil_nas.nas.prices import PriceTable
+from hil_nas.nas.tiny.architecture import Probabilities
+from hil_nas.nas.tiny.prices import PriceTable
 
 _SHARPNESS = 20.0  # of the smooth maximum over positions: the worst position weighs e^20 times one of size 0
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass, fields
 import numpy as np
 from numpy.typing import NDArray
 
-from hil_nas.nas.prices import PriceTable
-from hil_nas.nas.space import Choice
+from hil_nas.nas.tiny.prices import PriceTable
+from hil_nas.nas.tiny.space import Choice
 
 Floats = NDArray[np.float64]
 Indices = NDArray[np.int64]

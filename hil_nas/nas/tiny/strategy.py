@@ -10,19 +10,20 @@ import torch
 from torch import nn
 
 from hil_nas.front_ends import FrontEnd
-from hil_nas.nas.architecture import Probabilities
 from hil_nas.nas.costs.limits import Cost, Limits
 from hil_nas.nas.costs.multipliers import Expectation
-from hil_nas.nas.derive import derive, feasible_configs
-from hil_nas.nas.expected import ExpectedCost
-from hil_nas.nas.genotype import TinyGenotype
-from hil_nas.nas.graph import Preference
-from hil_nas.nas.prices import PriceTable
 from hil_nas.nas.protocols import AS_LEARNED, Logits, View, digest, entropy, logs_of, made
 from hil_nas.nas.schedule import Schedule
-from hil_nas.nas.settings import Settings, TinySettings
-from hil_nas.nas.space import Choice, TinySpace
-from hil_nas.nas.supernet import TinySupernet
+from hil_nas.nas.settings import Settings
+from hil_nas.nas.tiny.architecture import Probabilities
+from hil_nas.nas.tiny.derive import derive, feasible_configs
+from hil_nas.nas.tiny.expected import ExpectedCost
+from hil_nas.nas.tiny.genotype import TinyGenotype
+from hil_nas.nas.tiny.graph import Preference
+from hil_nas.nas.tiny.prices import PriceTable
+from hil_nas.nas.tiny.settings import TinySettings
+from hil_nas.nas.tiny.space import Choice, TinySpace
+from hil_nas.nas.tiny.supernet import TinySupernet
 
 _WIDE = 5.0  # what a network with e times the channels in one layer gains, as a log-probability
 

@@ -18,7 +18,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from hil_nas.nas.space import Choice, TinySpace
+from hil_nas.nas.tiny.space import Choice, TinySpace
 
 _EXPECTED_STRIDES = 1.5  # how many strides the chain has on average before anything is learned
 _NEVER = -1e9  # the logit of an answer that the space does not have

@@ -16,11 +16,11 @@ from scipy.optimize import LinearConstraint
 from scipy.sparse import coo_array
 
 from hil_nas.errors import InfeasibleError
+from hil_nas.nas.costs.integer_programme import chosen
 from hil_nas.nas.costs.limits import RESOURCES, Cost, Limits, infeasible
-from hil_nas.nas.graph import Arcs, Floats, Indices, Preference, arcs_of, distances, shortest
-from hil_nas.nas.prices import PriceTable
-from hil_nas.nas.programme import chosen
-from hil_nas.nas.space import Choice
+from hil_nas.nas.tiny.graph import Arcs, Floats, Indices, Preference, arcs_of, distances, shortest
+from hil_nas.nas.tiny.prices import PriceTable
+from hil_nas.nas.tiny.space import Choice
 
 _TOLERANCE = 1e-6  # of the solver, on rows scaled to 1
 _ROUNDING = 1e-10  # of sums taken in another order: a network that exactly fills a limit holds it

@@ -19,9 +19,9 @@ from hil_nas.cost.macs import operator_macs
 from hil_nas.errors import InputError
 from hil_nas.front_ends import FrontEnd
 from hil_nas.nas.costs.limits import Cost
-from hil_nas.nas.genotype import Step, step_layers
 from hil_nas.nas.input_space import align_layers, head_layers
-from hil_nas.nas.space import Choice, TinySpace
+from hil_nas.nas.tiny.genotype import Step, step_layers
+from hil_nas.nas.tiny.space import Choice, TinySpace
 from hil_nas.network import INPUT, Layer, Network, Operator, Shape
 from hil_nas.operators.table import runs
 

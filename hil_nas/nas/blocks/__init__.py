@@ -1,0 +1,1 @@
+"""What supernets are built of; maps are (channels, batch, frequency, time)."""
