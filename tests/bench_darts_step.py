@@ -33,7 +33,7 @@ from hil_nas.nas.darts.prices import price_darts
 from hil_nas.nas.darts.settings import DartsSettings
 from hil_nas.nas.darts.space import DartsSpace
 from hil_nas.nas.darts.strategy import DartsStrategy
-from hil_nas.nas.features import FeatureSet
+from hil_nas.nas.front_ends.feature_store import FeatureSet
 from hil_nas.nas.loop import Loop
 from hil_nas.nas.search import Search
 from hil_nas.nas.spaces import KINDS

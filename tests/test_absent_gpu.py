@@ -14,7 +14,7 @@ from hil_nas.front_ends import parse_front_end
 from hil_nas.front_ends.host import HostFrontEnd
 from hil_nas.nas.costs.limits import Limits
 from hil_nas.nas.darts.strategy import DartsStrategy
-from hil_nas.nas.front_end_search import FrontEndSearch
+from hil_nas.nas.front_ends.search_continuous import FrontEndSearch
 from hil_nas.nas.search import Search
 from hil_nas.nas.tiny.prices import price
 from hil_nas.nas.tiny.strategy import TinyStrategy

@@ -21,7 +21,7 @@ from hil_nas.nas.darts.prices import DartsPrices, price_darts
 from hil_nas.nas.darts.settings import DartsSettings
 from hil_nas.nas.darts.space import SKIP, DartsSpace
 from hil_nas.nas.darts.strategy import DartsPoint, DartsStrategy
-from hil_nas.nas.features import FeatureSet
+from hil_nas.nas.front_ends.feature_store import FeatureSet
 from hil_nas.nas.loop import Loop
 from hil_nas.nas.protocols import SearchResult
 from hil_nas.nas.search import Search, search

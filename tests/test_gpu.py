@@ -16,7 +16,7 @@ from hil_nas.audio.features import TorchFeatures, features_of, to_waveforms, tra
 from hil_nas.learning.accelerator import accelerator
 from hil_nas.nas.costs.limits import Limits
 from hil_nas.nas.darts.strategy import DartsStrategy
-from hil_nas.nas.features import FeatureSet
+from hil_nas.nas.front_ends.feature_store import FeatureSet
 from hil_nas.nas.protocols import SearchResult
 from hil_nas.nas.search import Search, search
 from hil_nas.nas.tiny.prices import price

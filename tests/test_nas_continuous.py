@@ -16,10 +16,10 @@ from hil_nas.errors import InfeasibleError, InputError, RunError
 from hil_nas.front_ends import parse_front_end
 from hil_nas.front_ends.mfcc import Mfcc
 from hil_nas.nas import loop as loop_module
-from hil_nas.nas.anchors import AnchorPrices, DataPrices, DataSpace, between, holds
 from hil_nas.nas.costs.limits import Cost, Limits
-from hil_nas.nas.front_end_search import FrontEndResult, FrontEndSearch, search_front_end
+from hil_nas.nas.front_ends.anchors import AnchorPrices, DataPrices, DataSpace, between, holds
 from hil_nas.nas.front_ends.continuous import ClipSet, ContinuousSettings, kept, standardised
+from hil_nas.nas.front_ends.search_continuous import FrontEndResult, FrontEndSearch, search_front_end
 from hil_nas.nas.input_space import Operation
 from hil_nas.nas.tiny import strategy as tiny_module
 from hil_nas.nas.tiny.architecture import Architecture, Probabilities

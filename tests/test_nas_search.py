@@ -20,7 +20,7 @@ from hil_nas.front_ends.mfcc import Mfcc
 from hil_nas.nas import loop as loop_module
 from hil_nas.nas.costs.calibrated import Calibrated
 from hil_nas.nas.costs.limits import Limits
-from hil_nas.nas.features import Batches, FeatureSet, FeatureStore, shifted
+from hil_nas.nas.front_ends.feature_store import Batches, FeatureSet, FeatureStore, shifted
 from hil_nas.nas.input_space import Operation
 from hil_nas.nas.protocols import SearchResult
 from hil_nas.nas.search import Search, search

@@ -17,8 +17,8 @@ from hil_nas.errors import InfeasibleError
 from hil_nas.learning.accelerator import accelerator
 from hil_nas.nas.costs.calibrated import Calibrated, Measure
 from hil_nas.nas.costs.limits import Limits
-from hil_nas.nas.features import FeatureSet
 from hil_nas.nas.front_ends.choice import FrontEndChoice
+from hil_nas.nas.front_ends.feature_store import FeatureSet
 from hil_nas.nas.loop import Loop
 from hil_nas.nas.protocols import Derived, Point, SearchResult, Start, Strategy
 from hil_nas.nas.rivals import neighbours, rivals

@@ -10,10 +10,10 @@ from typing import Any
 from hil_nas.audio.datasets import KeywordData
 from hil_nas.errors import InputError, RunError
 from hil_nas.front_ends import FrontEnd, parse_front_end
-from hil_nas.nas.anchors import DataPrices, DataSpace
 from hil_nas.nas.costs.limits import Cost
-from hil_nas.nas.front_end_search import search_front_end
+from hil_nas.nas.front_ends.anchors import DataPrices, DataSpace
 from hil_nas.nas.front_ends.continuous import ContinuousSettings
+from hil_nas.nas.front_ends.search_continuous import search_front_end
 from hil_nas.nas.tiny.derive import feasible_configs
 from hil_nas.nas.tiny.space import TinySpace
 from hil_nas.progress import Progress, Reporter

@@ -20,7 +20,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from hil_nas.nas.alignment import Alignment, Supernet
 from hil_nas.nas.blocks.shared import BATCH_NORM_EPSILON
 from hil_nas.nas.darts.space import (
     CELL_INPUTS,
@@ -33,6 +32,7 @@ from hil_nas.nas.darts.space import (
     CellPlace,
     DartsSpace,
 )
+from hil_nas.nas.front_ends.alignment import Alignment, Supernet
 from hil_nas.network import same_padding
 
 PARTS = 4  # one in so many channels is mixed

@@ -7,9 +7,9 @@ from typing import Any
 
 import torch
 
-from hil_nas.nas.alignment import decided
 from hil_nas.nas.costs.multipliers import Expectation
-from hil_nas.nas.features import Batches, FeatureSet, FeatureStore, shifted
+from hil_nas.nas.front_ends.alignment import decided
+from hil_nas.nas.front_ends.feature_store import Batches, FeatureSet, FeatureStore, shifted
 from hil_nas.nas.protocols import FrontEndVariable, Half, Reading, Strategy
 
 

@@ -15,10 +15,10 @@ from zlib import crc32
 import torch
 from torch import Tensor, nn
 
-from hil_nas.nas.anchors import AnchorPrices, DataSpace
 from hil_nas.nas.costs.limits import Limits
 from hil_nas.nas.costs.multipliers import TIGHT, Expectation
-from hil_nas.nas.features import Batches
+from hil_nas.nas.front_ends.anchors import AnchorPrices, DataSpace
+from hil_nas.nas.front_ends.feature_store import Batches
 from hil_nas.nas.protocols import FrontEndVariable, Half, Reading
 from hil_nas.nas.schedule import Schedule
 from hil_nas.nas.settings import Settings

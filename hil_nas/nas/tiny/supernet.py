@@ -18,7 +18,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from hil_nas.nas.alignment import Alignment, Supernet
 from hil_nas.nas.blocks.banded import averaging, depthwise, dilated_averaging, dilated_depthwise
 from hil_nas.nas.blocks.shared import (
     SharedConvolution,
@@ -30,6 +29,7 @@ from hil_nas.nas.blocks.shared import (
     window,
     window_masks,
 )
+from hil_nas.nas.front_ends.alignment import Alignment, Supernet
 from hil_nas.nas.input_space import Operation
 from hil_nas.nas.tiny.architecture import Architecture, Draw
 from hil_nas.nas.tiny.space import Choice, TinySpace

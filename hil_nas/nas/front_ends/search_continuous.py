@@ -14,8 +14,8 @@ import torch
 
 from hil_nas.front_ends import FrontEnd
 from hil_nas.learning.accelerator import accelerator
-from hil_nas.nas.anchors import AnchorPrices, DataPrices, DataSpace, holds
 from hil_nas.nas.costs.limits import Limits
+from hil_nas.nas.front_ends.anchors import AnchorPrices, DataPrices, DataSpace, holds
 from hil_nas.nas.front_ends.continuous import ClipSet, ContinuousFrontEnd, ContinuousSettings, Extract
 from hil_nas.nas.loop import Loop
 from hil_nas.nas.tiny.derive import feasible_configs
