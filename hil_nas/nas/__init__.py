@@ -1,1 +1,1 @@
-"""Search spaces and the search in them: here the loop and its protocols, in rooms below what each search adds."""
+"""Search spaces and the search in them: the loop and its protocols here, what a kind of search adds in rooms below."""
