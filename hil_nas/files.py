@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import secrets
+import tempfile
 import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -78,6 +79,21 @@ def whole_file(path: Path) -> Iterator[Path]:
             with suppress(OSError):
                 beside.unlink()
             raise
+
+
+@contextmanager
+def whole_folder(path: Path) -> Iterator[Path]:
+    """A folder to be made, in an empty one beside the path; it takes the path's name once it is complete, or is gone.
+
+    Raises:
+        OutputError: where the system refuses.
+    """
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as beside:
+            whole = Path(beside) / path.name
+            yield whole
+            os.replace(whole, path)
 
 
 def write_atomically(path: Path, data: bytes) -> None:

@@ -13,7 +13,8 @@ import pytest
 from mfcc_signals import CONFIGS, chirps, hard_clips, speech
 from numpy.typing import NDArray
 
-from hil_nas.front_ends.host import HostFrontEnd, build_host_library, cmsis_dsp_sources
+from hil_nas.compiling import cmsis_dsp_sources
+from hil_nas.front_ends.host import HostFrontEnd, build_host_library
 from hil_nas.front_ends.mfcc import Mfcc
 from hil_nas.front_ends.mfcc.tables import HEADER_BYTES
 

@@ -26,6 +26,7 @@ from hil_nas.audio.layout import SILENCE, UNKNOWN
 from hil_nas.audio.noise import Float, generated_noise, silence_clips, to_int16, unit_rms
 from hil_nas.audio.splits import SPLITS, Split
 from hil_nas.errors import InputError
+from hil_nas.files import whole_file
 from hil_nas.front_ends import ONE_SECOND
 from hil_nas.progress import Progress, Reporter, silent
 
@@ -231,10 +232,5 @@ def _read(path: Path) -> dict[str, np.ndarray] | None:
 
 
 def _write(path: Path, arrays: dict[str, np.ndarray]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.stem}.{os.getpid()}.npz")
-    try:
-        np.savez(beside, **arrays)  # type: ignore[arg-type]
-        os.replace(beside, path)
-    finally:
-        beside.unlink(missing_ok=True)
+    with whole_file(path) as beside, beside.open("wb") as file:
+        np.savez(file, **arrays)  # type: ignore[arg-type]

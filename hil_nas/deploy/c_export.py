@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
-import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Protocol
 
+from hil_nas.compiling import cmsis_dsp_sources
 from hil_nas.cost.arena import aligned
 from hil_nas.deploy.plan import Plan
 from hil_nas.errors import InputError
+from hil_nas.files import whole_folder
 from hil_nas.front_ends import FrontEnd
 
 _SOURCES = ("engine_cmsis_nn.c", "kernels.c", "plan_check.c", "crc32.c", "mfcc.c")
@@ -54,16 +54,13 @@ def export_c(
     blob = front_end.blob(plan.input_scale, plan.input_zero_point)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise InputError(f"{folder} exists and is not empty", hint="name a folder that does not exist")
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as parts:
-        whole = Path(parts) / "export"
+    with whole_folder(folder) as whole:
         _copy(boards_dir / "export", whole, sorted(x.name for x in (boards_dir / "export").iterdir()))
         _copy(boards_dir / "src", whole / "src", _SOURCES)
         _copy(boards_dir / "include", whole / "include", _HEADERS)
         _copy_third_party(whole / "third_party", boards_dir, third_party)
         (whole / "model.h").write_text(_model_header(plan, len(blob), front_end, labels))
         (whole / "model.c").write_text(_model_source(plan, blob, labels))
-        os.replace(whole, folder)
 
 
 def _check(plan: Plan, front_end: FrontEnd, labels: Sequence[str]) -> None:
@@ -86,8 +83,7 @@ def _copy_third_party(target: Path, boards_dir: Path, third_party: CmsisFolders)
     """CMSIS-NN's kernels, the FFT of CMSIS-DSP, the intrinsics of CMSIS-Core; of the headers only what they include."""
     nn, dsp, core = third_party.cmsis_nn, third_party.cmsis_dsp, third_party.cmsis_core
     kernels = [x for y in _NN_FOLDERS for x in sorted((nn / "Source" / y).glob("*.c"))]
-    lines = (boards_dir / "src" / "cmsis_dsp.txt").read_text(encoding="utf-8").splitlines()
-    transforms = [dsp / x for x in (y.split("#")[0].strip() for y in lines) if x]
+    transforms = cmsis_dsp_sources(boards_dir, dsp)
     own = [boards_dir / "src" / x for x in _SOURCES]
     headers = {
         nn: _headers([*kernels, *own], [nn / "Include"]),

@@ -12,17 +12,16 @@ import json
 import os
 import re
 import shlex
-import shutil
-import subprocess
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
+from hil_nas.compiling import build, cmsis_dsp_sources, find_tool, run_tool, tool_version
 from hil_nas.device import tflm
 from hil_nas.device.boards import Board, load_board
-from hil_nas.errors import BuildError, InputError, MissingToolError
+from hil_nas.errors import InputError, MissingToolError
 from hil_nas.files import whole_file, writing
 
 Engine = Literal["cmsis-nn", "tflm"]
@@ -154,8 +153,8 @@ class _Build:
         self.board, self.boards_dir, self.out, self.third_party = board, boards_dir, out, third_party
         self.tflm, self.tflm_digest = engine, engine.digest() if engine else b""
         self.native = board.core == "host"
-        self.compiler = _find_tool(board.build.compiler)
-        self.version = _run([self.compiler, "--version"]).stdout.partition("\n")[0]
+        self.compiler = find_tool(board.build.compiler)
+        self.version = tool_version(self.compiler)
         self.flags = (*board.build.flags, *_COMMON, *extra_flags)
         self.units = self._units()
         self.scripts = [] if self.native else [*sorted((boards_dir / "cortex_m").glob("*.ld")), self._linker_script()]
@@ -201,9 +200,7 @@ class _Build:
     def _third_party_sources(self) -> tuple[list[Path], list[Path]]:
         folders = () if self.tflm else _NN_FOLDERS  # TFLM's library has its own
         nn = [x for y in folders for x in sorted((self.third_party.cmsis_nn / "Source" / y).glob("*.c"))]
-        lines = (self.boards_dir / "src" / "cmsis_dsp.txt").read_text(encoding="utf-8").splitlines()
-        listed = [x.split("#")[0].strip() for x in lines]
-        return nn, [self.third_party.cmsis_dsp / x for x in listed if x]
+        return nn, cmsis_dsp_sources(self.boards_dir, self.third_party.cmsis_dsp)
 
     def _identity(self) -> Unit:
         texts = {"BUILD_ID": self.build_id, "KERNELS_ID": self.kernels_id, "VERSIONS": self._versions()}
@@ -278,13 +275,13 @@ class _Build:
         if not path.is_file():
             with whole_file(path) as partial:
                 command = [*self._compiler_for(unit), *unit.flags, "-c", str(unit.source), "-o", str(partial)]
-                _check(_run(command), f"{unit.source} does not compile")
+                build(command, f"{unit.source} does not compile")
         return path
 
     def _compiler_for(self, unit: Unit) -> list[str]:
         if unit.source.suffix == ".c":
             return [self.compiler, *self.flags]
-        return [_find_tool(re.sub("gcc$", "g++", self.board.build.compiler)), *(x for x in self.flags if x != _C)]
+        return [find_tool(re.sub("gcc$", "g++", self.board.build.compiler)), *(x for x in self.flags if x != _C)]
 
     def _link(self, objects: list[Path], elf: Path) -> None:
         script: list[str] = []
@@ -302,13 +299,13 @@ class _Build:
             options = [*self.flags, *script, "-Wl,--gc-sections", "-Wl,--build-id=none", "-Wl,--fatal-warnings"]
             libraries = [str(self.tflm.library), "-lm"] if self.tflm else []
             command = [self.compiler, *options, *names, *libraries, "-o", str(partial.resolve())]
-            _check(_run(command, self.out), f"the firmware of {self.board.name} does not link")
+            build(command, f"the firmware of {self.board.name} does not link", self.out)
             partial.chmod(0o755)
 
     def _sizes(self, elf: Path) -> dict[str, int]:
         """Sizes and addresses of the sections, as the compiler's own `size` says them."""
-        tool = _find_tool(re.sub(r"gcc$|clang$", "size", self.board.build.compiler))
-        rows = [x.split() for x in _run([tool, "-A", "-d", str(elf)]).stdout.splitlines()]
+        tool = find_tool(re.sub(r"gcc$|clang$", "size", self.board.build.compiler))
+        rows = [x.split() for x in run_tool([tool, "-A", "-d", str(elf)]).stdout.splitlines()]
         size = {x[0]: int(x[1]) for x in rows if len(x) == 3 and x[1].isdigit()}
         address = {x[0]: int(x[2]) for x in rows if len(x) == 3 and x[2].isdigit()}
         text = sum(size.get(x, 0) for x in (".text", ".rodata", ".ARM.exidx", ".eh_frame"))
@@ -316,26 +313,6 @@ class _Build:
         if not self.native:  # the stack is the first thing in RAM, the pool all that is left behind .bss
             pool -= -(-(address[".bss"] + size[".bss"] - address[".stack"]) // 16) * 16
         return {"text_bytes": text, "data_bytes": size[".data"], "bss_bytes": size[".bss"], "pool_bytes": pool}
-
-
-def _find_tool(name: str) -> str:
-    found = shutil.which(name)
-    if found is None:
-        package = "gcc-arm-none-eabi libnewlib-arm-none-eabi" if name.startswith("arm-none-eabi-") else name
-        raise MissingToolError(f"'{name}' was not found", hint=f"apt install {package}")
-    return found
-
-
-def _run(command: list[str], folder: Path | None = None) -> subprocess.CompletedProcess[str]:
-    english = os.environ | {"LC_ALL": "C"}  # errors are found by the word
-    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder, env=english)
-
-
-def _check(done: subprocess.CompletedProcess[str], what: str) -> None:
-    if done.returncode != 0:
-        lines = [x for x in done.stderr.splitlines() if not x.startswith("collect2:")] or ["no message"]
-        first = next((x for x in lines if "error:" in x or "undefined" in x), lines[0])
-        raise BuildError(f"{what}: {first.strip()}", hint=f"the whole command: {shlex.join(done.args)}")
 
 
 def _version(folder: Path, file: str, pattern: str) -> str:

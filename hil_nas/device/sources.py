@@ -8,12 +8,11 @@ import shutil
 import subprocess
 import sys
 import tarfile
-import tempfile
 from pathlib import Path
 
 from hil_nas.device.firmware import CMSIS_DSP_FOLDER
 from hil_nas.errors import MissingToolError
-from hil_nas.files import writing
+from hil_nas.files import whole_folder
 from hil_nas.progress import Progress, Reporter, silent
 
 SHA256 = "307d32298faa7c58db912851027fce35f886fec7eb1a27c4b309ce1a97f47519"  # of the release that was tested
@@ -35,14 +34,11 @@ def fetch_cmsis_dsp(build_dir: Path, progress: Reporter = silent) -> None:
     if importlib.util.find_spec("pip") is None:
         raise MissingToolError("pip, which fetches CMSIS-DSP, is missing", hint=f"python -m ensurepip, {_OR}")
     progress(Progress("fetching CMSIS-DSP's sources", 0, 1, "2 MB, half a minute"))
-    with writing(folder.parent):
-        folder.parent.mkdir(parents=True, exist_ok=True)
-    with writing(folder), tempfile.TemporaryDirectory(dir=folder.parent, prefix=".fetching-") as parts:
-        with tarfile.open(_download(Path(parts))) as archive:
+    with whole_folder(folder) as whole:
+        with tarfile.open(_download(whole.parent)) as archive:  # all of it lies in one folder, named as `whole` is
             archive.extraction_filter = getattr(tarfile, "data_filter", lambda member, path: member)  # not in 3.11.2
-            archive.extractall(parts)
+            archive.extractall(whole.parent)
         shutil.rmtree(folder, ignore_errors=True)  # what is there holds no Include
-        os.replace(Path(parts) / CMSIS_DSP_FOLDER, folder)
     progress(Progress("fetching CMSIS-DSP's sources", 1, 1, str(folder)))
 
 

@@ -3,91 +3,32 @@
 from __future__ import annotations
 
 import ctypes
-import hashlib
-import os
-import shutil
-import subprocess
-import tempfile
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hil_nas.errors import BuildError, InputError, MissingToolError
+from hil_nas.compiling import cmsis_dsp_sources, shared_library
+from hil_nas.errors import InputError
 
 HOST_FLAGS = (
-    "-std=c11", "-O3", "-ffp-contract=off", "-fno-math-errno", "-fPIC", "-shared",
+    "-std=c11", "-O3", "-ffp-contract=off", "-fno-math-errno", "-D__GNUC_PYTHON__",
     "-ffunction-sections", "-fdata-sections", "-Wl,--gc-sections", "-Wl,--no-undefined",
     "-Wl,-Bsymbolic",  # its own crc32, not that of a zlib in the process
 )  # fmt: skip
 
 
-def cmsis_dsp_sources(boards_dir: Path, cmsis_dsp_dir: Path) -> list[Path]:
-    """The CMSIS-DSP files named in boards/src/cmsis_dsp.txt.
-
-    Raises:
-        InputError: where the list or a file that it names is missing.
-    """
-    listing = boards_dir / "src" / "cmsis_dsp.txt"
-    if not listing.is_file():
-        raise InputError(f"{listing} is missing", hint="give the project's boards folder")
-    lines = (line.split("#")[0].strip() for line in listing.read_text().splitlines())
-    sources = [cmsis_dsp_dir / line for line in lines if line]
-    missing = [str(path) for path in sources if not path.is_file()]
-    if missing:
-        raise InputError(f"CMSIS-DSP lacks {missing[0]}", hint="name a CMSIS-DSP 1.10 or later in CMSIS_DSP_ROOT")
-    return sources
-
-
 def build_host_library(boards_dir: Path, cmsis_dsp_dir: Path, build_dir: Path, compiler: str = "gcc") -> Path:
     """Compiles the front end for this machine, unless the same sources were compiled before.
 
-    The name holds a hash of sources, flags and compiler, and the file appears whole or not at all, so processes
-    may build at the same time.
-
     Raises:
-        MissingToolError: where the compiler is not installed.
-        BuildError: where it fails; the message holds its first error.
-        InputError: where a source is missing.
+        MissingToolError, BuildError, InputError, OutputError: as `compiling.shared_library`.
     """
-    program = shutil.which(compiler)
-    if program is None:
-        raise MissingToolError(f"the compiler '{compiler}' was not found", hint="install it: apt install gcc")
     own = [boards_dir / "src" / x for x in ("mfcc.c", "crc32.c")]
+    headers = [boards_dir / "include" / x for x in ("mfcc.h", "crc32.h")]
+    include = (boards_dir / "include", cmsis_dsp_dir / "Include", cmsis_dsp_dir / "PrivateInclude")
     sources = [*own, *cmsis_dsp_sources(boards_dir, cmsis_dsp_dir)]
-    library = build_dir / f"mfcc-{_fingerprint(sources, boards_dir, program)}.so"
-    if not library.is_file():
-        build_dir.mkdir(parents=True, exist_ok=True)
-        _compile(program, sources, boards_dir, cmsis_dsp_dir, library)
-    return library
-
-
-def _fingerprint(sources: list[Path], boards_dir: Path, program: str) -> str:
-    version = subprocess.run([program, "--version"], capture_output=True, text=True, check=False).stdout
-    digest = hashlib.sha256(" ".join((version, *HOST_FLAGS)).encode())
-    for path in (*sources, *(boards_dir / "include" / x for x in ("mfcc.h", "crc32.h"))):
-        try:
-            digest.update(path.read_bytes())
-        except OSError as error:
-            raise InputError(f"{path} cannot be read: {error.strerror}") from error
-    return digest.hexdigest()[:16]
-
-
-def _compile(program: str, sources: list[Path], boards_dir: Path, cmsis_dsp_dir: Path, library: Path) -> None:
-    includes = (boards_dir / "include", cmsis_dsp_dir / "Include", cmsis_dsp_dir / "PrivateInclude")
-    handle, name = tempfile.mkstemp(dir=library.parent, prefix=library.stem, suffix=".tmp")
-    os.close(handle)
-    command = [program, *HOST_FLAGS, "-D__GNUC_PYTHON__", *(f"-I{path}" for path in includes)]
-    try:
-        done = subprocess.run([*command, *map(str, sources), "-o", name], capture_output=True, text=True, check=False)
-        if done.returncode != 0:
-            lines = [x for x in done.stderr.splitlines() if not x.startswith("collect2:")] or ["no message"]
-            first = next((x for x in lines if "error" in x), lines[0])
-            raise BuildError(f"the front end's host library did not build: {first.strip()}")
-        os.chmod(name, 0o755)
-        os.replace(name, library)
-    finally:
-        Path(name).unlink(missing_ok=True)
+    return shared_library("mfcc", build_dir, sources, headers, HOST_FLAGS, include=include, compiler=compiler)
 
 
 class HostFrontEnd:

@@ -9,21 +9,18 @@ The penalties come from `board.toml`, fitted to published silicon (`boards/nucle
 from __future__ import annotations
 
 import ctypes
-import hashlib
-import os
-import subprocess
-import tempfile
 import weakref
 from dataclasses import dataclass, fields
 from pathlib import Path
 
 from unicorn.arm_const import UC_ARM_REG_EPSR
 
-from hil_nas.errors import BuildError, DeviceError, MissingToolError
+from hil_nas.compiling import shared_library
+from hil_nas.errors import BuildError, DeviceError
 
 SOURCES = ("timing.c", "cache.c", "pipeline.c", "thumb.c", "thumb_float.c")
 _HEADERS = ("timing.h", "cache.h", "pipeline.h", "thumb.h")
-_FLAGS = ("-std=c11", "-O2", "-fPIC", "-shared", "-Wall", "-Wextra", "-Werror")
+_FLAGS = ("-std=c11", "-O2", "-Wall", "-Wextra", "-Werror")
 SHADOW_BASE = 0xF0000000  # where no Cortex-M4 has anything
 BETWEEN_BLOCKS = 0xFFFFFFFF  # for a pc: no block is executing
 _SITES_LOST = 0xFFFFFFFF
@@ -100,43 +97,13 @@ class Memory:
 
 
 def build_timing_library(boards_dir: Path, build_dir: Path) -> Path:
-    """Compile `boards_dir/virtual` once per content; the result appears whole or not at all.
+    """Compiles `boards_dir/virtual` for this machine, unless the same sources were compiled before.
 
     Raises:
-        MissingToolError: where there is no `cc`.
-        BuildError: where it does not compile, with the compiler's first complaint.
+        MissingToolError, BuildError, InputError, OutputError: as `compiling.shared_library`.
     """
-    folder = boards_dir / "virtual"
-    sources = [folder / x for x in SOURCES]
-    digest = hashlib.sha256(" ".join(_FLAGS).encode())
-    for path in [*sources, *(folder / x for x in _HEADERS)]:
-        try:
-            digest.update(path.read_bytes())
-        except OSError as error:
-            raise BuildError(f"cannot read {path}: {error.strerror}", hint="give the boards folder") from None
-    library = build_dir / "virtual" / f"timing-{digest.hexdigest()[:16]}.so"
-    if not library.is_file():
-        _compile(sources, library)
-    return library
-
-
-def _compile(sources: list[Path], library: Path) -> None:
-    library.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=library.parent, suffix=".so")
-    os.close(handle)
-    compiler = os.environ.get("CC", "cc")
-    command = [compiler, *_FLAGS, "-o", name, *map(str, sources)]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode:
-            first = next(iter(done.stderr.strip().splitlines()), "no message")
-            raise BuildError(f"the virtual board's cycle counter does not compile: {first}")
-        os.replace(name, library)
-    except FileNotFoundError:
-        hint = "install gcc, or name a C compiler in CC"
-        raise MissingToolError(f"no C compiler '{compiler}' for the virtual board", hint=hint) from None
-    finally:
-        Path(name).unlink(missing_ok=True)
+    sources, headers = ([boards_dir / "virtual" / x for x in y] for y in (SOURCES, _HEADERS))
+    return shared_library("timing", build_dir / "virtual", sources, headers, _FLAGS)
 
 
 class Timing:
