@@ -30,8 +30,8 @@ from hil_nas.nas.tiny.space import TinySpace
 from hil_nas.progress import silent
 from hil_nas.report.page import search_page
 from hil_nas.workflows.finish import Folders
+from hil_nas.workflows.measure import folder_name, provenance_of
 from hil_nas.workflows.overhead import measure_overhead
-from hil_nas.workflows.profile import folder_name, provenance_of
 from hil_nas.workflows.search import run_search
 
 ROOT = Path(__file__).resolve().parent.parent

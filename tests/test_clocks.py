@@ -27,8 +27,8 @@ from hil_nas.latency.model import LatencyModel
 from hil_nas.latency.store import FrontEndRow, Provenance, Store
 from hil_nas.network import Layer, Network
 from hil_nas.report.page import search_page
-from hil_nas.workflows.profile import folder_name, provenance_of
-from hil_nas.workflows.verify import Model, latency_ms, verify
+from hil_nas.workflows.measure import folder_name, latency_ms, provenance_of
+from hil_nas.workflows.verify import Model, verify
 
 KINDS = ("silicon", "modelled", "instructions", "host")
 HERE = Provenance("nucleo_l4r5", "virtual", "modelled", 120_000_000, "cmsis-nn", "aa" * 8, "gcc 12.2.1", "flash")
@@ -107,7 +107,7 @@ def test_only_one_place_makes_time_of_counts() -> None:
         if uses.search(line) and "virtual" not in path.parts  # which is a clock itself
     }
     assert found == {
-        ("workflows/verify.py", 'return cycles / clock_hz * 1e3 if clock_kind in ("silicon", "modelled") else None'),
+        ("workflows/measure.py", 'return cycles / clock_hz * 1e3 if clock_kind in ("silicon", "modelled") else None'),
         (
             "workflows/search_board.py",
             "cycles = None if budget.max_latency_s is None else budget.max_latency_s * self.identity.clock_hz",

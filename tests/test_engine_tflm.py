@@ -31,7 +31,7 @@ from hil_nas.front_ends.host import HostFrontEnd, build_host_library
 from hil_nas.front_ends.mfcc import Mfcc
 from hil_nas.network import Layer, Network
 from hil_nas.operators.int8 import QuantOperator
-from hil_nas.workflows.profile import folder_name, measure_network
+from hil_nas.workflows.measure import folder_name, measure_network
 from hil_nas.workflows.verify import Bench, Model
 
 needs_tflm = pytest.mark.skipif(

@@ -29,7 +29,7 @@ from hil_nas.latency.store import Measurements, NetworkRow, Store, network_id
 from hil_nas.network import Network
 from hil_nas.progress import Progress
 from hil_nas.report.profile_page import profile_page
-from hil_nas.workflows import campaign, drawing, evaluate, overhead, profile
+from hil_nas.workflows import campaign, drawing, evaluate, fitting, measure, overhead, profile
 from hil_nas.workflows.fitting import fits
 
 IDENTITY = Identity(
@@ -169,8 +169,8 @@ def test_a_campaign_leaves_a_model_that_answers(tmp_path: Path, use: Callable[[F
     assert found.folder == tmp_path / "latency_models" / "nucleo-l4r5@virtual"
     assert (found.networks, found.measured_networks, found.front_ends) == (12, 12, len(CONFIGS))
     assert [x.done for x in steps if x.task == "networks"] == list(range(1, 13))
-    model = LatencyModel.load(found.folder, expected=profile.provenance_of(IDENTITY))
-    network = campaign.networks(12, 0, lambda x: profile.is_measured(x, IDENTITY))[3]
+    model = LatencyModel.load(found.folder, expected=measure.provenance_of(IDENTITY))
+    network = campaign.networks(12, 0, lambda x: fitting.is_measured(x, IDENTITY))[3]
     assert model.network_cycles(network) > 0 and model.overhead_cycles == 120
     prefixes = ("", "macs_linear_", "look_up_")
     names = (
@@ -251,7 +251,7 @@ def test_other_kernels_are_not_mixed_in(tmp_path: Path, use: Callable[[FakeDevic
 def test_silicon_is_timed_several_times(use: Callable[[FakeDevice], None]) -> None:
     identity = replace(IDENTITY, clock_kind="silicon", host="serial")
     network = campaign.published()[0]
-    total, operators = profile.measure_network(FakeDevice(identity), identity, network)  # type: ignore[arg-type]
+    total, operators = measure.measure_network(FakeDevice(identity), identity, network)  # type: ignore[arg-type]
     assert len(total.cycles) == 5 and total.arena_bytes == arena_bytes(network)
     assert [x.operator for x in operators] == [x for x in network.operators() if is_executed(x)]
 
@@ -382,13 +382,13 @@ def few_candidates() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def planned() -> list[Network]:
-    return campaign.networks(120, 0, lambda x: profile.is_measured(x, IDENTITY))
+    return campaign.networks(120, 0, lambda x: fitting.is_measured(x, IDENTITY))
 
 
 def test_the_list_of_networks_is_the_same_every_time(planned: list[Network]) -> None:
-    assert campaign.networks(120, 0, lambda x: profile.is_measured(x, IDENTITY)) == planned
+    assert campaign.networks(120, 0, lambda x: fitting.is_measured(x, IDENTITY)) == planned
     assert len(set(planned)) == 120
-    assert campaign.networks(120, 1, lambda x: profile.is_measured(x, IDENTITY)) != planned
+    assert campaign.networks(120, 1, lambda x: fitting.is_measured(x, IDENTITY)) != planned
 
 
 def test_the_list_covers_every_kernel_path(planned: list[Network]) -> None:
@@ -399,5 +399,5 @@ def test_the_list_covers_every_kernel_path(planned: list[Network]) -> None:
 def test_every_network_fits_the_board(planned: list[Network]) -> None:
     tight = replace(IDENTITY, pool_bytes=100_000)
     assert all(fits(x, IDENTITY) for x in planned)
-    small = campaign.networks(20, 0, lambda x: profile.is_measured(x, tight))
+    small = campaign.networks(20, 0, lambda x: fitting.is_measured(x, tight))
     assert len(small) == 20 and max(arena_bytes(x) for x in small) <= 100_000

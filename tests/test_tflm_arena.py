@@ -24,8 +24,8 @@ from hil_nas.front_ends.mfcc import Mfcc
 from hil_nas.network import Layer, Network
 from hil_nas.workflows import campaign
 from hil_nas.workflows.drawing import SPACES, mixed_network
+from hil_nas.workflows.measure import measure_network
 from hil_nas.workflows.overhead import measure_overhead
-from hil_nas.workflows.profile import measure_network
 
 
 def mlperf() -> Network:

@@ -19,15 +19,9 @@ from hil_nas.latency.store import FrontEndRow, Measurements, Store, model_folder
 from hil_nas.network import Network
 from hil_nas.progress import Progress, Reporter, silent
 from hil_nas.workflows.drawing import SPACES
-from hil_nas.workflows.fitting import fits
+from hil_nas.workflows.fitting import fits, is_measured
+from hil_nas.workflows.measure import folder_name, measure_front_ends, measure_network, provenance_of
 from hil_nas.workflows.overhead import Overhead, measure_overhead
-from hil_nas.workflows.profile import (
-    folder_name,
-    is_measured,
-    measure_front_ends,
-    measure_network,
-    provenance_of,
-)
 
 FRESH_SEED = 0x0F4E5  # networks that no campaign fits to
 FRESH_FRONT_ENDS = 8

@@ -27,8 +27,9 @@ from hil_nas.runs import Run
 from hil_nas.training.product import Product, make_product
 from hil_nas.training.recipe import Recipe
 from hil_nas.words import TEN_WORDS
+from hil_nas.workflows.measure import latency_ms
 from hil_nas.workflows.patience import PatientBoard
-from hil_nas.workflows.verify import Model, Verification, latency_ms, verify
+from hil_nas.workflows.verify import Model, Verification, verify
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from math import prod
 
 from hil_nas.cost.arena import aligned, arena_bytes
 from hil_nas.cost.blob import plan_bytes
+from hil_nas.cost.macs import network_macs
 from hil_nas.cost.tflm_arena import tflm_arena
 from hil_nas.deploy.plan import MAX_OPERATORS
 from hil_nas.deploy.synthetic import random_graph
@@ -21,6 +22,7 @@ from hil_nas.network import Network
 
 WEIGHTS: Where = "flash"  # where products keep them
 USUAL_ENGINE: Engine = "cmsis-nn"
+MOST_MACS = 60_000_000  # of what runs in seconds
 
 
 def fits(network: Network, identity: Identity, beside: FrontEnd | None = None, weights: Where = WEIGHTS) -> bool:
@@ -39,6 +41,11 @@ def fits(network: Network, identity: Identity, beside: FrontEnd | None = None, w
         and (weights == "ram" or stored <= identity.store_bytes)
         and in_ram + front_end + arena <= identity.pool_bytes
     )
+
+
+def is_measured(network: Network, identity: Identity) -> bool:
+    """Whether a campaign measures a network that it has drawn: the board takes it, and runs it in seconds."""
+    return network_macs(network) <= MOST_MACS and fits(network, identity)
 
 
 def front_end_ram_bytes(config: FrontEnd) -> int:

@@ -19,8 +19,8 @@ from hil_nas.nas.tiny.space import TinySpace
 from hil_nas.progress import Progress, Reporter
 from hil_nas.runs import Run
 from hil_nas.workflows.features import search_clips
+from hil_nas.workflows.measure import FEATURE_SCALE, FEATURE_ZERO_POINT
 from hil_nas.workflows.overhead import Overhead
-from hil_nas.workflows.profile import FEATURE_SCALE, FEATURE_ZERO_POINT
 from hil_nas.workflows.search_board import SearchBoard
 
 _POINT = ("window_samples", "hop_samples", "coefficients")

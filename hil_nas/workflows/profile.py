@@ -4,52 +4,35 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from hil_nas.baselines import ds_cnn
-from hil_nas.cost.macs import network_macs
-from hil_nas.deploy.lower import lower
-from hil_nas.deploy.synthetic import random_graph
-from hil_nas.deploy.tflite_writer import write_tflite
 from hil_nas.device.device import Device
 from hil_nas.device.firmware import Engine
 from hil_nas.device.hosts import open_device
-from hil_nas.device.replies import FrontEndInfo, Identity, Where
+from hil_nas.device.replies import Identity
 from hil_nas.errors import InputError
 from hil_nas.files import require_writable
-from hil_nas.front_ends import FrontEnd
 from hil_nas.latency.evaluate import Report, held_out_errors
-from hil_nas.latency.features import is_executed
 from hil_nas.latency.store import (
-    FrontEndRow,
     Measurements,
-    NetworkRow,
-    OperatorRow,
-    Provenance,
     Store,
     network_id,
 )
 from hil_nas.latency.summary import Summary, summarise
-from hil_nas.network import Network
-from hil_nas.operators.table import runs
 from hil_nas.progress import Progress, Reporter, silent
 from hil_nas.runs import Run
 from hil_nas.units import count_unit
 from hil_nas.workflows import campaign
-from hil_nas.workflows.fitting import USUAL_ENGINE, WEIGHTS, fits
+from hil_nas.workflows.fitting import WEIGHTS, fits, is_measured
+from hil_nas.workflows.measure import folder_name, measure_front_ends, measure_network, provenance_of
 from hil_nas.workflows.patience import PatientBoard
 
-MOST_MACS = 60_000_000  # of what runs in seconds
-SILICON_RUNS = (1, 5)  # warm-ups and counted runs
-MODELLED_RUNS = (0, 1)  # a modelled or counted clock repeats itself
-FEATURE_SCALE, FEATURE_ZERO_POINT = 0.15, 40  # of a front end whose coefficients span int8
 NETWORKS = 160
 
 
@@ -179,85 +162,6 @@ def profile(
         published,
         held_out_errors(rows),
     )
-
-
-def measure_network(
-    device: Device, identity: Identity, network: Network, seed: int = 0, weights: Where = WEIGHTS
-) -> tuple[NetworkRow, list[OperatorRow]]:
-    """Raw counts of a network with random weights, and of each of its operators; no front end stays loaded beside it.
-
-    Raises:
-        DeviceError: where the board does not take or run it.
-    """
-    graph = random_graph(network, seed)
-    device.unload("frontend")  # a network that fits alone may not fit beside what was measured before
-    info = device.load_model({"cmsis-nn": lower(graph).to_bytes(), "tflm": write_tflite(graph)}, weights)
-    elements = int(np.prod(network.input_shape))
-    device.set_input(np.random.default_rng(seed).integers(-128, 128, elements, dtype=np.int8))
-    counts = device.run("network", *_runs(identity))
-    name, executed = network_id(network), [x for x in network.operators() if is_executed(x)]
-    counted = [x for x in counts.operators if runs(x.kind)]  # tflm copies, which counts for the whole alone
-    operators = [
-        OperatorRow(name, index, operator, (count.cycles,))
-        for index, (operator, count) in enumerate(zip(executed, counted, strict=True))
-    ]
-    return NetworkRow(name, info.arena_bytes, counts.network_cycles), operators
-
-
-def measure_front_ends(
-    device: Device, identity: Identity, configs: Sequence[FrontEnd], seed: int = 0
-) -> Iterator[FrontEndRow]:
-    """Raw counts of front ends over one clip of noise, one after the other.
-
-    Raises:
-        DeviceError: where the board does not take or run one.
-    """
-    return (row for row, _, _ in run_front_ends(device, identity, configs, seed))
-
-
-def run_front_ends(
-    device: Device, identity: Identity, configs: Sequence[FrontEnd], seed: int = 0
-) -> Iterator[tuple[FrontEndRow, FrontEndInfo, int]]:
-    """As `measure_front_ends`, with what the board says of each and the bytes of its tables."""
-    heard = 0
-    for config in configs:
-        if heard != config.clip.samples:
-            heard = config.clip.samples
-            noise = np.random.default_rng(seed).normal(0, 3000, heard)
-            device.set_audio(np.clip(noise, -32768, 32767).astype(np.int16))
-        tables = config.blob(FEATURE_SCALE, FEATURE_ZERO_POINT)
-        info = device.load_front_end(tables, WEIGHTS)
-        counts = device.run("frontend", *_runs(identity))
-        yield FrontEndRow(config, counts.front_end_cycles), info, len(tables)
-
-
-def provenance_of(identity: Identity) -> Provenance:
-    """What a measurement on this device holds for."""
-    return Provenance(
-        board=identity.board,
-        host=identity.host,
-        clock=identity.clock_kind,
-        cpu_hz=identity.clock_hz,
-        engine=identity.engine,
-        kernels=identity.kernels,
-        versions=identity.versions,
-        weights=WEIGHTS,
-    )
-
-
-def folder_name(identity: Identity) -> str:
-    """The folder below `latency_models` for what answers; an engine that is not the usual one has its own."""
-    name = f"{identity.board.replace('_', '-')}@{identity.host}"
-    return name if identity.engine == USUAL_ENGINE else f"{name}-{identity.engine}"
-
-
-def is_measured(network: Network, identity: Identity) -> bool:
-    """Whether a campaign measures a network that it has drawn: the board takes it, and runs it in seconds."""
-    return network_macs(network) <= MOST_MACS and fits(network, identity)
-
-
-def _runs(identity: Identity) -> tuple[int, int]:
-    return SILICON_RUNS if identity.clock_kind == "silicon" else MODELLED_RUNS
 
 
 def _published_cycles(device: Device, identity: Identity, rows: Measurements) -> dict[str, float]:

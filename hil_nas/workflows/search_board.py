@@ -16,10 +16,9 @@ from hil_nas.latency.store import model_folder
 from hil_nas.nas.costs.limits import Cost, Limits
 from hil_nas.network import Network
 from hil_nas.places import Folders
+from hil_nas.workflows.measure import folder_name, latency_ms, measure_front_ends, measure_network, provenance_of
 from hil_nas.workflows.overhead import Overhead, measure_overhead
 from hil_nas.workflows.patience import PatientBoard
-from hil_nas.workflows.profile import folder_name, measure_front_ends, measure_network, provenance_of
-from hil_nas.workflows.verify import latency_ms
 
 
 @dataclass(frozen=True)

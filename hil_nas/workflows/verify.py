@@ -29,6 +29,7 @@ from hil_nas.front_ends import ONE_SECOND, FrontEnd
 from hil_nas.front_ends.host import HostFrontEnd, build_host_library
 from hil_nas.progress import Progress, Reporter, silent
 from hil_nas.units import told_bytes, told_seconds
+from hil_nas.workflows.measure import latency_ms
 
 Int8 = npt.NDArray[np.int8]
 Int16 = npt.NDArray[np.int16]
@@ -270,11 +271,6 @@ def missed_limits(budget: Budget, latency_ms: float | None, ram_bytes: int, flas
             shown = "not known" if found is None else told(found, limit)
             missed.append(f"{name} is {shown}, the limit {told(limit, limit)}")
     return tuple(missed)
-
-
-def latency_ms(clock_kind: str, clock_hz: int, cycles: float) -> float | None:
-    """Cycles as milliseconds, or None where the clock counts instructions."""
-    return cycles / clock_hz * 1e3 if clock_kind in ("silicon", "modelled") else None
 
 
 def _check_clock(device: Device, budget: Budget) -> None:
