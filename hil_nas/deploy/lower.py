@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from hil_nas.cost.arena import ArenaPlan, Step, plan_steps
 from hil_nas.cost.blob import HEADER_BYTES, OPERATOR_BYTES
@@ -10,8 +15,9 @@ from hil_nas.cost.scratch import scratch_bytes
 from hil_nas.deploy.graph import QuantGraph
 from hil_nas.deploy.plan import MAX_OPERATORS, Plan, PlanOperator
 from hil_nas.errors import UnsupportedError
+from hil_nas.operators.description import CONSTANTS
 from hil_nas.operators.int8 import QuantOperator
-from hil_nas.operators.lowering import Constants, Lowering
+from hil_nas.operators.lowering import Lowering, constant_room
 from hil_nas.operators.requantize import activation_range
 from hil_nas.operators.table import BY_NAME, runs
 
@@ -32,12 +38,10 @@ def lower(graph: QuantGraph) -> Plan:
         )
     names = _shared_names(graph)
     arena = plan_arena(graph, operators, names)
-    lowering = Lowering(
-        graph.tensors,
-        {number: arena.tensors[name] for number, name in names.items()},
-        Constants(HEADER_BYTES + OPERATOR_BYTES * len(operators)),
-    )
-    lowered = tuple(_lower(graph, lowering, x, place) for x, place in zip(operators, arena.scratch, strict=True))
+    lowering = Lowering(graph.tensors, {number: arena.tensors[name] for number, name in names.items()})
+    constants = _Constants(HEADER_BYTES + OPERATOR_BYTES * len(operators))
+    scratch = zip(operators, arena.scratch, strict=True)
+    lowered = tuple(_lower(graph, lowering, constants, x, place) for x, place in scratch)
     source, target = graph.tensors[graph.input], graph.tensors[graph.output]
     return Plan(
         operators=lowered,
@@ -50,7 +54,7 @@ def lower(graph: QuantGraph) -> Plan:
         input_zero_point=source.zero_point,
         output_scale=target.scale,
         output_zero_point=target.zero_point,
-        constants=bytes(lowering.constants.data),
+        constants=bytes(constants.data),
     )
 
 
@@ -84,13 +88,30 @@ def _as_kernel(graph: QuantGraph, x: QuantOperator) -> QuantOperator:
     return BY_NAME[x.kind].as_kernel(x, graph.tensors[x.inputs[0]])
 
 
-def _lower(graph: QuantGraph, lowering: Lowering, x: QuantOperator, scratch: int) -> PlanOperator:
+@dataclass
+class _Constants:
+    """Constants in the order of the operators, each at a multiple of 32; `start` is where in the plan they begin."""
+
+    start: int
+    data: bytearray = field(default_factory=bytearray)
+
+    def add(self, values: NDArray[Any]) -> int:
+        """Where in the plan the values begin."""
+        place = self.start + len(self.data)
+        raw = np.ascontiguousarray(values).astype(values.dtype.newbyteorder("<")).tobytes()
+        self.data += raw + bytes(constant_room(len(raw)) - len(raw))
+        return place
+
+
+def _lower(
+    graph: QuantGraph, lowering: Lowering, constants: _Constants, x: QuantOperator, scratch: int
+) -> PlanOperator:
     kind, target = BY_NAME[x.kind], graph.tensors[x.output]
     assert kind.plan is not None
     in_shape, out_shape = kind.maps(x, graph.tensors[x.inputs[0]], target)
     kind.check(x, in_shape, out_shape)
     places = [lowering.places[i] for i in x.inputs]
-    common = {
+    fields = {
         "kind": kind.plan.name,
         "input_count": len(x.inputs),
         "inputs": (places[0], places[1] if len(places) > 1 else 0),
@@ -101,8 +122,11 @@ def _lower(graph: QuantGraph, lowering: Lowering, x: QuantOperator, scratch: int
         "out_shape": out_shape,
         "output_offset": target.zero_point,
         "activation": activation_range(x.activation, target.scale, target.zero_point),
+        **kind.lower(lowering, x),
     }
-    made = PlanOperator(**{**common, **kind.lower(lowering, x)})
+    own = {name: fields.pop(name) for name in CONSTANTS if name in fields}
+    places_of: dict[str, Any] = {f"{name}_data": constants.add(values) for name, values in own.items()}
+    made = PlanOperator(**fields, **places_of)
     if made.output_shift > kind.plan.most_left_shift:  # TFLite Micro gives up on some of these
         raise UnsupportedError(
             f"{x.name} has an output scale far too fine for its inputs (a factor of 2**{made.output_shift})",

@@ -92,10 +92,10 @@ def _lower_convolution(lowering: Lowering, x: QuantOperator) -> dict[str, Any]:
         **plan_window(x),
         "dilation": x.dilation,
         "input_offsets": (-source.zero_point, 0),
-        "weights_data": lowering.constants.add(x.weights.values, "<i1"),
-        "bias_data": lowering.constants.add(x.weights.bias, "<i4"),
-        "multipliers_data": lowering.constants.add(np.array([f.multiplier for f in factors]), "<i4"),
-        "shifts_data": lowering.constants.add(np.array([f.shift for f in factors]), "<i4"),
+        "weights": x.weights.values,
+        "bias": x.weights.bias,
+        "multipliers": np.array([f.multiplier for f in factors], np.int32),
+        "shifts": np.array([f.shift for f in factors], np.int32),
     }
 
 
@@ -105,8 +105,8 @@ def _lower_fully_connected(lowering: Lowering, x: QuantOperator) -> dict[str, An
     factor = requantize.product_multiplier((source.scale, float(x.weights.scales[0])), target.scale)
     return {
         "input_offsets": (-source.zero_point, 0),
-        "weights_data": lowering.constants.add(x.weights.values, "<i1"),
-        "bias_data": lowering.constants.add(x.weights.bias, "<i4"),
+        "weights": x.weights.values,
+        "bias": x.weights.bias,
         **output_factor(factor),
     }
 

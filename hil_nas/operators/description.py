@@ -15,6 +15,7 @@ from hil_nas.operators.node import Node
 from hil_nas.tflite.tensor import QuantTensor
 from hil_nas.tflite.writing import Field
 
+CONSTANTS = ("weights", "bias", "multipliers", "shifts")  # of an operator, as they follow each other in a plan
 OutputShape = Callable[[Layer, tuple[Shape, ...]], Shape]
 
 
@@ -87,7 +88,7 @@ class OperatorType:
         options: its member of the schema's union of options, 0 for none that matters.
         read: from a file; raises InputError and UnsupportedError.
         plan: None where nothing runs, as the output is the input under another name.
-        lower: the fields of `struct plan_op` that differ from the default.
+        lower: the fields of `struct plan_op` that differ from the default, and constants by the names of CONSTANTS.
         as_kernel: the same bits as another operator, where it has no kernel of its own for these tensors.
         maps: the shapes that the plan has.
         check: raises UnsupportedError for shapes that the device would refuse.

@@ -22,7 +22,7 @@ from hil_nas.operators.lowering import Lowering
 from hil_nas.operators.node import Node
 from hil_nas.operators.requantize import Multiplier, quantize_multiplier
 from hil_nas.tflite.model_file import finite
-from hil_nas.tflite.tensor import QuantTensor, array_of
+from hil_nas.tflite.tensor import QuantTensor
 
 _LOOKUP = PlanKind("lookup", 12)
 _CURVE_INTEGER_BITS = 4  # of the arguments of logistic and tanh
@@ -78,7 +78,7 @@ def _looked_up(
         source, target = lowering.tensors[x.inputs[0]], lowering.tensors[x.output]
         function = make(x, source, target)
         values = [fixed_point.saturated(function(i - source.zero_point), 8) for i in range(-128, 128)]
-        return {"output_offset": 0, "weights_data": lowering.constants.add(array_of(values, np.int8), "<i1")}
+        return {"output_offset": 0, "weights": np.array(values, np.int8)}
 
     return OperatorType(name=name, codes=(code or name.upper(),), options=options, read=read, plan=_LOOKUP, lower=lower)
 

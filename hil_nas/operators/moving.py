@@ -119,13 +119,12 @@ def _lower_concatenation(lowering: Lowering, x: QuantOperator) -> dict[str, Any]
         "inputs": (0, 0),
         "in_shape": (outer, 0, 0),
         "output_offset": 0,
-        "weights_data": lowering.constants.add(np.array(table), "<u4"),
+        "weights": np.array(table, np.uint32),
     }
 
 
-def _lower_copy(lowering: Lowering, x: QuantOperator) -> dict[str, Any]:
-    table = np.array([x.moved.start, *x.moved.steps])
-    return {"output_offset": 0, "weights_data": lowering.constants.add(table, "<u4")}
+def _lower_copy(_: Lowering, x: QuantOperator) -> dict[str, Any]:
+    return {"output_offset": 0, "weights": np.array([x.moved.start, *x.moved.steps], np.uint32)}
 
 
 def _lower_pad(_: Lowering, x: QuantOperator) -> dict[str, Any]:

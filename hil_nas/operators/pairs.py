@@ -85,23 +85,19 @@ def _pair(lowering: Lowering, x: QuantOperator) -> list[QuantTensor | Constant]:
 
 def _operands(lowering: Lowering, x: QuantOperator, pair: list[QuantTensor | Constant]) -> dict[str, Any]:
     """Where the inputs stand, their shapes and zero points."""
-    shapes, data, arena = [], [], [lowering.places[i] for i in x.inputs]
-    for one in pair:
-        if isinstance(one, Constant):
-            arena.insert(one.position, 0)
-            shapes.append(one.values.shape)
-            data.append(lowering.constants.add(one.values, "<i1"))
-        else:
-            shapes.append(one.map)
-            data.append(0)
+    arena = [lowering.places[i] for i in x.inputs]
+    constants = {}
+    if x.constant is not None:
+        arena.insert(x.constant.position, 0)
+        constants[("weights", "bias")[x.constant.position]] = x.constant.values
+    shapes = [one.values.shape if isinstance(one, Constant) else one.map for one in pair]
     return {
         "input_count": 2,
         "inputs": tuple(arena),
         "in_shape": shapes[0],
         "second_shape": shapes[1],
         "input_offsets": (-pair[0].zero_point, -pair[1].zero_point),
-        "weights_data": data[0],
-        "bias_data": data[1],
+        **constants,
     }
 
 
