@@ -18,6 +18,7 @@ from hil_nas.deploy.synthetic import random_graph
 from hil_nas.deploy.tflite import read_tflite
 from hil_nas.device.firmware import find_third_party
 from hil_nas.network import Layer, Network
+from hil_nas.operators.table import PLAN_CODES
 
 HEADER, OP = 64, 128
 # struct plan_op: where each field stands, and its size.
@@ -116,7 +117,7 @@ def test_the_other_plan_runs(verdicts: Callable[[Sequence[bytes]], list[str]], o
     ("op", "values", "reason"),
     [
         (CONV, {"kind": 0}, "unknown operator"),
-        (CONV, {"kind": 15}, "unknown operator"),
+        (CONV, {"kind": max(PLAN_CODES.values()) + 1}, "unknown operator"),
         (CONV, {"input_count": 2}, "wrong number of inputs"),
         (CONV, {"reserved": 1}, "reserved fields are not 0"),
         (CONV, {"input0": 0xFFFFFFF0}, "an input outside the arena"),

@@ -219,3 +219,4 @@ FULLY_CONNECTED = OperatorType(
         kept_bytes=72,
     ),
 )
+OPERATORS = (CONV, DEPTHWISE, FULLY_CONNECTED)

@@ -175,3 +175,4 @@ STRIDED_SLICE = OperatorType(
     name="strided_slice", codes=("STRIDED_SLICE",), options=32, read=_read_strided_slice, plan=_COPY, lower=_lower_copy
 )
 PAD = OperatorType(name="pad", codes=("PAD", "PADV2"), read=_read_pad, plan=PlanKind("pad", 8), lower=_lower_pad)
+OPERATORS = (CONCATENATION, RESHAPE, TRANSPOSE, STRIDED_SLICE, PAD)

@@ -133,3 +133,4 @@ SUB = OperatorType(
 MUL = OperatorType(
     name="mul", codes=("MUL",), options=21, read=_read_arithmetic, plan=PlanKind("mul", 11, 14), lower=_lower_mul
 )
+OPERATORS = (ADD, SUB, MUL)

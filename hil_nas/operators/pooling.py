@@ -80,3 +80,4 @@ REDUCE_MAX = OperatorType(
     plan=MAX_POOL.plan,
     as_kernel=lambda x, _: replace(x, kind=MAX_POOL.name, kernel=(1, x.reduced[1])),
 )
+OPERATORS = (AVERAGE_POOL, MAX_POOL, REDUCE_MAX)

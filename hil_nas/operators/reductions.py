@@ -41,3 +41,4 @@ MEAN = OperatorType(
     name="mean", codes=("MEAN",), options=27, read=read_reduction, plan=PlanKind("mean", 13, 6), lower=_lower
 )
 SUM = OperatorType(name="sum", codes=("SUM",), options=27, read=read_reduction, plan=MEAN.plan, lower=_lower)
+OPERATORS = (MEAN, SUM)

@@ -55,3 +55,4 @@ SOFTMAX = OperatorType(
         kept_bytes=64,
     ),
 )
+OPERATORS = (SOFTMAX,)

@@ -10,35 +10,8 @@ from hil_nas.errors import InputError
 from hil_nas.operators import convolution, functions, moving, pairs, pooling, reductions, softmax
 from hil_nas.operators.description import LayerRules, OperatorType
 
-BY_NAME: dict[str, OperatorType] = {
-    x.name: x
-    for x in (
-        convolution.CONV,
-        convolution.DEPTHWISE,
-        convolution.FULLY_CONNECTED,
-        pooling.AVERAGE_POOL,
-        pooling.MAX_POOL,
-        reductions.MEAN,
-        reductions.SUM,
-        pooling.REDUCE_MAX,
-        pairs.ADD,
-        pairs.SUB,
-        pairs.MUL,
-        moving.CONCATENATION,
-        moving.RESHAPE,
-        moving.TRANSPOSE,
-        moving.STRIDED_SLICE,
-        moving.PAD,
-        softmax.SOFTMAX,
-        functions.LOGISTIC,
-        functions.TANH,
-        functions.RELU,
-        functions.RELU6,
-        functions.LEAKY_RELU,
-        functions.HARD_SWISH,
-        functions.REQUANTIZE,
-    )
-}
+_FAMILIES = (convolution, pooling, reductions, pairs, moving, softmax, functions)
+BY_NAME: dict[str, OperatorType] = {x.name: x for family in _FAMILIES for x in family.OPERATORS}
 BY_CODE = {code: x for x in BY_NAME.values() for code in x.codes}
 PLAN_CODES = {x.plan.name: x.plan.code for x in BY_NAME.values() if x.plan}
 
