@@ -25,8 +25,8 @@ class Progress:
     lasting: bool = False
 
 
-Reporter = Callable[[Progress], None]
+Reporter = Callable[[Progress], None]  # an argument of this type is called `progress` everywhere
 
 
-def silent(progress: Progress) -> None:
+def silent(step: Progress) -> None:
     """A reporter that says nothing."""

@@ -62,7 +62,7 @@ def budgets(count: int, rng: np.random.Generator) -> Iterator[Budget]:
 def outcome(config: SearchConfig, folders: Folders) -> tuple[bool, str]:
     """Whether every limit and every bit held, and what the board said."""
     try:
-        result, _ = run_search(config, folders, name="limits", resume=False, page=search_page, report=silent)
+        result, _ = run_search(config, folders, name="limits", resume=False, page=search_page, progress=silent)
     except HilNasError as error:
         return False, str(error)
     measured, limits = result["measured"], result["limits"]

@@ -43,14 +43,14 @@ class Workflows:
         monkeypatch.setattr(search, "run_search", lambda *x, **y: self.run("search", *x, **y))
         monkeypatch.setattr(baseline, "run_baseline", lambda *x, **y: self.run("baseline", *x, **y))
 
-    def run(self, command: str, config: Any, folders: Folders, *, resume: bool, report: Any, **_: Any) -> None:
+    def run(self, command: str, config: Any, folders: Folders, *, resume: bool, progress: Any, **_: Any) -> None:
         run = (
             Run.resume(folders.runs, command, config.to_json())
             if resume
             else Run.create(folders.runs, command, "x", config.to_json())
         )
         self.ran.append((folders.runs.name, config.seed, resume))
-        report(Progress("training", 1, 2))
+        progress(Progress("training", 1, 2))
         self.does(config)
         missed = self.missed(config)
         run.finish("missed" if missed else "complete", result(config, clock=self.clock, missed=missed))

@@ -84,7 +84,7 @@ def test_a_result_and_its_page_say_what_was_found(
     with PatientBoard(opened(), opened, silent) as board:
         result = finish.finish(
             finish.Found(NETWORK, CONFIG, {}), asked, data, board, host_library(boards_dir, build_dir), run, folders,
-            Recipe(), page=search_page, report=silent,
+            Recipe(), page=search_page, progress=silent,
         )  # fmt: skip
     assert json.loads(run.path("result.json").read_text()) == result
     assert result["data"] == {
@@ -97,7 +97,7 @@ def test_a_result_and_its_page_say_what_was_found(
 
 def test_clips_are_counted_while_they_are_read(words: Path) -> None:
     steps: list[Progress] = []
-    load_speech_commands(words, report=steps.append)
+    load_speech_commands(words, progress=steps.append)
     assert [(x.task, x.done, x.total) for x in steps if not x.lasting] == [("reading clips", 80, 80)]
     who = "speakers like alice, bob, carol, dave: 6 in train, 1 in validation, 1 in test"
     assert [x.note for x in steps if x.lasting] == [who, WARNING]

@@ -28,7 +28,7 @@ OTHER = Mfcc(640, 320, 40, 6)  # as many frames and coefficients, so that a netw
 DATA: Any = object()
 
 
-def report(step: Progress) -> None:
+def progress(step: Progress) -> None:
     pass
 
 
@@ -54,7 +54,7 @@ class Races:
 
     def __call__(self, networks: Sequence[Network], config: Mfcc, data: Any, recipe: Recipe, **more: Any) -> Any:
         checkpoint = self.folder / f"race-{len(self.raced)}.pt"
-        assert more == {"seed": self.seed, "progress": report, "checkpoint": checkpoint, "resume": True}
+        assert more == {"seed": self.seed, "progress": progress, "checkpoint": checkpoint, "resume": True}
         assert data is DATA and recipe == Recipe(epochs=recipe.epochs)
         widths = [width_of(x) for x in networks]
         self.raced.append((recipe.epochs, widths))
@@ -69,7 +69,7 @@ def held(
     monkeypatch.setattr(finals, "race", races)
     rivals = tuple(Derived(**x) for x in entered[1:])
     result = SearchResult(**entered[0], rivals=rivals, gammas=(1.0,), price_ratio=1.0, history=())
-    more: dict[str, Any] = {"epochs": epochs, "last_epochs": last_epochs, "seed": races.seed, "report": report}
+    more: dict[str, Any] = {"epochs": epochs, "last_epochs": last_epochs, "seed": races.seed, "progress": progress}
     return finals.by_race(result, DATA, Run(races.folder), **more)
 
 

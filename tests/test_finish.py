@@ -85,11 +85,11 @@ def finished(monkeypatch: pytest.MonkeyPatch, folder: Path, verification: Verifi
     settings: Any = SimpleNamespace(budget=Budget(21, 22, 0.023), clips=17, seed=5)
     host: Any = SimpleNamespace(scratch_bytes=lambda blob: 100)
     found, recipe = Found(NETWORK, CONFIG, {"latency_ms": 4.5}), Recipe(epochs=7)
-    result = finish(found, settings, data, board, host, run, FOLDERS, recipe, page=page, report=silent)
-    assert asked["product"] == ((NETWORK, CONFIG, data, host, run, recipe), {"seed": 5, "report": silent})
+    result = finish(found, settings, data, board, host, run, FOLDERS, recipe, page=page, progress=silent)
+    assert asked["product"] == ((NETWORK, CONFIG, data, host, run, recipe), {"seed": 5, "progress": silent})
     args, more = asked["verify"]
     assert (args[0], args[1].data, args[2]) == ("board", MODEL, host)
-    assert more["budget"] == settings.budget and more["report"] is silent
+    assert more["budget"] == settings.budget and more["progress"] is silent
     return result, asked
 
 
@@ -176,10 +176,10 @@ def test_words_are_spoken_unless_there_is_a_folder(monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr(module, "spoken_keywords", told("spoken"))
     monkeypatch.setattr(module, "load_speech_commands", told("read"))
-    report: Any = {"progress": silent}
-    assert load_data(None, ("lamp",), tmp_path, silent) == ("spoken", (("lamp",), tmp_path), report)
-    assert load_data(None, (), tmp_path, silent) == ("spoken", (TEN_WORDS, tmp_path), report)
-    folder: Any = ("read", (Path("x"), ("lamp",)), {"silence": True, "report": silent})
+    spoken: Any = {"progress": silent}
+    assert load_data(None, ("lamp",), tmp_path, silent) == ("spoken", (("lamp",), tmp_path), spoken)
+    assert load_data(None, (), tmp_path, silent) == ("spoken", (TEN_WORDS, tmp_path), spoken)
+    folder: Any = ("read", (Path("x"), ("lamp",)), {"silence": True, "progress": silent})
     assert load_data("x", ("lamp",), tmp_path, silent) == folder
-    every: Any = ("read", (Path("x"), None), {"silence": False, "report": silent})
+    every: Any = ("read", (Path("x"), None), {"silence": False, "progress": silent})
     assert load_data("x", (), tmp_path, silent, silence=False) == every

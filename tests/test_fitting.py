@@ -194,7 +194,7 @@ def test_a_search_without_a_budget_has_the_boards_own_limits(
     where = Folders(boards_dir, build_dir, boards_dir.parent / "latency_models", tmp_path)
     for budget in (Budget(), Budget(10**9, 10**9), Budget(10**5, 10**5)):
         with pytest.raises(InfeasibleError, match="far enough"):
-            run_search(replace(config, budget=budget), where, name="", resume=False, page=search_page, report=silent)
+            run_search(replace(config, budget=budget), where, name="", resume=False, page=search_page, progress=silent)
     memory = load_board("nucleo_l4r5", boards_dir).memory
     assert found[0] == found[1] and found[2] == Limits(None, 10**5, 10**5)
     bank_bytes = memory.flash_bytes // 2  # one for the image, one for the store
@@ -202,7 +202,7 @@ def test_a_search_without_a_budget_has_the_boards_own_limits(
     assert 0.9 * bank_bytes < (found[0].flash_bytes or 0) < 2 * bank_bytes
     many = replace(config, grid=(*config.grid, Mfcc(400, 32, 80, 57)))
     with pytest.raises(InputError, match="400/32/80/57 gives 488 x 57 features, .* at most 27648"):
-        run_search(many, where, name="", resume=False, page=search_page, report=silent)
+        run_search(many, where, name="", resume=False, page=search_page, progress=silent)
     assert not list(tmp_path.iterdir())
 
 
@@ -216,7 +216,7 @@ def test_a_published_network_that_the_board_does_not_take_is_not_trained(
     config = BaselineConfig("micronet-kws-s", "native@native", words=KEYWORDS, data=str(tmp_path / "words"))
     where = Folders(boards_dir, build_dir, tmp_path, tmp_path / "runs")
     with pytest.raises(InfeasibleError, match="micronet-kws-s with 5 classes does not fit native@native"):
-        run_baseline(config, where, resume=False, page=search_page, report=silent)
+        run_baseline(config, where, resume=False, page=search_page, progress=silent)
     assert not (tmp_path / "runs").exists()
 
 

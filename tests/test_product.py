@@ -48,10 +48,10 @@ def made(
     What reaches training, tuning and conversion is checked on the way.
     """
     done: list[str] = []
-    network, config, host, recipe, report = (Mock() for _ in range(5))
+    network, config, host, recipe, progress = (Mock() for _ in range(5))
     trained, tuned = (SimpleNamespace(epochs=EPOCHS, scale=None) for _ in range(2))
     representative, models = torch.zeros(1), {id(trained): b"plain", id(tuned): b"tuned"}
-    more = {"seed": 5, "front_end": host, "progress": report}
+    more = {"seed": 5, "front_end": host, "progress": progress}
     run = Run(folder)
 
     def train(*args: Any, checkpoint: Path, resume: bool, **rest: Any) -> Any:
@@ -82,7 +82,7 @@ def made(
     }  # fmt: skip
     for name, stub in stubs.items():
         monkeypatch.setattr(product, name, stub)
-    return make_product(network, config, DATA, host, run, recipe, seed=5, report=report), done
+    return make_product(network, config, DATA, host, run, recipe, seed=5, progress=progress), done
 
 
 @pytest.mark.parametrize("interrupted", [False, True])

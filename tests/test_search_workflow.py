@@ -68,8 +68,10 @@ def folders(runs: Path) -> Folders:
     return Folders(ROOT / "boards", ROOT / "build", ROOT / "latency_models", runs)
 
 
-def run(config: SearchConfig, runs: Path, *, resume: bool = False, report: Any = silent) -> tuple[dict[str, Any], Path]:
-    return run_search(config, folders(runs), name="test", resume=resume, page=search_page, report=report)
+def run(
+    config: SearchConfig, runs: Path, *, resume: bool = False, progress: Any = silent
+) -> tuple[dict[str, Any], Path]:
+    return run_search(config, folders(runs), name="test", resume=resume, page=search_page, progress=progress)
 
 
 @pytest.fixture(scope="module")
@@ -144,7 +146,7 @@ def test_whatever_comes_between_a_search_ends_in_the_same_bytes(
                 raise KeyboardInterrupt
 
         with pytest.raises(KeyboardInterrupt):
-            run(asked, tmp_path, resume=task != "searching", report=interrupt)
+            run(asked, tmp_path, resume=task != "searching", progress=interrupt)
         assert any(tmp_path.glob("*/race-*.pt")) == (task == "racing")  # kept as long as a race goes on from them
     result, folder = run(asked, tmp_path, resume=True)
     assert lost and [x for x in told if x.task == "waiting for the board"]
@@ -167,7 +169,7 @@ def test_a_configuration_found_by_gradient_is_measured_and_kept_over_a_resume(
 
     config = replace(asked, grid=(), rivals=0, train_epochs=1, measure_every=0)
     with pytest.raises(KeyboardInterrupt):
-        run(config, tmp_path, report=interrupt)
+        run(config, tmp_path, progress=interrupt)
     (folder,) = tmp_path.iterdir()
     settled = json.loads((folder / "front_end.json").read_text())["front_end"]
     result, folder = run(config, tmp_path, resume=True)
@@ -242,7 +244,7 @@ def test_the_papers_protocol_starts(tmp_path: Path, monkeypatch: pytest.MonkeyPa
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        run(config, tmp_path / "runs", report=interrupt)
+        run(config, tmp_path / "runs", progress=interrupt)
     (folder,) = (tmp_path / "runs").iterdir()
     network = Network.from_json(json.loads((folder / "network.json").read_text())["network"])
     assert network.output_shape == (1, 1, len(PITCHES_HZ))  # neither silence nor unknown
@@ -286,7 +288,7 @@ def test_what_a_search_is_asked_reaches_its_settings(
 
 def test_a_published_network_goes_the_same_way(asked: SearchConfig, tmp_path: Path) -> None:
     config = BaselineConfig("ds-cnn", words=asked.words, data=asked.data, train_epochs=1, clips=50)
-    result, folder = run_baseline(config, folders(tmp_path), resume=False, page=search_page, report=silent)
+    result, folder = run_baseline(config, folders(tmp_path), resume=False, page=search_page, progress=silent)
     assert result["status"] == "complete" and result["bits_equal"] and result["front_end"] == "mfcc:480/320/40/10"
     assert result["macs"] == network_macs(baseline("ds-cnn", 5)[0])
     assert read_front_end((folder / "model.tflite").read_bytes()) == Mfcc(480, 320, 40, 10)

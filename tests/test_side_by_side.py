@@ -34,9 +34,9 @@ def test_an_error_of_one_is_kept_from_the_others() -> None:
         failed.set()
         raise LinkError("no answer within 2 s")
 
-    def good(report: Reporter) -> str:
+    def good(progress: Reporter) -> str:
         assert failed.wait(20)
-        report(Progress("networks", 1, 1))
+        progress(Progress("networks", 1, 1))
         return "done"
 
     steps: list[Progress] = []
@@ -49,18 +49,18 @@ def test_an_interruption_stops_all_behind_their_step() -> None:
     reached = {x: 0 for x in "ab"}
     both = Barrier(2, timeout=20)
 
-    def forever(report: Reporter, board: str) -> None:
+    def forever(progress: Reporter, board: str) -> None:
         both.wait()
         while True:
             reached[board] += 1
-            report(Progress("networks", reached[board], 10**9))
+            progress(Progress("networks", reached[board], 10**9))
 
     def interrupt(step: Progress) -> None:
         if step.done == 3:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        side_by_side({x: lambda report, x=x: forever(report, x) for x in "ab"}, interrupt)
+        side_by_side({x: lambda progress, x=x: forever(progress, x) for x in "ab"}, interrupt)
     assert min(reached.values()) >= 1
 
 

@@ -31,11 +31,11 @@ def no_page(result: dict[str, Any], network: Network, history: list[dict[str, An
     return ""
 
 
-def sweep(points: Sequence[Point], runs: Path, *, resume: bool = False, report: Any = silent) -> tuple[Any, Path]:
+def sweep(points: Sequence[Point], runs: Path, *, resume: bool = False, progress: Any = silent) -> tuple[Any, Path]:
     folders = Folders(runs, runs, runs, runs)
     return run_sweep(
         points, folders, lambda where: PointRunner(where, no_page), in_this_process,
-        name="test", resume=resume, page=sweep_page, report=report,
+        name="test", resume=resume, page=sweep_page, progress=progress,
     )  # fmt: skip
 
 
@@ -194,7 +194,7 @@ def test_progress_says_what_is_under_way(workflows: Workflows, tmp_path: Path) -
     points = sweep_points([ONE], [], 2)
     workflows.does = look
     with pytest.raises(KeyboardInterrupt):
-        sweep(points, tmp_path, report=told.append)
+        sweep(points, tmp_path, progress=told.append)
     assert {(x.done, x.total) for x in told} == {(0, 2), (1, 2)}
     (folder,) = tmp_path.iterdir()
     assert (folder / "points" / "search-seed1" / "now").read_text() == "training 1/2"

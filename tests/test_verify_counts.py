@@ -102,7 +102,7 @@ def found(board: Board, model: bytes = MODEL, budget: Budget | None = None, **mo
 def test_a_board_that_answers_as_the_host_is_right() -> None:
     board, told = Board(), list[Progress]()
     heard = clips(3)
-    result = found(board, clips=heard, report=told.append)
+    result = found(board, clips=heard, progress=told.append)
     assert result.ok and result.bits_equal and result.differing_bytes == 0 and result.missed == ()
     assert (result.compared, result.clips_compared, result.front_end) == ("features and logits", 3, str(CONFIG))
     assert result.accuracy is None  # nobody said what the clips are
@@ -168,7 +168,7 @@ def test_front_end_and_network_hold_a_limit_together(budget: Budget, missed: lis
 
 def test_a_model_without_a_front_end_is_compared_on_random_inputs() -> None:
     board, told = Board(), list[Progress]()
-    result = found(board, PLAIN, count=4, report=told.append)
+    result = found(board, PLAIN, count=4, progress=told.append)
     assert result.ok and (result.compared, result.clips_compared, result.front_end) == ("logits", 4, None)
     assert board.ran == [("network", 1, 5), *[("network", 0, 1)] * 4] and "front end" not in board.slots
     assert len(set(board.inputs[1:])) == 4 and result.accuracy is None
@@ -242,7 +242,7 @@ def test_labelled_clips_are_drawn_from_the_test_split(monkeypatch: pytest.Monkey
     test = Clips(np.repeat(places.astype(np.int16)[:, None], 16000, 1), places % 7)
     asked = []
 
-    def load(folder: Path, words: Any, report: Any) -> Any:
+    def load(folder: Path, words: Any, progress: Any) -> Any:
         asked.append((folder, words))
         return test, "findings"
 

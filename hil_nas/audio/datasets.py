@@ -88,7 +88,12 @@ def word_count(classes: Sequence[str]) -> int:
 
 
 def load_speech_commands(
-    folder: Path, words: Sequence[str] | None = None, *, silence: bool = True, seed: int = 0, report: Reporter = silent
+    folder: Path,
+    words: Sequence[str] | None = None,
+    *,
+    silence: bool = True,
+    seed: int = 0,
+    progress: Reporter = silent,
 ) -> KeywordData:
     """A folder of recordings, one subfolder per word, as Speech Commands is published or in another layout that
     `layout` reads.
@@ -103,12 +108,12 @@ def load_speech_commands(
         words: the keywords; by default the ten standard ones where the folder has them all, else all it has.
         silence: whether it is a class.
         seed: which unknown clips are kept and where silence is cut.
-        report: is told how far it is, and each warning.
+        progress: is told how far it is, and each warning.
 
     Raises:
         InputError: for a missing folder or word, too few clips, or files that are not what they must be, all at once.
     """
-    loader = _Loader(folder, words, silence, seed, report)
+    loader = _Loader(folder, words, silence, seed, progress)
     train, validation, test = (loader.clips(x) for x in SPLITS)
     findings = loader.checked()
     background = np.concatenate(loader.noise_of("train"))
@@ -116,14 +121,14 @@ def load_speech_commands(
 
 
 def load_test_split(
-    folder: Path, words: Sequence[str] | None = None, *, seed: int = 0, report: Reporter = silent
+    folder: Path, words: Sequence[str] | None = None, *, seed: int = 0, progress: Reporter = silent
 ) -> tuple[Clips, Findings]:
     """The test split alone, the very clips that `load_speech_commands` has in it; what is told is of them.
 
     Raises:
         InputError: as `load_speech_commands`, but for files of the other splits.
     """
-    loader = _Loader(folder, words, True, seed, report, only=("test",))
+    loader = _Loader(folder, words, True, seed, progress, only=("test",))
     test = loader.clips("test")
     return test, loader.checked()
 
@@ -132,11 +137,11 @@ class _Loader:
     """Draws the recordings of every split, words whole, unknown and silence in proportion, and reads those asked."""
 
     def __init__(
-        self, folder: Path, words: Sequence[str] | None, silence: bool, seed: int, report: Reporter,
+        self, folder: Path, words: Sequence[str] | None, silence: bool, seed: int, progress: Reporter,
         only: Sequence[Split] = SPLITS,
     ) -> None:  # fmt: skip
         self.selection: Selection = select(folder, words, silence=silence)
-        self.classes, self.report = self.selection.classes, report
+        self.classes, self.progress = self.selection.classes, progress
         rng = np.random.default_rng(seed)
         self._reader = Reader(folder)
         self._recorded = self._reader.noise([x for x, _ in self.selection.noise])
@@ -181,7 +186,7 @@ class _Loader:
         )
         findings = replace(self.selection.findings, warnings=warnings)
         for note in findings.notes:
-            self.report(Progress("data", 0, 0, note, lasting=True))
+            self.progress(Progress("data", 0, 0, note, lasting=True))
         return findings
 
     def noise_of(self, split: Split) -> list[Samples]:
@@ -200,7 +205,7 @@ class _Loader:
     def _told(self) -> None:
         self._read += 1
         if self._read % 500 == 0 or self._read == self._total:
-            self.report(Progress("reading clips", self._read, self._total))
+            self.progress(Progress("reading clips", self._read, self._total))
 
     def _shared_noise(self) -> bool:
         """Whether splits share noise, for want of enough recordings."""

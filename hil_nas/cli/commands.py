@@ -45,7 +45,7 @@ def search(arguments: argparse.Namespace, console: Console) -> int:
     require_recordings(options.config.data)
     result, folder = run_search(
         options.config, options.folders, name=options.name, resume=options.resume, page=search_page,
-        report=console.step, port=options.port, flash=options.flash,
+        progress=console.step, port=options.port, flash=options.flash,
     )  # fmt: skip
     return _finished(result, folder, console)
 
@@ -67,7 +67,7 @@ def baseline(arguments: argparse.Namespace, console: Console) -> int:
     options = settings(Baseline, arguments)
     require_recordings(options.config.data)
     result, folder = run_baseline(
-        options.config, options.folders, resume=options.resume, page=search_page, report=console.step,
+        options.config, options.folders, resume=options.resume, page=search_page, progress=console.step,
         port=options.port, flash=options.flash,
     )  # fmt: skip
     return _finished(result, folder, console)
@@ -130,7 +130,7 @@ def verify(arguments: argparse.Namespace, console: Console) -> int:
     ) as device, _naming(options.model, RefusedError):  # fmt: skip
         found = check(
             device, model, host, budget=options.budget, clips=clips, labels=labels,
-            count=options.clips, seed=options.seed, report=console.step,
+            count=options.clips, seed=options.seed, progress=console.step,
         )  # fmt: skip
     data = {**found.to_json(), **told}
     console.result(data, Group(_verify_table(data), *_warnings(data)))

@@ -76,7 +76,7 @@ def sweep(arguments: argparse.Namespace, console: Console) -> int:
     prepare(points, where, console.step)
     result, folder = run_sweep(
         points, where, lambda x: PointRunner(x, search_page, options.port, options.flash), Cluster(options.address),
-        name=options.name, resume=options.resume, page=sweep_page, report=console.step,
+        name=options.name, resume=options.resume, page=sweep_page, progress=console.step,
     )  # fmt: skip
     console.result({**result, "run": str(folder)}, _tables(result, folder))
     return _status(result, console)

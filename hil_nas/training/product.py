@@ -54,24 +54,24 @@ def make_product(
     recipe: Recipe,
     *,
     seed: int,
-    report: Reporter,
+    progress: Reporter,
 ) -> Product:
     """Trains from scratch, converts to int8 and measures both; goes on from `run`'s checkpoint where there is one."""
     checkpoint = run.path("train.pt")
     trained = train(
         network, config, data, recipe,
-        seed=seed, front_end=host, progress=report, checkpoint=checkpoint, resume=checkpoint.exists(),
+        seed=seed, front_end=host, progress=progress, checkpoint=checkpoint, resume=checkpoint.exists(),
     )  # fmt: skip
     for epoch in trained.epochs:
         run.log({"phase": "train", **asdict(epoch)})
-    report(Progress("quantising", 0, 1))
+    progress(Progress("quantising", 0, 1))
     representative = calibration_features(data, config, host, trained)
     model = convert(network, config, trained, representative)
     exact, rounded = _both(model, config, host, trained, data.validation)
-    report(Progress("quantising", 1, 1, f"validation {exact.accuracy:.1%}, int8 {rounded.accuracy:.1%}"))
+    progress(Progress("quantising", 1, 1, f"validation {exact.accuracy:.1%}, int8 {rounded.accuracy:.1%}"))
     if exact.accuracy - rounded.accuracy > MOST_LOST:
         tuned = tune_for_int8(
-            trained, config, data, representative, recipe, seed=seed, front_end=host, progress=report
+            trained, config, data, representative, recipe, seed=seed, front_end=host, progress=progress
         )  # fmt: skip
         tuned_model = convert(network, config, tuned, representative)
         tuned_rounded = _both(tuned_model, config, host, trained, data.validation)[1]

@@ -27,7 +27,7 @@ def run_baseline(
     *,
     resume: bool,
     page: PageWriter,
-    report: Reporter,
+    progress: Reporter,
     port: str | None = None,
     flash: bool = False,
 ) -> tuple[dict[str, Any], Path]:
@@ -40,10 +40,10 @@ def run_baseline(
     """
     require_writable(folders.runs)
     host = host_library(folders.boards, folders.build)
-    data = load_data(config.data, config.words, folders.build / "speech", report)
+    data = load_data(config.data, config.words, folders.build / "speech", progress)
     network, front_end = baseline(config.network, len(data.classes))
     opened = partial(open_device, config.board, boards_dir=folders.boards, build_dir=folders.build, port=port)
-    with PatientBoard(opened(flash=flash), opened, report) as board:
+    with PatientBoard(opened(flash=flash), opened, progress) as board:
         if not fits(network, board.do(lambda device: device.identify()), front_end):
             raise InfeasibleError(
                 f"{config.network} with {len(data.classes)} classes does not fit {config.board}",
@@ -54,5 +54,5 @@ def run_baseline(
         run.write_json("network.json", {"front_end": str(front_end), "network": network.to_json()})
         found = Found(network, front_end, {})
         recipe = Recipe(epochs=config.train_epochs)
-        whole = finish(found, config, data, board, host, run, folders, recipe, page=page, report=report)
+        whole = finish(found, config, data, board, host, run, folders, recipe, page=page, progress=progress)
     return whole, run.folder

@@ -17,7 +17,7 @@ _RAW_CLIPS = 4096  # as many as a search among configurations of any kind hears
 
 
 def search_features(
-    data: KeywordData, configs: tuple[FrontEnd, ...], augmentation: Augmentation, seed: int, report: Reporter
+    data: KeywordData, configs: tuple[FrontEnd, ...], augmentation: Augmentation, seed: int, progress: Reporter
 ) -> tuple[FeatureSet, FeatureSet]:
     """The training split in two halves, for the weights and for the architecture.
 
@@ -30,7 +30,7 @@ def search_features(
     rng = np.random.default_rng([seed, 1])
     clips = _drawn(data, rng)
     seed = int(rng.integers(2**62))
-    features = augmented_features(clips, data.background, transforms(configs), augmentation, seed, report)
+    features = augmented_features(clips, data.background, transforms(configs), augmentation, seed, progress)
     labels, half = labels_of(clips), len(clips) // 2
     return (
         FeatureSet(tuple(x[:half] for x in features), labels[:half]),
@@ -38,12 +38,12 @@ def search_features(
     )
 
 
-def search_clips(data: KeywordData, seed: int, report: Reporter) -> tuple[ClipSet, ClipSet]:
+def search_clips(data: KeywordData, seed: int, progress: Reporter) -> tuple[ClipSet, ClipSet]:
     """As `search_features`, the waveforms themselves."""
     rng = np.random.default_rng([seed, 1])
     clips = _drawn(data, rng)
     clips = clips.take(np.arange(min(len(clips), _RAW_CLIPS)))
-    samples = augmented_samples(clips, data.background, int(rng.integers(2**62)), report)
+    samples = augmented_samples(clips, data.background, int(rng.integers(2**62)), progress)
     labels, half = labels_of(clips), len(clips) // 2
     return ClipSet(samples[:half], labels[:half]), ClipSet(samples[half:], labels[half:])
 

@@ -26,7 +26,7 @@ LAST = 4  # that race for longer
 
 
 def by_race(
-    result: SearchResult, data: KeywordData, run: Run, *, epochs: int, last_epochs: int, seed: int, report: Reporter
+    result: SearchResult, data: KeywordData, run: Run, *, epochs: int, last_epochs: int, seed: int, progress: Reporter
 ) -> list[Derived]:
     """All that raced, best first by validation loss: the last few after their longer race, behind them the others.
 
@@ -39,7 +39,7 @@ def by_race(
     """
     if not result.rivals:
         return [result]
-    rng, races = np.random.default_rng([seed, 3]), _Races(data, run, seed, report)
+    rng, races = np.random.default_rng([seed, 3]), _Races(data, run, seed, progress)
     raced = races.ranked([result, *result.rivals], epochs)
     children = -(-len(raced) // PARENTS)
     for _ in range(ROUNDS):
@@ -64,8 +64,8 @@ def _ranked(raced: list[tuple[Derived, Standing]]) -> list[tuple[Derived, Standi
 class _Races:
     """The races of one search, each with a checkpoint: a resumed search goes on in the one that was cut off."""
 
-    def __init__(self, data: KeywordData, run: Run, seed: int, report: Reporter) -> None:
-        self._data, self._run, self._seed, self._report, self._count = data, run, seed, report, 0
+    def __init__(self, data: KeywordData, run: Run, seed: int, progress: Reporter) -> None:
+        self._data, self._run, self._seed, self._progress, self._count = data, run, seed, progress, 0
 
     def ranked(self, entered: list[Derived], epochs: int) -> list[tuple[Derived, Standing]]:
         found: list[tuple[Derived, Standing]] = []
@@ -74,7 +74,7 @@ class _Races:
             checkpoint = self._run.path(f"race-{self._count}.pt")
             standings = race(
                 [x.network for x in same], config, self._data, Recipe(epochs=epochs),
-                seed=self._seed, progress=self._report, checkpoint=checkpoint, resume=True,
+                seed=self._seed, progress=self._progress, checkpoint=checkpoint, resume=True,
             )  # fmt: skip
             found += zip(same, standings, strict=True)
             self._count += 1

@@ -66,17 +66,17 @@ def finish(
     recipe: Recipe,
     *,
     page: PageWriter,
-    report: Reporter,
+    progress: Reporter,
 ) -> dict[str, Any]:
     """Trains, quantises and verifies a network and leaves everything in the run folder; what result.json says.
 
     Its status is "missed" where the finished network broke a limit or a bit on the board.
     """
     product = make_product(
-        found.network, found.config, data, host, run, recipe, seed=asked.seed, report=report
+        found.network, found.config, data, host, run, recipe, seed=asked.seed, progress=progress
     )
     run.write_bytes("model.tflite", product.model)
-    verification = _verified(product, asked, data, board, host, report)
+    verification = _verified(product, asked, data, board, host, progress)
     result = _result(found, product, verification, data)
     write_export(run, product.model, data.classes, folders)
     run.write_bytes("report.html", page(result, found.network, run.metrics()).encode())
@@ -84,12 +84,12 @@ def finish(
 
 
 def load_data(
-    folder: str | None, words: tuple[str, ...], cache: Path, report: Reporter, *, silence: bool = True
+    folder: str | None, words: tuple[str, ...], cache: Path, progress: Reporter, *, silence: bool = True
 ) -> KeywordData:
     """Recorded words from a folder, or words spoken by espeak-ng; without words the usual ten, or all of a folder."""
     if folder is None:
-        return spoken_keywords(words or TEN_WORDS, cache, progress=report)
-    return load_speech_commands(Path(folder), words or None, silence=silence, report=report)
+        return spoken_keywords(words or TEN_WORDS, cache, progress=progress)
+    return load_speech_commands(Path(folder), words or None, silence=silence, progress=progress)
 
 
 def write_export(run: Run, model: bytes, labels: tuple[str, ...], folders: Folders) -> None:
@@ -103,7 +103,7 @@ def write_export(run: Run, model: bytes, labels: tuple[str, ...], folders: Folde
 
 
 def _verified(
-    product: Product, asked: Asked, data: KeywordData, board: PatientBoard, host: HostFrontEnd, report: Reporter
+    product: Product, asked: Asked, data: KeywordData, board: PatientBoard, host: HostFrontEnd, progress: Reporter
 ) -> Verification:
     """The finished model on the board, over clips of the test split chosen by the seed."""
     rng = np.random.default_rng(asked.seed)
@@ -111,7 +111,7 @@ def _verified(
     test = data.test.take(np.sort(rng.choice(len(data.test), count, replace=False)).astype(np.int64))
     model = Model.read(product.model)
     return board.do(lambda device: verify(
-        device, model, host, budget=asked.budget, clips=test.samples, labels=test.labels, report=report
+        device, model, host, budget=asked.budget, clips=test.samples, labels=test.labels, progress=progress
     ))  # fmt: skip
 
 

@@ -28,7 +28,7 @@ _POINT = ("window_samples", "hop_samples", "coefficients")
 
 def front_end_by_gradient(
     target: SearchBoard, classes: int, data: Callable[[], KeywordData], new_run: Callable[[], Run],
-    report: Reporter,
+    progress: Reporter,
 ) -> FrontEnd:  # fmt: skip
     """The configuration, also left in the run's front_end.json.
 
@@ -44,12 +44,12 @@ def front_end_by_gradient(
     prices, limits = _prices(target, overhead), target.limits(overhead)
     feasible_configs(prices.table(replace(networks, configs=(space.cheapest,))), limits)
     run = new_run()
-    train, validation = search_clips(data(), config.seed, report)
+    train, validation = search_clips(data(), config.seed, progress)
     settings = ContinuousSettings(epochs=min(config.search_epochs, ContinuousSettings.epochs))
     result = search_front_end(
         space, networks, space.like.with_columns(space.coefficients[1]).continuous(),
         train, validation, prices, limits, settings, seed=config.seed,
-        on_epoch=lambda epoch: _logged(run, epoch, settings.epochs, report), checkpoint=run.path("data_search.pt"),
+        on_epoch=lambda epoch: _logged(run, epoch, settings.epochs, progress), checkpoint=run.path("data_search.pt"),
         resume=True,
     )  # fmt: skip
     run.write_json("front_end.json", {"front_end": str(result.config), **dict(zip(_POINT, result.point, strict=True))})
@@ -69,12 +69,12 @@ def _prices(target: SearchBoard, overhead: Overhead) -> DataPrices:
     return DataPrices(model.operator_cycles, model.overhead_cycles, front_end)
 
 
-def _logged(run: Run, epoch: dict[str, Any], epochs: int, report: Reporter) -> None:
+def _logged(run: Run, epoch: dict[str, Any], epochs: int, progress: Reporter) -> None:
     run.log({**epoch, "phase": "configuration", "stage": epoch["phase"]})
     loss = epoch["validation_loss"] or epoch["train_loss"]
     found = "/".join(f"{epoch[x]:.0f}" for x in _POINT)
     note = f"{epoch['phase']}: loss {loss:.3f}, window/hop/coefficients {found}"
-    report(Progress("searching the configuration", epoch["epoch"], epochs, note))
+    progress(Progress("searching the configuration", epoch["epoch"], epochs, note))
 
 
 def found_earlier(run: Run | None) -> FrontEnd | None:

@@ -25,19 +25,19 @@ class PatientBoard:
 
     Args:
         open_again: opens the board and checks who answers; raises DeviceError while it is away.
-        report: told while the board is away.
+        progress: told while the board is away.
     """
 
     def __init__(
         self,
         device: Device,
         open_again: Callable[[], Device],
-        report: Reporter,
+        progress: Reporter,
         *,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self.device = device
-        self._open_again, self._report, self._sleep = open_again, report, sleep
+        self._open_again, self._progress, self._sleep = open_again, progress, sleep
 
     def do(self, work: Callable[[Device], T]) -> T:
         """The work's result; where the link fails under it, the work is done anew once the board is back.
@@ -61,7 +61,7 @@ class PatientBoard:
         looks = 0
         while True:
             looks += 1
-            self._report(Progress("waiting for the board", looks, 0, error.message))
+            self._progress(Progress("waiting for the board", looks, 0, error.message))
             try:
                 self.device = self._open_again()
                 return

@@ -43,7 +43,7 @@ def run_search(
     name: str,
     resume: bool,
     page: PageWriter,
-    report: Reporter,
+    progress: Reporter,
     port: str | None = None,
     flash: bool = False,
 ) -> tuple[dict[str, Any], Path]:
@@ -56,26 +56,26 @@ def run_search(
     require_writable(folders.runs)
     host = host_library(folders.boards, folders.build)
     opened = partial(open_device, config.board, boards_dir=folders.boards, build_dir=folders.build, port=port)
-    with PatientBoard(opened(flash=flash), opened, report) as board:
+    with PatientBoard(opened(flash=flash), opened, progress) as board:
         earlier = Run.resume(folders.runs, "search", config.to_json()) if resume else None
         new_run = cache(lambda: earlier or Run.create(folders.runs, "search", name, config.to_json()))
-        data = cache(lambda: _load(config, folders, report))  # once it is needed: limits out of reach are refused first
+        data = cache(lambda: _load(config, folders, progress))  # when needed: limits out of reach are refused first
         target = SearchBoard.of(board, config, folders)
         if not config.grid:
             one = found_earlier(earlier)
             if one is None:
-                one = front_end_by_gradient(target, _class_count(config, data), data, new_run, report)
+                one = front_end_by_gradient(target, _class_count(config, data), data, new_run, progress)
             config = replace(config, grid=(one,))
         target.expect_inputs(config.grid)
         overhead = _measured_earlier(earlier) or target.overhead(config.grid)
-        job = SearchJob(config, target, overhead, _class_count(config, data), report)
+        job = SearchJob(config, target, overhead, _class_count(config, data), progress)
         job.expect_feasible()
         run = new_run()
         run.write_json("overhead.json", overhead.to_json())
         found = _read_found(run) or job.find(run, data())
         for race in run.folder.glob("race-*.pt"):  # nothing goes on from them any more
             race.unlink()
-        whole = finish(found, config, data(), board, host, run, folders, job.recipe, page=page, report=report)
+        whole = finish(found, config, data(), board, host, run, folders, job.recipe, page=page, progress=progress)
     return whole, run.folder
 
 
@@ -90,9 +90,9 @@ class SearchJob:
     """
 
     def __init__(
-        self, config: SearchConfig, target: SearchBoard, overhead: Overhead, classes: int, report: Reporter
+        self, config: SearchConfig, target: SearchBoard, overhead: Overhead, classes: int, progress: Reporter
     ) -> None:
-        self.config, self.target, self.overhead, self.report = config, target, overhead, report
+        self.config, self.target, self.overhead, self.progress = config, target, overhead, progress
         self.kind, epochs = KINDS[config.preset or config.space], config.train_epochs
         self.recipe = Recipe.plain(epochs) if config.preset == "paper" else Recipe(epochs=epochs)
         self.limits = target.limits(overhead)
@@ -119,7 +119,7 @@ class SearchJob:
         """Searches, races, and tries on the board until a network holds the limits there; left in network.json."""
         finalists = by_race(
             self._searched(run, data), data, run, epochs=self.config.race_epochs,
-            last_epochs=-(-self.recipe.epochs // 2), seed=self.config.seed, report=self.report,
+            last_epochs=-(-self.recipe.epochs // 2), seed=self.config.seed, progress=self.progress,
         )  # fmt: skip
         found = self.tried(finalists)
         run.write_json("network.json", {
@@ -129,7 +129,7 @@ class SearchJob:
 
     def _searched(self, run: Run, data: KeywordData) -> SearchResult:
         config, augmentation = self.config, self.recipe.augmentation
-        train, validation = search_features(data, config.grid, augmentation, config.seed, self.report)
+        train, validation = search_features(data, config.grid, augmentation, config.seed, self.progress)
         settings = self.kind.settings(
             epochs=config.search_epochs,
             gamma_ratio=config.gamma_ratio,
@@ -156,7 +156,7 @@ class SearchJob:
             measured = self.target.cost(network, config)
             takes = self.limits.told_cost(measured)
             told = told or takes
-            self.report(Progress("trying the best on the board", number, len(finalists), takes))
+            self.progress(Progress("trying the best on the board", number, len(finalists), takes))
             if self.limits.held_by(measured):
                 return Found(network, config, self.target.predicted(network, config, self.overhead))
         raise InfeasibleError(
@@ -172,12 +172,12 @@ class SearchJob:
         leader = max(gammas, key=gammas.__getitem__)
         loss = epoch["validation_loss"] or epoch["train_loss"]
         note = f"{epoch['phase']}: loss {loss:.3f}, gamma {leader} {gammas[leader]:.2f}"
-        self.report(Progress("searching", epoch["epoch"], self.config.search_epochs, note))
+        self.progress(Progress("searching", epoch["epoch"], self.config.search_epochs, note))
 
 
-def _load(config: SearchConfig, folders: Folders, report: Reporter) -> KeywordData:
+def _load(config: SearchConfig, folders: Folders, progress: Reporter) -> KeywordData:
     silence = config.preset != "paper"
-    return load_data(config.data, config.words, folders.build / "speech", report, silence=silence)
+    return load_data(config.data, config.words, folders.build / "speech", progress, silence=silence)
 
 
 def _class_count(config: SearchConfig, data: Callable[[], KeywordData]) -> int:

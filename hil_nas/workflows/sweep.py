@@ -93,7 +93,7 @@ class PointRunner:
         from hil_nas.workflows.baseline import run_baseline
         from hil_nas.workflows.search import run_search
 
-        def report(step: Progress) -> None:
+        def progress(step: Progress) -> None:
             counted = f" {step.done}/{step.total}" if step.total else ""
             write_atomically(folder / "now", f"{step.task}{counted}".encode())
 
@@ -102,9 +102,9 @@ class PointRunner:
         board: dict[str, Any] = {"port": self.port, "flash": self.flash} if serial else {}
         resume = any(not (x.parent / "result.json").exists() for x in folder.glob("*/config.json"))
         if isinstance(config, BaselineConfig):
-            run_baseline(config, folders, resume=resume, page=self.page, report=report, **board)
+            run_baseline(config, folders, resume=resume, page=self.page, progress=progress, **board)
         else:
-            run_search(config, folders, name="point", resume=resume, page=self.page, report=report, **board)
+            run_search(config, folders, name="point", resume=resume, page=self.page, progress=progress, **board)
 
 
 def sweep_points(searches: Sequence[SearchConfig], networks: Sequence[str], seeds: int) -> tuple[Point, ...]:
@@ -140,7 +140,7 @@ def run_sweep(
     name: str,
     resume: bool,
     page: Callable[[dict[str, Any]], str],
-    report: Reporter,
+    progress: Reporter,
 ) -> tuple[dict[str, Any], Path]:
     """Runs every point that has not ended; returns what result.json says, and the sweep's folder.
 
@@ -166,7 +166,7 @@ def run_sweep(
                 left.remove(point)
                 run.log({"point": point.label, "group": point.group, "seed": point.config.seed, **outcome})
             if (now := _progress(points, left, where.runs)) != told:
-                report(now)
+                progress(now)
                 told = now
     result = _result(points, {x["point"]: x for x in run.metrics()})
     run.write_bytes("report.html", page(result).encode())
@@ -175,7 +175,7 @@ def run_sweep(
     return run.finish("complete", result), run.folder
 
 
-def prepare(points: Sequence[Point], folders: Folders, report: Reporter) -> None:
+def prepare(points: Sequence[Point], folders: Folders, progress: Reporter) -> None:
     """Builds and makes once what all points need, so that they do not each.
 
     Raises:
@@ -187,7 +187,7 @@ def prepare(points: Sequence[Point], folders: Folders, report: Reporter) -> None
     for board in dict.fromkeys(BoardTarget.parse(x.board).board for x in configs):
         build_firmware(board, folders.boards, folders.build, find_third_party(folders.build))
     if configs[0].data is None:
-        load_data(None, configs[0].words, folders.build / "speech", report)
+        load_data(None, configs[0].words, folders.build / "speech", progress)
 
 
 def sweep_config(points: Sequence[Point]) -> dict[str, Any]:

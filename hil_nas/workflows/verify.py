@@ -172,7 +172,7 @@ class Bench:
         self.device.set_audio(clip)
         return self.device.run("all", warmups=1, runs=TIMED_RUNS)
 
-    def compare_clips(self, clips: Int16, report: Reporter) -> tuple[int, Int8]:
+    def compare_clips(self, clips: Int16, progress: Reporter) -> tuple[int, Int8]:
         """Differing int8 values over audio clips (n, 16000), and the board's answers (n, classes)."""
         features = self._host.features(self._blob, clips)
         logits = self.oracle.run(features.reshape(-1, *self.oracle.input_shape))
@@ -183,10 +183,10 @@ class Bench:
             differing += _differing(self.device.read("features"), features[index])
             answers.append(self.device.read("output").reshape(-1))
             differing += _differing(answers[-1], logits[index])
-            report(Progress("comparing bits on the board", index + 1, len(clips), f"{differing} differ"))
+            progress(Progress("comparing bits on the board", index + 1, len(clips), f"{differing} differ"))
         return differing, np.stack(answers)
 
-    def compare_inputs(self, count: int, seed: int, report: Reporter) -> int:
+    def compare_inputs(self, count: int, seed: int, progress: Reporter) -> int:
         """Differing outputs over random inputs, both of the model's own types: the host converts for the board."""
         ends = self.oracle.input_end, self.oracle.output_end
         inputs = ends[0].random(np.random.default_rng(seed), (count, *self.oracle.input_shape))
@@ -196,7 +196,7 @@ class Bench:
             self.device.set_input(values)
             self.device.run("network", warmups=0, runs=1)
             differing += _differing(ends[1].from_int8(self.device.read("output")), logits[index])
-            report(Progress("comparing bits on the board", index + 1, count, f"{differing} differ"))
+            progress(Progress("comparing bits on the board", index + 1, count, f"{differing} differ"))
         return differing
 
 
@@ -210,7 +210,7 @@ def verify(
     labels: npt.NDArray[np.int64] | None = None,
     count: int = 100,
     seed: int = 0,
-    report: Reporter = silent,
+    progress: Reporter = silent,
 ) -> Verification:
     """Everything that is claimed about a model on a board.
 
@@ -232,19 +232,19 @@ def verify(
     counts = bench.time(None if clips is None else clips[0])
     accuracy = None
     if clips is not None:
-        differing, answers = bench.compare_clips(clips, report)
+        differing, answers = bench.compare_clips(clips, progress)
         if labels is not None:
             accuracy = float(np.mean(answers.argmax(axis=1) == labels))
     else:
-        differing = bench.compare_inputs(count, seed, report)
+        differing = bench.compare_inputs(count, seed, progress)
     return _verification(bench, counts, budget, differing, count if clips is None else len(clips), accuracy)
 
 
 def drawn_clips(
-    folder: Path, words: tuple[str, ...], count: int, seed: int, report: Reporter = silent
+    folder: Path, words: tuple[str, ...], count: int, seed: int, progress: Reporter = silent
 ) -> tuple[Clips, Findings]:
     """Up to `count` clips of a folder's test split, drawn by the seed, and what was found in that split."""
-    test, findings = load_test_split(folder, words or None, report=report)
+    test, findings = load_test_split(folder, words or None, progress=progress)
     drawn = np.sort(np.random.default_rng(seed).choice(len(test), min(count, len(test)), replace=False))
     return test.take(drawn.astype(np.int64)), findings
 
