@@ -18,7 +18,6 @@ from hil_nas.cost import (
     arena_bytes,
     network_macs,
     operator_macs,
-    operator_scratch_bytes,
     parameters,
     plan_buffers,
     plan_bytes,
@@ -28,6 +27,7 @@ from hil_nas.cost.arena import Buffer
 from hil_nas.deploy.lower import lower
 from hil_nas.deploy.synthetic import random_graph
 from hil_nas.device.firmware import find_third_party
+from hil_nas.kernels import call_of, kernel_for
 from hil_nas.network import INPUT, Layer, Network
 
 BUFFER_SIZES = """
@@ -77,6 +77,8 @@ def test_scratch_is_what_cmsis_nn_asks_for(buffer_sizes: ctypes.CDLL) -> None:
     for seed in range(150):
         for index, operator in enumerate(random_network(seed).operators()):
             layer, output = operator.layer, operator.output
+            if layer.kind == "reshape":
+                continue  # nothing runs
             if layer.kind == "average_pool":
                 asked = buffer_sizes.avg_pool(output[1], operator.inputs[0][2])
             elif layer.kind in ("conv", "depthwise"):
@@ -86,7 +88,8 @@ def test_scratch_is_what_cmsis_nn_asks_for(buffer_sizes: ctypes.CDLL) -> None:
                 asked = ask(*layer.kernel, *layer.stride, *layer.dilation, *shapes)
             else:
                 asked = 0
-            assert operator_scratch_bytes(operator) == asked, operator
+            call = call_of(operator)
+            assert kernel_for(call).scratch_bytes(call) == asked, operator
             seen.setdefault(layer.kind, set()).add(asked > 0)
     assert seen["conv"] == seen["depthwise"] == {True, False}
 

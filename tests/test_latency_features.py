@@ -14,8 +14,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hil_nas.latency.features import kernel_path, kernel_work, padding_before
-from hil_nas.latency.flash_cache import sweep
+from hil_nas.kernels import call_of
+from hil_nas.kernels.flash_cache import sweep
+from hil_nas.latency.features import kernel_path, kernel_work
 from hil_nas.network import INPUT, Layer, Network, Operator
 
 STUBS = """
@@ -96,7 +97,7 @@ def test_paths_are_those_that_the_wrappers_choose(wrappers: ctypes.CDLL) -> None
     for op in geometries():
         layer = op.layer
         numbers = [
-            *op.inputs[0], *op.output, *layer.kernel, *layer.stride, *layer.dilation, *padding_before(op)
+            *op.inputs[0], *op.output, *layer.kernel, *layer.stride, *layer.dilation, *call_of(op).padding
         ]  # fmt: skip
         code = wrappers.choice(int(layer.kind == "depthwise"), (ctypes.c_int * 14)(*numbers))
         assert kernel_path(op) == CODES[code], op
@@ -153,7 +154,7 @@ def test_taps_inside_match_loops_written_out(
         dilation = (1, 1)
     extra = {"out_channels": 4} if kind == "conv" else {}
     op = operator(kind, (*size, 4), kernel=kernel, stride=stride, dilation=dilation, **extra)
-    pad = padding_before(op)
+    pad = call_of(op).padding
     inside = rows = 0
     for y, x in product(range(op.output[0]), range(op.output[1])):
         ys = [y * stride[0] - pad[0] + i * dilation[0] for i in range(kernel[0])]

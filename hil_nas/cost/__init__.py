@@ -4,7 +4,6 @@ from hil_nas.cost.arena import ArenaPlan, Buffer, Layout, Step, arena_bytes, pla
 from hil_nas.cost.blob import plan_bytes
 from hil_nas.cost.duplicates import without_duplicates
 from hil_nas.cost.macs import network_macs, operator_macs, operator_parameters, parameters
-from hil_nas.cost.scratch import operator_scratch_bytes, scratch_bytes
 
 __all__ = [
     "ArenaPlan",
@@ -15,11 +14,9 @@ __all__ = [
     "network_macs",
     "operator_macs",
     "operator_parameters",
-    "operator_scratch_bytes",
     "parameters",
     "plan_buffers",
     "plan_bytes",
     "plan_steps",
-    "scratch_bytes",
     "without_duplicates",
 ]

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import prod
 
-from hil_nas.cost.scratch import operator_scratch_bytes
+from hil_nas.kernels import call_of, kernel_for
 from hil_nas.network import Network
 from hil_nas.operators.table import runs
 
@@ -130,7 +130,8 @@ def network_steps(network: Network) -> tuple[dict[int, int], list[Step], int]:
             continue
         name[number] = number
         sizes[number] = prod(operator.output)
-        steps.append(Step(inputs, number, operator_scratch_bytes(operator)))
+        call = call_of(operator)
+        steps.append(Step(inputs, number, kernel_for(call).scratch_bytes(call)))
     return sizes, steps, name[len(network.layers)]
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from math import prod
 
 from hil_nas.cost.arena import Buffer, largest_first
-from hil_nas.cost.scratch import operator_scratch_bytes, padding_before
+from hil_nas.kernels import call_of, cmsis_nn
 from hil_nas.network import INPUT, Layer, Network, Operator
 from hil_nas.operators.table import layer_rules
 
@@ -80,9 +80,10 @@ def _scratch_bytes(operator: Operator, flat: bool) -> int:
     if layer.kind == "fully_connected":
         # through a 1x1 convolution, which wants a multiplier and a shift for each output
         return 0 if flat or prod(operator.inputs[0]) % 4 else 2 * _WORD * operator.output[2]
-    if layer.kind == "depthwise" and layer.kernel == (3, 3) and max(padding_before(operator)) <= 1:
+    if layer.kind == "depthwise" and layer.kernel == (3, 3) and max(call_of(operator).padding) <= 1:
         return 0
-    size_bytes = operator_scratch_bytes(operator)
+    kernel = cmsis_nn.KERNELS.kernels.get(layer.kind)
+    size_bytes = kernel.scratch_bytes(call_of(operator)) if kernel else 0
     return -(-size_bytes // 16) * 16 if layer.kind == "conv" else size_bytes  # 2 columns of 2 bytes, by fours
 
 

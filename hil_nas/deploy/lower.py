@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from hil_nas.cost.arena import ArenaPlan, Step, plan_steps
 from hil_nas.cost.blob import HEADER_BYTES, OPERATOR_BYTES
-from hil_nas.cost.scratch import scratch_bytes
 from hil_nas.deploy.graph import QuantGraph
 from hil_nas.deploy.plan import MAX_OPERATORS, Plan, PlanOperator
 from hil_nas.errors import UnsupportedError
+from hil_nas.kernels import KernelCall, kernel_for
 from hil_nas.operators.description import CONSTANTS
 from hil_nas.operators.int8 import QuantOperator
 from hil_nas.operators.lowering import Lowering, constant_room
@@ -79,8 +79,18 @@ def _shared_names(graph: QuantGraph) -> dict[int, int]:
 
 
 def _scratch_bytes(graph: QuantGraph, x: QuantOperator) -> int:
-    source, target = graph.tensors[x.inputs[0]].map, graph.tensors[x.output].map
-    return scratch_bytes(x.kind, source, target, x.kernel, x.stride, x.dilation, x.padding)
+    call = _call(graph, x)
+    return kernel_for(call).scratch_bytes(call)
+
+
+def _call(graph: QuantGraph, x: QuantOperator) -> KernelCall:
+    """The call of a kernel that runs an operator of the plan."""
+    kind, output = BY_NAME[x.kind], graph.tensors[x.output]
+    assert kind.plan is not None
+    source, target = kind.maps(x, graph.tensors[x.inputs[0]], output)
+    sources = (source, *(graph.tensors[i].map for i in x.inputs[1:]))
+    cut = activation_range(x.activation, output.scale, output.zero_point) == (output.zero_point, 127)
+    return KernelCall(kind.plan.name, sources, target, x.kernel, x.stride, x.dilation, x.padding, cut)
 
 
 def _as_kernel(graph: QuantGraph, x: QuantOperator) -> QuantOperator:
@@ -106,10 +116,10 @@ class _Constants:
 def _lower(
     graph: QuantGraph, lowering: Lowering, constants: _Constants, x: QuantOperator, scratch: int
 ) -> PlanOperator:
-    kind, target = BY_NAME[x.kind], graph.tensors[x.output]
+    kind, target, call = BY_NAME[x.kind], graph.tensors[x.output], _call(graph, x)
     assert kind.plan is not None
-    in_shape, out_shape = kind.maps(x, graph.tensors[x.inputs[0]], target)
-    kind.check(x, in_shape, out_shape)
+    kind.check(x, call.inputs[0], call.output)
+    kernel = kernel_for(call)
     places = [lowering.places[i] for i in x.inputs]
     fields = {
         "kind": kind.plan.name,
@@ -117,15 +127,16 @@ def _lower(
         "inputs": (places[0], places[1] if len(places) > 1 else 0),
         "output": lowering.places[x.output],
         "scratch": scratch,
-        "scratch_bytes": _scratch_bytes(graph, x),
-        "in_shape": in_shape,
-        "out_shape": out_shape,
+        "scratch_bytes": kernel.scratch_bytes(call),
+        "in_shape": call.inputs[0],
+        "out_shape": call.output,
         "output_offset": target.zero_point,
         "activation": activation_range(x.activation, target.scale, target.zero_point),
         **kind.lower(lowering, x),
     }
     own = {name: fields.pop(name) for name in CONSTANTS if name in fields}
-    places_of: dict[str, Any] = {f"{name}_data": constants.add(values) for name, values in own.items()}
+    packed = kernel.packed(call, fields, own)
+    places_of: dict[str, Any] = {f"{name}_data": constants.add(values) for name, values in packed.items()}
     made = PlanOperator(**fields, **places_of)
     if made.output_shift > kind.plan.most_left_shift:  # TFLite Micro gives up on some of these
         raise UnsupportedError(

@@ -7,11 +7,11 @@ from math import prod, sqrt
 
 import numpy as np
 
-from hil_nas.cost.scratch import padding_before
 from hil_nas.deploy.graph import QuantGraph
 from hil_nas.network import INPUT, Network, Operator
 from hil_nas.operators.int8 import Activation, QuantOperator, Weights
 from hil_nas.operators.table import layer_rules
+from hil_nas.operators.windows import padding_of
 from hil_nas.tflite.tensor import QuantTensor, array_of
 
 _INPUT = (float(np.float32(0.04)), 3)  # scale and zero point
@@ -85,7 +85,7 @@ def _operator(operator: Operator, output: int, weights: Weights | None) -> Quant
         layer.kernel,
         layer.stride,
         layer.dilation,
-        padding_before(operator) if layer_rules(layer.kind).windowed else (0, 0),
+        padding_of(layer, operator.inputs[0]) if layer_rules(layer.kind).windowed else (0, 0),
         activation,
         label=f"operator {output - 1} ({layer.kind})",
     )

@@ -1,26 +1,16 @@
-"""From an operator's shapes to the CMSIS-NN kernel that runs and how often each of its loops turns.
-
-The counts follow the sources of CMSIS-NN 4.0.0 as they compile for a Cortex-M4 with the DSP extension (no
-MVE): every feature is a number of loop turns or of flash misses, so that its coefficient is the cycles of
-one turn and cannot be negative. Files named in the comments stand under the kernels' `Source/`.
-"""
+"""From a network's operator to the kernel path it takes and how often the kernel's loops turn: what is regressed on."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import combinations
 
-from hil_nas.cost.scratch import padding_before
 from hil_nas.errors import UnsupportedError
-from hil_nas.latency.flash_cache import Misses
-from hil_nas.latency.flash_traffic import Taps, depthwise_misses, pointwise_misses, rows_sweep
+from hil_nas.kernels import LISTS, Counts, Kernel, KernelCall, call_of, kernel_for
 from hil_nas.network import Operator
 from hil_nas.operators.table import runs
 
-Counts = dict[str, float]
+PATHS = tuple(path for kernels in LISTS for kernel in kernels.kernels.values() for path in kernel.counts)
 
 
 @dataclass(frozen=True)
@@ -37,346 +27,28 @@ def is_executed(operator: Operator) -> bool:
 
 
 def kernel_path(operator: Operator) -> str:
-    """The name of the kernel path, as the wrappers of CMSIS-NN choose it.
+    """The name of the kernel path.
 
     Raises:
         UnsupportedError: for an operator that no kernel runs.
     """
-    kind = operator.layer.kind
-    if kind == "conv":
-        return _conv_path(operator)
-    if kind == "depthwise":
-        return _depthwise_path(operator)
-    if kind not in _COUNTS:
-        raise UnsupportedError(f"no kernel runs a {kind}")
-    return kind
+    call = call_of(operator)
+    return kernel_for(call).path(call)
 
 
-@lru_cache(maxsize=65536)
 def kernel_work(operator: Operator) -> KernelWork:
     """The kernel path and its loop counts.
 
     Raises:
-        UnsupportedError: for an operator that no kernel runs.
+        UnsupportedError: for an operator that no kernel runs, or whose kernel says nothing of its loops.
     """
-    path = kernel_path(operator)
-    return KernelWork(path, {"calls": 1.0, **_COUNTS[path](operator)})
+    call = call_of(operator)
+    return _work(kernel_for(call), call)
 
 
-def _conv_path(operator: Operator) -> str:
-    # arm_convolve_wrapper_s8.c; without MVE arm_convolve_1_x_n_s8.c calls arm_convolve_s8, and the fast and the
-    # strided 1x1 convolution are one matrix product, called once or once per row
-    layer = operator.layer
-    pointwise = layer.kernel == (1, 1) and layer.dilation == (1, 1) and padding_before(operator) == (0, 0)
-    return "conv_1x1" if pointwise else "conv_im2col"
-
-
-def _depthwise_path(operator: Operator) -> str:
-    # arm_depthwise_conv_wrapper_s8.c; a Layer has no depth multiplier
-    if operator.layer.dilation != (1, 1):
-        return "depthwise_generic"
-    if operator.layer.kernel == (3, 3) and max(padding_before(operator)) <= 1:
-        return "depthwise_3x3"
-    return "depthwise_opt"
-
-
-# --- convolutions by matrix products ---------------------------------------------------------------------
-
-
-def _conv_1x1(operator: Operator) -> Counts:
-    """arm_nn_mat_mult_nt_t_s8.c: once for the map, or once per output row where the stride is not 1."""
-    (height, width, outputs), depth = operator.output, operator.inputs[0][2]
-    strided = operator.layer.stride != (1, 1)
-    products, rows = (height, width) if strided else (1, height * width)
-    pairs = products * (outputs // 2)  # of output channels
-    tiles, left_overs = pairs * (rows // 2), pairs * (rows % 2)  # 2 channels x 2 pixels, 2 channels x 1
-    odd = products * rows * (outputs % 2)
-    misses = pointwise_misses(depth, outputs, rows).times(products)
-    return {
-        "products": products,
-        **_pairs(pairs, rows, depth),
-        "weight_sums": pairs * depth,
-        **_blocks("tile", tiles, depth, 16),
-        **_blocks("left_over", left_overs, depth, 16),
-        "odd_channel_outputs": odd,
-        "odd_channel_macs": odd * depth,
-        **_missed(misses),
-    }
-
-
-def _pairs(pairs: int, rows: int, depth: int) -> Counts:
-    """Pairs of output channels, under the loops that they go through: tiles of two pixels, one pixel alone, or both.
-
-    Few pixels make a pair's code run once, so that fetching it is what a pair costs.
-    """
-    ways = {"even": rows % 2 == 0, "odd": rows > 1 and rows % 2 == 1, "lone": rows == 1}
-    found: Counts = {}
-    for name, taken in ways.items():
-        found |= _entered(f"{name}_pair", pairs * taken, depth, 16)
-    return found
-
-
-def _conv_im2col(operator: Operator) -> Counts:
-    """arm_convolve_s8.c with arm_nn_mat_mult_kernel_s8_s16.c and arm_q7_to_q15_with_offset.c."""
-    height, width, outputs = operator.output
-    depth = operator.inputs[0][2]
-    taps = operator.layer.kernel[0] * operator.layer.kernel[1]
-    positions, column = height * width, taps * depth
-    inside = _inside(operator)
-    outside = positions * taps - inside
-    columns, single = positions // 2, positions % 2
-    return {
-        "positions": positions,
-        "edge_positions": _edge_positions(operator),
-        **_copies(inside, outside, depth),
-        **_column_pairs(columns, outputs),
-        **_blocks("tile", columns * (outputs // 2), column, 4),
-        **_blocks("odd_channel", columns * (outputs % 2), column, 4),
-        **_blocks("single_column", single * outputs, column, 4),
-        **_missed(rows_sweep(column, outputs).times(columns + single)),
-    }
-
-
-def _column_pairs(columns: int, outputs: int) -> Counts:
-    """Under the loops that a pair of columns goes through: channels by two, an odd one, or both."""
-    return {
-        "columns_paired": columns * (outputs % 2 == 0),
-        "columns_odd": columns * (outputs == 1),
-        "columns_both": columns * (outputs % 2 == 1 and outputs > 1),
-    }
-
-
-# --- depthwise convolutions ------------------------------------------------------------------------------
-
-
-def _depthwise_3x3(operator: Operator) -> Counts:
-    """arm_depthwise_conv_3x3_s8.c: blocks of 4 channels, then channels singly; only taps inside are read."""
-    height, width, channels = operator.output
-    rows, columns = _taps(operator, 0), _taps(operator, 1)
-    taps = _extents(rows) * _extents(columns)
-    kernel_rows = _extents(rows) * width
-    blocks, singles = channels // 4, channels % 4
-    ragged = blocks > 0 and singles > 0  # both loops: more code than the instruction cache holds
-    return {
-        "positions": height * width,
-        "ragged_positions": height * width * ragged,
-        "ragged_edge_positions": _edge_positions(operator) * ragged,
-        "blocks": height * width * blocks,
-        "block_rows": kernel_rows * blocks,
-        "block_taps": taps * blocks,
-        "singles": height * width * singles,
-        "single_rows": kernel_rows * singles,
-        "single_taps": taps * singles,
-        **_missed(depthwise_misses(rows, columns, (3, 3), channels, 4)),
-    }
-
-
-def _depthwise_opt(operator: Operator) -> Counts:
-    """arm_depthwise_conv_s8_opt.c: one column of 16-bit values per pixel, then blocks of 4 channels."""
-    height, width, channels = operator.output
-    kernel = operator.layer.kernel
-    rows, columns = _taps(operator, 0), _taps(operator, 1)
-    positions, taps = height * width, kernel[0] * kernel[1]
-    inside = _extents(rows) * _extents(columns)
-    beside = _extents(rows) * (width * kernel[1] - _extents(columns))  # in a row of the map, past its edge
-    cleared_rows = width * (height * kernel[0] - _extents(rows))
-    clears = width * sum((first > 0) + (end < kernel[0]) for first, end in rows)
-    blocks, singles = positions * (channels // 4), positions * (channels % 4)
-    whole: Taps = ((0, kernel[0]),)
-    misses = depthwise_misses(whole * height, ((0, kernel[1]),) * width, kernel, channels, 4)
-    return {
-        "positions": positions,
-        "map_rows": _extents(rows) * width,
-        **_copies(inside, beside, channels),
-        "row_clears": clears,
-        "row_cleared_bytes": cleared_rows * kernel[1] * channels * 2,
-        "blocks": blocks,
-        "block_tap_pairs": blocks * (taps // 2),
-        "block_odd_taps": blocks * (taps % 2),
-        "singles": singles,
-        "single_taps": singles * taps,
-        **_missed(misses),
-    }
-
-
-def _depthwise_generic(operator: Operator) -> Counts:
-    """depthwise_conv_s8_generic in arm_depthwise_conv_s8.c: one output value after the other."""
-    height, width, channels = operator.output
-    rows, columns = _taps(operator, 0), _taps(operator, 1)
-    outputs = height * width * channels
-    dilated = sum(x > 1 for x in operator.layer.dilation)
-    return {
-        "positions": height * width,
-        "outputs": outputs,
-        "divided_outputs": outputs * dilated,  # two divisions per dilated axis
-        "rows": _extents(rows) * width * channels,
-        "taps": _extents(rows) * _extents(columns) * channels,
-        **_missed(depthwise_misses(rows, columns, operator.layer.kernel, channels, 1)),
-    }
-
-
-# --- everything else -------------------------------------------------------------------------------------
-
-
-def _fully_connected(operator: Operator) -> Counts:
-    """arm_nn_vec_mat_mult_t_s8.c: two outputs at a time; every weight is read once."""
-    height, width, channels = operator.inputs[0]
-    depth, outputs = height * width * channels, operator.output[2]
-    return {
-        **_blocks("pair", outputs // 2, depth, 4),
-        **_blocks("odd", outputs % 2, depth, 4),
-        **_missed(rows_sweep(depth, outputs).cold),
-    }
-
-
-def _average_pool(operator: Operator) -> Counts:
-    """arm_avgpool_s8.c: the first tap is copied to 32 bits, the others added, then one division a value."""
-    height, width, channels = operator.output
-    positions, taps = height * width, _inside(operator)
-    return {
-        "positions": positions,
-        "rows": _extents(_taps(operator, 0)) * width,
-        "taps": taps,
-        "copied_values": positions * channels,
-        "added_values": (taps - positions) * channels,
-    }
-
-
-def _max_pool(operator: Operator) -> Counts:
-    """arm_max_pool_s8.c: the first tap is copied, the others compared, then all is clamped."""
-    height, width, channels = operator.output
-    positions, taps = height * width, _inside(operator)
-    values = positions * channels
-    return {
-        "positions": positions,
-        "rows": _extents(_taps(operator, 0)) * width,
-        "taps": taps,
-        "copied_bytes": values,
-        "compared_blocks": (taps - positions) * (channels // 4),
-        "compared_singles": (taps - positions) * (channels % 4),
-        "clamped_blocks": values // 4,
-        "clamped_singles": values % 4,
-    }
-
-
-def _add(operator: Operator) -> Counts:
-    height, width, channels = operator.output
-    return {"values": height * width * channels}
-
-
-def _concatenation(operator: Operator) -> Counts:
-    """kernel_concatenation in `boards/src/kernels.c`: a memcpy per input at every pixel."""
-    pixels, total = operator.output[0] * operator.output[1], operator.output[2]
-    turns: Counter[str] = Counter()
-    start = 0
-    for _, _, channels in operator.inputs:
-        for phase in range(4):  # both ends lie at words again after four pixels
-            for name, count in _memcpy(channels, phase * channels, phase * total + start).items():
-                turns[name] += count
-        start += channels
-    names = ("aligned", "by_64", "by_16", "by_4", "tail", "singly")
-    return {
-        "pixels": pixels,
-        "copies": pixels * len(operator.inputs),
-        **{f"copied_{x}": pixels * turns[x] / 4 for x in names},
-    }
-
-
-def _memcpy(size_bytes: int, source: int, target: int) -> dict[str, int]:
-    """Turns of newlib's loops on an Armv7-M; bytes come first only where neither end lies at a word."""
-    if size_bytes < 8 and (source | target) % 4:
-        return {"singly": size_bytes}
-    first = 0 if source % 4 == 0 or target % 4 == 0 else 4 - target % 4
-    rest = size_bytes - first
-    return {
-        "aligned": int(first > 0),
-        "by_64": rest // 64,
-        "by_16": rest % 64 // 16,
-        "by_4": rest % 16 // 4,
-        "tail": int(rest % 4 > 0),
-    }
-
-
-def _softmax(operator: Operator) -> Counts:
-    height, width, channels = operator.output
-    return {"rows": height * width, "values": height * width * channels}
-
-
-# --- shared ----------------------------------------------------------------------------------------------
-
-
-def _blocks(name: str, times: int, length: int, widest: int) -> Counts:
-    """An inner product run `times`: the turns of its loops by 16 (where `widest` is), by 4 and singly."""
-    turns = _turns(length, widest)
-    return {**{f"{name}_by_{x}": times * n for x, n in turns.items()}, **_entered(name, times, length, widest)}
-
-
-def _entered(name: str, times: int, length: int, widest: int) -> Counts:
-    """What happens `times`, under the loops that a length goes through, as one name of several.
-
-    The loops a kernel goes through before it comes back decide whether its code stays in the 1 KiB instruction
-    cache, and so what coming back costs.
-    """
-    turns = _turns(length, widest)
-    entered = [x for x, n in turns.items() if n]
-    ways = [x for count in range(1, len(turns) + 1) for x in combinations(turns, count)]
-    return {f"{name}s_{'_'.join(x)}": times * (list(x) == entered) for x in ways}
-
-
-def _turns(length: int, widest: int) -> dict[str, int]:
-    if widest == 16:
-        return {"16": length // 16, "4": length % 16 // 4, "1": length % 4}
-    return {"4": length // 4, "1": length % 4}
-
-
-def _copies(inside: int, outside: int, depth: int) -> Counts:
-    """im2col: pixels widened to 16 bits by four and singly, and pixels outside the map cleared."""
-    return {
-        **_blocks("copied_pixel", inside, depth, 4),
-        "clears": outside,
-        "cleared_bytes": outside * depth * 2,
-    }
-
-
-def _missed(misses: Misses) -> Counts:
-    return {"flash_sectors": misses.sectors, "flash_lines": misses.lines}
-
-
-def _taps(operator: Operator, axis: int) -> Taps:
-    """Per output position along an axis: the first tap inside the map and the end of those inside."""
-    layer, size, before = operator.layer, operator.inputs[0][axis], padding_before(operator)[axis]
-    kernel, stride, dilation = layer.kernel[axis], layer.stride[axis], layer.dilation[axis]
-    starts = (i * stride - before for i in range(operator.output[axis]))
-    return tuple((max(0, -(x // dilation)), min(kernel, -((x - size) // dilation))) for x in starts)
-
-
-def _extents(taps: Taps) -> int:
-    """Taps inside, over all positions along the axis."""
-    return sum(end - first for first, end in taps)
-
-
-def _edge_positions(operator: Operator) -> int:
-    """Output positions with a tap outside the map."""
-    whole = [sum(taps == (0, operator.layer.kernel[axis]) for taps in _taps(operator, axis)) for axis in (0, 1)]
-    return operator.output[0] * operator.output[1] - whole[0] * whole[1]
-
-
-def _inside(operator: Operator) -> int:
-    """Taps inside the map, over all output positions."""
-    return _extents(_taps(operator, 0)) * _extents(_taps(operator, 1))
-
-
-_COUNTS: dict[str, Callable[[Operator], Counts]] = {
-    "conv_1x1": _conv_1x1,
-    "conv_im2col": _conv_im2col,
-    "depthwise_3x3": _depthwise_3x3,
-    "depthwise_opt": _depthwise_opt,
-    "depthwise_generic": _depthwise_generic,
-    "fully_connected": _fully_connected,
-    "average_pool": _average_pool,
-    "max_pool": _max_pool,
-    "add": _add,
-    "concatenation": _concatenation,
-    "softmax": _softmax,
-}
-PATHS = tuple(_COUNTS)
+@lru_cache(maxsize=65536)
+def _work(kernel: Kernel, call: KernelCall) -> KernelWork:
+    path = kernel.path(call)
+    if path not in kernel.counts:
+        raise UnsupportedError(f"no latency model knows the kernel of a {call.operator}")
+    return KernelWork(path, {"calls": 1.0, **kernel.counts[path](call)})

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
+from hil_nas.kernels.kernel import Counts
 from hil_nas.latency.evaluate import CurvePoint, Predictions, held_out, learning_curve
-from hil_nas.latency.features import Counts, kernel_work
+from hil_nas.latency.features import kernel_work
 from hil_nas.latency.model import FRONT_END, LatencyModel
 from hil_nas.latency.store import Measurements, Provenance, Store
 

@@ -43,7 +43,6 @@ class LayerRules:
         weights: (layer, source) -> the shape of its weights, in the file's order without axes of 1; output channels
             first, but for a depthwise kernel, whose channels are last.
         per_channel: whether weights have a scale, and so a multiplier and a shift, per output channel.
-        plan_constants_bytes: of what else lies beside it in a plan.
         windowed: whether kernel and stride mean something.
         fuses_relu: whether a ReLU can be part of it.
         scale: of its output: its own, that of what it reads, or one that never changes.
@@ -57,7 +56,6 @@ class LayerRules:
     keras: Callable[..., Any]
     weights: Callable[[Layer, Shape], tuple[int, ...]] | None = None
     per_channel: bool = False
-    plan_constants_bytes: Callable[[Operator], int] = lambda _: 0
     windowed: bool = False
     fuses_relu: bool = False
     scale: Literal["own", "kept", "fixed"] = "kept"

@@ -18,7 +18,6 @@ from hil_nas.operators.node import Node
 from hil_nas.operators.slicing import Slice, slices_of
 
 _COPY = PlanKind("copy", 14)
-_CONCATENATION_ENTRY_BYTES = 8
 
 
 def _read_concatenation(node: Node) -> QuantOperator:
@@ -155,7 +154,6 @@ CONCATENATION = OperatorType(
     layer=LayerRules(
         output=_concatenated,
         keras=lambda layers, _, **common: layers.Concatenate(**common),
-        plan_constants_bytes=lambda operator: _CONCATENATION_ENTRY_BYTES * len(operator.inputs),
         options=(8, 4),
         kept_bytes=24,
     ),

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterator
 from functools import lru_cache
 
-from hil_nas.latency.flash_cache import LINE_BYTES, FlashCache, Misses, Sweep, aligned, sectors_of, sweep
+from hil_nas.kernels.flash_cache import LINE_BYTES, FlashCache, Misses, Sweep, aligned, sectors_of, sweep
 from hil_nas.network import Pair
 
 WORD_BYTES = 4

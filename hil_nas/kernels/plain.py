@@ -1,0 +1,68 @@
+"""The portable kernels of `boards/src/kernels/plain`."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from hil_nas.kernels.kernel import Counts, Kernel, KernelCall, KernelList
+
+_CONCATENATION_ENTRY_BYTES = 8  # where an input lies, and its bytes per step
+
+
+def _values(call: KernelCall) -> Counts:
+    height, width, channels = call.output
+    return {"values": height * width * channels}
+
+
+def _copies(call: KernelCall) -> Counts:
+    """`boards/src/kernels/plain/moves.c`: a memcpy per input at every pixel."""
+    pixels, total = call.output[0] * call.output[1], call.output[2]
+    turns: Counter[str] = Counter()
+    start = 0
+    for _, _, channels in call.inputs:
+        for phase in range(4):  # both ends lie at words again after four pixels
+            for name, count in _memcpy(channels, phase * channels, phase * total + start).items():
+                turns[name] += count
+        start += channels
+    names = ("aligned", "by_64", "by_16", "by_4", "tail", "singly")
+    return {
+        "pixels": pixels,
+        "copies": pixels * len(call.inputs),
+        **{f"copied_{x}": pixels * turns[x] / 4 for x in names},
+    }
+
+
+def _memcpy(size_bytes: int, source: int, target: int) -> dict[str, int]:
+    """Turns of newlib's loops on an Armv7-M; bytes come first only where neither end lies at a word."""
+    if size_bytes < 8 and (source | target) % 4:
+        return {"singly": size_bytes}
+    first = 0 if source % 4 == 0 or target % 4 == 0 else 4 - target % 4
+    rest = size_bytes - first
+    return {
+        "aligned": int(first > 0),
+        "by_64": rest // 64,
+        "by_16": rest % 64 // 16,
+        "by_4": rest % 16 // 4,
+        "tail": int(rest % 4 > 0),
+    }
+
+
+def _rows(call: KernelCall) -> Counts:
+    height, width, channels = call.output
+    return {"rows": height * width, "values": height * width * channels}
+
+
+def _concatenation_bytes(call: KernelCall) -> tuple[int, ...]:
+    return (_CONCATENATION_ENTRY_BYTES * len(call.inputs),)
+
+
+KERNELS = KernelList(
+    "plain",
+    1,
+    {
+        "add": Kernel(counts={"add": _values}),
+        "concatenation": Kernel(constant_bytes=_concatenation_bytes, counts={"concatenation": _copies}),
+        "softmax": Kernel(counts={"softmax": _rows}),
+        **dict.fromkeys(("sub", "mul", "mean", "lookup", "copy", "pad"), Kernel()),
+    },
+)
