@@ -14,8 +14,10 @@ import numpy as np
 from hil_nas.device.firmware import find_third_party
 from hil_nas.network import INPUT, Layer, Network
 
-ENGINE_SOURCES = ("engine_cmsis_nn.c", "kernels.c", "plan_check.c", "crc32.c")
-PORTABLE = ("-D__GNUC_PYTHON__", "-D__RESTRICT=__restrict", "-w")
+PORTABLE = (
+    "-D__GNUC_PYTHON__", "-D__RESTRICT=__restrict", "-w",
+    "-DKERNEL_LISTS=LIST(cmsis_nn) LIST(plain)", '-DENGINE_NAME="cmsis-nn"',
+)  # fmt: skip
 
 
 class Fault(ctypes.Structure):
@@ -90,10 +92,16 @@ def aligned(size: int) -> np.ndarray:
     return raw[start : start + size]
 
 
+def engine_sources(boards_dir: Path) -> list[Path]:
+    """The engine and its lists of kernels, without CMSIS-NN's own sources."""
+    source = boards_dir / "src"
+    return [source / "crc32.c", *sorted((source / "engine").glob("*.c")), *sorted((source / "kernels").glob("*/*.c"))]
+
+
 def build_engine(folder: Path, boards_dir: Path, build_dir: Path) -> Engine:
     third_party = find_third_party(build_dir)
     library = folder / "engine.so"
-    sources = [boards_dir / "src" / x for x in ENGINE_SOURCES] + sorted(third_party.cmsis_nn.rglob("Source/**/*.c"))
+    sources = [*engine_sources(boards_dir), *sorted(third_party.cmsis_nn.rglob("Source/**/*.c"))]
     includes = [f"-I{boards_dir / 'include'}", f"-I{third_party.cmsis_nn / 'Include'}"]
     command = ["gcc", "-O1", "-shared", "-fPIC", *PORTABLE, *includes, *map(str, sources), "-o", str(library)]
     subprocess.run(command, check=True)

@@ -152,8 +152,8 @@ def test_a_model_gives_tflms_bits(
     third_party: ThirdParty,
     folder: Path,
 ) -> None:
-    """One of MLPerf's shape and one of every other operator: only the model differs between two exports, and the first
-    one's objects serve the second.
+    """One of MLPerf's shape and one of every other operator: only the model and its kernels differ between two exports,
+    and the first one's objects serve the second.
     """
     own = every_operator(CONFIG.frames, CONFIG.coefficients, len(LABELS))
     model = own if which == "peoples" else request.getfixturevalue("kws_model")
@@ -163,10 +163,21 @@ def test_a_model_gives_tflms_bits(
     shutil.copytree(folder, home)
     for name in ("model.c", "model.h"):
         shutil.copy(tmp_path / "export" / name, home)
+    shutil.copytree(tmp_path / "export" / "src", home / "src", dirs_exist_ok=True)
     make(home)
     blob = CONFIG.blob(plan.input_scale, plan.input_zero_point)
     features = host.features(blob, noise()[np.newaxis])
     assert scores(run(home).stdout) == oracle.run(features[..., np.newaxis])[0].tolist()
+
+
+def test_only_the_kernels_that_the_plan_names_are_linked(folder: Path) -> None:
+    symbols = subprocess.run(
+        ["nm", str(folder / "build" / "native" / "example")], capture_output=True, text=True, check=True
+    ).stdout
+    linked = {x.split()[-1] for x in symbols.splitlines()}
+    assert {"cmsis_nn_conv", "arm_convolve_wrapper_s8", "arm_avgpool_s8"} <= linked
+    assert not {"cmsis_nn_max_pool", "arm_max_pool_s8", "cmsis_nn_kernels"} & linked
+    assert sorted(x.name for x in (folder / "src" / "kernels").iterdir()) == ["cmsis_nn"]
 
 
 def test_the_folder_holds_its_licences_and_nothing_of_this_machine(folder: Path, boards_dir: Path) -> None:

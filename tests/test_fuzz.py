@@ -34,7 +34,7 @@ def test_no_input_makes_the_firmware_fault(elf: Path, target: Target, tmp_path: 
 def test_a_check_that_is_missing_is_found(elf: Path, boards_dir: Path, build_dir: Path, tmp_path: Path) -> None:
     """The fuzzer is able to fail: without one bound in the plan loader it writes outside the arena."""
     shutil.copytree(boards_dir, tmp_path / "boards")
-    source = tmp_path / "boards" / "src" / "plan_check.c"
+    source = tmp_path / "boards" / "src" / "engine" / "plan_check.c"
     bound = "output > 0 && fits(op->output, output, plan->arena_bytes)"
     text = source.read_text()
     assert bound in text

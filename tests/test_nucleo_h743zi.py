@@ -247,7 +247,7 @@ def test_what_would_not_run_on_silicon_does_not_run_here(
 
 
 def test_a_board_is_added_by_its_folder_alone(boards_dir: Path) -> None:
-    shared = [x for y in ("src", "include", "cortex_m", "virtual") for x in (boards_dir / y).iterdir()]
+    shared = [x for y in ("src", "include", "cortex_m", "virtual") for x in (boards_dir / y).rglob("*.*")]
     package = (boards_dir.parent / "hil_nas").rglob("*.py")
     named = re.compile(r"h743|an386|an500", re.IGNORECASE)
     assert [str(x) for x in (*shared, *package) if named.search(x.read_text(encoding="utf-8"))] == []

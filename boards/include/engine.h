@@ -46,6 +46,6 @@ struct engine_fault engine_load(struct engine_model *model, const void *blob, si
 bool engine_run(const struct engine_model *model, engine_probe probe, void *context);
 
 const char *engine_op_name(const struct engine_model *model, uint32_t op); /* as the wire names kinds */
-const char *engine_name(void);
+const char *engine_name(void); /* of a firmware, as the wire names it; no product needs it */
 
 #endif

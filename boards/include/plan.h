@@ -4,6 +4,7 @@
  *
  *   [struct plan_header][struct plan_op x op_count][constants, each 16-byte aligned]
  *
+ * Constants are laid out as written here, unless the list of kernels that runs the operator has them another way.
  * Offsets named `..._data` count from the start of the blob, all other offsets from the start of the arena.
  * Nothing in a plan is trusted: plan_check() refuses offsets, shapes and sizes that do not fit before
  * anything runs.
@@ -15,7 +16,7 @@
 #include <stdint.h>
 
 #define PLAN_MAGIC 0x4E4C5048u /* "HPLN" */
-#define PLAN_VERSION 2u
+#define PLAN_VERSION 3u
 #define PLAN_MAX_OPS 256u
 #define PLAN_ALIGNMENT 16u
 
@@ -34,6 +35,7 @@ enum plan_kind {
     PLAN_LOOKUP = 12,
     PLAN_MEAN = 13,
     PLAN_COPY = 14,
+    PLAN_KIND_END
 };
 
 struct plan_header {           /* 64 bytes */
@@ -60,7 +62,7 @@ struct plan_op {               /* 128 bytes; a field that a kind does not use is
     uint16_t input_count;      /* 1; ADD, SUB, MUL: 2; CONCATENATION: entries of the table at `weights_data` */
     uint32_t input[2];         /* arena offsets; 0 for one that is constant */
     uint32_t output;           /* arena offset */
-    uint32_t scratch;          /* arena offset of what the CMSIS-NN kernel asks for */
+    uint32_t scratch;          /* arena offset of what the kernel asks for */
     uint32_t scratch_bytes;
     uint16_t in_h, in_w, in_c;
     uint16_t out_h, out_w, out_c; /* DEPTHWISE: out_c = in_c * depth multiplier */
@@ -77,13 +79,13 @@ struct plan_op {               /* 128 bytes; a field that a kind does not use is
                                   it is constant. COPY: u32 {start, step_h, step_w, step_c}, in values of the input */
     uint32_t bias_data;        /* int32 per output channel, 0 where there is none.
                                   ADD, SUB, MUL: the second input where it is constant */
-    uint32_t multipliers_data; /* int32 per output channel (CONV, DEPTHWISE), CMSIS-NN's convention */
-    uint32_t shifts_data;      /* int32 per output channel (CONV, DEPTHWISE), CMSIS-NN's convention */
+    uint32_t multipliers_data; /* int32 per output channel (CONV, DEPTHWISE), TFLite's convention */
+    uint32_t shifts_data;      /* int32 per output channel (CONV, DEPTHWISE), TFLite's convention */
     int32_t input_multiplier[2], input_shift[2]; /* ADD, SUB: per input. SOFTMAX: [0] is beta's multiplier and shift */
     int32_t output_multiplier, output_shift;     /* FULLY_CONNECTED, ADD, SUB, MUL; MEAN: with the division in it */
     int32_t left_shift;        /* ADD, SUB: 20. SOFTMAX: diff_min */
     uint16_t second_h, second_w, second_c;       /* ADD, SUB, MUL: of the second input */
-    uint16_t reserved_half;    /* 0 */
+    uint16_t kernel_list;      /* whose kernel runs it: struct kernel_list (kernel.h) */
     uint32_t reserved;         /* 0 */
 };
 

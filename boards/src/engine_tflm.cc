@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * The engine `tflm`: TensorFlow Lite Micro's interpreter on the .tflite itself. It is compiled only where the build is
- * given TFLM's sources and library, and stands where engine_cmsis_nn.c stands otherwise.
+ * given TFLM's sources and library, and stands where engine/ and kernels/ stand otherwise.
  *
  * A .tflite is checked as a flatbuffer, and the numbers that TFLM takes from it as indices; what else TFLM trusts, it
  * trusts here as well. Where it gives up, the board says so and restarts (abort() below).

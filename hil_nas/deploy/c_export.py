@@ -14,10 +14,12 @@ from hil_nas.deploy.plan import Plan
 from hil_nas.errors import InputError
 from hil_nas.files import whole_folder
 from hil_nas.front_ends import FrontEnd
+from hil_nas.kernels import LISTS
+from hil_nas.kernels.cmsis_nn import SOURCE_FOLDERS
+from hil_nas.operators.table import PLAN_CODES
 
-_SOURCES = ("engine_cmsis_nn.c", "kernels.c", "plan_check.c", "crc32.c", "mfcc.c")
-_HEADERS = ("engine.h", "kernels.h", "plan.h", "plan_check.h", "crc32.h", "mfcc.h")
-_NN_FOLDERS = ("ConvolutionFunctions", "FullyConnectedFunctions", "NNSupportFunctions", "PoolingFunctions")
+_SOURCES = ("engine/engine.c", "engine/plan_check.c", "engine/plan_check.h", "crc32.c", "mfcc.c")
+_HEADERS = ("engine.h", "kernel.h", "checks.h", "plan.h", "crc32.h", "mfcc.h")
 _INCLUDE = re.compile(r'^\s*#\s*include\s*[<"]([^>"]+)[>"]', re.MULTILINE)
 _BYTES_PER_LINE = 24
 
@@ -56,9 +58,10 @@ def export_c(
         raise InputError(f"{folder} exists and is not empty", hint="name a folder that does not exist")
     with whole_folder(folder) as whole:
         _copy(boards_dir / "export", whole, sorted(x.name for x in (boards_dir / "export").iterdir()))
-        _copy(boards_dir / "src", whole / "src", _SOURCES)
+        own = [*_SOURCES, *_kernel_files(plan, boards_dir / "src")]
+        _copy(boards_dir / "src", whole / "src", own)
         _copy(boards_dir / "include", whole / "include", _HEADERS)
-        _copy_third_party(whole / "third_party", boards_dir, third_party)
+        _copy_third_party(whole / "third_party", boards_dir, third_party, own)
         (whole / "model.h").write_text(_model_header(plan, len(blob), front_end, labels))
         (whole / "model.c").write_text(_model_source(plan, blob, labels))
 
@@ -79,12 +82,19 @@ def _copy(source: Path, target: Path, names: Iterable[str]) -> None:
         shutil.copyfile(source / name, target / name)
 
 
-def _copy_third_party(target: Path, boards_dir: Path, third_party: CmsisFolders) -> None:
+def _kernel_files(plan: Plan, source: Path) -> list[str]:
+    """The lists that the plan uses, without the table in which each names all its kernels."""
+    used = {x.kernel_list for x in plan.operators}
+    files = [x for y in LISTS if y.number in used for x in sorted((source / "kernels" / y.name).glob("*.[ch]"))]
+    return [str(x.relative_to(source)) for x in files if x.name != f"{x.parent.name}.c"]
+
+
+def _copy_third_party(target: Path, boards_dir: Path, third_party: CmsisFolders, own_sources: Iterable[str]) -> None:
     """CMSIS-NN's kernels, the FFT of CMSIS-DSP, the intrinsics of CMSIS-Core; of the headers only what they include."""
     nn, dsp, core = third_party.cmsis_nn, third_party.cmsis_dsp, third_party.cmsis_core
-    kernels = [x for y in _NN_FOLDERS for x in sorted((nn / "Source" / y).glob("*.c"))]
+    kernels = [x for y in SOURCE_FOLDERS for x in sorted((nn / "Source" / y).glob("*.c"))]
     transforms = cmsis_dsp_sources(boards_dir, dsp)
-    own = [boards_dir / "src" / x for x in _SOURCES]
+    own = [boards_dir / "src" / x for x in own_sources]
     headers = {
         nn: _headers([*kernels, *own], [nn / "Include"]),
         dsp: _headers([*transforms, *own], [dsp / "Include", dsp / "PrivateInclude"]),
@@ -148,9 +158,29 @@ def _scratch_place(plan: Plan, scratch_bytes: int) -> tuple[int, int]:
     return offset, max(plan.arena_bytes, aligned(offset + scratch_bytes))
 
 
+def _kernel_tables(plan: Plan) -> str:
+    """In place of the lists' own tables: the kernels that the plan names, so that no other is linked."""
+    tables, lists = "", ""
+    for kernels in LISTS:
+        kinds = sorted({x.kind for x in plan.operators if x.kernel_list == kernels.number}, key=lambda x: PLAN_CODES[x])
+        if kinds:
+            names = ", ".join(f"{kernels.name}_{x}" for x in kinds)
+            entries = ", ".join(f"[{PLAN_CODES[x]}] = &{kernels.name}_{x}" for x in kinds)
+            tables += f"""extern const struct kernel {names};
+static const struct kernel *const {kernels.name}[PLAN_KIND_END] = {{{entries}}};
+static const struct kernel_list {kernels.name}_linked = {{{kernels.number}, {kernels.name}}};
+"""
+            lists += f"&{kernels.name}_linked, "
+    return f"{tables}const struct kernel_list *const kernel_lists[] = {{{lists}NULL}};"
+
+
 def _model_source(plan: Plan, blob: bytes, labels: Sequence[str]) -> str:
     names = ",\n".join(f"    {_c_string(x)}" for x in labels)
     return f"""#include "model.h"
+
+#include "kernel.h"
+
+{_kernel_tables(plan)}
 
 const char *const keywords_labels[KEYWORDS_CLASSES] = {{
 {names},

@@ -14,7 +14,7 @@ from hil_nas.cost.blob import HEADER_BYTES, OPERATOR_BYTES
 from hil_nas.deploy.graph import QuantGraph
 from hil_nas.deploy.plan import MAX_OPERATORS, Plan, PlanOperator
 from hil_nas.errors import UnsupportedError
-from hil_nas.kernels import KernelCall, kernel_for
+from hil_nas.kernels import KernelCall, kernel_for, list_for
 from hil_nas.operators.description import CONSTANTS
 from hil_nas.operators.int8 import QuantOperator
 from hil_nas.operators.lowering import Lowering, constant_room
@@ -119,7 +119,8 @@ def _lower(
     kind, target, call = BY_NAME[x.kind], graph.tensors[x.output], _call(graph, x)
     assert kind.plan is not None
     kind.check(x, call.inputs[0], call.output)
-    kernel = kernel_for(call)
+    kernels = list_for(call)
+    kernel = kernels.kernels[call.operator]
     places = [lowering.places[i] for i in x.inputs]
     fields = {
         "kind": kind.plan.name,
@@ -132,6 +133,7 @@ def _lower(
         "out_shape": call.output,
         "output_offset": target.zero_point,
         "activation": activation_range(x.activation, target.scale, target.zero_point),
+        "kernel_list": kernels.number,
         **kind.lower(lowering, x),
     }
     own = {name: fields.pop(name) for name in CONSTANTS if name in fields}

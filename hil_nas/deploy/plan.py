@@ -13,13 +13,13 @@ from hil_nas.errors import InputError
 from hil_nas.operators.table import PLAN_CODES
 
 MAGIC = 0x4E4C5048  # "HPLN"
-VERSION = 2
+VERSION = 3
 MAX_OPERATORS = 256
 _NAMES = {code: name for name, code in PLAN_CODES.items()}
 _CHECKED_FROM = 16  # of the header: all behind its checksum; what stands before is checked by its value
 _HEADER = struct.Struct("<IHH8Ififi2I")
 _OPERATOR = struct.Struct("<HH5I14H5i4I7i4HI")
-_RESERVED = (0, 0)
+_RESERVED = (0,)
 
 
 @dataclass(frozen=True)
@@ -51,6 +51,7 @@ class PlanOperator:
     output_shift: int = 0
     left_shift: int = 0
     second_shape: tuple[int, int, int] = (0, 0, 0)
+    kernel_list: int = 0
 
     def to_bytes(self) -> bytes:
         """The 128 bytes of this operator."""
@@ -68,8 +69,8 @@ class PlanOperator:
             InputError: for an unknown kind and for reserved words that are not 0.
         """
         v: Any = _OPERATOR.unpack(data)
-        if v[0] not in _NAMES or v[-2:] != _RESERVED:
-            raise InputError(f"a plan's operator of kind {v[0]} with reserved fields {v[-2:]} is not known")
+        if v[0] not in _NAMES or v[-1:] != _RESERVED:
+            raise InputError(f"a plan's operator of kind {v[0]} with reserved fields {v[-1:]} is not known")
         values, place = [], 1
         for field in fields(cls)[1:]:
             width = _WIDTHS.get(field.name, 1)

@@ -23,15 +23,15 @@ from hil_nas.device import tflm
 from hil_nas.device.boards import Board, load_board
 from hil_nas.errors import InputError, MissingToolError
 from hil_nas.files import whole_file, writing
+from hil_nas.kernels import LISTS
+from hil_nas.kernels.cmsis_nn import SOURCE_FOLDERS
 
 Engine = Literal["cmsis-nn", "tflm"]
 CMSIS_DSP_FOLDER = "cmsisdsp-1.10.3"
-# What a measurement depends on. These come first in the image, and `Firmware.kernels_id` is theirs.
+# What a measurement depends on, beside all kernels. These come first in the image, and `Firmware.kernels_id` is theirs.
 MEASURED = (
-    "engine_cmsis_nn.c", tflm.SOURCE, "kernels.c", "mfcc.c", "measure.c", "clock.c", "cortex_m7.c", "cycles.c",
+    "engine.c", "lists.c", tflm.SOURCE, "mfcc.c", "measure.c", "clock.c", "cortex_m7.c", "cycles.c",
 )  # fmt: skip
-_OF_CMSIS_NN = ("engine_cmsis_nn.c", "kernels.c", "plan_check.c")
-_NN_FOLDERS = ("ConvolutionFunctions", "FullyConnectedFunctions", "NNSupportFunctions", "PoolingFunctions")
 _C = "-std=gnu11"
 _COMMON = (
     _C, "-ffp-contract=off", "-fno-math-errno", "-fno-common", "-ffunction-sections", "-fdata-sections",
@@ -156,11 +156,13 @@ class _Build:
         self.compiler = find_tool(board.build.compiler)
         self.version = tool_version(self.compiler)
         self.flags = (*board.build.flags, *_COMMON, *extra_flags)
+        self.lists = () if engine else tuple(x.name for x in LISTS)
         self.units = self._units()
         self.scripts = [] if self.native else [*sorted((boards_dir / "cortex_m").glob("*.ld")), self._linker_script()]
         self.folders = ("include", "src", "cortex_m", board.name)
         self.build_id = self._id(self.units, self.folders)
-        self.kernels_id = self._id([x for x in self.units if x.measured], ("include",))
+        of_kernels = [f"src/kernels/{x}" for x in self.lists]
+        self.kernels_id = self._id([x for x in self.units if x.measured], ("include", *of_kernels))
 
     def run(self) -> Firmware:
         with writing(self.out):
@@ -180,12 +182,12 @@ class _Build:
     def _units(self) -> list[Unit]:
         """Every source but identity.c, what is measured first: the linker keeps this order."""
         source, folder = self.boards_dir / "src", self.boards_dir / self.board.name
-        own = [x for x in sorted(source.glob("*.c")) if x.name != "identity.c"]
-        if self.tflm:
-            own = [source / tflm.SOURCE, *(x for x in own if x.name not in _OF_CMSIS_NN)]
+        engine = [source / tflm.SOURCE] if self.tflm else sorted((source / "engine").glob("*.c"))
+        kernels = [x for y in self.lists for x in sorted((source / "kernels" / y).glob("*.c"))]
+        own = [*engine, *kernels, *(x for x in sorted(source.glob("*.c")) if x.name != "identity.c")]
         own += [(folder / x).resolve() for x in self.board.build.sources]
-        measured = [x for x in own if x.name in MEASURED]
-        others = [x for x in own if x.name not in MEASURED]
+        measured = [x for x in own if x.name in MEASURED or x in kernels]
+        others = [x for x in own if x not in measured]
         nn, dsp = self._third_party_sources()
         quiet = ("-w", *self._aligned())
         units = [Unit(x, (*_WARNINGS, *self._aligned(), *self._own_flags(x)), True) for x in measured]
@@ -198,7 +200,7 @@ class _Build:
         return units
 
     def _third_party_sources(self) -> tuple[list[Path], list[Path]]:
-        folders = () if self.tflm else _NN_FOLDERS  # TFLM's library has its own
+        folders = () if self.tflm else SOURCE_FOLDERS  # TFLM's library has its own
         nn = [x for y in folders for x in sorted((self.third_party.cmsis_nn / "Source" / y).glob("*.c"))]
         return nn, cmsis_dsp_sources(self.boards_dir, self.third_party.cmsis_dsp)
 
@@ -231,6 +233,9 @@ class _Build:
         )  # fmt: skip
         if self.tflm and source.name == tflm.SOURCE:
             return (*common, *tflm.FLAGS, *self.tflm.includes())
+        if source.name == "lists.c":
+            lists = " ".join(f"LIST({x})" for x in self.lists)
+            return (*common, f"-DKERNEL_LISTS={lists}", '-DENGINE_NAME="cmsis-nn"')
         return (*common, *(self._dsp_flags() if source.name == "mfcc.c" else self._nn_flags()))
 
     def _headers(self, folders: Sequence[str]) -> list[Path]:

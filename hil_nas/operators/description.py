@@ -25,7 +25,7 @@ class PlanKind:
 
     Attributes:
         name, code: as in `enum plan_kind` of boards/include/plan.h and on the wire.
-        most_left_shift: of the output's scaling, for which no value leaves 32 bits (boards/include/kernels.h).
+        most_left_shift: of the output's scaling, for which no value leaves 32 bits (boards/src/kernels/plain).
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""Shapes that the device would not load (boards/src/plan_check.c), refused in words."""
+"""Shapes that the device would not load (boards/src/engine/plan_check.c, boards/src/kernels), refused in words."""
 
 from __future__ import annotations
 
