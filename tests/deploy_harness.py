@@ -98,12 +98,12 @@ def engine_sources(boards_dir: Path) -> list[Path]:
     return [source / "crc32.c", *sorted((source / "engine").glob("*.c")), *sorted((source / "kernels").glob("*/*.c"))]
 
 
-def build_engine(folder: Path, boards_dir: Path, build_dir: Path) -> Engine:
+def build_engine(folder: Path, boards_dir: Path, build_dir: Path, *flags: str) -> Engine:
     third_party = find_third_party(build_dir)
     library = folder / "engine.so"
     sources = [*engine_sources(boards_dir), *sorted(third_party.cmsis_nn.rglob("Source/**/*.c"))]
     includes = [f"-I{boards_dir / 'include'}", f"-I{third_party.cmsis_nn / 'Include'}"]
-    command = ["gcc", "-O1", "-shared", "-fPIC", *PORTABLE, *includes, *map(str, sources), "-o", str(library)]
+    command = ["gcc", "-O1", "-shared", "-fPIC", *PORTABLE, *flags, *includes, *map(str, sources), "-o", str(library)]
     subprocess.run(command, check=True)
     return Engine(library)
 

@@ -8,13 +8,13 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Protocol
 
+from hil_nas import kernels
 from hil_nas.compiling import cmsis_dsp_sources
 from hil_nas.cost.arena import aligned
 from hil_nas.deploy.plan import Plan
 from hil_nas.errors import InputError
 from hil_nas.files import whole_folder
 from hil_nas.front_ends import FrontEnd
-from hil_nas.kernels import LISTS
 from hil_nas.kernels.cmsis_nn import SOURCE_FOLDERS
 from hil_nas.operators.table import PLAN_CODES
 
@@ -85,26 +85,26 @@ def _copy(source: Path, target: Path, names: Iterable[str]) -> None:
 def _kernel_files(plan: Plan, source: Path) -> list[str]:
     """The lists that the plan uses, without the table in which each names all its kernels."""
     used = {x.kernel_list for x in plan.operators}
-    files = [x for y in LISTS if y.number in used for x in sorted((source / "kernels" / y.name).glob("*.[ch]"))]
+    files = [x for y in kernels.LISTS if y.number in used for x in sorted((source / "kernels" / y.name).glob("*.[ch]"))]
     return [str(x.relative_to(source)) for x in files if x.name != f"{x.parent.name}.c"]
 
 
 def _copy_third_party(target: Path, boards_dir: Path, third_party: CmsisFolders, own_sources: Iterable[str]) -> None:
     """CMSIS-NN's kernels, the FFT of CMSIS-DSP, the intrinsics of CMSIS-Core; of the headers only what they include."""
     nn, dsp, core = third_party.cmsis_nn, third_party.cmsis_dsp, third_party.cmsis_core
-    kernels = [x for y in SOURCE_FOLDERS for x in sorted((nn / "Source" / y).glob("*.c"))]
+    sources = [x for y in SOURCE_FOLDERS for x in sorted((nn / "Source" / y).glob("*.c"))]
     transforms = cmsis_dsp_sources(boards_dir, dsp)
     own = [boards_dir / "src" / x for x in own_sources]
     headers = {
-        nn: _headers([*kernels, *own], [nn / "Include"]),
+        nn: _headers([*sources, *own], [nn / "Include"]),
         dsp: _headers([*transforms, *own], [dsp / "Include", dsp / "PrivateInclude"]),
-        core: _headers([*kernels, *(nn / "Include").glob("*.h")], [core / "Include"]),
+        core: _headers([*sources, *(nn / "Include").glob("*.h")], [core / "Include"]),
     }
-    for name, root, sources in (("cmsis_nn", nn, kernels), ("cmsis_dsp", dsp, transforms), ("cmsis_core", core, [])):
+    for name, root, taken in (("cmsis_nn", nn, sources), ("cmsis_dsp", dsp, transforms), ("cmsis_core", core, [])):
         licences = sorted(x for y in ("LICENSE*", "*PROVENANCE*") for x in root.glob(y) if x.is_file())
         if not licences:
             raise InputError(f"{root} holds no LICENSE, without which its sources cannot be passed on")
-        files = [*sources, *headers[root], *licences]
+        files = [*taken, *headers[root], *licences]
         _copy(root, target / name, [str(x.relative_to(root)) for x in files])
 
 
@@ -161,16 +161,16 @@ def _scratch_place(plan: Plan, scratch_bytes: int) -> tuple[int, int]:
 def _kernel_tables(plan: Plan) -> str:
     """In place of the lists' own tables: the kernels that the plan names, so that no other is linked."""
     tables, lists = "", ""
-    for kernels in LISTS:
-        kinds = sorted({x.kind for x in plan.operators if x.kernel_list == kernels.number}, key=lambda x: PLAN_CODES[x])
+    for x in kernels.LISTS:
+        kinds = sorted({y.kind for y in plan.operators if y.kernel_list == x.number}, key=lambda kind: PLAN_CODES[kind])
         if kinds:
-            names = ", ".join(f"{kernels.name}_{x}" for x in kinds)
-            entries = ", ".join(f"[{PLAN_CODES[x]}] = &{kernels.name}_{x}" for x in kinds)
+            names = ", ".join(f"{x.name}_{kind}" for kind in kinds)
+            entries = ", ".join(f"[{PLAN_CODES[kind]}] = &{x.name}_{kind}" for kind in kinds)
             tables += f"""extern const struct kernel {names};
-static const struct kernel *const {kernels.name}[PLAN_KIND_END] = {{{entries}}};
-static const struct kernel_list {kernels.name}_linked = {{{kernels.number}, {kernels.name}}};
+static const struct kernel *const {x.name}[PLAN_KIND_END] = {{{entries}}};
+static const struct kernel_list {x.name}_linked = {{{x.number}, {x.name}}};
 """
-            lists += f"&{kernels.name}_linked, "
+            lists += f"&{x.name}_linked, "
     return f"{tables}const struct kernel_list *const kernel_lists[] = {{{lists}NULL}};"
 
 

@@ -17,6 +17,7 @@ from hil_nas.errors import UnsupportedError
 from hil_nas.kernels import KernelCall, kernel_for, list_for
 from hil_nas.operators.description import CONSTANTS
 from hil_nas.operators.int8 import QuantOperator
+from hil_nas.operators.limits import check_extents
 from hil_nas.operators.lowering import Lowering, constant_room
 from hil_nas.operators.requantize import activation_range
 from hil_nas.operators.table import BY_NAME, runs
@@ -80,7 +81,7 @@ def _shared_names(graph: QuantGraph) -> dict[int, int]:
 
 def _scratch_bytes(graph: QuantGraph, x: QuantOperator) -> int:
     call = _call(graph, x)
-    return kernel_for(call).scratch_bytes(call)
+    return kernel_for(call, x.name).scratch_bytes(call)
 
 
 def _call(graph: QuantGraph, x: QuantOperator) -> KernelCall:
@@ -118,8 +119,8 @@ def _lower(
 ) -> PlanOperator:
     kind, target, call = BY_NAME[x.kind], graph.tensors[x.output], _call(graph, x)
     assert kind.plan is not None
-    kind.check(x, call.inputs[0], call.output)
-    kernels = list_for(call)
+    check_extents(x, call.inputs[0], call.output)
+    kernels = list_for(call, x.name)
     kernel = kernels.kernels[call.operator]
     places = [lowering.places[i] for i in x.inputs]
     fields = {

@@ -18,12 +18,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
+from hil_nas import kernels
 from hil_nas.compiling import build, cmsis_dsp_sources, find_tool, run_tool, tool_version
 from hil_nas.device import tflm
 from hil_nas.device.boards import Board, load_board
 from hil_nas.errors import InputError, MissingToolError
 from hil_nas.files import whole_file, writing
-from hil_nas.kernels import LISTS
 from hil_nas.kernels.cmsis_nn import SOURCE_FOLDERS
 
 Engine = Literal["cmsis-nn", "tflm"]
@@ -156,7 +156,7 @@ class _Build:
         self.compiler = find_tool(board.build.compiler)
         self.version = tool_version(self.compiler)
         self.flags = (*board.build.flags, *_COMMON, *extra_flags)
-        self.lists = () if engine else tuple(x.name for x in LISTS)
+        self.lists = () if engine else tuple(x.name for x in kernels.LISTS)
         self.units = self._units()
         self.scripts = [] if self.native else [*sorted((boards_dir / "cortex_m").glob("*.ld")), self._linker_script()]
         self.folders = ("include", "src", "cortex_m", board.name)
@@ -183,10 +183,10 @@ class _Build:
         """Every source but identity.c, what is measured first: the linker keeps this order."""
         source, folder = self.boards_dir / "src", self.boards_dir / self.board.name
         engine = [source / tflm.SOURCE] if self.tflm else sorted((source / "engine").glob("*.c"))
-        kernels = [x for y in self.lists for x in sorted((source / "kernels" / y).glob("*.c"))]
-        own = [*engine, *kernels, *(x for x in sorted(source.glob("*.c")) if x.name != "identity.c")]
+        listed = [x for y in self.lists for x in sorted((source / "kernels" / y).glob("*.c"))]
+        own = [*engine, *listed, *(x for x in sorted(source.glob("*.c")) if x.name != "identity.c")]
         own += [(folder / x).resolve() for x in self.board.build.sources]
-        measured = [x for x in own if x.name in MEASURED or x in kernels]
+        measured = [x for x in own if x.name in MEASURED or x in listed]
         others = [x for x in own if x not in measured]
         nn, dsp = self._third_party_sources()
         quiet = ("-w", *self._aligned())

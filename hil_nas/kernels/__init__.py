@@ -8,34 +8,39 @@ from __future__ import annotations
 
 from hil_nas.errors import UnsupportedError
 from hil_nas.kernels import cmsis_nn, plain
-from hil_nas.kernels.kernel import Constants, Counts, Kernel, KernelCall, KernelList, call_of
+from hil_nas.kernels.kernel import Constants, Counts, Fault, Kernel, KernelCall, KernelList, call_of
 
 LISTS: tuple[KernelList, ...] = (cmsis_nn.KERNELS, plain.KERNELS)
 """Of the engine `cmsis-nn`: the first that takes a call runs it."""
 
 
-def list_for(call: KernelCall) -> KernelList:
+def list_for(call: KernelCall, name: str | None = None) -> KernelList:
     """The list whose kernel runs a call.
 
+    Args:
+        name: of the operator, for messages.
+
     Raises:
-        UnsupportedError: for an operator that no kernel runs.
+        UnsupportedError: where no kernel runs it; with what the last one that knows the operator says.
     """
+    fault = None
     for kernels in LISTS:
         kernel = kernels.kernels.get(call.operator)
-        if kernel is not None and kernel.takes(call):
+        if kernel is None:
+            continue
+        fault = kernel.fault(call)
+        if fault is None:
             return kernels
-    raise UnsupportedError(f"no kernel runs a {call.operator}")
+    if fault is None:
+        raise UnsupportedError(f"no kernel runs a {call.operator}")
+    raise UnsupportedError(f"{name or f'a {call.operator}'} {fault.text}", hint=fault.hint)
 
 
-def kernel_for(call: KernelCall) -> Kernel:
-    """The kernel that runs a call.
-
-    Raises:
-        UnsupportedError: for an operator that no kernel runs.
-    """
-    return list_for(call).kernels[call.operator]
+def kernel_for(call: KernelCall, name: str | None = None) -> Kernel:
+    """The kernel that runs a call; the arguments and errors of `list_for`."""
+    return list_for(call, name).kernels[call.operator]
 
 
 __all__ = [
-    "LISTS", "Constants", "Counts", "Kernel", "KernelCall", "KernelList", "call_of", "kernel_for", "list_for",
+    "LISTS", "Constants", "Counts", "Fault", "Kernel", "KernelCall", "KernelList", "call_of", "kernel_for", "list_for",
 ]  # fmt: skip

@@ -46,8 +46,16 @@ def call_of(operator: Operator) -> KernelCall:
     return KernelCall(layer.kind, operator.inputs, operator.output, *window, layer.relu)
 
 
-def _always(call: KernelCall) -> bool:
-    return True
+@dataclass(frozen=True)
+class Fault:
+    """Why a kernel does not run a call: what follows the operator's name in a sentence, and what to do."""
+
+    text: str
+    hint: str
+
+
+def _none(call: KernelCall) -> Fault | None:
+    return None
 
 
 def _nothing(call: KernelCall) -> int:
@@ -71,7 +79,8 @@ class Kernel:
     """One kernel: which calls it takes, what it needs in RAM and flash, and what its cycles go by.
 
     Attributes:
-        takes: whether it runs a call; otherwise the next list is asked.
+        fault: why it does not run a call, None where it does: what its `fault` on the board would refuse, and what it
+            is not made for. The next list is asked then.
         scratch_bytes: RAM that it uses while it runs, as its `scratch_bytes` on the board says.
         constant_bytes: lengths of its constants in a plan, in their order.
         packed: from the call, the other fields of the plan's operator and its constants as `boards/include/plan.h` lays
@@ -81,7 +90,7 @@ class Kernel:
             latency model prices the operator.
     """
 
-    takes: Callable[[KernelCall], bool] = _always
+    fault: Callable[[KernelCall], Fault | None] = _none
     scratch_bytes: Callable[[KernelCall], int] = _nothing
     constant_bytes: Callable[[KernelCall], tuple[int, ...]] = _no_constants
     packed: Callable[[KernelCall, Mapping[str, Any], Constants], Constants] = _unchanged

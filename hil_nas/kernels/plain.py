@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 
-from hil_nas.kernels.kernel import Counts, Kernel, KernelCall, KernelList
+from hil_nas.kernels.kernel import Counts, Fault, Kernel, KernelCall, KernelList
 
 _CONCATENATION_ENTRY_BYTES = 8  # where an input lies, and its bytes per step
+_MOST_CLASSES = 511  # with more the reference softmax would shift by more than 31
 
 
 def _values(call: KernelCall) -> Counts:
@@ -56,13 +57,20 @@ def _concatenation_bytes(call: KernelCall) -> tuple[int, ...]:
     return (_CONCATENATION_ENTRY_BYTES * len(call.inputs),)
 
 
+def _classes(call: KernelCall) -> Fault | None:
+    if call.inputs[0][2] <= _MOST_CLASSES:
+        return None
+    hint = "leave it out: the largest output is the same without it"
+    return Fault(f"is over {call.inputs[0][2]} classes, at most {_MOST_CLASSES} are run", hint)
+
+
 KERNELS = KernelList(
     "plain",
     1,
     {
         "add": Kernel(counts={"add": _values}),
         "concatenation": Kernel(constant_bytes=_concatenation_bytes, counts={"concatenation": _copies}),
-        "softmax": Kernel(counts={"softmax": _rows}),
+        "softmax": Kernel(fault=_classes, counts={"softmax": _rows}),
         **dict.fromkeys(("sub", "mul", "mean", "lookup", "copy", "pad"), Kernel()),
     },
 )

@@ -14,7 +14,6 @@ from hil_nas.operators import requantize
 from hil_nas.operators.description import LayerRules, OperatorType, PlanKind, only
 from hil_nas.operators.int8 import QuantOperator, Weights
 from hil_nas.operators.layer import Layer, Shape
-from hil_nas.operators.limits import check_window
 from hil_nas.operators.lowering import Lowering, output_factor
 from hil_nas.operators.node import ACTIVATION_CODES, Node
 from hil_nas.operators.windows import keras_window, plan_window, pooled_output, read_window, window_output, write_window
@@ -156,7 +155,6 @@ CONV = OperatorType(
     plan=PlanKind("conv", 1),
     lower=_lower_convolution,
     maps=_conv_maps,
-    check=lambda x, source, target: check_window(x, source, target, source[2]),
     write=_write_conv,
     layer=LayerRules(
         output=_conv_output,
@@ -181,7 +179,6 @@ DEPTHWISE = OperatorType(
     read=_read_depthwise,
     plan=PlanKind("depthwise", 2),
     lower=_lower_convolution,
-    check=check_window,
     write=_write_depthwise,
     layer=LayerRules(
         output=pooled_output,

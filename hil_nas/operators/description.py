@@ -9,7 +9,6 @@ from typing import Any, Literal
 from hil_nas.errors import InputError
 from hil_nas.operators.int8 import QuantOperator
 from hil_nas.operators.layer import Layer, Operator, Shape
-from hil_nas.operators.limits import check_extents
 from hil_nas.operators.lowering import Lowering
 from hil_nas.operators.node import Node
 from hil_nas.tflite.tensor import QuantTensor
@@ -89,7 +88,6 @@ class OperatorType:
         lower: the fields of `struct plan_op` that differ from the default, and constants by the names of CONSTANTS.
         as_kernel: the same bits as another operator, where it has no kernel of its own for these tensors.
         maps: the shapes that the plan has.
-        check: raises UnsupportedError for shapes that the device would refuse.
         write: its options in a file as (operator, source, target) -> fields; None where it is not written.
         layer: None where no network has it.
     """
@@ -102,7 +100,6 @@ class OperatorType:
     lower: Callable[[Lowering, QuantOperator], dict[str, Any]] = lambda _, __: {}
     as_kernel: Callable[[QuantOperator, QuantTensor], QuantOperator] = lambda x, _: x
     maps: Callable[[QuantOperator, QuantTensor, QuantTensor], tuple[Shape, Shape]] = whole_maps
-    check: Callable[[QuantOperator, Shape, Shape], None] = check_extents
     write: Callable[[QuantOperator, QuantTensor, QuantTensor], list[Field]] | None = None
     layer: LayerRules | None = None
 

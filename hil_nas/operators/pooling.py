@@ -7,7 +7,6 @@ from typing import Any
 
 from hil_nas.operators.description import LayerRules, OperatorType, PlanKind
 from hil_nas.operators.int8 import QuantOperator
-from hil_nas.operators.limits import check_window
 from hil_nas.operators.lowering import Lowering
 from hil_nas.operators.node import ACTIVATION_CODES, Node
 from hil_nas.operators.reductions import read_reduction
@@ -44,7 +43,6 @@ AVERAGE_POOL = OperatorType(
     read=_read_pool,
     plan=PlanKind("average_pool", 4),
     lower=_lower_pool,
-    check=check_window,
     write=_write_pool,
     layer=LayerRules(
         output=pooled_output,
@@ -62,7 +60,6 @@ MAX_POOL = OperatorType(
     read=_read_pool,
     plan=PlanKind("max_pool", 5),
     lower=_lower_pool,
-    check=check_window,
     write=_write_pool,
     layer=LayerRules(
         output=pooled_output,
