@@ -20,6 +20,7 @@ from typing import Any
 import torch
 import torch._dynamo  # seconds, which the first optimizer of every life would take
 
+from hil_nas.candidates.sampling import Candidates
 from hil_nas.nas.costs.limits import Limits
 from hil_nas.nas.darts.prices import price_darts
 from hil_nas.nas.tiny.prices import price
@@ -35,10 +36,11 @@ def live(space: str, checkpoint: Path) -> None:
     toy: Any = {"tiny": tiny, "darts": darts}[space]
     ask = {"tiny": price, "darts": price_darts}[space]
     prices = ask(toy.SPACE, toy.toy_cycles, lambda config: config.frames * 1e3)  # type: ignore[operator]
-    settings = replace(toy.QUICK, epochs=8, warmup_epochs=2, rivals=2)
+    settings = replace(toy.QUICK, epochs=8, warmup_epochs=2)
     result = toy.run(prices, limits=Limits(ram_bytes=10**6), settings=settings, checkpoint=checkpoint, resume=True)
+    sampled = [x.genotype.to_json() for x in Candidates(result).sampled(2)]
     found = {"history": result.history, "genotype": result.genotype.to_json(), "config": str(result.config),
-             "gammas": result.gammas, "rivals": [x.genotype.to_json() for x in result.rivals]}  # fmt: skip
+             "gammas": result.gammas, "sampled": sampled}  # fmt: skip
     checkpoint.with_suffix(".json").write_text(json.dumps(found))
 
 

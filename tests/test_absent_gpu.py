@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from hil_nas.audio.datasets import KeywordData
+from hil_nas.candidates.short_training import race
 from hil_nas.front_ends import parse_front_end
 from hil_nas.front_ends.host import HostFrontEnd
 from hil_nas.nas.costs.limits import Limits
@@ -19,7 +20,6 @@ from hil_nas.nas.search import Search
 from hil_nas.nas.tiny.prices import price
 from hil_nas.nas.tiny.strategy import TinyStrategy
 from hil_nas.training.loop import train
-from hil_nas.training.race import race
 from hil_nas.training.tune import tune_for_int8
 from tests import test_darts_search as darts
 from tests import test_nas_continuous as continuous

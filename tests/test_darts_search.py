@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 
+from hil_nas.candidates.sampling import Candidates
 from hil_nas.errors import InfeasibleError, InputError, RunError
 from hil_nas.front_ends.mfcc import Mfcc
 from hil_nas.nas.costs.limits import Limits
@@ -23,8 +24,7 @@ from hil_nas.nas.darts.space import SKIP, DartsSpace
 from hil_nas.nas.darts.strategy import DartsPoint, DartsStrategy
 from hil_nas.nas.front_ends.feature_store import FeatureSet
 from hil_nas.nas.loop import Loop
-from hil_nas.nas.protocols import SearchResult
-from hil_nas.nas.search import Search, search
+from hil_nas.nas.search import Search, SearchResult, search
 from hil_nas.network import Network
 from tests.test_nas_space import toy_cycles
 
@@ -32,7 +32,6 @@ GRID = (Mfcc(640, 640, 40, 4), Mfcc(400, 800, 40, 4))  # 25 and 20 frames
 SPACE = DartsSpace(GRID, classes=3, cells=3, nodes=2, channels=4, align="pad")
 QUICK = DartsSettings(
     epochs=4, warmup_epochs=1, batch=16, weight_rate=0.05, alpha_rate=0.1, gamma_rate=0.1, drawn=1, shift_s=0.05,
-    rivals=0,
 )  # fmt: skip
 CLIPS = 48
 
@@ -197,15 +196,16 @@ def test_measurements_correct_the_prices_and_the_limit_holds_as_measured(prices:
         run(prices, limits=Limits(limit), measure=board(1000.0, []))
 
 
-def test_rivals_hold_the_limits_as_measured_and_are_all_different(prices: DartsPrices) -> None:
+def test_candidates_hold_the_limits_as_measured_and_are_all_different(prices: DartsPrices) -> None:
     limits = Limits(1.3 * run(prices).cost.cycles)
-    result = run(prices, limits=limits, settings=replace(QUICK, rivals=4), measure=board(1.1, []))
-    networks = {(x.config, x.network) for x in result.rivals} | {(result.config, result.network)}
-    assert len(result.rivals) == 4 and len(networks) == 5
-    for rival in result.rivals:
-        measured = board(1.1, [])(rival.network) + rival.config.frames * 1e3
-        assert measured == pytest.approx(rival.cost.cycles) and limits.held_by(rival.cost)
-    near = result.neighbours(3, np.random.default_rng(0))
+    result = run(prices, limits=limits, measure=board(1.1, []))
+    sampled = Candidates(result).sampled(4)
+    networks = {(x.config, x.network) for x in sampled} | {(result.config, result.network)}
+    assert len(sampled) == 4 and len(networks) == 5
+    for one in sampled:
+        measured = board(1.1, [])(one.network) + one.config.frames * 1e3
+        assert measured == pytest.approx(one.cost.cycles) and limits.held_by(one.cost)
+    near = Candidates(result).neighbours(result, 3, np.random.default_rng(0))
     assert near and result.network not in {x.network for x in near} and all(limits.held_by(x.cost) for x in near)
 
 

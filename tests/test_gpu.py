@@ -13,17 +13,16 @@ import torch
 from hil_nas.audio.augment import Augmentation, augment_waveforms, mask_features
 from hil_nas.audio.datasets import KeywordData
 from hil_nas.audio.features import TorchFeatures, features_of, to_waveforms, training_scale
+from hil_nas.candidates.short_training import race
 from hil_nas.learning.accelerator import accelerator
 from hil_nas.nas.costs.limits import Limits
 from hil_nas.nas.darts.strategy import DartsStrategy
 from hil_nas.nas.front_ends.feature_store import FeatureSet
-from hil_nas.nas.protocols import SearchResult
-from hil_nas.nas.search import Search, search
+from hil_nas.nas.search import Search, SearchResult, search
 from hil_nas.nas.tiny.prices import price
 from hil_nas.nas.tiny.strategy import TinyStrategy
 from hil_nas.training.evaluate import evaluate
 from hil_nas.training.loop import train
-from hil_nas.training.race import race
 from hil_nas.training.tune import tune_for_int8
 from tests import test_darts_search as darts
 from tests import test_nas_continuous as continuous

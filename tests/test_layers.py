@@ -15,11 +15,12 @@ LAYERS = {
     "kernels": 2, "cost": 2, "audio": 2, "learning": 2,
     "latency": 3, "nas": 3, "deploy": 3, "device": 3,
     "training": 4, "runs": 4,
-    "workflows": 5,
-    "report": 6, "cli": 6,
+    "candidates": 5,
+    "workflows": 6,
+    "report": 7, "cli": 7,
 }  # fmt: skip
 MAY_IMPORT = {
-    "torch": {"front_ends", "audio", "learning", "nas", "deploy", "training"},
+    "torch": {"front_ends", "audio", "learning", "nas", "deploy", "training", "candidates"},
     "sklearn": {"latency"},
     "serial": {"device"},
     "unicorn": {"device"},

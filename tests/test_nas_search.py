@@ -22,8 +22,7 @@ from hil_nas.nas.costs.calibrated import Calibrated
 from hil_nas.nas.costs.limits import Limits
 from hil_nas.nas.front_ends.feature_store import Batches, FeatureSet, FeatureStore, shifted
 from hil_nas.nas.input_space import Operation
-from hil_nas.nas.protocols import SearchResult
-from hil_nas.nas.search import Search, search
+from hil_nas.nas.search import Search, SearchResult, search
 from hil_nas.nas.tiny import strategy as tiny_module
 from hil_nas.nas.tiny.prices import PriceTable, price
 from hil_nas.nas.tiny.settings import TinySettings
@@ -49,7 +48,7 @@ SPACE = TinySpace(
     ),
 )
 QUICK = TinySettings(
-    epochs=8, warmup_epochs=2, batch=32, gamma_rate=0.05, temperature=(3.0, 1.0, 0.5), rivals=0
+    epochs=8, warmup_epochs=2, batch=32, gamma_rate=0.05, temperature=(3.0, 1.0, 0.5)
 )
 CLIPS = 192
 CPU = torch.device("cpu")

@@ -13,6 +13,8 @@ import pytest
 
 from hil_nas.baselines import baseline
 from hil_nas.budget import Budget
+from hil_nas.candidates import halving
+from hil_nas.candidates.halving import LAST
 from hil_nas.config import BaselineConfig, SearchConfig
 from hil_nas.cost.macs import network_macs
 from hil_nas.deploy.tflite import read_front_end
@@ -27,9 +29,8 @@ from hil_nas.network import Network
 from hil_nas.progress import Progress, silent
 from hil_nas.report.page import search_page
 from hil_nas.runs import read_result
-from hil_nas.workflows import finals, search_board
+from hil_nas.workflows import search_board
 from hil_nas.workflows.baseline import run_baseline
-from hil_nas.workflows.finals import LAST
 from hil_nas.workflows.finish import Folders
 from hil_nas.workflows.search import run_search
 from tests.tones import KEYWORDS, PITCHES_HZ, write_tones
@@ -208,7 +209,7 @@ def test_a_front_end_without_a_price_breaks_the_limit_that_it_was_not_counted_in
 
 
 def test_cells_go_the_same_way(asked: SearchConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(finals, "ROUNDS", 1)
+    monkeypatch.setattr(halving, "ROUNDS", 1)
     config = replace(
         asked, space="darts", budget=Budget(None, None, 0.070), rivals=1, train_epochs=1,
         grid=(Mfcc(400, 200, 40, 10), Mfcc(640, 320, 40, 10)),
@@ -256,7 +257,7 @@ def test_the_papers_protocol_is_filled_in() -> None:
     config = SearchConfig(preset="paper", data="speech_commands")
     assert (config.space, config.search_epochs, config.train_epochs, config.rivals) == ("darts", 50, 100, 0)
     assert len(config.words) == len(set(config.words)) == 35 and len(config.grid) == 8
-    settings = KINDS["paper"].settings(epochs=config.search_epochs, measure_every=config.measure_every, rivals=0)
+    settings = KINDS["paper"].settings(epochs=config.search_epochs, measure_every=config.measure_every)
     assert isinstance(settings, DartsSettings) and settings.drawn == 0
     assert (settings.warmup_epochs, settings.batch, settings.weight_rate, settings.alpha_rate) == (15, 256, 0.1, 6e-4)
     assert SearchConfig(preset="paper", data="x", search_epochs=5, train_epochs=1).train_epochs == 1

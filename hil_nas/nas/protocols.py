@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from math import log
 from typing import Any, Generic, Literal, Protocol, TypeVar
 from zlib import crc32
@@ -217,36 +217,19 @@ Start = Callable[[Limits, torch.Generator, torch.device], Strategy[Point]]
 
 
 @dataclass(frozen=True)
-class Derived:
+class Derived(Generic[Point]):
     """A network that holds the limits.
 
     Attributes:
+        point: as its space names it.
         cost: by the prices, corrected by its own measurement where there was one; front end included.
-        neighbours: gives up to so many networks that hold the limits and differ from this one in a choice or three.
     """
 
+    point: Point
     genotype: Genotype
     config: FrontEnd
     network: Network
     cost: Cost
-    neighbours: Callable[[int, np.random.Generator], list[Derived]] = field(repr=False, compare=False)
-
-
-@dataclass(frozen=True)
-class SearchResult(Derived):
-    """What a search found: the most preferred network, and how.
-
-    Attributes:
-        rivals: other networks within the limits, drawn by their probabilities.
-        gammas: per configuration; those of the data search where it was decided.
-        price_ratio: measured over predicted cycles of the network; 1 where nothing was measured.
-        history: one entry an epoch, as `on_epoch` got them.
-    """
-
-    rivals: tuple[Derived, ...]
-    gammas: tuple[float, ...]
-    price_ratio: float
-    history: tuple[dict[str, Any], ...]
 
 
 def logs_of(*probabilities: Tensor) -> list[NDArray[np.float64]]:

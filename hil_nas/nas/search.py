@@ -1,16 +1,15 @@
-"""The search in a list of front ends: the loop, then the most preferred network that the board holds, and others.
+"""The search in a list of front ends: the loop, then the most preferred network that holds the limits on the board.
 
 Everything that differs between spaces stands behind `Strategy`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Generic
 
-import numpy as np
 import torch
 
 from hil_nas.errors import InfeasibleError
@@ -20,10 +19,28 @@ from hil_nas.nas.costs.limits import Limits
 from hil_nas.nas.front_ends.choice import FrontEndChoice
 from hil_nas.nas.front_ends.feature_store import FeatureSet
 from hil_nas.nas.loop import Loop
-from hil_nas.nas.protocols import Derived, Point, SearchResult, Start, Strategy
-from hil_nas.nas.rivals import neighbours, rivals
+from hil_nas.nas.protocols import Derived, Point, Start, Strategy
 
 _FINAL_TRIES = 8  # networks that a board may find too slow before the search gives up
+
+
+@dataclass(frozen=True)
+class SearchResult(Derived[Point]):
+    """What a search found: the most preferred network, and how.
+
+    Attributes:
+        gammas: per configuration; those of the data search where it was decided.
+        price_ratio: measured over predicted cycles of the network; 1 where nothing was measured.
+        history: one entry an epoch, as `on_epoch` got them.
+        calibrated: the strategy as the search left it, for what comes behind.
+        next_seed: of what is drawn behind the search.
+    """
+
+    gammas: tuple[float, ...]
+    price_ratio: float
+    history: tuple[dict[str, Any], ...]
+    calibrated: Calibrated[Point] = field(repr=False, compare=False)
+    next_seed: int
 
 
 def search(
@@ -38,7 +55,7 @@ def search(
     checkpoint: Path | None = None,
     resume: bool = False,
     measure: Measure | None = None,
-) -> SearchResult:
+) -> SearchResult[Point]:
     """Finds the configuration and the network that recognise best within the limits.
 
     Args:
@@ -90,40 +107,17 @@ class Search(Generic[Point]):
         front_end = FrontEndChoice(strategy, self.calibrated.expected, train, validation, generator, device)
         self.loop = Loop(strategy, front_end, limits, generator, device, self.calibrated)
 
-    def result(self) -> SearchResult:
-        """Derives the network; with a board, one that holds the latency limit as measured. And its rivals."""
+    def result(self) -> SearchResult[Point]:
+        """Derives the network; with a board, one that holds the latency limit as measured."""
         ratio, point = self._held_on_board()
         return SearchResult(
-            **vars(self._described(point, ratio)),
-            rivals=tuple(self._holding(self._rivals(point))),
+            **vars(self.calibrated.described(point, ratio)),
             gammas=tuple(torch.softmax(self.strategy.net.alignment.gamma.detach(), 0).tolist()),
             price_ratio=ratio,
             history=tuple(self.loop.history),
+            calibrated=self.calibrated,
+            next_seed=int(torch.randint(2**62, (), generator=self.generator)),
         )
-
-    def _described(self, point: Point, ratio: float) -> Derived:
-        genotype, config = self.strategy.at(point)
-
-        def near(count: int, rng: np.random.Generator) -> list[Derived]:
-            ratio = self.calibrated.ratio
-            points = neighbours(self.strategy, point, self.limits, ratio=ratio, count=count, rng=rng)
-            return list(self._holding(points))
-
-        return Derived(genotype, config, genotype.build(config), self.strategy.cost(point, ratio), near)
-
-    def _rivals(self, first: Point) -> list[Point]:
-        """On the leading configurations, or on the one that the data search settled."""
-        gammas = self.strategy.net.alignment.weights().detach().double().cpu().numpy()
-        rng = np.random.default_rng(int(torch.randint(2**62, (), generator=self.generator)))
-        ratio, count = self.calibrated.ratio, self.strategy.settings.rivals
-        return rivals(self.strategy, first, gammas, self.limits, ratio=ratio, count=count, rng=rng)
-
-    def _holding(self, points: Iterable[Point]) -> Iterator[Derived]:
-        """Those that hold the limits, as measured where there is a board."""
-        for point in points:
-            described = self._described(point, self.calibrated.measured(point))
-            if self.limits.held_by(described.cost):
-                yield described
 
     def _held_on_board(self) -> tuple[float, Point]:
         """Measures, and derives again at higher prices, until a network holds the limits as measured."""

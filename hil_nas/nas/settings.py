@@ -58,7 +58,6 @@ class GridSettings(Settings):
         gamma_ratio: how far the largest gamma must lead to end the data search.
         shift_s: how far clips are shifted in time while weights are trained.
         measure_every: epochs between measurements; 0: only at the end.
-        rivals: how many other networks within the limits the result names.
 
     Raises:
         InputError: for values that make no search.
@@ -68,10 +67,9 @@ class GridSettings(Settings):
     gamma_ratio: float = 2.0
     shift_s: float = 0.1
     measure_every: int = 0
-    rivals: int = 5
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self._expect_at_least(measure_every=0, shift_s=0, rivals=0)
+        self._expect_at_least(measure_every=0, shift_s=0)
         if self.gamma_ratio <= 1:
             raise InputError(f"gamma_ratio is {self.gamma_ratio}, expected above 1")

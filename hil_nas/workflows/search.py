@@ -11,14 +11,16 @@ from pathlib import Path
 from typing import Any, cast
 
 from hil_nas.audio.datasets import KeywordData
+from hil_nas.candidates.halving import by_race
+from hil_nas.candidates.sampling import Candidates
 from hil_nas.config import SearchConfig
 from hil_nas.device.hosts import open_device
 from hil_nas.errors import InfeasibleError, InputError, RunError
 from hil_nas.files import require_writable
 from hil_nas.front_ends import parse_front_end
 from hil_nas.nas.input_space import Align
-from hil_nas.nas.protocols import Derived, SearchResult
-from hil_nas.nas.search import search
+from hil_nas.nas.protocols import Derived
+from hil_nas.nas.search import SearchResult, search
 from hil_nas.nas.spaces import KINDS
 from hil_nas.network import Network
 from hil_nas.places import Folders
@@ -27,7 +29,6 @@ from hil_nas.runs import Run
 from hil_nas.training.recipe import Recipe
 from hil_nas.words import TEN_WORDS
 from hil_nas.workflows.features import search_features
-from hil_nas.workflows.finals import by_race
 from hil_nas.workflows.finish import Found, PageWriter, finish, load_data
 from hil_nas.workflows.front_end_by_gradient import found_earlier, front_end_by_gradient
 from hil_nas.workflows.overhead import Overhead
@@ -117,9 +118,10 @@ class SearchJob:
 
     def find(self, run: Run, data: KeywordData) -> Found:
         """Searches, races, and tries on the board until a network holds the limits there; left in network.json."""
+        result, config = self._searched(run, data), self.config
         finalists = by_race(
-            self._searched(run, data), data, run, epochs=self.config.race_epochs,
-            last_epochs=-(-self.recipe.epochs // 2), seed=self.config.seed, progress=self.progress,
+            result, Candidates(result), data, run, count=config.rivals, epochs=config.race_epochs,
+            last_epochs=-(-self.recipe.epochs // 2), seed=config.seed, progress=self.progress,
         )  # fmt: skip
         found = self.tried(finalists)
         run.write_json("network.json", {
@@ -127,14 +129,13 @@ class SearchJob:
         })  # fmt: skip
         return found
 
-    def _searched(self, run: Run, data: KeywordData) -> SearchResult:
+    def _searched(self, run: Run, data: KeywordData) -> SearchResult[Any]:
         config, augmentation = self.config, self.recipe.augmentation
         train, validation = search_features(data, config.grid, augmentation, config.seed, self.progress)
         settings = self.kind.settings(
             epochs=config.search_epochs,
             gamma_ratio=config.gamma_ratio,
             measure_every=config.measure_every,
-            rivals=config.rivals,
         )
         return search(
             partial(self.kind.strategy, self.prices, settings),
@@ -148,7 +149,7 @@ class SearchJob:
             resume=run.path("search.pt").exists(),
         )
 
-    def tried(self, finalists: Sequence[Derived]) -> Found:
+    def tried(self, finalists: Sequence[Derived[Any]]) -> Found:
         """The first that holds the limits on the board with its own front end: nothing else is trained."""
         told = ""
         for number, finalist in enumerate(finalists, start=1):

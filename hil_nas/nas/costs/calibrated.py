@@ -10,7 +10,7 @@ from typing import Any, Generic
 from hil_nas.errors import InputError
 from hil_nas.nas.costs.limits import Limits
 from hil_nas.nas.costs.multipliers import Expectation
-from hil_nas.nas.protocols import Point, Strategy
+from hil_nas.nas.protocols import Derived, Point, Strategy
 from hil_nas.network import Network
 
 Measure = Callable[[Network], float]
@@ -57,6 +57,11 @@ class Calibrated(Generic[Point]):
         self.ratios.append(cycles / self.strategy.network_cycles(point))
         self._expected = self.strategy.expected_cost(self.ratio)
         return self.ratios[-1]
+
+    def described(self, point: Point, ratio: float) -> Derived[Point]:
+        """A network with what it costs at this ratio."""
+        genotype, config = self.strategy.at(point)
+        return Derived(point, genotype, config, genotype.build(config), self.strategy.cost(point, ratio))
 
     def epoch_ended(self, epoch: int, *, searching: bool, last: bool) -> None:
         """Measures what would be derived now, where that is due."""

@@ -10,14 +10,17 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from math import isfinite
+from typing import Any
 
 import numpy as np
 
 from hil_nas.audio.datasets import KeywordData
-from hil_nas.nas.protocols import Derived, SearchResult
+from hil_nas.candidates.sampling import Candidates
+from hil_nas.candidates.short_training import Standing, race
+from hil_nas.nas.protocols import Derived
+from hil_nas.nas.search import SearchResult
 from hil_nas.progress import Reporter
 from hil_nas.runs import Run
-from hil_nas.training.race import Standing, race
 from hil_nas.training.recipe import Recipe
 
 ROUNDS = 4  # of neighbours, at most: they end with one that brings none among the best few
@@ -26,25 +29,28 @@ LAST = 4  # that race for longer
 
 
 def by_race(
-    result: SearchResult, data: KeywordData, run: Run, *, epochs: int, last_epochs: int, seed: int, progress: Reporter
-) -> list[Derived]:
+    result: SearchResult[Any], candidates: Candidates[Any], data: KeywordData, run: Run, *, count: int, epochs: int,
+    last_epochs: int, seed: int, progress: Reporter,
+) -> list[Derived[Any]]:  # fmt: skip
     """All that raced, best first by validation loss: the last few after their longer race, behind them the others.
 
     The weights' half and the architecture's half of the search are one training split again, so that the validation
-    split decides here for the first time; the test split still decides nothing. Without rivals there is no race.
+    split decides here for the first time; the test split still decides nothing. Without candidates there is no race.
 
     Args:
+        candidates: beside the result.
+        count: of them that are sampled.
         epochs: of the races of all.
         last_epochs: of the race of the last few; there is none where it would be no longer.
     """
-    if not result.rivals:
+    if not (sampled := candidates.sampled(count)):
         return [result]
     rng, races = np.random.default_rng([seed, 3]), _Races(data, run, seed, progress)
-    raced = races.ranked([result, *result.rivals], epochs)
+    raced = races.ranked([result, *sampled], epochs)
     children = -(-len(raced) // PARENTS)
     for _ in range(ROUNDS):
         best, known = [x for x, _ in raced[:LAST]], {(x.config, x.network) for x, _ in raced}
-        near = [y for x in best[:PARENTS] for y in x.neighbours(children, rng)]
+        near = [y for x in best[:PARENTS] for y in candidates.neighbours(x, children, rng)]
         new = {(x.config, x.network): x for x in near if (x.config, x.network) not in known}
         raced = _ranked([*raced, *races.ranked(list(new.values()), epochs)])
         if [x for x, _ in raced[:LAST]] == best:
@@ -57,7 +63,7 @@ def by_race(
     return [x for x, *_ in ranked]
 
 
-def _ranked(raced: list[tuple[Derived, Standing]]) -> list[tuple[Derived, Standing]]:
+def _ranked(raced: list[tuple[Derived[Any], Standing]]) -> list[tuple[Derived[Any], Standing]]:
     return sorted(raced, key=lambda x: x[1].loss)
 
 
@@ -67,8 +73,8 @@ class _Races:
     def __init__(self, data: KeywordData, run: Run, seed: int, progress: Reporter) -> None:
         self._data, self._run, self._seed, self._progress, self._count = data, run, seed, progress, 0
 
-    def ranked(self, entered: list[Derived], epochs: int) -> list[tuple[Derived, Standing]]:
-        found: list[tuple[Derived, Standing]] = []
+    def ranked(self, entered: list[Derived[Any]], epochs: int) -> list[tuple[Derived[Any], Standing]]:
+        found: list[tuple[Derived[Any], Standing]] = []
         for config in dict.fromkeys(x.config for x in entered):
             same = [x for x in entered if x.config == config]
             checkpoint = self._run.path(f"race-{self._count}.pt")
@@ -81,7 +87,7 @@ class _Races:
         return _ranked(found)
 
 
-def _log(run: Run, rank: int, finalist: Derived, standing: Standing, trained: int, derived: bool) -> None:
+def _log(run: Run, rank: int, finalist: Derived[Any], standing: Standing, trained: int, derived: bool) -> None:
     """One line of metrics.jsonl: `epoch` is the rank, `derived` the most preferred one by the probabilities."""
     run.log({
         "phase": "finals", "epoch": rank + 1, "trained_epochs": trained, "derived": derived,

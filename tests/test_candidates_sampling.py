@@ -1,18 +1,21 @@
-"""Rivals and neighbours of the derived network: all different, all within the limits, and where they come from."""
+"""Candidates and neighbours of the derived network: all different, all within the limits, and where they come from."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from itertools import product
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
+from hil_nas.candidates.sampling import Candidates
 from hil_nas.front_ends import parse_front_end
+from hil_nas.nas.costs.calibrated import Calibrated
 from hil_nas.nas.costs.limits import Limits
 from hil_nas.nas.protocols import View
-from hil_nas.nas.rivals import neighbours
 from hil_nas.nas.tiny.prices import PriceTable, price
 from hil_nas.nas.tiny.space import Choice
 from hil_nas.nas.tiny.strategy import TinyStrategy
@@ -21,32 +24,34 @@ from tests.test_nas_search import GRID, QUICK, SPACE, board, prices, run  # noqa
 from tests.test_nas_space import toy_cycles
 
 
-def test_rivals_hold_the_limits_as_measured_and_are_all_different(prices: PriceTable) -> None:  # noqa: F811
-    limits, settings = Limits(cycles=1.2e5, ram_bytes=900), replace(QUICK, rivals=6, gamma_ratio=1e9)
+def test_candidates_hold_the_limits_as_measured_and_are_all_different(prices: PriceTable) -> None:  # noqa: F811
+    limits, settings = Limits(cycles=1.2e5, ram_bytes=900), replace(QUICK, gamma_ratio=1e9)
     asked: list[Network] = []
     result = run(prices, limits=limits, settings=settings, measure=board(1.1, asked))
-    networks = [(result.config, result.network), *((x.config, x.network) for x in result.rivals)]
-    assert len(result.rivals) == 6 and len(set(networks)) == 7
+    sampled = Candidates(result).sampled(6)
+    networks = [(result.config, result.network), *((x.config, x.network) for x in sampled)]
+    assert len(sampled) == 6 and len(set(networks)) == 7
     assert {network for _, network in networks} <= set(asked)
-    for rival in result.rivals:
-        measured = board(1.1, [])(rival.network) + rival.config.frames * 1e3
-        assert measured == pytest.approx(rival.cost.cycles) and limits.held_by(rival.cost)
-        assert SPACE.contains(rival.genotype, rival.config)
+    for one in sampled:
+        measured = board(1.1, [])(one.network) + one.config.frames * 1e3
+        assert measured == pytest.approx(one.cost.cycles) and limits.held_by(one.cost)
+        assert SPACE.contains(one.genotype, one.config)
     assert len({config for config, _ in networks}) > 1  # undecided, so other configurations have a say
     again = run(prices, limits=limits, settings=settings, measure=board(1.1, []))
-    assert again.rivals == result.rivals
+    assert Candidates(again).sampled(6) == sampled
 
 
-def test_rivals_stay_on_the_configuration_that_was_settled(prices: PriceTable) -> None:  # noqa: F811
-    result = run(prices, settings=replace(QUICK, epochs=16, rivals=4))
-    assert result.history[-1]["phase"] == "network" and len(result.rivals) == 4
-    assert {x.config for x in result.rivals} == {result.config}
+def test_candidates_stay_on_the_configuration_that_was_settled(prices: PriceTable) -> None:  # noqa: F811
+    result = run(prices, settings=replace(QUICK, epochs=16))
+    sampled = Candidates(result).sampled(4)
+    assert result.history[-1]["phase"] == "network" and len(sampled) == 4
+    assert {x.config for x in sampled} == {result.config}
 
 
 def test_neighbours_differ_in_little_and_hold_the_limits(prices: PriceTable) -> None:  # noqa: F811
     limits = Limits(cycles=1.2e5, ram_bytes=900)
     result = run(prices, limits=limits, measure=board(1.1, []))
-    near = result.neighbours(5, np.random.default_rng(0))
+    near = Candidates(result).neighbours(result, 5, np.random.default_rng(0))
     assert 3 <= len({x.network for x in near}) == len(near) <= 5 and result.network not in {x.network for x in near}
     for neighbour in near:
         assert neighbour.config == result.config and limits.held_by(neighbour.cost)
@@ -62,14 +67,19 @@ def test_one_neighbour_in_three_is_on_a_configuration_of_the_same_window_and_hop
     strategy = TinyStrategy(table, QUICK, limits, torch.Generator().manual_seed(0), place)
     with torch.no_grad():
         strategy.net.alignment.gamma[3] = 9.0
-    first, rng = strategy.derive(1.0, limits, View(0)), np.random.default_rng(0)
-    asked = [neighbours(strategy, first, limits, ratio=1.0, count=6, rng=rng) for _ in range(4)]
-    for near in asked:
-        moved = [x for x in near if x.config != first.config]
+    calibrated, rng = Calibrated(strategy, limits), np.random.default_rng(0)
+    first = calibrated.described(strategy.derive(1.0, limits, View(0)), 1.0)
+    found: Any = SimpleNamespace(calibrated=calibrated)
+    candidates: Candidates[Choice] = Candidates(found)
+    for _ in range(4):
+        near = candidates.neighbours(first, 6, rng)
+        points, chain = [x.point for x in near], first.point.chain
+        moved = [x for x in points if x.config != first.point.config]
         assert len(near) == 6 and len(moved) == 2 and {x.config for x in moved} == {1, 2}
-        assert all([o for o, _ in x.chain] == [o for o, _ in first.chain] and x.stem[0] == first.stem[0] for x in moved)
-        assert all(limits.held_by(table.cost(x)) for x in near)
-    assert {x.config for x in neighbours(strategy, first, limits, ratio=1.0, count=2, rng=rng)} == {first.config}
+        assert all([o for o, _ in x.chain] == [o for o, _ in chain] for x in moved)
+        assert all(x.stem[0] == first.point.stem[0] for x in moved)
+        assert all(limits.held_by(table.cost(x)) for x in points)
+    assert {x.config for x in candidates.neighbours(first, 2, rng)} == {first.config}
 
 
 def test_a_view_around_a_point_keeps_its_operations_as_wide_as_the_limit_leaves_room(prices: PriceTable) -> None:  # noqa: F811
@@ -105,7 +115,7 @@ def _possible(stem: tuple[int, int], chain: tuple[tuple[int, int], ...]) -> bool
     return True
 
 
-def test_rivals_are_samples_of_the_networks_that_hold_the_limits(prices: PriceTable) -> None:  # noqa: F811
+def test_candidates_are_samples_of_the_networks_that_hold_the_limits(prices: PriceTable) -> None:  # noqa: F811
     """Perturb and maximise: with every choice alike and no limit, each stem is drawn as often as any other."""
     strategy = TinyStrategy(prices, QUICK, Limits(), torch.Generator().manual_seed(0), torch.device("cpu"))
     rng = np.random.default_rng(0)

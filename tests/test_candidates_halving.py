@@ -11,17 +11,18 @@ from typing import Any
 import numpy as np
 import pytest
 
+from hil_nas.candidates import halving
+from hil_nas.candidates.short_training import Standing
 from hil_nas.front_ends.mfcc import Mfcc
 from hil_nas.nas.costs.limits import Cost
 from hil_nas.nas.input_space import Operation
-from hil_nas.nas.protocols import Derived, SearchResult
+from hil_nas.nas.protocols import Derived
+from hil_nas.nas.search import SearchResult
 from hil_nas.nas.tiny.genotype import Step, TinyGenotype
 from hil_nas.network import Network
 from hil_nas.progress import Progress
 from hil_nas.runs import Run
-from hil_nas.training.race import Standing
 from hil_nas.training.recipe import Recipe
-from hil_nas.workflows import finals
 
 CONFIG = Mfcc(640, 320, 20, 6)
 OTHER = Mfcc(640, 320, 40, 6)  # as many frames and coefficients, so that a network fits both
@@ -36,7 +37,7 @@ def derived(width: int, config: Mfcc = CONFIG, near: Any = lambda count, rng: []
     genotype = TinyGenotype("channels", None, Step(Operation("conv", (3, 1)), width), (), 3)
     cost = Cost(100.0 * width, width, 2 * width)
     return {
-        "genotype": genotype, "config": config, "network": genotype.build(config), "cost": cost, "neighbours": near
+        "point": near, "genotype": genotype, "config": config, "network": genotype.build(config), "cost": cost
     }  # fmt: skip
 
 
@@ -62,15 +63,30 @@ class Races:
         return [Standing(self.loss(x, recipe.epochs), 1 / x) for x in widths]
 
 
+class Sampled:
+    """Candidates known beforehand; the point of a network gives its neighbours."""
+
+    def __init__(self, sampled: list[Derived[Any]]) -> None:
+        self._sampled = sampled
+
+    def sampled(self, count: int) -> list[Derived[Any]]:
+        assert count == len(self._sampled)
+        return self._sampled
+
+    def neighbours(self, of: Derived[Any], count: int, rng: np.random.Generator) -> list[Derived[Any]]:
+        found: list[Derived[Any]] = of.point(count, rng)
+        return found
+
+
 def held(
     monkeypatch: pytest.MonkeyPatch, races: Races, *entered: dict[str, Any], epochs: int = 2, last_epochs: int = 1
-) -> list[Derived]:
+) -> list[Derived[Any]]:
     """The finals of a search whose most preferred network comes first."""
-    monkeypatch.setattr(finals, "race", races)
-    rivals = tuple(Derived(**x) for x in entered[1:])
-    result = SearchResult(**entered[0], rivals=rivals, gammas=(1.0,), price_ratio=1.0, history=())
+    monkeypatch.setattr(halving, "race", races)
+    result: Any = SearchResult(**entered[0], gammas=(1.0,), price_ratio=1.0, history=(), calibrated=DATA, next_seed=0)
+    candidates: Any = Sampled([Derived(**x) for x in entered[1:]])
     more: dict[str, Any] = {"epochs": epochs, "last_epochs": last_epochs, "seed": races.seed, "progress": progress}
-    return finals.by_race(result, DATA, Run(races.folder), **more)
+    return halving.by_race(result, candidates, DATA, Run(races.folder), count=len(entered) - 1, **more)
 
 
 def lines(folder: Path) -> list[dict[str, Any]]:
@@ -101,7 +117,7 @@ def test_neighbours_of_the_two_best_race_for_four_rounds_while_they_get_better(
     asked: list[tuple[int, int]] = []
 
     def narrower(width: int) -> dict[str, Any]:
-        def near(count: int, rng: np.random.Generator) -> list[Derived]:
+        def near(count: int, rng: np.random.Generator) -> list[Derived[Any]]:
             asked.append((width, count))
             return [Derived(**narrower(width - x)) for x in range(1, count + 1)]
 
@@ -124,7 +140,7 @@ def test_a_round_that_brings_none_among_the_best_few_is_the_last(
 ) -> None:
     rounds = []
 
-    def near(count: int, rng: np.random.Generator) -> list[Derived]:
+    def near(count: int, rng: np.random.Generator) -> list[Derived[Any]]:
         rounds.append(count)
         return [Derived(**derived(x)) for x in neighbours]
 
@@ -170,7 +186,7 @@ def test_the_seed_decides_which_neighbours_are_drawn(monkeypatch: pytest.MonkeyP
     def drawn(seed: int) -> list[int]:
         found: list[int] = []
 
-        def near(count: int, rng: np.random.Generator) -> list[Derived]:
+        def near(count: int, rng: np.random.Generator) -> list[Derived[Any]]:
             found.append(int(rng.integers(10**9)))
             return []
 
@@ -180,7 +196,7 @@ def test_the_seed_decides_which_neighbours_are_drawn(monkeypatch: pytest.MonkeyP
     assert drawn(0) == drawn(0) != drawn(1)
 
 
-def test_without_rivals_there_is_no_race(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_without_candidates_there_is_no_race(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     races = Races(tmp_path, lambda width, epochs: pytest.fail("it raced"))
     (found,) = held(monkeypatch, races, derived(8), last_epochs=9)
     assert width_of(found.network) == 8 and not races.raced and not (tmp_path / "metrics.jsonl").exists()

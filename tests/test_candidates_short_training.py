@@ -9,13 +9,13 @@ import pytest
 import torch
 
 from hil_nas.audio.datasets import KeywordData
+from hil_nas.candidates import short_training as race_module
+from hil_nas.candidates.short_training import race
 from hil_nas.errors import RunError
 from hil_nas.network import INPUT, Layer, Network
 from hil_nas.progress import Progress
-from hil_nas.training import race as race_module
 from hil_nas.training.loop import train
 from hil_nas.training.module import NetworkModule
-from hil_nas.training.race import race
 from hil_nas.training.recipe import Recipe
 from tests.test_training_loop import CONFIG, SMALL, data, network  # noqa: F401  (data is a fixture)
 

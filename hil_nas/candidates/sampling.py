@@ -1,0 +1,120 @@
+"""Networks beside the most preferred one: a sample of each leading configuration, more samples, neighbours.
+
+Weights that all networks share rank them roughly, and the mixed input ranks configurations roughly; the true order
+is what a short training of each shows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from itertools import repeat
+from math import isfinite
+from typing import Generic
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hil_nas.errors import InfeasibleError
+from hil_nas.nas.protocols import Derived, Point, Strategy, View
+from hil_nas.nas.search import SearchResult
+
+LEADERS = 4  # configurations that take part, by gamma; of one window and hop only the first
+_TRIES = 4  # draws for each network asked for: many are the same, or leave much of the limit unused
+_FULL = 0.9  # of what the latency limit leaves to a network: one that uses less is taken where there is no other
+
+
+class Candidates(Generic[Point]):
+    """Networks that hold the limits, as measured where there is a board."""
+
+    def __init__(self, found: SearchResult[Point]) -> None:
+        self._found, self._calibrated = found, found.calibrated
+        self._strategy, self._limits = found.calibrated.strategy, found.calibrated.limits
+
+    def sampled(self, count: int) -> list[Derived[Point]]:
+        """Up to so many, all different and none of them the derived one, drawn by their probabilities.
+
+        On the leading configurations, or on the one that the data search settled.
+        """
+        gammas = self._strategy.net.alignment.weights().detach().double().cpu().numpy()
+        return self._holding(self._drawn(gammas, count, np.random.default_rng(self._found.next_seed)))
+
+    def neighbours(self, of: Derived[Point], count: int, rng: np.random.Generator) -> list[Derived[Point]]:
+        """Up to so many, a choice or three away from a network.
+
+        One in three has its operations on another configuration of its window and hop: front ends as dear, or nearly
+        so, of which gamma names one almost by chance. (At 104 ms 80 mel bins led 40 with two seeds of three.)
+        """
+        first, config = of.point, self._strategy.space.configs.index(of.config)
+        elsewhere = [View(int(x), around=first) for x in rng.permutation(_beside(self._strategy, config))]
+        moved = self._different(first, elsewhere)[: count // 3]
+        own = self._fullest_first(self._different(first, repeat(View(config, rng, first), _TRIES * count)))
+        return self._holding([*own[: count - len(moved)], *moved])
+
+    def _drawn(self, gammas: NDArray[np.float64], count: int, rng: np.random.Generator) -> list[Point]:
+        """A sample of each leading configuration, then more samples.
+
+        Args:
+            gammas: (configs,) probabilities, those of configurations that cannot hold the limits 0.
+        """
+        first, leaders = self._found.point, _leaders(self._strategy, gammas)
+        own = self._different(first, (View(x, rng) for x in leaders))[:count]
+        more = self._different(first, _samples(gammas, leaders, _TRIES * count, rng))
+        found = {_name(self._strategy, x): x for x in (*own, *self._fullest_first(more))}
+        return list(found.values())[:count]
+
+    def _different(self, first: Point, views: Iterable[View[Point]]) -> list[Point]:
+        found: dict[str, Point] = {}
+        for view in views:
+            try:
+                point = self._strategy.derive(self._calibrated.ratio, self._limits, view)
+            except InfeasibleError:  # measurements made this configuration too dear
+                continue
+            found.setdefault(_name(self._strategy, point), point)
+        found.pop(_name(self._strategy, first), None)
+        return list(found.values())
+
+    def _fullest_first(self, points: list[Point]) -> list[Point]:
+        """Those that use most of the latency limit before those that do not; else in their order."""
+        limit, ratio = self._limits.values()[0], self._calibrated.ratio
+
+        def spare(point: Point) -> bool:
+            own = self._strategy.network_cycles(point) * ratio
+            front_end = self._strategy.cost(point, ratio).cycles - own
+            return own < _FULL * (limit - front_end)
+
+        return sorted(points, key=spare) if isfinite(limit) else points
+
+    def _holding(self, points: Iterable[Point]) -> list[Derived[Point]]:
+        measured = [self._calibrated.described(x, self._calibrated.measured(x)) for x in points]
+        return [x for x in measured if self._limits.held_by(x.cost)]
+
+
+def _beside(strategy: Strategy[Point], config: int) -> list[int]:
+    """The other configurations of its window and hop."""
+    configs = strategy.space.configs
+    window, hop = configs[config].window_samples, configs[config].hop_samples
+    alike = [x for x in strategy.allowed if (configs[x].window_samples, configs[x].hop_samples) == (window, hop)]
+    return [x for x in alike if x != config]
+
+
+def _leaders(strategy: Strategy[Point], gammas: NDArray[np.float64]) -> list[int]:
+    """What costs most differs by window and hop: no other difference may fill all places with one front end."""
+    found: dict[tuple[int, int], int] = {}
+    for place in map(int, np.argsort(-gammas, kind="stable")):
+        config = strategy.space.configs[place]
+        if gammas[place] > 0:
+            found.setdefault((config.window_samples, config.hop_samples), place)
+    return list(found.values())[:LEADERS]
+
+
+def _samples(
+    gammas: NDArray[np.float64], leaders: list[int], count: int, rng: np.random.Generator
+) -> Iterator[View[Point]]:
+    shares = gammas[leaders] / gammas[leaders].sum()
+    for _ in range(count):
+        yield View(int(rng.choice(leaders, p=shares)), rng)
+
+
+def _name(strategy: Strategy[Point], point: Point) -> str:
+    genotype, config = strategy.at(point)
+    return f"{config} {genotype.build(config)}"
