@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_iter
 
-PLACE = torch.device("meta")
+DEVICE = torch.device("meta")
 _ATEN = torch.ops.aten
 _CROSSING = (
     _ATEN.copy_.default, _ATEN._to_copy.default,
@@ -36,15 +36,15 @@ class AbsentGpu(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         tensors = [x for x in tree_iter((args, kwargs)) if isinstance(x, Tensor)]
-        there = [x for x in tensors if x.device == PLACE]
+        there = [x for x in tensors if x.device == DEVICE]
         if there:
             self.operations += 1
             value = self.number if there[0].is_floating_point() else 0
             if func is _ATEN._local_scalar_dense.default:
                 return value
-            if func is _ATEN._to_copy.default and kwargs.get("device", PLACE) != PLACE:
+            if func is _ATEN._to_copy.default and kwargs.get("device", DEVICE) != DEVICE:
                 return torch.full(there[0].shape, value, dtype=kwargs.get("dtype") or there[0].dtype)
-            if func not in _CROSSING and any(x.device != PLACE and x.ndim for x in tensors):
+            if func not in _CROSSING and any(x.device != DEVICE and x.ndim for x in tensors):
                 found = [(str(x.device), tuple(x.shape)) for x in tensors]
                 raise AssertionError(f"{func} reads tensors of two places: {found}")
             if func in _ONLY_ON_A_GPU:

@@ -42,9 +42,9 @@ from hil_nas.nas.tiny.settings import TinySettings
 from hil_nas.nas.tiny.space import Choice, TinySpace
 from hil_nas.nas.tiny.strategy import TinyStrategy
 
-PLACE = accelerator()
+DEVICE = accelerator()
 BATCH, CLIPS = 64, 512
-WARM, ROUNDS = (1, 3) if PLACE.type == "cpu" else (3, 20)  # the first steps are not timed: they warm up, or compile
+WARM, ROUNDS = (1, 3) if DEVICE.type == "cpu" else (3, 20)  # the first steps are not timed: they warm up, or compile
 CELLS, TINY = DartsSpace(), TinySpace(configs=DartsSpace().configs[6:7])
 PAPER = KINDS["paper"].space(configs=CELLS.configs, classes=35)
 Step = Callable[[], object]
@@ -96,10 +96,10 @@ class PlainCell(nn.Module):
     def forward(self, before: Tensor, last: Tensor, alpha: Tensor, beta: Tensor) -> Tensor:
         states, first = [self.entries[0](before), self.entries[1](last)], 0
         for _ in range(self.nodes):
-            places = range(first, first + len(states))
-            shares = torch.softmax(beta[list(places)], 0)
+            devices = range(first, first + len(states))
+            shares = torch.softmax(beta[list(devices)], 0)
             first += len(states)
-            states.append(sum(s * self.edges[e](x, alpha[e]) for s, e, x in zip(shares, places, states, strict=True)))
+            states.append(sum(s * self.edges[e](x, alpha[e]) for s, e, x in zip(shares, devices, states, strict=True)))
         return torch.cat(states[2:], 1)
 
 
@@ -146,19 +146,19 @@ class PlainDarts(nn.Module):
 
 def plain_step(space: DartsSpace, batch: int) -> Step:
     torch.manual_seed(0)
-    net = PlainDarts(space).to(PLACE)
+    net = PlainDarts(space).to(DEVICE)
     deciding = [net.alpha, net.beta, net.gamma]
     weights = [x for x in net.parameters() if not any(x is y for y in deciding)]
     optimizers = (
         torch.optim.Adam(deciding, 6e-4, betas=(0.5, 0.999), weight_decay=1e-3),
         torch.optim.SGD(weights, 0.1, 0.9, weight_decay=3e-4),
     )
-    waveforms = (0.1 * torch.randn(CLIPS, 16000)).to(PLACE)
-    labels = (torch.arange(CLIPS) % space.classes).to(PLACE)
+    waveforms = (0.1 * torch.randn(CLIPS, 16000)).to(DEVICE)
+    labels = (torch.arange(CLIPS) % space.classes).to(DEVICE)
 
     def step() -> None:
         for optimizer in optimizers:
-            clips = torch.randperm(CLIPS)[:batch].to(PLACE)
+            clips = torch.randperm(CLIPS)[:batch].to(DEVICE)
             net.zero_grad()
             F.cross_entropy(net(waveforms[clips]), labels[clips]).backward()
             nn.utils.clip_grad_norm_(weights, 5.0)
@@ -173,7 +173,7 @@ def searched(strategy: Any, settings: Any, prices: Any) -> Loop:
     shapes = [(CLIPS, x.frames, x.coefficients) for x in space.configs]
     features = tuple(torch.randn(x, generator=random) for x in shapes)
     data = FeatureSet(features, torch.arange(CLIPS) % space.classes)
-    return Search(strategy(prices, settings, limits, generator, PLACE), data, data, limits, generator, PLACE).loop
+    return Search(strategy(prices, settings, limits, generator, DEVICE), data, data, limits, generator, DEVICE).loop
 
 
 def our_step(loop: Loop) -> None:
@@ -213,7 +213,7 @@ def main() -> None:
     steps["largest chain"] = largest_step(tiny)
     steps["tiny, weights"] = tiny.weight_step
     steps["tiny, alpha"] = tiny.decision_step
-    if PLACE.type != "cpu":
+    if DEVICE.type != "cpu":
         settings, prices = KINDS["paper"].settings(50), price_darts(PAPER, macs, lambda config: 0.0)
         steps["paper, plain PC-DARTS"] = plain_step(PAPER, settings.batch)
         steps["paper, all operators"] = partial(our_step, searched(DartsStrategy, settings, prices))
@@ -243,7 +243,7 @@ def timed(steps: dict[str, Step]) -> dict[str, float]:
 
 def clock() -> float:
     """In seconds: of the processor; of a GPU the wall's, behind all work that it was given."""
-    if PLACE.type == "cpu":
+    if DEVICE.type == "cpu":
         return process_time()
     torch.cuda.synchronize()
     return perf_counter()

@@ -24,7 +24,7 @@ from hil_nas.training.tune import tune_for_int8
 from tests import test_darts_search as darts
 from tests import test_nas_continuous as continuous
 from tests import test_nas_search as tiny
-from tests.absent_gpu import PLACE, AbsentGpu
+from tests.absent_gpu import DEVICE, AbsentGpu
 from tests.test_nas_space import toy_cycles
 from tests.test_training_loop import CONFIG, SMALL, data, front_end, network  # noqa: F401  (fixtures)
 
@@ -32,13 +32,13 @@ LIMITS = Limits(cycles=1e9)
 
 
 def test_the_stand_in_refuses_what_a_gpu_would() -> None:
-    weight = torch.empty(3, 3, device=PLACE)
+    weight = torch.empty(3, 3, device=DEVICE)
     with AbsentGpu() as gpu:
         with pytest.raises(AssertionError, match="two places"):
             weight @ torch.ones(3, 3)
         with pytest.raises(AssertionError, match="two places"):
-            torch.nn.functional.conv2d(torch.empty(1, 1, 4, 4, device=PLACE), torch.ones(1, 1, 3, 3))
-        assert (weight * torch.tensor(0.5)).device == PLACE and float(weight.sum()) == 1.0
+            torch.nn.functional.conv2d(torch.empty(1, 1, 4, 4, device=DEVICE), torch.ones(1, 1, 3, 3))
+        assert (weight * torch.tensor(0.5)).device == DEVICE and float(weight.sum()) == 1.0
     assert gpu.operations > 3
 
 
@@ -59,7 +59,7 @@ def test_a_search_of_chains() -> None:
 def searched(start: Any, sets: Any) -> None:
     with AbsentGpu() as gpu:
         generator = torch.Generator().manual_seed(0)
-        run = Search(start(LIMITS, generator, PLACE), *sets, LIMITS, generator, PLACE)
+        run = Search(start(LIMITS, generator, DEVICE), *sets, LIMITS, generator, DEVICE)
         for _ in range(run.loop.settings.warmup_epochs + 1):
             run.loop.advance()
         run.result()
@@ -77,9 +77,9 @@ def test_a_search_of_the_configuration(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(FrontEndSearch, "result", judged)
     with AbsentGpu(number=400.0):
-        continuous.run(LIMITS, place=PLACE, settings=replace(continuous.QUICK, epochs=3, batch=continuous.CLIPS // 2))
-        window, hop = torch.empty(2, device=PLACE)
-        features = parse_front_end("400/200/40/12").continuous()(torch.empty(3, 16000, device=PLACE), window, hop)
+        continuous.run(LIMITS, device=DEVICE, settings=replace(continuous.QUICK, epochs=3, batch=continuous.CLIPS // 2))
+        window, hop = torch.empty(2, device=DEVICE)
+        features = parse_front_end("400/200/40/12").continuous()(torch.empty(3, 16000, device=DEVICE), window, hop)
     assert objectives == [400.0] and features.shape == (3, 40, 12)
 
 
@@ -88,9 +88,9 @@ def test_a_training_with_the_device_s_features_and_its_tuning(
 ) -> None:
     representative = torch.zeros(8, CONFIG.frames, CONFIG.coefficients, 1)
     with AbsentGpu() as gpu:
-        trained = train(network(), CONFIG, data, SMALL, front_end=front_end, place=PLACE)
+        trained = train(network(), CONFIG, data, SMALL, front_end=front_end, device=DEVICE)
         tuned = tune_for_int8(
-            trained, CONFIG, data, representative, SMALL, epochs=1, front_end=front_end, place=PLACE
+            trained, CONFIG, data, representative, SMALL, epochs=1, front_end=front_end, device=DEVICE
         )  # fmt: skip
     assert gpu.operations > 1000
     assert {x.device.type for x in (*trained.module.parameters(), *tuned.module.parameters())} == {"cpu"}
@@ -98,5 +98,5 @@ def test_a_training_with_the_device_s_features_and_its_tuning(
 
 def test_a_race(data: KeywordData) -> None:  # noqa: F811
     with AbsentGpu() as gpu:
-        race([network()], CONFIG, data, SMALL, seed=0, place=PLACE)
+        race([network()], CONFIG, data, SMALL, seed=0, device=DEVICE)
     assert gpu.operations > 1000

@@ -63,8 +63,8 @@ def test_one_neighbour_in_three_is_on_a_configuration_of_the_same_window_and_hop
     """Gamma knows little of them, so it has no say: that of the other window leads by far and is not taken."""
     grid = tuple(parse_front_end(x) for x in ("640/640/20/6", "640/640/20/4", "640/640/16/6", "640/480/20/6"))
     table = price(replace(SPACE, configs=grid), toy_cycles, lambda config: config.frames * config.mel_bins * 50.0)
-    limits, place = Limits(cycles=1.2e5), torch.device("cpu")
-    strategy = TinyStrategy(table, QUICK, limits, torch.Generator().manual_seed(0), place)
+    limits, device = Limits(cycles=1.2e5), torch.device("cpu")
+    strategy = TinyStrategy(table, QUICK, limits, torch.Generator().manual_seed(0), device)
     with torch.no_grad():
         strategy.net.alignment.gamma[3] = 9.0
     calibrated, rng = Calibrated(strategy, limits), np.random.default_rng(0)

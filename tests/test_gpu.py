@@ -50,39 +50,39 @@ def sets(name: str) -> tuple[FeatureSet, FeatureSet]:
 def test_losses_and_gradients_of_a_step_are_the_cpu_s(name: str) -> None:
     """In bfloat16, which holds 8 bits: a step in the same direction, not of the same bits."""
     found = {}
-    for place in (CPU, GPU):
+    for device in (CPU, GPU):
         generator = torch.Generator().manual_seed(0)
         limits = Limits(cycles=1e9)
-        run = Search(STRATEGIES[name](limits, generator, place), *sets(name), limits, generator, place).loop
+        run = Search(STRATEGIES[name](limits, generator, device), *sets(name), limits, generator, device).loop
         logits = run.networks.draw(run.generator, 0)
         loss = run.loss(run.front_end.read("validation", 0), logits)
         alphas = torch.autograd.grad(loss, run.decisions, retain_graph=True)
         weights = [x for x in torch.autograd.grad(loss, run.weights, allow_unused=True) if x is not None]
         slopes = [torch.cat([x.flatten().float().cpu() for x in part]) for part in (alphas, weights)]
-        found[place] = [float(loss.detach()), *slopes]
+        found[device] = [float(loss.detach()), *slopes]
     (loss, *here), (other, *there) = found[CPU], found[GPU]
     assert other == pytest.approx(loss, rel=0.03)
     for one, another in zip(here, there, strict=True):
         assert torch.cosine_similarity(one, another, dim=0) > 0.97
 
 
-def searched(name: str, place: torch.device, settings: Any = None, **more: Any) -> SearchResult:
+def searched(name: str, device: torch.device, settings: Any = None, **more: Any) -> SearchResult:
     start = STRATEGIES[name] if settings is None else partial(STRATEGIES[name].func, STRATEGIES[name].args[0], settings)
-    return search(start, *sets(name), more.pop("limits", Limits()), seed=0, place=place, **more)
+    return search(start, *sets(name), more.pop("limits", Limits()), seed=0, device=device, **more)
 
 
 @pytest.mark.parametrize("name", STRATEGIES)
 def test_a_search_learns_and_holds_its_limits(name: str) -> None:
     settings = replace(STRATEGIES[name].args[1], epochs=12, warmup_epochs=3)
-    there, here = (searched(name, place, settings) for place in (GPU, CPU))
+    there, here = (searched(name, device, settings) for device in (GPU, CPU))
     losses = [x.history[-1]["validation_loss"] for x in (there, here)]
     assert losses[0] == pytest.approx(losses[1], abs=0.25) and losses[0] < 1.0  # guesses: 1.1
     limits = Limits(cycles=0.8 * there.cost.cycles)
     assert limits.held_by(searched(name, GPU, settings, limits=limits).cost)
 
 
-@pytest.mark.parametrize("places", [(GPU, CPU), (CPU, GPU)])
-def test_a_checkpoint_goes_on_elsewhere(tmp_path: Path, places: tuple[torch.device, torch.device]) -> None:
+@pytest.mark.parametrize("devices", [(GPU, CPU), (CPU, GPU)])
+def test_a_checkpoint_goes_on_elsewhere(tmp_path: Path, devices: tuple[torch.device, torch.device]) -> None:
     class Stopped(Exception):
         pass
 
@@ -92,24 +92,24 @@ def test_a_checkpoint_goes_on_elsewhere(tmp_path: Path, places: tuple[torch.devi
 
     path, name = tmp_path / "search.pt", "tiny"
     with pytest.raises(Stopped):
-        searched(name, places[0], checkpoint=path, on_epoch=stop)
-    resumed = searched(name, places[1], checkpoint=path, resume=True)
+        searched(name, devices[0], checkpoint=path, on_epoch=stop)
+    resumed = searched(name, devices[1], checkpoint=path, resume=True)
     assert [x["epoch"] for x in resumed.history] == list(range(1, tiny.QUICK.epochs + 1))
 
 
 def test_a_configuration_is_found() -> None:
-    here, there = (continuous.run(place=x, best=530.0, limits=Limits(cycles=1e9)) for x in (CPU, GPU))
+    here, there = (continuous.run(device=x, best=530.0, limits=Limits(cycles=1e9)) for x in (CPU, GPU))
     assert there.history[0]["train_loss"] == pytest.approx(here.history[0]["train_loss"], rel=0.03)
     assert abs(there.config.window_samples - here.config.window_samples) < 0.2 * here.config.window_samples
 
 
 def test_augmented_features_are_the_cpu_s_within_rounding(data: KeywordData) -> None:  # noqa: F811
     scale, found = training_scale(CONFIG, data.train), []
-    for place in (CPU, GPU):
+    for device in (CPU, GPU):
         generator = torch.Generator().manual_seed(0)
-        waves, noise = (to_waveforms(x).to(place) for x in (data.train.samples, data.background))
+        waves, noise = (to_waveforms(x).to(device) for x in (data.train.samples, data.background))
         waves = augment_waveforms(waves, noise, Augmentation(), generator)
-        features = TorchFeatures(CONFIG, scale, place)(waves)
+        features = TorchFeatures(CONFIG, scale, device)(waves)
         found.append((waves.cpu(), mask_features(features.squeeze(-1), Augmentation(), generator).cpu()))
     (waves, features), (other_waves, others) = found
     assert torch.allclose(waves, other_waves, atol=1e-3)
@@ -119,13 +119,13 @@ def test_augmented_features_are_the_cpu_s_within_rounding(data: KeywordData) -> 
 
 def test_a_network_trains_as_on_the_cpu(data: KeywordData) -> None:  # noqa: F811
     recipe = replace(SMALL, epochs=8)
-    here, there = (train(network(), CONFIG, data, recipe, place=x) for x in (CPU, GPU))
+    here, there = (train(network(), CONFIG, data, recipe, device=x) for x in (CPU, GPU))
     assert there.epochs[0].loss == pytest.approx(here.epochs[0].loss, rel=0.02)
     assert there.best.accuracy >= 0.9 and next(there.module.parameters()).device.type == "cpu"
     features = features_of(data.validation, TorchFeatures(CONFIG, there.scale))
     labels = torch.from_numpy(data.validation.labels)
     assert evaluate(there.module, features, labels).accuracy == pytest.approx(there.best.accuracy, abs=0.03)
-    tuned = tune_for_int8(there, CONFIG, data, features, recipe, epochs=1, place=GPU)
+    tuned = tune_for_int8(there, CONFIG, data, features, recipe, epochs=1, device=GPU)
     assert tuned.best.accuracy >= 0.9 and next(tuned.module.parameters()).device.type == "cpu"
 
 
@@ -137,12 +137,12 @@ def test_a_training_goes_on_on_the_cpu(data: KeywordData, tmp_path: Path) -> Non
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        train(network(), CONFIG, data, SMALL, checkpoint=path, progress=stop, place=GPU)
-    assert len(train(network(), CONFIG, data, SMALL, checkpoint=path, resume=True, place=CPU).epochs) == SMALL.epochs
+        train(network(), CONFIG, data, SMALL, checkpoint=path, progress=stop, device=GPU)
+    assert len(train(network(), CONFIG, data, SMALL, checkpoint=path, resume=True, device=CPU).epochs) == SMALL.epochs
 
 
 def test_a_race_ranks_as_on_the_cpu(data: KeywordData) -> None:  # noqa: F811
-    here, there = (race([network()], CONFIG, data, SMALL, seed=0, place=x)[0] for x in (CPU, GPU))
+    here, there = (race([network()], CONFIG, data, SMALL, seed=0, device=x)[0] for x in (CPU, GPU))
     assert there.loss == pytest.approx(here.loss, abs=0.1)
 
 

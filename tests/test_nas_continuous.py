@@ -156,8 +156,8 @@ def test_a_checkpoint_of_another_search_is_refused_with_both_named(
 
 
 def begun(settings: ContinuousSettings) -> FrontEndSearch:
-    sets, place = (clips(1), clips(2)), torch.device("cpu")
-    return FrontEndSearch(SPACE, TINY, heard_at(300.0), *sets, PRICES, Limits(), settings, 0, place)
+    sets, device = (clips(1), clips(2)), torch.device("cpu")
+    return FrontEndSearch(SPACE, TINY, heard_at(300.0), *sets, PRICES, Limits(), settings, 0, device)
 
 
 def test_a_step_of_one_half_leaves_the_other_parameters_alone() -> None:

@@ -171,9 +171,9 @@ def tuned_by_script(
     monkeypatch.setattr(tune, "Feed", fed)
     monkeypatch.setattr(tune, "evaluate", evaluated)
     monkeypatch.setattr(QuantisedNetwork, "calibrate", lambda self, x: calibrated.append(x))
-    shown: Any = SimpleNamespace(to=lambda place: representative)
+    shown: Any = SimpleNamespace(to=lambda device: representative)
     result = tune_for_int8(
-        trained, CONFIG, data, shown, recipe, front_end=front_end, place=torch.device("cpu"), **more  # type: ignore
+        trained, CONFIG, data, shown, recipe, front_end=front_end, device=torch.device("cpu"), **more  # type: ignore
     )
     assert next(left, None) is None and result.best.epoch == 7 and not result.module.training
     assert calibrated[1:] == [representative] * (len(accuracies) - 1)

@@ -193,7 +193,7 @@ def test_a_training_asks_for_its_rates_and_its_last_epochs_for_the_devices_featu
 ) -> None:
     recipe = Recipe(epochs=5, device_epochs=device_epochs, warmup_epochs=1.5, learning_rate=0.4)
     feed: Any = Feed()
-    feed.device, feed.validation = object() if front_end else None, torch.ones(4, 1, 1, 3)
+    feed.host, feed.validation = object() if front_end else None, torch.ones(4, 1, 1, 3)
     feed.validation_labels = torch.zeros(4, dtype=torch.int64)
     asked: list[tuple[int, bool]] = []
     rates: list[float] = []

@@ -36,14 +36,14 @@ class Features(Protocol):
 
 
 class TorchFeatures:
-    """Torch's front end, rounded to the int8 grid; computed and left at `place`."""
+    """Torch's front end, rounded to the int8 grid; computed and left at `device`."""
 
-    def __init__(self, config: FrontEnd, scale: FeatureScale, place: torch.device = CPU) -> None:
-        self.module, self.scale, self.place = config.module().to(place), scale, place
+    def __init__(self, config: FrontEnd, scale: FeatureScale, device: torch.device = CPU) -> None:
+        self.module, self.scale, self.device = config.module().to(device), scale, device
 
     @torch.no_grad()
     def __call__(self, waveforms: Tensor) -> Tensor:
-        return to_grid(self.module(waveforms.to(self.place)), self.scale).unsqueeze(-1)
+        return to_grid(self.module(waveforms.to(self.device)), self.scale).unsqueeze(-1)
 
 
 class DeviceFeatures:

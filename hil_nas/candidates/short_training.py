@@ -53,7 +53,7 @@ def race(
     progress: Reporter = silent,
     checkpoint: Path | None = None,
     resume: bool = False,
-    place: torch.device | None = None,
+    device: torch.device | None = None,
 ) -> list[Standing]:
     """Trains networks of one configuration side by side from scratch; how each did, in their order.
 
@@ -63,19 +63,19 @@ def race(
             features, which lie within half an int8 step of the device's.
         checkpoint: written after every epoch.
         resume: go on from the checkpoint, if there is one.
-        place: where they are trained; None: a GPU where there is one.
+        device: where they are trained; None: a GPU where there is one.
 
     Raises:
         RunError: for a checkpoint that is damaged or of another race.
     """
-    place = place or accelerator()
+    device = device or accelerator()
     scale = training_scale(config, data.train)
-    modules = [NetworkModule(x, torch.Generator().manual_seed(seed)).to(place) for x in networks]
+    modules = [NetworkModule(x, torch.Generator().manual_seed(seed)).to(device) for x in networks]
     learners = [Learner(x, make_optimizer(x, recipe)) for x in modules]
     what, done = fingerprint(networks, config, data, recipe, seed, scale, False), 0
     if resume and checkpoint is not None and checkpoint.exists():
         done = _restore(learners, checkpoints.load(checkpoint, what))
-    feed = Feed(config, data, recipe, scale, None, place)
+    feed = Feed(config, data, recipe, scale, None, device)
     steps = feed.steps_per_epoch()
     warmup = round(recipe.warmup_epochs * steps)
     for number in range(done, recipe.epochs):

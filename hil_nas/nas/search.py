@@ -50,7 +50,7 @@ def search(
     limits: Limits,
     *,
     seed: int,
-    place: torch.device | None = None,
+    device: torch.device | None = None,
     on_epoch: Callable[[dict[str, Any]], None] | None = None,
     checkpoint: Path | None = None,
     resume: bool = False,
@@ -61,7 +61,7 @@ def search(
     Args:
         start: of a space, with its prices and settings.
         train, validation: disjoint sets of clips; the first trains weights, the second alpha and gamma.
-        place: where the supernet is trained; None: a GPU where there is one.
+        device: where the supernet is trained; None: a GPU where there is one.
         on_epoch, checkpoint, resume: as `Loop.run` takes them.
         measure: cycles of a network on the board, without the front end; corrects the prices.
 
@@ -72,8 +72,8 @@ def search(
         RunError: where the checkpoint is of another search.
     """
     generator = torch.Generator().manual_seed(seed)
-    place = place or accelerator()
-    strategy = start(limits, generator, place)
+    device = device or accelerator()
+    strategy = start(limits, generator, device)
     for data in (train, validation):
         data.check(strategy.space)
     identity = {
@@ -84,7 +84,7 @@ def search(
         "train": train.digest(),
         "validation": validation.digest(),
     }
-    whole = Search(strategy, train, validation, limits, generator, place, measure)
+    whole = Search(strategy, train, validation, limits, generator, device, measure)
     whole.loop.run(identity, on_epoch=on_epoch, checkpoint=checkpoint, resume=resume)
     return whole.result()
 

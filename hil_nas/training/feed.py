@@ -20,7 +20,7 @@ class Feed:
     """The data of one training.
 
     Args:
-        place: where batches are made and left.
+        device: where batches are made and left.
 
     Attributes:
         validation: features (n, frames, coefficients, 1), by the C source where there is one.
@@ -34,14 +34,14 @@ class Feed:
         recipe: Recipe,
         scale: FeatureScale,
         front_end: HostFrontEnd | None,
-        place: torch.device,
+        device: torch.device,
     ) -> None:
-        self.data, self.recipe, self.place = data, recipe, place
-        self.torch: Features = TorchFeatures(config, scale, place)
-        self.device: Features | None = None if front_end is None else DeviceFeatures(config, scale, front_end)
-        self.background = to_waveforms(data.background).to(place)
-        self.validation = features_of(data.validation, self.device or self.torch).to(place)
-        self.validation_labels = torch.from_numpy(data.validation.labels).to(place)
+        self.data, self.recipe, self.device = data, recipe, device
+        self.torch: Features = TorchFeatures(config, scale, device)
+        self.host: Features | None = None if front_end is None else DeviceFeatures(config, scale, front_end)
+        self.background = to_waveforms(data.background).to(device)
+        self.validation = features_of(data.validation, self.host or self.torch).to(device)
+        self.validation_labels = torch.from_numpy(data.validation.labels).to(device)
 
     def steps_per_epoch(self) -> int:
         return max(1, len(self.order(np.random.default_rng(0))) // self.recipe.batch)
@@ -52,8 +52,8 @@ class Feed:
     def batch(self, indices: Labels, generator: torch.Generator, device_features: bool) -> tuple[Tensor, Tensor]:
         """Augmented features (n, frames, coefficients, 1) and labels (n,) of these clips."""
         settings = self.recipe.augmentation
-        clips = to_waveforms(self.data.train.samples[indices]).to(self.place)
+        clips = to_waveforms(self.data.train.samples[indices]).to(self.device)
         waveforms = augment_waveforms(clips, self.background, settings, generator)
-        extract = self.device if device_features and self.device is not None else self.torch
+        extract = self.host if device_features and self.host is not None else self.torch
         features = mask_features(extract(waveforms).squeeze(-1), settings, generator).unsqueeze(-1)
-        return features, torch.from_numpy(self.data.train.labels[indices]).to(self.place)
+        return features, torch.from_numpy(self.data.train.labels[indices]).to(self.device)

@@ -44,7 +44,7 @@ def train(
     progress: Reporter = silent,
     checkpoint: Path | None = None,
     resume: bool = False,
-    place: torch.device | None = None,
+    device: torch.device | None = None,
 ) -> TrainResult:
     """Trains a network from scratch.
 
@@ -53,21 +53,21 @@ def train(
         front_end: the device's C source; without it no epoch trains on its features.
         checkpoint: written after every epoch.
         resume: go on from the checkpoint, if there is one.
-        place: where the network is trained; None: a GPU where there is one. The result lies on the CPU.
+        device: where the network is trained; None: a GPU where there is one. The result lies on the CPU.
 
     Raises:
         InputError: where network, configuration and data do not fit together.
         RunError: for a checkpoint that is damaged or of another training.
         DivergedError: where the loss of an epoch is not finite.
     """
-    place = place or accelerator()
+    device = device or accelerator()
     _check(network, config, data)
     scale = training_scale(config, data.train)
-    state = _State(network, recipe, seed, place)
+    state = _State(network, recipe, seed, device)
     what = fingerprint([network], config, data, recipe, seed, scale, front_end is not None)
     if resume and checkpoint is not None and checkpoint.exists():
         state.restore(checkpoints.load(checkpoint, what))
-    feed = Feed(config, data, recipe, scale, front_end, place)
+    feed = Feed(config, data, recipe, scale, front_end, device)
     while len(state.epochs) < recipe.epochs:
         epoch = _run_epoch(state, feed, recipe, seed)
         state.keep(epoch)
@@ -85,12 +85,12 @@ class _State:
     network: Network
     recipe: Recipe
     seed: int
-    place: torch.device
+    device: torch.device
     epochs: list[Epoch] = field(default_factory=list)
     best_weights: dict[str, torch.Tensor] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.module = NetworkModule(self.network, torch.Generator().manual_seed(self.seed)).to(self.place)
+        self.module = NetworkModule(self.network, torch.Generator().manual_seed(self.seed)).to(self.device)
         self.optimizer = make_optimizer(self.module, self.recipe)
 
     @property
@@ -124,7 +124,7 @@ class _State:
 
 def _run_epoch(state: _State, feed: Feed, recipe: Recipe, seed: int) -> Epoch:
     number, steps = len(state.epochs), feed.steps_per_epoch()
-    device = feed.device is not None and number >= recipe.epochs - recipe.device_epochs
+    device = feed.host is not None and number >= recipe.epochs - recipe.device_epochs
     warmup = round(recipe.warmup_epochs * steps)
     (mean,) = run_epoch(
         [Learner(state.module, state.optimizer)],

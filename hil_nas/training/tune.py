@@ -36,7 +36,7 @@ def tune_for_int8(
     seed: int = 0,
     front_end: HostFrontEnd | None = None,
     progress: Reporter = silent,
-    place: torch.device | None = None,
+    device: torch.device | None = None,
 ) -> TrainResult:
     """A few epochs of the recipe with rounding; what comes out folds, converts and evaluates as what went in.
 
@@ -44,7 +44,7 @@ def tune_for_int8(
         trained: what `train` gave; stays as it is.
         representative: float (n, frames, coefficients, 1), the features the converter will calibrate on.
         recipe: the one it was trained with; its rates and number of epochs are not used.
-        place: where it is tuned; None: a GPU where there is one. The result lies on the CPU.
+        device: where it is tuned; None: a GPU where there is one. The result lies on the CPU.
 
     Returns:
         The weights best on validation with rounding; those that went in, if tuning did not help.
@@ -54,10 +54,10 @@ def tune_for_int8(
     """
     if not isinstance(trained.module, NetworkModule):
         raise InputError("this network is tuned to int8 already, expected one as training gives it")
-    place = place or accelerator()
-    module = QuantisedNetwork(trained.module, representative).to(place)
-    representative = representative.to(place)
-    feed = Feed(config, data, recipe, trained.scale, front_end, place)
+    device = device or accelerator()
+    module = QuantisedNetwork(trained.module, representative).to(device)
+    representative = representative.to(device)
+    feed = Feed(config, data, recipe, trained.scale, front_end, device)
     learner = Learner(module, make_optimizer(module, replace(recipe, weight_decay=0.0)))
     steps = feed.steps_per_epoch()
     best = evaluate(module, feed.validation, feed.validation_labels).accuracy

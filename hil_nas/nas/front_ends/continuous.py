@@ -45,8 +45,8 @@ class ClipSet:
     def __len__(self) -> int:
         return len(self.labels)
 
-    def to(self, place: torch.device) -> ClipSet:
-        return ClipSet(self.samples.to(place), self.labels.to(place))
+    def to(self, device: torch.device) -> ClipSet:
+        return ClipSet(self.samples.to(device), self.labels.to(device))
 
     def digest(self) -> str:
         total = crc32(self.samples.numpy().tobytes(), crc32(self.labels.numpy().tobytes()))

@@ -56,7 +56,7 @@ def search_front_end(
     on_epoch: Callable[[dict[str, Any]], None] | None = None,
     checkpoint: Path | None = None,
     resume: bool = False,
-    place: torch.device | None = None,
+    device: torch.device | None = None,
 ) -> FrontEndResult:
     """Finds the front end on which networks recognise best within the limits.
 
@@ -65,15 +65,15 @@ def search_front_end(
         extract: the differentiable front end.
         train, validation: disjoint sets of clips; the first trains weights, the second alpha and the front end.
         on_epoch, checkpoint, resume: as `Loop.run` takes them.
-        place: where the supernet is trained; None: a GPU where there is one.
+        device: where the supernet is trained; None: a GPU where there is one.
 
     Raises:
         InfeasibleError: where no network holds the limits on the cheapest configuration; before anything is trained.
         RunError: where the checkpoint is of another search.
     """
     feasible_configs(prices.table(replace(tiny, configs=(space.cheapest,))), limits)
-    place = place or accelerator()
-    whole = FrontEndSearch(space, tiny, extract, train, validation, prices, limits, settings, seed, place)
+    device = device or accelerator()
+    whole = FrontEndSearch(space, tiny, extract, train, validation, prices, limits, settings, seed, device)
     identity = {
         "space": asdict(space),
         "networks": {**tiny.to_json(), "configs": []},
