@@ -42,6 +42,7 @@ LIBRARIES = (
     Library("soxr", ("soxr",), "recordings at other rates"),
     Library("filelock", ("filelock",), "profile"),
     Library("matplotlib", ("matplotlib",), "reports"),
+    Library("jinja2", ("jinja2",), "reports"),
     Library("torch", ("torch",), "search", "search"),
     Library("tensorflow", ("tensorflow-cpu", "tensorflow"), "search: conversion to .tflite", "search"),
     Library("ray", ("ray",), "sweep", "sweep"),

@@ -28,6 +28,7 @@ MAY_IMPORT = {
     "tensorflow": {"deploy"},
     "rich": {"cli"},
     "matplotlib": {"report"},
+    "jinja2": {"report"},
     "ray": {"workflows"},
 }
 MODULES = sorted(PACKAGE.rglob("*.py"))

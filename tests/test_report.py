@@ -98,3 +98,12 @@ def test_a_page_of_a_small_sweep(points: Sequence[Any], tmp_path: Path, monkeypa
     Workflows(monkeypatch)
     _, folder = sweep(sweep_points(points, [], 1), tmp_path)
     assert (folder / "report.html").read_text().count("<svg") == 1
+
+
+def test_nothing_that_is_shown_is_taken_for_html() -> None:
+    network = Network((4, 4, 1), (Layer("conv", (-1,), 2, kernel=(3, 3)), Layer("fully_connected", (0,), 2)))
+    name = "<b>words</b> & 'more'"
+    result = {**result_of("modelled"), "labels": ["a"], "confusion": [[0]], "board": name}
+    result["data"] = {"name": name, "speakers": {"train": 1}, "speaker_names": [name], "warnings": [name]}
+    page = search_page(result, network, [])
+    assert "<b>" not in page and page.count("&lt;b&gt;words&lt;/b&gt; &amp; &#39;more&#39;") == 5

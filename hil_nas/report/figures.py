@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from markupsafe import Markup
 
 from hil_nas.workflows.compare import front
 
-NOTHING = "<p class=note>Too little was measured to draw anything.</p>"
+NOTHING = Markup('<p class="note">Too little was measured to draw anything.</p>')
 _INK, _ACCENT, _APART = "#24292f", "#0969da", "#cf222e"
 
 Points = Mapping[str, tuple[Sequence[float], Sequence[float]]]
@@ -20,7 +21,7 @@ Points = Mapping[str, tuple[Sequence[float], Sequence[float]]]
 
 def lines(
     series: Mapping[str, Sequence[float]], *, ylabel: str, xlabel: str = "epoch", limit: float | None = None
-) -> str:
+) -> Markup:
     """One line for each name over its index, as SVG; `limit` is drawn as a dashed line."""
     figure, axes = _axes(7.0, 3.0)
     for name, values in series.items():
@@ -34,7 +35,7 @@ def lines(
     return _svg(figure)
 
 
-def confusion(counts: npt.NDArray[np.int64], labels: Sequence[str]) -> str:
+def confusion(counts: npt.NDArray[np.int64], labels: Sequence[str]) -> Markup:
     """A confusion matrix (true, predicted) of counts, shaded by the share of each true class, as SVG."""
     figure, axes = _axes(6.0, 5.4)
     share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
@@ -50,7 +51,7 @@ def confusion(counts: npt.NDArray[np.int64], labels: Sequence[str]) -> str:
     return _svg(figure)
 
 
-def scatter(groups: Points, *, xlabel: str, ylabel: str) -> str:
+def scatter(groups: Points, *, xlabel: str, ylabel: str) -> Markup:
     """Points (x, y) by group on logarithmic axes beside the line where x is y, as SVG."""
     groups = _drawable(groups)
     if not groups:
@@ -68,7 +69,7 @@ def scatter(groups: Points, *, xlabel: str, ylabel: str) -> str:
     return _svg(figure)
 
 
-def curves(points: Points, *, xlabel: str, ylabel: str) -> str:
+def curves(points: Points, *, xlabel: str, ylabel: str) -> Markup:
     """A line through points (x, y) for each name, both axes logarithmic, as SVG."""
     points = _drawable(points)
     if not points:
@@ -84,7 +85,7 @@ def curves(points: Points, *, xlabel: str, ylabel: str) -> str:
     return _svg(figure)
 
 
-def residuals(groups: Points, *, xlabel: str, ylabel: str) -> str:
+def residuals(groups: Points, *, xlabel: str, ylabel: str) -> Markup:
     """Points (size, error) by group around a line at 0, as SVG; sizes on a logarithmic axis, errors beyond 1 too."""
     groups = _drawable(groups, above=-np.inf)
     if not groups:
@@ -118,7 +119,7 @@ class Marks:
     accuracies: Sequence[float]
 
 
-def fronts(panels: Mapping[str, Sequence[Marks]]) -> str:
+def fronts(panels: Mapping[str, Sequence[Marks]]) -> Markup:
     """Accuracy (%) against a cost in each panel, with the Pareto front of the groups' means, as SVG.
 
     Seeds are small dots; bars are a standard deviation each way.
@@ -172,7 +173,7 @@ def _figure(width: float, height: float, columns: int) -> tuple[Any, Any]:
     return figure, all_axes
 
 
-def _svg(figure: Any) -> str:
+def _svg(figure: Any) -> Markup:
     """The picture grows with its legends and notes: inside a fixed size, many or long ones would leave no axes."""
     text = io.StringIO()
     beside = [x for axes in figure.axes for x in (axes.get_legend(), *axes.texts) if x is not None]
@@ -180,4 +181,4 @@ def _svg(figure: Any) -> str:
         artist.set_in_layout(False)
     figure.savefig(text, format="svg", metadata={"Date": None}, bbox_inches="tight", bbox_extra_artists=beside)
     svg = text.getvalue()
-    return svg[svg.index("<svg") :]
+    return Markup(svg[svg.index("<svg") :])

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from markupsafe import Markup
+
 from hil_nas.report import figures
-from hil_nas.report.document import counts_of, page, table, text
+from hil_nas.report.document import counts_of, render
 from hil_nas.units import count_unit, format_bytes
 from hil_nas.workflows.compare import ENDED
 
@@ -19,17 +21,15 @@ def sweep_page(result: dict[str, Any]) -> str:
     Args:
         result: what result.json says.
     """
-    body = [
-        f"<h1>{len(result['points'])} trainings: what accuracy costs</h1>",
-        "<p class=note>Accuracy is of the int8 model on the test split. A value with ± is the mean over seeds and "
-        "its standard deviation. A group where a seed missed a limit has its figures too, but is on no front.</p>",
-        *(x for board in boards_of(result) for x in _board(result, *board)),
-        _beside(result["beside"]),
-        _unfinished(result["points"]),
-        "<h2>Every point</h2>",
-        _points(result["points"]),
-    ]
-    return page("hil_nas sweep", "\n".join(body))
+    return render(
+        "sweep.html",
+        title="hil_nas sweep",
+        result=result,
+        boards=[_board(result, *x) for x in boards_of(result)],
+        beside=[_beside(x) for x in result["beside"]],
+        unfinished=[(x["point"], x["status"], x["reason"]) for x in result["points"] if x["status"] != "complete"],
+        points=[_point(x) for x in result["points"]],
+    )
 
 
 def boards_of(result: dict[str, Any]) -> list[tuple[str, str]]:
@@ -62,20 +62,19 @@ def shown(spread: dict[str, float | None] | None, show: Show) -> str:
     return show(spread["mean"]) + ("" if spread["sd"] is None else f" ± {show(spread['sd'])}")
 
 
-def _board(result: dict[str, Any], board: str, kind: str) -> list[str]:
+def _board(result: dict[str, Any], board: str, kind: str) -> dict[str, Any]:
     """A figure and a table of what was measured on one board by one clock."""
     groups = [x for x in result["groups"] if x["ended"] and (x["board"], x["clock"]["kind"]) == (board, kind)]
-    rows = [_row(*cells(x), classed="held" if x["on_front"] else "") for x in groups]
-    parts = [
-        f"<h2>{text(board)}</h2>",
-        f"<p class=note>Counts are {counts_of(groups[0]['clock'])}; front end and network together.</p>",
-    ]
-    if groups[0]["count"] is not None:
-        parts.append(_figure(result, groups))
-    return [*parts, table(heads(kind), rows)]
+    return {
+        "name": board,
+        "counts": counts_of(groups[0]["clock"]),
+        "figure": "" if groups[0]["count"] is None else _figure(result, groups),
+        "heads": heads(kind),
+        "rows": [(cells(x), x["on_front"]) for x in groups],
+    }
 
 
-def _figure(result: dict[str, Any], groups: list[dict[str, Any]]) -> str:
+def _figure(result: dict[str, Any], groups: list[dict[str, Any]]) -> Markup:
     timed = groups[0]["latency_ms"] is not None
     axes = [("latency_ms", "ms, front end and network", 1.0)] if timed else [("count", "M instructions", 1e-6)]
     axes.append(("ram_bytes", "RAM, KiB", 1 / 1024))
@@ -88,46 +87,25 @@ def _marks(result: dict[str, Any], group: dict[str, Any], key: str, unit: float)
     return figures.Marks(group["group"], group["baseline"], group["held"] == group["ended"], costs, accuracies)
 
 
-def _beside(found: list[dict[str, Any]]) -> str:
-    """Ratios to the published networks, which are of one clock each."""
-    rows = []
-    for one in found:
-        least, best = one["least"], one["best"]
-        rows.append(_row(
-            one["baseline"],
-            "none is as accurate" if least is None else f"{least['ratio']:.3f} of its count ({text(least['group'])})",
-            "none is as cheap" if best is None else f"{best['gain'] * 100:+.2f} points ({text(best['group'])})",
-        ))  # fmt: skip
-    if not rows:
-        return ""
-    return "<h2>Beside published networks</h2>" + table(("", "at its accuracy or more", "at its count or less"), rows)
+def _beside(found: dict[str, Any]) -> tuple[str, ...]:
+    """Ratios to a published network, which are of one clock each."""
+    least, best = found["least"], found["best"]
+    return (
+        found["baseline"],
+        "none is as accurate" if least is None else f"{least['ratio']:.3f} of its count ({least['group']})",
+        "none is as cheap" if best is None else f"{best['gain'] * 100:+.2f} points ({best['group']})",
+    )
 
 
-def _unfinished(points: list[dict[str, Any]]) -> str:
-    rows = [_row(x["point"], x["status"], text(x["reason"])) for x in points if x["status"] != "complete"]
-    if not rows:
-        return ""
-    return "<h2>What did not hold, or did not end</h2>" + table(("", "", "why"), rows)
-
-
-def _points(points: list[dict[str, Any]]) -> str:
-    rows = []
-    for x in points:
-        if "run" not in x:
-            rows.append(_row(x["point"], x["status"]))
-            continue
-        kind = x["clock"]["kind"]
-        count = "–" if x["count"] is None else f"{x['count']:,} {count_unit(kind)}"
-        rows.append(_row(
-            x["point"], x["status"], f"{x['accuracy'] * 100:.2f} %", count, _size(x["ram_bytes"]),
-            _size(x["flash_bytes"]), text(x["front_end"]), f"<a href='{text(x['run'])}/report.html'>page</a>",
-        ))  # fmt: skip
-    return table(("", "", "accuracy int8", "count", "RAM", "flash", "front end", ""), rows)
-
-
-def _row(first: str, *rest: str, classed: str = "") -> str:
-    found = "".join(f"<td class={classed}>{x}</td>" if classed else f"<td>{x}</td>" for x in rest)
-    return f"<tr><td>{text(first)}</td>{found}</tr>"
+def _point(found: dict[str, Any]) -> dict[str, Any]:
+    """A row, with the folder of the point's own page where it has one."""
+    cells = [found["point"], found["status"]]
+    if "run" not in found:
+        return {"cells": cells, "run": None}
+    count = "–" if found["count"] is None else f"{found['count']:,} {count_unit(found['clock']['kind'])}"
+    memories = (_size(found["ram_bytes"]), _size(found["flash_bytes"]))
+    cells += [f"{found['accuracy'] * 100:.2f} %", count, *memories, found["front_end"]]
+    return {"cells": cells, "run": found["run"]}
 
 
 def _size(size_bytes: float) -> str:
