@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from deploy_harness import PORTABLE, engine_sources
-from every_operator import every_operator
+from every_operator import PLAN_KINDS, every_operator
 from firmware_wire import SANITIZERS
 
 from hil_nas.deploy.lower import lower
@@ -34,7 +34,8 @@ OP_FIELDS = {
     "second_h": (116, 2), "second_w": (118, 2), "second_c": (120, 2), "kernel_list": (122, 2), "reserved": (124, 4),
 }  # fmt: skip
 CONV, DEPTHWISE, DILATED, POOL, ADD, CONCAT, MAX, DENSE, SOFTMAX = range(9)
-LOOKUP, MEAN, MUL, SUB, SCALAR, COPY = 1, 3, 5, 6, 7, 8  # of the other plan
+# of the other plan, the first of each
+LOOKUP, MEAN, MUL, SUB, SCALAR, COPY = map(PLAN_KINDS.index, ("lookup", "mean", "mul", "sub", "add", "copy"))
 NETWORK = Network(
     (9, 7, 2),
     (

@@ -16,6 +16,7 @@ from hil_nas.deploy.synthetic import random_graph
 from hil_nas.deploy.tflite import read_tflite
 from hil_nas.device.replies import KINDS
 from hil_nas.errors import InputError
+from hil_nas.kernels import LISTS
 from hil_nas.network import INPUT, Layer, Network
 from hil_nas.operators.table import BY_CODE, BY_NAME, PLAN_CODES
 from hil_nas.training.module import MODULES
@@ -34,7 +35,14 @@ def test_no_two_operators_share_a_name_or_a_code() -> None:
 
 
 def test_plan_codes_are_those_of_the_device(boards_dir: Path) -> None:
-    assert {k.lower(): int(v) for k, v in found_in(boards_dir, r"\bPLAN_([A-Z_]+) = (\d+),")} == PLAN_CODES
+    assert {k: int(v) for k, v in found_in(boards_dir, r"\bKIND\([A-Z_]+, (\w+), (\d+)\)")} == PLAN_CODES
+
+
+def test_lists_of_kernels_are_those_of_the_device(boards_dir: Path) -> None:
+    """A product is linked with kernels by these names; each stands in a file of its list's folder."""
+    for kernels in LISTS:
+        found = found_in(boards_dir / "src" / "kernels" / kernels.name, r"const (struct kernel) (\w+) = \{")
+        assert {name for _, name in found} == {f"{kernels.name}_{x}" for x in kernels.kernels}
 
 
 def test_the_largest_shifts_are_those_of_the_device(boards_dir: Path) -> None:

@@ -30,6 +30,7 @@ struct kernel {
     /* False where it refuses its arguments, which an operator that was checked never causes. */
     bool (*run)(const struct kernel_call *call);
     bool in_place; /* its output may lie where an input of the same size does */
+    bool of_two;   /* of two inputs, each in the arena or constant */
 };
 
 struct kernel_list {

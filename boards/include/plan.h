@@ -20,21 +20,27 @@
 #define PLAN_MAX_OPS 256u
 #define PLAN_ALIGNMENT 16u
 
+/* Constant, name on the wire, code in a plan; hil_nas/operators has them too. */
+#define PLAN_KINDS(KIND) \
+    KIND(CONV, conv, 1) \
+    KIND(DEPTHWISE, depthwise, 2) \
+    KIND(FULLY_CONNECTED, fully_connected, 3) \
+    KIND(AVERAGE_POOL, average_pool, 4) \
+    KIND(MAX_POOL, max_pool, 5) \
+    KIND(ADD, add, 6) \
+    KIND(CONCATENATION, concatenation, 7) \
+    KIND(PAD, pad, 8) \
+    KIND(SOFTMAX, softmax, 9) \
+    KIND(SUB, sub, 10) \
+    KIND(MUL, mul, 11) \
+    KIND(LOOKUP, lookup, 12) \
+    KIND(MEAN, mean, 13) \
+    KIND(COPY, copy, 14)
+
 enum plan_kind {
-    PLAN_CONV = 1,
-    PLAN_DEPTHWISE = 2,
-    PLAN_FULLY_CONNECTED = 3,
-    PLAN_AVERAGE_POOL = 4,
-    PLAN_MAX_POOL = 5,
-    PLAN_ADD = 6,
-    PLAN_CONCATENATION = 7,
-    PLAN_PAD = 8,
-    PLAN_SOFTMAX = 9,
-    PLAN_SUB = 10,
-    PLAN_MUL = 11,
-    PLAN_LOOKUP = 12,
-    PLAN_MEAN = 13,
-    PLAN_COPY = 14,
+#define KIND(constant, name, code) PLAN_##constant = (code),
+    PLAN_KINDS(KIND)
+#undef KIND
     PLAN_KIND_END
 };
 

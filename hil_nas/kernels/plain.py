@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 
+from hil_nas.kernels import cmsis_nn
 from hil_nas.kernels.kernel import Counts, Fault, Kernel, KernelCall, KernelList
+from hil_nas.operators.table import PLAN_CODES
 
 _CONCATENATION_ENTRY_BYTES = 8  # where an input lies, and its bytes per step
 _MOST_CLASSES = 511  # with more the reference softmax would shift by more than 31
@@ -64,13 +66,12 @@ def _classes(call: KernelCall) -> Fault | None:
     return Fault(f"is over {call.inputs[0][2]} classes, at most {_MOST_CLASSES} are run", hint)
 
 
+_DESCRIBED = {
+    "add": Kernel(counts={"add": _values}),
+    "concatenation": Kernel(constant_bytes=_concatenation_bytes, counts={"concatenation": _copies}),
+    "softmax": Kernel(fault=_classes, counts={"softmax": _rows}),
+}
+# whatever CMSIS-NN has none for
 KERNELS = KernelList(
-    "plain",
-    1,
-    {
-        "add": Kernel(counts={"add": _values}),
-        "concatenation": Kernel(constant_bytes=_concatenation_bytes, counts={"concatenation": _copies}),
-        "softmax": Kernel(fault=_classes, counts={"softmax": _rows}),
-        **dict.fromkeys(("sub", "mul", "mean", "lookup", "copy", "pad"), Kernel()),
-    },
+    "plain", 1, {x: _DESCRIBED.get(x, Kernel()) for x in PLAN_CODES if x not in cmsis_nn.KERNELS.kernels}
 )

@@ -60,20 +60,9 @@ bool engine_run(const struct engine_model *model, engine_probe probe, void *cont
 const char *engine_op_name(const struct engine_model *model, uint32_t op)
 {
     static const char *const names[] = {
-        [PLAN_CONV] = "conv",
-        [PLAN_DEPTHWISE] = "depthwise",
-        [PLAN_FULLY_CONNECTED] = "fully_connected",
-        [PLAN_AVERAGE_POOL] = "average_pool",
-        [PLAN_MAX_POOL] = "max_pool",
-        [PLAN_ADD] = "add",
-        [PLAN_CONCATENATION] = "concatenation",
-        [PLAN_PAD] = "pad",
-        [PLAN_SOFTMAX] = "softmax",
-        [PLAN_SUB] = "sub",
-        [PLAN_MUL] = "mul",
-        [PLAN_LOOKUP] = "lookup",
-        [PLAN_MEAN] = "mean",
-        [PLAN_COPY] = "copy",
+#define KIND(constant, name, code) [code] = #name,
+        PLAN_KINDS(KIND)
+#undef KIND
     };
     return names[ops_of(model)[op].kind];
 }

@@ -12,12 +12,6 @@ static bool overlap(uint64_t a, uint64_t a_bytes, uint64_t b, uint64_t b_bytes)
     return a < b + b_bytes && b < a + a_bytes;
 }
 
-/* Operators of two inputs, each in the arena or constant. */
-static bool is_pair(const struct plan_op *op)
-{
-    return op->kind == PLAN_ADD || op->kind == PLAN_SUB || op->kind == PLAN_MUL;
-}
-
 static bool same_shape(const struct plan_op *op)
 {
     return op->in_h == op->out_h && op->in_w == op->out_w && op->in_c == op->out_c;
@@ -118,17 +112,16 @@ static const char *concatenation_fault(const struct plan_header *plan, const str
     return NULL;
 }
 
-static const char *shape_fault(const struct plan_op *op)
+static const char *shape_fault(const struct plan_op *op, const struct kernel *kernel)
 {
+    if (kernel->of_two)
+        return pair_fault(op);
     switch ((enum plan_kind)op->kind) {
     case PLAN_CONV: return window_fault(op);
     case PLAN_DEPTHWISE: return depthwise_fault(op);
     case PLAN_AVERAGE_POOL:
     case PLAN_MAX_POOL: return pool_fault(op);
     case PLAN_FULLY_CONNECTED: return fully_connected_fault(op);
-    case PLAN_ADD:
-    case PLAN_SUB:
-    case PLAN_MUL: return pair_fault(op);
     case PLAN_PAD: return pad_fault(op);
     case PLAN_MEAN: return mean_fault(op);
     case PLAN_LOOKUP: return lookup_fault(op);
@@ -137,7 +130,8 @@ static const char *shape_fault(const struct plan_op *op)
     }
 }
 
-static const char *places_fault(const struct plan_header *plan, const struct plan_op *op, bool in_place)
+static const char *places_fault(const struct plan_header *plan, const struct plan_op *op,
+                                const struct kernel *kernel)
 {
     const uint64_t output = output_bytes_of(op), input = input_bytes_of(op);
     REQUIRE(output > 0 && fits(op->output, output, plan->arena_bytes), "output outside the arena");
@@ -149,11 +143,11 @@ static const char *places_fault(const struct plan_header *plan, const struct pla
     for (uint32_t i = 0; i < op->input_count; i++) {
         const uint64_t bytes = i == 0 ? input : second_bytes_of(op);
         REQUIRE(bytes > 0, "an input outside the arena");
-        if (is_pair(op) && (i == 0 ? op->weights_data : op->bias_data) != 0)
+        if (kernel->of_two && (i == 0 ? op->weights_data : op->bias_data) != 0)
             continue; /* it is constant */
         REQUIRE(fits(op->input[i], bytes, plan->arena_bytes), "an input outside the arena");
         REQUIRE(!overlap(op->scratch, op->scratch_bytes, op->input[i], bytes), "scratch memory over an input");
-        REQUIRE((in_place && bytes == output && op->input[i] == op->output) ||
+        REQUIRE((kernel->in_place && bytes == output && op->input[i] == op->output) ||
                     !overlap(op->input[i], bytes, op->output, output),
                 "output over an input");
     }
@@ -165,15 +159,15 @@ static const char *op_fault(const struct plan_header *plan, const struct plan_op
     const struct kernel *kernel = kernel_of(op);
     REQUIRE(op->kind >= PLAN_CONV && op->kind < PLAN_KIND_END, "unknown operator");
     REQUIRE(kernel != NULL, "this firmware has no such kernel");
-    REQUIRE(op->kind == PLAN_CONCATENATION ? op->input_count >= 1 : op->input_count == (is_pair(op) ? 2 : 1),
+    REQUIRE(op->kind == PLAN_CONCATENATION ? op->input_count >= 1 : op->input_count == (kernel->of_two ? 2 : 1),
             "wrong number of inputs");
     REQUIRE(op->reserved == 0, "reserved fields are not 0");
-    const char *fault = places_fault(plan, op, kernel->in_place);
+    const char *fault = places_fault(plan, op, kernel);
     REQUIRE(fault == NULL, fault);
     REQUIRE(in_range(op->output_offset, -128, 127) && in_range(op->input_offset[0], -128, 128) &&
                 in_range(op->activation_min, -128, 127) && in_range(op->activation_max, op->activation_min, 127),
             "a zero point or an activation limit that is no int8");
-    fault = shape_fault(op);
+    fault = shape_fault(op, kernel);
     REQUIRE(fault == NULL, fault);
     fault = kernel->fault != NULL ? kernel->fault(plan, op) : NULL;
     REQUIRE(fault == NULL, fault);

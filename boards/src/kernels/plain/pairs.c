@@ -141,6 +141,6 @@ static bool run_mul(const struct kernel_call *call)
     return true;
 }
 
-const struct kernel plain_add = {.fault = sum_fault, .run = run_add, .in_place = true};
-const struct kernel plain_sub = {.fault = sum_fault, .run = run_sub, .in_place = true};
-const struct kernel plain_mul = {.fault = product_fault, .run = run_mul, .in_place = true};
+const struct kernel plain_add = {.fault = sum_fault, .run = run_add, .in_place = true, .of_two = true};
+const struct kernel plain_sub = {.fault = sum_fault, .run = run_sub, .in_place = true, .of_two = true};
+const struct kernel plain_mul = {.fault = product_fault, .run = run_mul, .in_place = true, .of_two = true};

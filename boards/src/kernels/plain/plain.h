@@ -7,8 +7,13 @@
 #include "checks.h"
 #include "kernel.h"
 
-extern const struct kernel plain_add, plain_sub, plain_mul, plain_mean, plain_softmax, plain_lookup, plain_copy,
-    plain_concatenation, plain_pad;
+#define PLAIN_KERNELS(KERNEL) \
+    KERNEL(ADD, add) KERNEL(SUB, sub) KERNEL(MUL, mul) KERNEL(MEAN, mean) KERNEL(SOFTMAX, softmax) \
+    KERNEL(LOOKUP, lookup) KERNEL(COPY, copy) KERNEL(CONCATENATION, concatenation) KERNEL(PAD, pad)
+
+#define KERNEL(constant, name) extern const struct kernel plain_##name;
+PLAIN_KERNELS(KERNEL)
+#undef KERNEL
 
 static inline int32_t clamp(int32_t value, int32_t low, int32_t high)
 {
