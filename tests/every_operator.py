@@ -9,8 +9,8 @@ import numpy as np
 from tflite_maker import Maker
 
 PLAN_KINDS = (
-    "conv", "lookup", "lookup", "mean", "lookup", "mul", "sub", "add", "copy", "copy", "lookup", "max_pool", "mean",
-    "fully_connected",
+    "conv", "lookup", "lookup", "mean", "lookup", "mul", "sub", "add", "maximum", "minimum", "copy", "copy", "lookup",
+    "max_pool", "mean", "fully_connected",
 )  # fmt: skip
 
 
@@ -41,7 +41,10 @@ def every_operator(height: int, width: int, classes: int, seed: int = 0) -> byte
     rest = add("SUB", [column, gated], map_shape, 0.03, 40, "SubOptions")
     number = maker.constant(rng.integers(-128, 128, ()), 0.005, -3, np.int8)
     total = add("ADD", [rest, number], map_shape, 0.025, 30, "AddOptions", fusedActivationFunction=0)
-    turned = add("TRANSPOSE", [total, maker.constant([0, 2, 1, 3])], (1, width, height, 4), 0.025, 30,
+    least = maker.constant(rng.integers(-128, 128, (4,)), 0.025, 30, np.int8)
+    raised = add("MAXIMUM", [total, least], map_shape, 0.025, 30, "MaximumMinimumOptions")
+    lowered = add("MINIMUM", [raised, total], map_shape, 0.025, 30, "MaximumMinimumOptions")
+    turned = add("TRANSPOSE", [lowered, maker.constant([0, 2, 1, 3])], (1, width, height, 4), 0.025, 30,
                  "TransposeOptions")  # fmt: skip
     bounds = [maker.constant(x) for x in ([0, 1, 0, 0], [1, width, height, 4], [1, 1, 2, 1])]
     half = -(-height // 2)

@@ -19,6 +19,7 @@ from tflite_maker import Maker
 from hil_nas.deploy.lower import executed, lower
 from hil_nas.deploy.reference import Tflm
 from hil_nas.deploy.tflite import read_tflite
+from hil_nas.errors import UnsupportedError
 
 Shape = tuple[int, ...]
 EVERY = np.arange(-128, 128, dtype=np.int8)
@@ -124,9 +125,11 @@ def test_dense_layers_that_end_between_two_values(engine: Engine) -> None:
         every_value(engine, maker.finish(source, last), (256, 1))
 
 
-# --- sums, differences and products ----------------------------------------------------------------------------
+# --- sums, differences, products and choices ----------------------------------------------------------------------
 
-PAIRS = {"ADD": "AddOptions", "SUB": "SubOptions", "MUL": "MulOptions"}
+ARITHMETIC = {"ADD": "AddOptions", "SUB": "SubOptions", "MUL": "MulOptions"}
+CHOICES = dict.fromkeys(("MAXIMUM", "MINIMUM"), "MaximumMinimumOptions")
+PAIRS = ARITHMETIC | CHOICES
 BROADCASTS: list[tuple[Shape, Shape]] = [
     ((1, 5, 4, 3), (1, 5, 4, 3)),
     ((1, 1, 1, 8), (1, 6, 3, 8)),
@@ -150,6 +153,8 @@ def pair(
     scales = [quantisation(rng), quantisation(rng)]
     spread = 128 * max(x for x, _ in scales) if name != "MUL" else 128 * scales[0][0] * scales[1][0]
     out = (float(np.float32(spread * np.exp(rng.uniform(-3, 0.7)) / 8)), int(rng.integers(-128, 128)))
+    if name in CHOICES:
+        scales = [out, out]
     if constant is None:
         sizes = [int(np.prod(x)) for x in shapes]
         whole = maker.tensor((1, sum(sizes)), 0.1, 3)
@@ -169,7 +174,8 @@ def pair(
         sides = [whole, whole]
         sides[constant] = maker.constant(values, *scales[constant], dtype=np.int8)
     result = maker.tensor(target, *out)
-    maker.operator(name, sides, result, PAIRS[name], fusedActivationFunction=activation)
+    fused = {} if name in CHOICES else {"fusedActivationFunction": activation}
+    maker.operator(name, sides, result, PAIRS[name], **fused)
     return maker.finish(whole, result)
 
 
@@ -192,7 +198,30 @@ def test_one_of_a_pair_is_constant(engine: Engine, name: str, constant: int, sha
         assert same_bits(engine, pair(name, rng, shapes, constant)) == [name.lower()]
 
 
-@pytest.mark.parametrize("name", PAIRS)
+@pytest.mark.parametrize("name", CHOICES)
+def test_choices_of_every_two_values(engine: Engine, name: str) -> None:
+    maker = Maker()
+    source, constant = maker.tensor((1, 256, 1), 0.1, 3), maker.constant([[EVERY]], 0.1, 3, np.int8)
+    last = maker.tensor((1, 256, 256), 0.1, 3)
+    maker.operator(name, [source, constant], last, PAIRS[name])
+    found = every_value(engine, maker.finish(source, last), (1, 256, 1)).reshape(256, 256)
+    assert np.array_equal(found, getattr(np, name.lower()).outer(EVERY, EVERY))
+
+
+@pytest.mark.parametrize("scales", [(0.1, 0.2, 0.2), (0.2, 0.1, 0.2), (0.2, 0.2, 0.1)])
+@pytest.mark.parametrize("constant", [False, True])
+def test_choices_between_scales_are_refused(scales: tuple[float, ...], constant: bool) -> None:
+    maker = Maker()
+    source, last = maker.tensor((1, 8), scales[0], 0), maker.tensor((1, 8), scales[2], 0)
+    other = maker.constant(np.ones(8), scales[1], 0, np.int8) if constant else maker.tensor((1, 8), scales[1], 0)
+    if not constant:
+        maker.operator("QUANTIZE", [source], other)
+    maker.operator("MAXIMUM", [source, other], last, "MaximumMinimumOptions")
+    with pytest.raises(UnsupportedError, match=r"\(MAXIMUM\) has an input and an output of different scales"):
+        read_tflite(maker.finish(source, last))
+
+
+@pytest.mark.parametrize("name", ARITHMETIC)
 def test_pairs_that_end_between_two_values(engine: Engine, name: str) -> None:
     """Every value beside every other, at scales whose decimals give halves: the last bits of a multiplier decide."""
     for scales in product((0.1, 0.3, 0.7), (0.1, 0.06, 0.9), (0.5, 1.5)):

@@ -35,7 +35,9 @@
     KIND(MUL, mul, 11) \
     KIND(LOOKUP, lookup, 12) \
     KIND(MEAN, mean, 13) \
-    KIND(COPY, copy, 14)
+    KIND(COPY, copy, 14) \
+    KIND(MAXIMUM, maximum, 15) \
+    KIND(MINIMUM, minimum, 16)
 
 enum plan_kind {
 #define KIND(constant, name, code) PLAN_##constant = (code),
@@ -65,7 +67,7 @@ struct plan_header {           /* 64 bytes */
 
 struct plan_op {               /* 128 bytes; a field that a kind does not use is 0 */
     uint16_t kind;             /* enum plan_kind */
-    uint16_t input_count;      /* 1; ADD, SUB, MUL: 2; CONCATENATION: entries of the table at `weights_data` */
+    uint16_t input_count;      /* 1; a pair: 2; CONCATENATION: entries of the table at `weights_data` */
     uint32_t input[2];         /* arena offsets; 0 for one that is constant */
     uint32_t output;           /* arena offset */
     uint32_t scratch;          /* arena offset of what the kernel asks for */
@@ -81,16 +83,16 @@ struct plan_op {               /* 128 bytes; a field that a kind does not use is
     int32_t activation_min, activation_max;
     uint32_t weights_data;     /* CONV: OHWI, DEPTHWISE: HWC, FULLY_CONNECTED: OI (I = in_h*in_w*in_c).
                                   CONCATENATION: input_count pairs {u32 arena offset, u32 bytes per outer step}.
-                                  LOOKUP: 256 x int8, the output for -128 first. ADD, SUB, MUL: the first input where
-                                  it is constant. COPY: u32 {start, step_h, step_w, step_c}, in values of the input */
+                                  LOOKUP: 256 x int8, the output for -128 first. A pair: the first input where it is
+                                  constant. COPY: u32 {start, step_h, step_w, step_c}, in values of the input */
     uint32_t bias_data;        /* int32 per output channel, 0 where there is none.
-                                  ADD, SUB, MUL: the second input where it is constant */
+                                  A pair: the second input where it is constant */
     uint32_t multipliers_data; /* int32 per output channel (CONV, DEPTHWISE), TFLite's convention */
     uint32_t shifts_data;      /* int32 per output channel (CONV, DEPTHWISE), TFLite's convention */
     int32_t input_multiplier[2], input_shift[2]; /* ADD, SUB: per input. SOFTMAX: [0] is beta's multiplier and shift */
     int32_t output_multiplier, output_shift;     /* FULLY_CONNECTED, ADD, SUB, MUL; MEAN: with the division in it */
     int32_t left_shift;        /* ADD, SUB: 20. SOFTMAX: diff_min */
-    uint16_t second_h, second_w, second_c;       /* ADD, SUB, MUL: of the second input */
+    uint16_t second_h, second_w, second_c;       /* a pair: of the second input */
     uint16_t kernel_list;      /* whose kernel runs it: struct kernel_list (kernel.h) */
     uint32_t reserved;         /* 0 */
 };
@@ -102,7 +104,8 @@ _Static_assert(sizeof(struct plan_op) == 128, "plan_op is 128 bytes");
  * input in turn; in_w * in_c is unused and out_h * out_w * out_c is the size of the output.
  * FULLY_CONNECTED with per-channel weights is written by the lowering as a 1x1 CONV. RESHAPE is no op:
  * both names are one buffer.
- * ADD, SUB and MUL: each extent of an input is the output's or 1, and then its one value stands for all.
+ * A pair (ADD, SUB, MUL, MAXIMUM, MINIMUM) has two inputs: each extent of one is the output's or 1, and then its one value
+ * stands for all. MAXIMUM and MINIMUM compare bytes of one scale: offsets are 0.
  * LOOKUP is every function of one value: the host computes it for each of the 256 there are.
  * MEAN: in_h times, in_w runs of in_c values are averaged to one run (out_h = in_h, out_w = 1, out_c = in_c).
  * COPY: output (y, x, c) is the input's value number start + y * step_h + x * step_w + c * step_c. */

@@ -22,7 +22,7 @@ namespace {
 
 constexpr size_t kLeastArenaBytes = 8192; /* the interpreter's own objects; below, its constructor would give up */
 constexpr int32_t kWhole = -1;
-constexpr size_t kKindCount = 29;
+constexpr size_t kKindCount = 31;
 using Resolver = tflite::MicroMutableOpResolver<kKindCount>;
 
 struct Kind {
@@ -43,6 +43,8 @@ constexpr Kind kKinds[kKindCount] = {
     {tflite::BuiltinOperator_ADD, "add", [](Resolver &r) { return r.AddAdd(); }},
     {tflite::BuiltinOperator_SUB, "sub", [](Resolver &r) { return r.AddSub(); }},
     {tflite::BuiltinOperator_MUL, "mul", [](Resolver &r) { return r.AddMul(); }},
+    {tflite::BuiltinOperator_MAXIMUM, "maximum", [](Resolver &r) { return r.AddMaximum(); }},
+    {tflite::BuiltinOperator_MINIMUM, "minimum", [](Resolver &r) { return r.AddMinimum(); }},
     {tflite::BuiltinOperator_CONCATENATION, "concatenation", [](Resolver &r) { return r.AddConcatenation(); }},
     {tflite::BuiltinOperator_PAD, "pad", [](Resolver &r) { return r.AddPad(); }},
     {tflite::BuiltinOperator_PADV2, "pad", [](Resolver &r) { return r.AddPadV2(); }},

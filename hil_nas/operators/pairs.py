@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import sqrt
 from typing import Any
 
@@ -19,10 +20,20 @@ from hil_nas.tflite.tensor import QuantTensor, array_of
 
 
 def _read_arithmetic(node: Node) -> QuantOperator:
-    return _read_pair(node, activation=0)
+    return replace(_read_pair(node), activation=node.activation(0))
 
 
-def _read_pair(node: Node, activation: int) -> QuantOperator:
+def _read_choice(node: Node) -> QuantOperator:
+    """The larger or the smaller of two values: the bytes are compared as they are."""
+    x, target = _read_pair(node), node.target()
+    inputs = [(one.scale, one.zero_point) for one in map(node.model.activation, x.inputs)]
+    inputs += [(x.constant.scale, x.constant.zero_point)] if x.constant else []
+    if set(inputs) != {(target.scale, target.zero_point)}:
+        raise node.refuse("has an input and an output of different scales", "convert it with TensorFlow 2.21")
+    return x
+
+
+def _read_pair(node: Node) -> QuantOperator:
     node.arity(2, 2)
     constants = [x for x in (_constant(node, i) for i in (0, 1)) if x is not None]
     if len(constants) == 2:
@@ -38,7 +49,7 @@ def _read_pair(node: Node, activation: int) -> QuantOperator:
     if given != target:
         raise InputError(f"{node.name} gives {given}, but its output tensor has the shape {target}")
     inputs = tuple(node.inputs[i] for i in computed)
-    return QuantOperator(node.kind, inputs, node.output, activation=node.activation(activation), constant=constant)
+    return QuantOperator(node.kind, inputs, node.output, constant=constant)
 
 
 def _constant(node: Node, position: int) -> Constant | None:
@@ -73,6 +84,10 @@ def _lower_mul(lowering: Lowering, x: QuantOperator) -> dict[str, Any]:
     pair = _pair(lowering, x)
     factor = requantize.product_multiplier((pair[0].scale, pair[1].scale), lowering.tensors[x.output].scale)
     return {**_operands(lowering, x, pair), **output_factor(factor)}
+
+
+def _lower_choice(lowering: Lowering, x: QuantOperator) -> dict[str, Any]:
+    return {**_operands(lowering, x, _pair(lowering, x)), "input_offsets": (0, 0), "output_offset": 0}
 
 
 def _pair(lowering: Lowering, x: QuantOperator) -> list[QuantTensor | Constant]:
@@ -133,4 +148,10 @@ SUB = OperatorType(
 MUL = OperatorType(
     name="mul", codes=("MUL",), options=21, read=_read_arithmetic, plan=PlanKind("mul", 11, 14), lower=_lower_mul
 )
-OPERATORS = (ADD, SUB, MUL)
+MAXIMUM = OperatorType(
+    name="maximum", codes=("MAXIMUM",), read=_read_choice, plan=PlanKind("maximum", 15), lower=_lower_choice
+)
+MINIMUM = OperatorType(
+    name="minimum", codes=("MINIMUM",), read=_read_choice, plan=PlanKind("minimum", 16), lower=_lower_choice
+)
+OPERATORS = (ADD, SUB, MUL, MAXIMUM, MINIMUM)

@@ -26,8 +26,6 @@ _REMEDIES = {  # of operators that Keras code often ends in
     **dict.fromkeys(("UNIDIRECTIONAL_SEQUENCE_LSTM", "UNIDIRECTIONAL_SEQUENCE_RNN", "LSTM", "RNN"), HINT_RECURRENT),
     **dict.fromkeys(("UNPACK", "SPLIT", "SPLIT_V"), f"{HINT_RECURRENT}, and slices in place of splits"),
     "PRELU": "use LeakyReLU, whose slope is one number",
-    "MINIMUM": "use ReLU() or ReLU(max_value=6)",
-    "MAXIMUM": "use Add, Subtract or Multiply, or MaxPooling2D",
     "BATCH_MATMUL": "use convolutions in place of attention",
     "SVDF": HINT_CALL,
     "ARG_MAX": "leave it out: the largest output is found on the host",

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * Sums, differences and products, value by value.
+ * Sums, differences, products and choices, value by value.
  */
 #include "plain.h"
 #include "scaling.h"
@@ -25,7 +25,7 @@ static const char *sum_fault(const struct plan_header *plan, const struct plan_o
     return inputs_fault(plan, op);
 }
 
-/* A product's inputs have no scales of their own; their fields must not shift beyond a word either. */
+/* The inputs of a product or a choice have no scales of their own; their fields must not shift beyond a word either. */
 static const char *product_fault(const struct plan_header *plan, const struct plan_op *op)
 {
     REQUIRE(scaling_good(op->output_multiplier, op->output_shift, MUL_MOST_SHIFT),
@@ -58,6 +58,19 @@ static inline int32_t difference(const struct pairing *by, int32_t a, int32_t b)
 static inline int32_t multiplied(const struct pairing *by, int32_t a, int32_t b)
 {
     return scaled((a + by->offset_a) * (b + by->offset_b) * by->out.twice, by->out);
+}
+
+/* TFLite reference_ops::MaximumMinimumBroadcastSlow */
+static inline int32_t larger(const struct pairing *by, int32_t a, int32_t b)
+{
+    (void)by;
+    return a > b ? a : b;
+}
+
+static inline int32_t smaller(const struct pairing *by, int32_t a, int32_t b)
+{
+    (void)by;
+    return a < b ? a : b;
 }
 
 static struct pairing pairing_of(const struct plan_op *op, int32_t unit)
@@ -141,6 +154,22 @@ static bool run_mul(const struct kernel_call *call)
     return true;
 }
 
+static bool run_maximum(const struct kernel_call *call)
+{
+    const struct pairing by = pairing_of(call->op, 1);
+    run_all(call, &by, larger);
+    return true;
+}
+
+static bool run_minimum(const struct kernel_call *call)
+{
+    const struct pairing by = pairing_of(call->op, 1);
+    run_all(call, &by, smaller);
+    return true;
+}
+
 const struct kernel plain_add = {.fault = sum_fault, .run = run_add, .in_place = true, .of_two = true};
 const struct kernel plain_sub = {.fault = sum_fault, .run = run_sub, .in_place = true, .of_two = true};
 const struct kernel plain_mul = {.fault = product_fault, .run = run_mul, .in_place = true, .of_two = true};
+const struct kernel plain_maximum = {.fault = product_fault, .run = run_maximum, .in_place = true, .of_two = true};
+const struct kernel plain_minimum = {.fault = product_fault, .run = run_minimum, .in_place = true, .of_two = true};
