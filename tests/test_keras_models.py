@@ -92,6 +92,16 @@ def merging(layers: Any, x: Any) -> Any:
     return layers.Dense(5)(layers.Flatten()(layers.Concatenate()(parts)))
 
 
+def choosing(layers: Any, x: Any) -> Any:
+    import keras
+
+    x = layers.Conv2D(8, 3)(x)
+    x = layers.Maximum()([x[..., :4], x[..., 4:]])  # as networks with max-feature-map activations do
+    x = layers.Conv2D(4, 1)(layers.ReLU(max_value=3.0)(layers.DepthwiseConv2D(3)(x)))
+    x = layers.Minimum()([x, layers.GlobalMaxPooling2D(keepdims=True)(layers.Conv2D(4, 1)(x))])
+    return layers.Dense(5)(layers.Flatten()(keras.ops.maximum(x, -0.5)))
+
+
 def moving(layers: Any, x: Any) -> Any:
     x = layers.Conv2D(4, 3)(layers.Permute((2, 1, 3))(layers.Conv2D(4, 3)(x)))
     x = layers.Permute((3, 1, 2))(x)[:, :, 1:, ::2]
@@ -118,7 +128,8 @@ RUN = [
     (two_axes, MAP, None, "float32"), (two_axes, MAP, 1, "int8"), (one_axis, SEQUENCE, None, "int8"),
     (one_axis, SEQUENCE, 1, "uint8"), (functions, MAP, None, "int8"), (functions, MAP, 1, "float32"),
     (squeeze_and_excite, MAP, None, "uint8"), (squeeze_and_excite, MAP, 1, "int8"), (merging, MAP, None, "int8"),
-    (merging, MAP, 1, "int8"), (moving, MAP, None, "int8"), (moving, MAP, 1, "int8"),
+    (merging, MAP, 1, "int8"), (choosing, MAP, None, "int8"), (choosing, MAP, 1, "int8"),
+    (moving, MAP, None, "int8"), (moving, MAP, 1, "int8"),
     (prepared, (250,), None, "float32"), (over_time, SEQUENCE, 1, "int8"),
 ]  # fmt: skip
 
