@@ -1,0 +1,1 @@
+"""Clips of words: recorded or spoken by espeak-ng, checked, split by speaker, augmented."""

@@ -1,0 +1,1 @@
+"""What each command does from beginning to end, step by step into a run folder."""
