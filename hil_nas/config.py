@@ -1,5 +1,5 @@
-"""What a search or a baseline is asked, resolved and checked once at the edge. Options of the command line are these
-fields (`hil_nas.options`)."""
+"""The configuration of a search or a baseline, resolved and checked once at the edge. Its fields are the options of the
+command line (`hil_nas.options`)."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _WHAT, _HOW = "what to recognise", "how to search"
 
 @dataclass(frozen=True)
 class Usual:
-    """What a search takes where nothing else is asked.
+    """The defaults of a space or preset.
 
     Attributes:
         search_epochs, train_epochs: of the supernet, and of the derived network.
@@ -47,7 +47,7 @@ USUAL = {  # by preset, else by space; the parts of each are `nas.spaces.KINDS`
 
 
 def _board(text: str) -> str:
-    """BOARD or BOARD@HOST in its usual spelling; whether there is such a board is not asked here."""
+    """BOARD or BOARD@HOST in its usual spelling; whether there is such a board is checked when it is opened."""
     return str(BoardTarget.parse(text))
 
 

@@ -1,4 +1,4 @@
-"""How long work tells what it does; the library calls it, only `cli` draws it."""
+"""How long work reports its progress: the library calls a reporter, only `cli` draws it."""
 
 from __future__ import annotations
 

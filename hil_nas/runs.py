@@ -1,4 +1,4 @@
-"""The run folder: what one execution was asked, what it ran on, what it measured.
+"""The run folder: how one execution was configured, what it ran on, what it measured.
 
 runs/<utc>-<command>-<name>/
     config.json        the command and its resolved configuration: a resumed run is found by it, whatever its folder is
@@ -212,6 +212,6 @@ def _plain(data: Any) -> Any:
     """The data as JSON gives it back: tuples as lists, paths as text.
 
     Raises:
-        ValueError: for a number that JSON does not have; what may not be finite is told as null by who writes it.
+        ValueError: for a number that JSON does not have; callers write null where a value may not be finite.
     """
     return json.loads(json.dumps(data, default=str, allow_nan=False))

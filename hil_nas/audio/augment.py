@@ -25,12 +25,12 @@ class Augmentation:
     Some ten epochs underfit them.
 
     Attributes:
-        shift_ms: up to so much earlier or later.
-        speed: up to so much faster or slower, and higher or lower with it; 0.1 is 10 %.
-        noise_probability: the share of clips that get background noise.
+        shift_ms: how much earlier or later a clip may begin.
+        speed: at most so much faster or slower, which raises or lowers the pitch too; 0.1 is 10 %.
+        noise_probability: the share of clips to which background noise is added.
         snr_db: the range of signal to noise, uniform in decibels.
-        volume_db: up to so much louder or softer.
-        time_masks, time_mask_share: so many stretches of frames, each up to this share of a clip, are wiped.
+        volume_db: how much louder or softer a clip may become.
+        time_masks, time_mask_share: how many stretches of frames are wiped, each at most this share of a clip.
         coefficient_masks, coefficient_mask_share: the same along the coefficients.
     """
 
@@ -101,7 +101,7 @@ def _shift_and_stretch(clips: Tensor, settings: Augmentation, generator: torch.G
 
 
 def _shifted(clips: Tensor, shifts: list[int]) -> Tensor:
-    """Every clip read so many samples later, zero outside."""
+    """Every clip read from that many samples later on, zero outside."""
     moved = torch.zeros_like(clips)
     for row, clip, shift in zip(moved, clips, shifts, strict=True):
         kept = len(clip) - abs(shift)

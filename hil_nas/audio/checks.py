@@ -1,4 +1,4 @@
-"""What a person should know of their recordings: clips that teach the wrong thing, and voices that stand twice."""
+"""What a person should know of their recordings: clips that teach the wrong thing, and voices in two splits."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from hil_nas.front_ends import ONE_SECOND
 
 _FULL_SCALE = 32768
 # Of Speech Commands' clips 0.6 % are clipped, 2 % have such an offset; by word at most 1 % and 12 %.
-_TOLD_SHARE = 0.25  # of a word's clips that have a fault
+_TOLD_SHARE = 0.25  # the share of a word's clips with a fault from which on it is mentioned
 _OFFSET = 0.01  # of full scale
 _SMALLEST_OFFSET = 0.001  # that counts where it exceeds the signal's RMS
 _QUIET_DB = -50.0  # RMS against full scale; words of Speech Commands lie at -30 to -20 in the median
@@ -31,7 +31,7 @@ class ClipFacts:
     Attributes:
         offset: mean, of full scale.
         level_db: RMS without the mean, against full scale.
-        content: of two clips with the same samples the same.
+        content: a digest of the samples, equal for clips with equal samples.
     """
 
     name: str
@@ -76,7 +76,7 @@ class Findings:
 
 
 def facts_of(name: str, clip: Samples, audio: Audio) -> ClipFacts:
-    """Of the samples (m,), m <= 16000, that are used of a recording."""
+    """The facts of the samples (m,), m <= 16000, that are used of a recording."""
     x = clip.astype(np.float32) / _FULL_SCALE
     offset = float(x.mean())
     rms = float(np.sqrt(np.mean(np.square(x - offset))))
@@ -87,7 +87,7 @@ def facts_of(name: str, clip: Samples, audio: Audio) -> ClipFacts:
 
 
 def clip_warnings(by_word: Mapping[str, Sequence[ClipFacts]]) -> list[str]:
-    """Of words whose clips have a fault; every clip without a sound is told."""
+    """Warnings about words whose clips have a fault; every silent clip is mentioned."""
     levels = {word: float(np.median([x.level_db for x in facts])) for word, facts in by_word.items() if facts}
     loudest_db = max(levels.values(), default=0.0)
     quiet = [
@@ -109,7 +109,7 @@ def clip_warnings(by_word: Mapping[str, Sequence[ClipFacts]]) -> list[str]:
 
 
 def noise_warnings(recordings: Mapping[str, Samples], shared: bool) -> list[str]:
-    """Of noise without a sound, and of noise that serves several splits."""
+    """Warnings about silent noise, and about noise that serves several splits."""
     silent = [name for name, samples in recordings.items() if not samples.any()]
     told = [f"noise recordings hold nothing but zeros: {_some(silent)}"] if silent else []
     if shared:
@@ -118,13 +118,14 @@ def noise_warnings(recordings: Mapping[str, Samples], shared: bool) -> list[str]
 
 
 def class_warnings(names: Mapping[str, set[str]], classes: Sequence[str]) -> list[str]:
-    """Of a class unknown that a split has no clip of; words are refused before, and silence is cut for each split."""
+    """A warning where a split has no clip of the class unknown. It cannot lack a word, which is refused earlier, nor
+    silence, which is cut for each split."""
     empty = [split for split, found in names.items() if UNKNOWN in classes and UNKNOWN not in found]
     return [f"the class '{UNKNOWN}' has no clip in {_some(empty)}"] if empty else []
 
 
 def twice_warnings(by_split: Mapping[str, Sequence[ClipFacts]]) -> list[str]:
-    """Of clips that stand in two splits under two names, with the same samples."""
+    """Warnings about clips with the same samples that are in two splits under two names."""
     places: dict[bytes, dict[str, str]] = defaultdict(dict)
     for split, facts in by_split.items():
         for x in facts:
@@ -138,7 +139,7 @@ def twice_warnings(by_split: Mapping[str, Sequence[ClipFacts]]) -> list[str]:
 
 
 def speaker_warnings(unknown: int, of: int, twice: Sequence[str]) -> list[str]:
-    """Of recordings without a known speaker, and of speakers who stand in two splits because lists say so."""
+    """Warnings about recordings without a known speaker, and about speakers whom lists put into two splits."""
     told = []
     if unknown:
         told.append(
@@ -152,7 +153,7 @@ def speaker_warnings(unknown: int, of: int, twice: Sequence[str]) -> list[str]:
 
 
 def unused_warnings(empty: Sequence[str], test_folder: str, lacking: Sequence[str]) -> list[str]:
-    """Of folders without a recording, and of a test set that lacks classes."""
+    """Warnings about folders without a recording, and about a test set that lacks classes."""
     told = [f"folders hold no audio file: {_some(empty)}"] if empty else []
     if test_folder:
         told.append(f"{test_folder}/ is not used, for it has no {_some(lacking)}: test is split off like validation")

@@ -1,4 +1,4 @@
-"""Clips as arrays: one second of 16 kHz mono audio each, and all that cannot be read told at once."""
+"""Clips as arrays: one second of 16 kHz mono audio each; files that cannot be read are reported together."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ class Reader:
         return out, facts
 
     def refuse(self, recordings: Iterable[Recording]) -> None:
-        """Keeps those for `check` that are of a form that is not read, whether or not they are drawn."""
+        """Keeps for `check` the recordings in a format that cannot be read, whether or not they are drawn."""
         self.clips([x for x in recordings if not is_read(x.path)])
 
     def noise(self, recordings: Sequence[Recording]) -> dict[str, Samples]:

@@ -98,17 +98,17 @@ def load_speech_commands(
     """A folder of recordings, one subfolder per word, as Speech Commands is published or in another layout that
     `layout` reads.
 
-    Words that are not asked for become the class `unknown`, together with a folder `_unknown_`. `silence` is cut from
-    `_background_noise_` and `_silence_` (recordings of any length), or from generated noise where the folder has
-    none. A folder `test_set/<class>/`, as the official 12-class test set is, becomes the test split if it holds every
-    word. For the other splits see `splits.split_recordings`.
+    Words that are not among the keywords become the class `unknown`, together with a folder `_unknown_`. `silence` is
+    cut from `_background_noise_` and `_silence_` (recordings of any length), or from generated noise where the folder
+    has none. A folder `test_set/<class>/`, as the official 12-class test set is, becomes the test split if it holds
+    every word. For the other splits see `splits.split_recordings`.
 
     Args:
         folder: audio of any form, rate and number of channels that `decode` reads.
         words: the keywords; by default the ten standard ones where the folder has them all, else all it has.
         silence: whether it is a class.
         seed: which unknown clips are kept and where silence is cut.
-        progress: is told how far it is, and each warning.
+        progress: receives each step and each warning.
 
     Raises:
         InputError: for a missing folder or word, too few clips, or files that are not what they must be, all at once.
@@ -123,7 +123,7 @@ def load_speech_commands(
 def load_test_split(
     folder: Path, words: Sequence[str] | None = None, *, seed: int = 0, progress: Reporter = silent
 ) -> tuple[Clips, Findings]:
-    """The test split alone, the very clips that `load_speech_commands` has in it; what is told is of them.
+    """The test split alone: the same clips that `load_speech_commands` puts into it, and findings about them.
 
     Raises:
         InputError: as `load_speech_commands`, but for files of the other splits.
@@ -134,7 +134,7 @@ def load_test_split(
 
 
 class _Loader:
-    """Draws the recordings of every split, words whole, unknown and silence in proportion, and reads those asked."""
+    """Draws the recordings of every split, words whole, unknown and silence in proportion, and reads what it drew."""
 
     def __init__(
         self, folder: Path, words: Sequence[str] | None, silence: bool, seed: int, progress: Reporter,
@@ -154,7 +154,7 @@ class _Loader:
         self._facts: dict[Split, list[tuple[str, ClipFacts]]] = {}
 
     def clips(self, split: Split) -> Clips:
-        """The clips of one split; zeros where a recording cannot be used, which `checked` tells."""
+        """The clips of one split; zeros where a recording cannot be used, which `checked` reports."""
         drawn, silent = self._drawn[split], self._silence.get(split)
         samples, facts = self._reader.clips([x for x, _ in drawn], self._told)
         self._facts[split] = [(name, y) for (_, name), y in zip(drawn, facts, strict=True) if y]

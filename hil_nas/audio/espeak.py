@@ -1,4 +1,4 @@
-"""espeak-ng, asked for one utterance at a time."""
+"""Calls espeak-ng for one utterance at a time."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Voice:
     """How something is said.
 
     Attributes:
-        accent, timbre: names of espeak-ng's; the timbre stands for the speaker.
+        accent, timbre: as espeak-ng names them; the timbre stands for the speaker.
         words_per_minute: 80 to 450.
         pitch: 0 to 99.
     """

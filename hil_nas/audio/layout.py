@@ -58,7 +58,7 @@ class Layout:
     Attributes:
         recordings: in the order of their names.
         words: every word's number of recordings, 0 for a folder without any.
-        empty: the folders without any.
+        empty: the folders without any recording.
     """
 
     folder: Path
@@ -96,10 +96,10 @@ def find_recordings(folder: Path, asked: Sequence[str] = ()) -> Layout:
     """Every recording below a folder; reads names only.
 
     Args:
-        asked: the words that are wanted, by which words are told from speakers where both are folders.
+        asked: the keywords; where words and speakers are both folders, they show which of the two a folder is.
 
     Raises:
-        InputError: for a missing folder, one without recordings, or one whose words cannot be told from its speakers.
+        InputError: for a missing folder, one without recordings, or one where words and speakers look the same.
     """
     if not folder.is_dir():
         raise InputError(f"{plain_name(folder)} is no folder, expected one with a subfolder per word")

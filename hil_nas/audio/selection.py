@@ -106,7 +106,7 @@ def select(folder: Path, words: Sequence[str] | None, *, silence: bool) -> Selec
 
 
 def _chosen_words(layout: Layout, words: Sequence[str] | None) -> tuple[str, ...]:
-    """Those asked; else the ten standard ones where the folder has them all, else all it has."""
+    """The keywords that were named; else the ten standard words where the folder has them all, else all its words."""
     if words is None:
         words = TEN_WORDS if set(TEN_WORDS) <= set(layout.words) else list(layout.words)
     folder, chosen = plain_name(layout.folder), [plain_name(x) for x in words]
@@ -159,7 +159,7 @@ def _test_set(
 ) -> tuple[list[tuple[Recording, str]] | None, list[str]]:
     """The recordings of the test set by class, and the words for whose lack it is not used.
 
-    Words that were not asked for are unknown, or left out where there is no such class.
+    Words that are not keywords become unknown, or are left out where there is no such class.
     """
     held = {x.word for x in tested}
     lacking = [x for x in (*words, *(SILENCE for _ in classes if _ == SILENCE)) if x not in held]

@@ -1,4 +1,4 @@
-"""Who speaks in each recording: as a table says, a file's name, or a folder.
+"""Who speaks in each recording, according to a table, the file's name or a folder.
 
 No speaker may stand in two splits, or validation and test measure how well voices are remembered. So where a name may
 be a speaker's, it is taken for one: taking more for speakers than there are costs nothing but even splits.
@@ -107,7 +107,7 @@ def _shared_values(values: Sequence[str]) -> int:
 
 
 def _number(recording: Recording, rest: Sequence[str]) -> str | None:
-    """The speaker's of several numbers, as in `lamp_03_01`: the first, unless it is a date or a time."""
+    """Which of several numbers, as in `lamp_03_01`, is the speaker's: the first, unless it is a date or a time."""
     if match := _LIBRISPEECH.fullmatch(recording.stem):
         return match[1]
     several = len(rest) > 1 and not recording.stem.startswith(_COMMON_VOICE)

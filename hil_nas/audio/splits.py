@@ -1,7 +1,7 @@
 """Which split a recording belongs to: as published lists say, else by its speaker, whole, and by file where nobody is
 known to speak.
 
-What decides is the text of names, so that a folder is split alike on every machine and for any words that are asked.
+What decides is the text of names, so that a folder is split alike on every machine and for any choice of keywords.
 """
 
 from __future__ import annotations

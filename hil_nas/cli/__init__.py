@@ -27,10 +27,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command and returns the exit status."""
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # before torch loads: spinning threads starve a shared machine
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # as standard error: a path need not be of its encoding
+        sys.stdout.reconfigure(errors="backslashreplace")  # a path may hold other characters
     words = list(sys.argv[1:] if argv is None else argv)
-    console = Console(as_json="--json" in words)  # known before the words are understood: an error is an object too
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # boards are closed in order, as by Ctrl-C
+    console = Console(as_json="--json" in words)  # before parsing: a usage error is an object too
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # as by Ctrl-C: boards are closed
     try:
         with console:
             arguments = parser().parse_args(words)

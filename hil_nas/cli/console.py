@@ -24,7 +24,7 @@ _FILE_WIDTH = 200  # of tables in a pipe or a file, which have no edge to wrap a
 
 
 class _Rich(Rich):
-    """Rich's console; what it would do for a reader that has gone is to end the program."""
+    """Rich's console, but for its habit of ending the program when the reader of its output has gone."""
 
     def on_broken_pipe(self) -> None:
         raise
@@ -32,7 +32,7 @@ class _Rich(Rich):
 
 @contextmanager
 def standard_output() -> Iterator[None]:
-    """Whatever is printed inside has reached its reader; after an error nothing more is tried, at the exit either.
+    """Whatever is printed inside has reached its reader. After an error nothing more is written, not even at the exit.
 
     Raises:
         OutputError: where it cannot be written.
@@ -48,14 +48,14 @@ def standard_output() -> Iterator[None]:
 
 
 def _drop(stream: TextIO) -> None:
-    """What is left in the buffer goes nowhere: Python would try again as it ends, and complain."""
+    """Discards what is left in the buffer: Python would try to write it again as it ends, and complain."""
     with suppress(OSError):  # not a file
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 @contextmanager
 def _standard_error() -> Iterator[None]:
-    """Whatever is printed inside is lost where nobody can be told; that ends nothing."""
+    """Whatever is printed inside is lost where standard error cannot be written; the command goes on."""
     try:
         yield
         if sys.stderr is not None:
@@ -71,7 +71,7 @@ def _say_plainly(text: str) -> None:
 
 
 def failure(error: HilNasError) -> dict[str, Any]:
-    """What JSON says of an error."""
+    """An error as JSON shows it."""
     return {"status": "failed", "error": type(error).__name__, "message": error.message, "hint": error.hint}
 
 
@@ -127,7 +127,7 @@ class Console:
         """The outcome: JSON, or text and tables for a person.
 
         Raises:
-            OutputError: where standard output takes nothing; a reader that has gone wanted no more, and is no error.
+            OutputError: where standard output cannot be written; that its reader has gone is no error.
         """
         self._stop()
         self._answered = True
@@ -145,7 +145,7 @@ class Console:
             self._rich.print(text, highlight=False, markup=False, soft_wrap=True)
 
     def warn(self, text: str) -> None:
-        """Something that ends nothing, on standard error; once, however often it is met."""
+        """A warning on standard error, printed once however often it occurs."""
         with self._lock:
             if text not in self._warned:
                 self._warned.add(text)
@@ -157,7 +157,7 @@ class Console:
         self._fail(failure(error))
 
     def tell(self, error: HilNasError, of: str = "") -> None:
-        """An error on standard error; `of` says of which board, where there are several."""
+        """An error on standard error; `of` names the board where there are several."""
         _say_plainly(f"hil_nas: {of}{error.message}")
         if error.hint:
             _say_plainly(f"         {error.hint}")
@@ -169,7 +169,7 @@ class Console:
         self._fail({"status": "interrupted", "hint": hint})
 
     def _fail(self, told: dict[str, Any]) -> None:
-        """The object of a command that has none: a result that missed a limit says so itself."""
+        """Prints the object of a command that printed no result: a result that missed a limit says so itself."""
         if self.as_json and not self._answered:
             with suppress(OutputError), standard_output():  # standard error has it
                 print(json.dumps(told))

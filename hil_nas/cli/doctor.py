@@ -29,7 +29,7 @@ class Doctor(Command):
 
 
 def doctor(arguments: argparse.Namespace, console: Console) -> int:
-    """`hil_nas doctor`; a missing part is told and is no failure."""
+    """`hil_nas doctor`; a missing part is shown and is no failure."""
     options = settings(Doctor, arguments)
     if options.timing:
         return _timing(options.boards, console)

@@ -1,4 +1,4 @@
-"""The command line from dataclasses whose fields are options, and those dataclasses from what it understood."""
+"""Makes the command line from dataclasses whose fields are options, and fills them from what was parsed."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def add_options(
     """Adds an option for every field of a dataclass that is one, and for those of dataclasses within it.
 
     Args:
-        lists: fields that take several values with commas between, those without a default also `none`.
+        lists: fields that take several values with commas between; those whose default is None also take `none`.
         without: fields that get no option.
     """
     hints = typing.get_type_hints(kind)
@@ -40,7 +40,7 @@ def add_options(
 
 
 def settings(kind: type[Settings], arguments: argparse.Namespace) -> Settings:
-    """The dataclass as the options set it; what the command does not offer keeps its default.
+    """The dataclass with the values of the options; a field that the command does not offer keeps its default.
 
     Raises:
         UsageError: for options that do not go together.
@@ -87,7 +87,7 @@ def _add_list(parser: argparse.ArgumentParser, field: Field[Any], option: Option
 
 
 def _parse(option: Option, hint: Any) -> Callable[[str], Any]:
-    """How the text of an option is read: as its field says, else by its type."""
+    """How the text of an option is read: with the field's own parser, otherwise by the field's type."""
     if option.parse is not None:
         return option.parse
     if typing.get_origin(hint) is typing.Literal:
@@ -99,7 +99,7 @@ def _parse(option: Option, hint: Any) -> Callable[[str], Any]:
 
 
 def _reported(parse: Callable[[str], Any]) -> Callable[[str], Any]:
-    """The parser as argparse has them: its errors are told with the name of their option."""
+    """The parser in argparse's form, which adds the option's name to its errors."""
 
     def read(text: str) -> Any:
         try:

@@ -77,7 +77,7 @@ class Profile(RunCommand):
 
     @property
     def boards_named(self) -> list[str]:
-        """Each once: one folder takes the rows of one board."""
+        """The boards, each once: one folder takes the rows of one board."""
         return list(dict.fromkeys(self.board or [SearchConfig().board]))
 
 
@@ -94,7 +94,7 @@ def profile(arguments: argparse.Namespace, console: Console) -> int:
 
 
 def _profile_several(options: Profile, boards: list[str], console: Console) -> int:
-    """All at once; those that fail are told last and make the exit status 1."""
+    """Profiles all boards at once; errors are shown last and make the exit status 1."""
     from hil_nas.workflows.side_by_side import side_by_side
 
     work = {x: partial(_profile_one, options, x) for x in boards}
@@ -109,7 +109,7 @@ def _profile_several(options: Profile, boards: list[str], console: Console) -> i
 
 
 def _profile_one(options: Profile, board: str, progress: Reporter) -> tuple[dict[str, Any], Group]:
-    """What is said of one board, as JSON and for people."""
+    """The result of one board, as JSON and as tables."""
     found = options.folders
     where: dict[str, Any] = {
         "boards_dir": found.boards,
@@ -155,7 +155,7 @@ def _compare(names: tuple[str, str], where: Folders, console: Console) -> int:
     from hil_nas.latency.store import model_folder
 
     def folder(name: str) -> Path:
-        """As named, or the one below `latency_models` for a BOARD@HOST."""
+        """The folder that is named, or for a BOARD@HOST the one below `latency_models`."""
         if Path(name).is_dir():
             return Path(name)
         board, _, host = name.partition("@")
@@ -167,7 +167,7 @@ def _compare(names: tuple[str, str], where: Folders, console: Console) -> int:
 
 
 def _error_table(title: str, report: dict[str, Any]) -> Table:
-    """The model beside its baselines; below, what they have no figures for."""
+    """Errors of the model beside those of the baselines, then the figures that only the model has."""
     table = Table(title=title, title_justify="left")
     table.add_column("")
     for name in ("this model", "linear in MACs", "look-up table"):

@@ -14,7 +14,7 @@ _FOLDERS = "folders"
 
 @dataclass(frozen=True, kw_only=True)
 class Command:
-    """Of every command."""
+    """Options of every command."""
 
     json: bool = option(False, help="print one JSON object on standard output, the rest on standard error")
     boards: Path = option(
@@ -33,7 +33,7 @@ class Command:
 
 @dataclass(frozen=True, kw_only=True)
 class BoardCommand(Command):
-    """Of a command that opens a board."""
+    """Options of a command that opens a board."""
 
     port: str | None = option(None, metavar="PORT", help="the board's serial port, where it is not found by itself")
     flash: bool = option(False, help="put the firmware on the board first, with pyOCD")
@@ -41,13 +41,13 @@ class BoardCommand(Command):
 
 @dataclass(frozen=True, kw_only=True)
 class RunCommand(BoardCommand):
-    """Of a command that leaves a run folder."""
+    """Options of a command that leaves a run folder."""
 
     runs: Path = option(Path("runs"), metavar="FOLDER", group=_FOLDERS, help="where results go (default: ./runs)")
 
     @property
     def folders(self) -> Folders:
-        """Those that the options name; latency models that are named stand alone."""
+        """The folders that the options name. Where --models names one, no shipped latency models are read beside it."""
         usual = usual_folders()
         shipped = usual.shipped_models if self.models == usual.models else None
         return Folders(self.boards, self.build, self.models, self.runs, shipped)

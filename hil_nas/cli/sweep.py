@@ -26,8 +26,9 @@ from hil_nas.options import like, option
 from hil_nas.units import clock_name
 from hil_nas.values import Range, listed, one_of
 
-AXES = ("board", "max_ram_bytes", "max_flash_bytes", "max_latency_s", "space", "align")  # of a search, each a list here
-FIXED = ("preset", "seed")  # of a search, and no option here
+# Fields of a search that are lists here, and those that are no options.
+AXES = ("board", "max_ram_bytes", "max_flash_bytes", "max_latency_s", "space", "align")
+FIXED = ("preset", "seed")
 OK, FAILED, MISSED = 0, 1, 3
 
 
@@ -41,7 +42,7 @@ def _address(text: str) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Sweep(RunCommand):
-    """`hil_nas sweep`, but for the searches: those are `searches`."""
+    """Options of `hil_nas sweep` beside those of its searches, which `searches` reads."""
 
     seeds: int = option(3, least=1, most=100, metavar="N", group=LISTS, help="how many of every combination")
     also: tuple[str, ...] = option(
@@ -83,7 +84,7 @@ def sweep(arguments: argparse.Namespace, console: Console) -> int:
 
 
 def searches(arguments: argparse.Namespace) -> list[SearchConfig]:
-    """The product of the lists, and that of each `--also` with its options in place of these."""
+    """All combinations of the lists, then those of each `--also`, whose options replace the given ones."""
     given = [arguments, *(_changed(arguments, x) for x in arguments.also)]
     found = [settings(SearchConfig, y) for x in given for y in _product(x)]
     for config in found:
@@ -95,7 +96,7 @@ def _changed(arguments: argparse.Namespace, also: str) -> argparse.Namespace:
     own: argparse.ArgumentParser = arguments.parser
     try:
         found = own.parse_args(shlex.split(also), copy.copy(arguments))
-    except (UsageError, ValueError) as error:  # shlex's, of quotes
+    except (UsageError, ValueError) as error:  # ValueError: shlex found no closing quote
         raise UsageError(f"argument --also: '{also}': {error}") from None
     if found == arguments:
         raise UsageError(f"argument --also: '{also}' changes nothing", hint="name options that differ, or leave it out")

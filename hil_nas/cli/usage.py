@@ -12,7 +12,7 @@ from hil_nas.values import none_of, suggestion
 
 
 class Parser(argparse.ArgumentParser):
-    """Options are written out: `--seed` is not short for `--seeds`."""
+    """Options cannot be abbreviated: `--seed` is not short for `--seeds`."""
 
     def __init__(self, **how: Any) -> None:
         super().__init__(allow_abbrev=False, **how)
@@ -27,7 +27,7 @@ class Parser(argparse.ArgumentParser):
     def parse_args(  # type: ignore[override]
         self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
     ) -> argparse.Namespace:
-        """As argparse's, and an option that does not exist is told with the one that was probably meant.
+        """As argparse's; the error for an unknown option names the one that was probably meant.
 
         Raises:
             UsageError: for words that are not understood.
@@ -40,7 +40,7 @@ class Parser(argparse.ArgumentParser):
         return found
 
     def _print_message(self, message: str, file: Any = None) -> None:
-        """What --help says; argparse itself ignores where it cannot."""
+        """Prints what --help says. argparse itself would ignore that it cannot be written."""
         with standard_output():
             print(message, end="", file=file)
 

@@ -147,7 +147,7 @@ def fronts(panels: Mapping[str, Sequence[Marks]]) -> Markup:
 
 
 def _drawable(groups: Points, above: float = 0.0) -> Points:
-    """What logarithmic axes have a place for: sizes above 0, with finite values above another bound."""
+    """The points that logarithmic axes can show: sizes above 0, with finite values above a bound."""
     kept = {}
     for name, points in groups.items():
         pairs = [(x, y) for x, y in zip(*points, strict=True) if 0.0 < x < np.inf and above < y < np.inf]

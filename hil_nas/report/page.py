@@ -1,4 +1,4 @@
-"""The page of a search: what was asked, what the board did, what was found."""
+"""The page of a search: its limits, what the board measured, and the network that was found."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def _searching(configuration: Lines, search: Lines, limit_ms: float | None) -> l
 
 
 def _finalist(found: dict[str, Any]) -> tuple[str, ...]:
-    """Best first; its winner, or the next where that missed a limit on the board, was trained in full."""
+    """A row of the finals, best first. The first that held the limits on the board was trained in full."""
     loss = "diverged" if found["loss"] is None else f"{found['loss']:.3f}"
     return (
         f"{found['front_end']}{' (derived)' if found['derived'] else ''}", loss, f"{found['accuracy'] * 100:.1f} %",

@@ -118,5 +118,5 @@ def _percent(value: float, digits: int = 2) -> str:
 
 
 def _known(value: float, form: str, unit: str = "") -> str:
-    """A value as text; a dash for one that too little was measured for."""
+    """A value as text; a dash where too little was measured to know it."""
     return "–" if value != value else f"{value:{form}}{unit}"

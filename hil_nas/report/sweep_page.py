@@ -33,7 +33,7 @@ def sweep_page(result: dict[str, Any]) -> str:
 
 
 def boards_of(result: dict[str, Any]) -> list[tuple[str, str]]:
-    """The boards and kinds of clock that the groups were measured on: what has a figure and a table of its own."""
+    """The boards and kinds of clock that the groups were measured on; each has a figure and a table of its own."""
     return list(dict.fromkeys((x["board"], x["clock"]["kind"]) for x in result["groups"] if x["ended"]))
 
 
@@ -88,7 +88,7 @@ def _marks(result: dict[str, Any], group: dict[str, Any], key: str, unit: float)
 
 
 def _beside(found: dict[str, Any]) -> tuple[str, ...]:
-    """Ratios to a published network, which are of one clock each."""
+    """A published network's row: the ratios of the searches to it, on one clock."""
     least, best = found["least"], found["best"]
     return (
         found["baseline"],

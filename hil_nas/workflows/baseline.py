@@ -33,7 +33,7 @@ def run_baseline(
 ) -> tuple[dict[str, Any], Path]:
     """Everything that `hil_nas baseline` does; returns what result.json says, and the run folder.
 
-    Nothing is predicted: such a network may lie outside of what the latency model was measured for.
+    Nothing is predicted, since such a network may lie outside the range that the latency model was fitted on.
 
     Raises:
         InfeasibleError: where the board does not take the network; before it is trained.

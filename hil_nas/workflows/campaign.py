@@ -22,12 +22,12 @@ from hil_nas.workflows.drawing import ALIGNMENTS, ARRANGEMENTS, CELLS, CHANNELS,
 
 Value = TypeVar("Value")
 
-MACS_PER_NETWORK = 2_000_000  # of what its upload and the host's work on it take as long as
+MACS_PER_NETWORK = 2_000_000  # uploading a network and preparing it take as long as running so many
 CANDIDATES = 600  # drawn before any is chosen: the most that a campaign can measure
 
 
 def front_ends() -> tuple[FrontEnd, ...]:
-    """What every kind asks for."""
+    """The front ends that every kind wants measured."""
     return tuple(x for kind in KINDS.values() for x in kind.campaign())
 
 

@@ -21,7 +21,7 @@ GRACE_S = 20.0  # for points to close their boards after Ctrl-C
 STORE_BYTES = 100 * 1024**2  # points talk through files; hardly anything goes through the store
 _ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_worker_niceness": "0",  # a point runs as fast as a search would
+    "RAY_worker_niceness": "0",  # so that a point runs as fast as a search would
 }
 
 
@@ -42,7 +42,7 @@ class Cluster:
         """Runs all points; those that run are ended as by Ctrl-C where the caller stops early.
 
         Raises:
-            InputError: where the cluster cannot be reached, or has not a board that is asked for.
+            InputError: where the cluster cannot be reached, or lacks a board that a point needs.
         """
         if not points:
             return
@@ -51,7 +51,7 @@ class Cluster:
         try:
             on_sigterm = signal.getsignal(signal.SIGTERM)
             self._start(ray, boards_of(points), folder)
-            signal.signal(signal.SIGTERM, on_sigterm)  # Ray's own aborts, and leaves its folder
+            signal.signal(signal.SIGTERM, on_sigterm)  # Ray's own handler aborts and leaves its folder behind
             yield from _run_all(ray, points, run)
         finally:
             ray.shutdown()
@@ -119,7 +119,7 @@ def _outcome(ray: Any, reference: Any) -> Outcome:
 
 
 def _check_answers(address: str) -> None:
-    """Ray itself would try for minutes."""
+    """Refuses an address at which nobody answers; Ray itself would try for minutes."""
     host, _, port = address.rpartition(":")
     try:
         socket.create_connection((host, int(port)), ANSWER_S).close()

@@ -78,7 +78,7 @@ class HostState:
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """Everything that `hil_nas doctor` tells."""
+    """Everything that `hil_nas doctor` shows."""
 
     hosts: tuple[HostState, ...]
     parts: tuple[Part, ...]

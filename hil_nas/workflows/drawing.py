@@ -29,7 +29,7 @@ def draw(rng: np.random.Generator) -> Iterator[Network]:
 
 
 def tiny_network(rng: np.random.Generator) -> Network:
-    """Of a `tiny` space of eight neighbouring widths."""
+    """A network of a `tiny` space with eight neighbouring widths."""
     first = int(rng.integers(len(WIDTHS) - 7))
     config = _config(rng)
     space = TinySpace(
@@ -43,7 +43,7 @@ def tiny_network(rng: np.random.Generator) -> Network:
 
 
 def darts_network(rng: np.random.Generator) -> Network:
-    """Of a `darts` space of any size; the cells' edges are all alike likely."""
+    """A network of a `darts` space of any size; every edge of a cell is equally likely."""
     config = _config(rng)
     space = DartsSpace(
         configs=paper_grid(config.columns),

@@ -34,7 +34,7 @@ from hil_nas.workflows.verify import Model, Verification, verify
 
 @dataclass(frozen=True)
 class Found:
-    """A network and what the latency model said of it; nothing where it was not asked."""
+    """A network and what the latency model predicts for it; empty where nothing was predicted."""
 
     network: Network
     config: FrontEnd
@@ -45,7 +45,7 @@ PageWriter = Callable[[dict[str, Any], Network, list[dict[str, Any]]], str]
 
 
 class Asked(Protocol):
-    """What a finish needs to know of a configuration."""
+    """The fields of a configuration that `finish` needs."""
 
     @property
     def budget(self) -> Budget: ...
@@ -97,7 +97,7 @@ def write_export(run: Run, model: bytes, labels: tuple[str, ...], folders: Folde
     plan, front_end = lower(read_tflite(model)), read_front_end(model)
     assert front_end is not None
     run.write_bytes("plan.bin", plan.to_bytes())
-    if run.path("export").exists():  # of an interrupted run
+    if run.path("export").exists():  # left by an interrupted run
         shutil.rmtree(run.path("export"))
     export_c(run.path("export"), plan, front_end, labels, folders.boards, find_third_party(folders.build))
 

@@ -15,7 +15,7 @@ from hil_nas.errors import DeviceError, IdentityError, LinkError, ProtocolError
 from hil_nas.progress import Progress, Reporter
 
 WAIT_S = 5.0  # between two looks for the board
-MOST_FAILURES = 3  # of one and the same work on a board that answers: then it is not the board's absence
+MOST_FAILURES = 3  # failures of the same work on a board that answers, after which the board's absence is not the cause
 
 T = TypeVar("T")
 
@@ -25,7 +25,7 @@ class PatientBoard:
 
     Args:
         open_again: opens the board and checks who answers; raises DeviceError while it is away.
-        progress: told while the board is away.
+        progress: called while the board is away.
     """
 
     def __init__(

@@ -74,7 +74,7 @@ def run_search(
         run = new_run()
         run.write_json("overhead.json", overhead.to_json())
         found = _read_found(run) or job.find(run, data())
-        for race in run.folder.glob("race-*.pt"):  # nothing goes on from them any more
+        for race in run.folder.glob("race-*.pt"):  # nothing resumes from them any more
             race.unlink()
         whole = finish(found, config, data(), board, host, run, folders, job.recipe, page=page, progress=progress)
     return whole, run.folder
@@ -101,7 +101,7 @@ class SearchJob:
 
     @cached_property
     def prices(self) -> Any:
-        """Of everything in the space, asked for once."""
+        """The prices of everything in the space, computed once."""
         model, overhead, priced = self.target.model, self.overhead, self.config.price_front_end
         return self.kind.price(
             self.space,

@@ -52,7 +52,7 @@ class SearchBoard:
         return cls(board, identity, LatencyModel.load(rows, expected=provenance), config)
 
     def milliseconds(self, cycles: float) -> float | None:
-        """None on a clock that gives no time."""
+        """Cycles as milliseconds; None on a clock that gives no time."""
         return latency_ms(self.identity.clock_kind, self.identity.clock_hz, cycles)
 
     def limits(self, overhead: Overhead) -> Limits:

@@ -24,7 +24,7 @@ def side_by_side(
     """Runs each board's work at the same time as the others'.
 
     Args:
-        work: by board; each tells its steps to the reporter that it is given.
+        work: by board; each calls the reporter that it is given with its steps.
         progress: gets the steps of all, with the board in the task's name; from several threads.
 
     Returns:

@@ -54,7 +54,7 @@ class Point:
 
 
 RunPoint = Callable[[Point], Outcome]
-# Points in, each out with its outcome as it ends; None now and then, so that progress can be told.
+# Takes points and yields each with its outcome as it ends; None now and then, so that progress can be shown.
 Executor = Callable[[Sequence[Point], RunPoint], Generator[tuple[Point, Outcome] | None, None, None]]
 
 
@@ -113,7 +113,7 @@ def sweep_points(searches: Sequence[SearchConfig], networks: Sequence[str], seed
     Published networks are held to no limit: they are what they are.
 
     Raises:
-        InputError: where nothing is asked, or one thing twice.
+        InputError: where there is nothing to run, or a point occurs twice.
     """
     if not searches or seeds < 1:
         raise InputError(f"{len(searches)} searches with {seeds} seeds make no sweep")
@@ -176,7 +176,7 @@ def run_sweep(
 
 
 def prepare(points: Sequence[Point], folders: Folders, progress: Reporter) -> None:
-    """Builds and makes once what all points need, so that they do not each.
+    """Builds once what all points need, so that no point has to.
 
     Raises:
         InputError: for an unknown board.
