@@ -13,10 +13,11 @@ import pytest
 from hil_nas.cli.arguments import parser
 from hil_nas.cli.options import add_options, settings
 from hil_nas.cli.usage import Parser
-from hil_nas.config import USUAL, BaselineConfig, SearchConfig
+from hil_nas.config import SPACES, USUAL, BaselineConfig, SearchConfig
 from hil_nas.errors import InputError, UsageError
 from hil_nas.nas.spaces import KINDS
 from hil_nas.options import check, like, option, option_of
+from hil_nas.workflows.drawing import OF_SPACE
 
 
 @dataclass(frozen=True)
@@ -122,8 +123,9 @@ def test_what_a_search_is_asked_is_what_its_command_and_a_sweep_offer() -> None:
     assert names(BaselineConfig) <= set(vars(parser().parse_args(["baseline", "ds-cnn"])))
 
 
-def test_every_space_has_defaults() -> None:
-    assert set(USUAL) == set(KINDS)
+def test_every_space_has_defaults_parts_and_networks_to_measure() -> None:
+    assert set(USUAL) == set(KINDS) > set(SPACES)
+    assert set(OF_SPACE) == set(SPACES)
 
 
 def test_help_loads_nothing_heavy() -> None:

@@ -264,10 +264,10 @@ def test_fresh_networks_are_measured_and_not_kept(tmp_path: Path, use: Callable[
     report = evaluate.evaluate("nucleo-l4r5@virtual", networks=5, **folders)
     assert (found.folder / "measurements.csv").read_bytes() == before
     assert (report["networks"], report["tiny_networks"], report["darts_networks"]) == (10, 5, 5)
-    assert report["networks_outside_range"] == sum(report[f"{x}_networks_outside_range"] for x in drawing.SPACES)
+    assert report["networks_outside_range"] == sum(report[f"{x}_networks_outside_range"] for x in drawing.OF_SPACE)
     for name in ("network_mean_error_percent", "macs_linear_network_mean_error_percent"):
         assert report[name] == pytest.approx((report[f"tiny_{name}"] + report[f"darts_{name}"]) / 2)
-    assert not any("front_end" in x for x in report if x.startswith(tuple(drawing.SPACES)))
+    assert not any("front_end" in x for x in report if x.startswith(tuple(drawing.OF_SPACE)))
     assert report["ram_under_bytes"] == report["flash_under_bytes"] == report["flash_over_bytes"] == 0
     assert report["ram_over_bytes"] in (0, 200)  # a network without a softmax goes less deep
     assert report["network_mean_error_percent"] <= report["network_worst_error_percent"]
@@ -330,7 +330,7 @@ def test_the_smallest_network_has_the_least_of_every_kernel() -> None:
     random = np.random.default_rng(3)
     least = {kernel_path(x): math.prod(x.output) for x in campaign.smallest()[0].operators()}
     assert set(least) == set(PATHS)
-    for space in drawing.SPACES.values():
+    for space in drawing.OF_SPACE.values():
         for operator in (y for _ in range(40) for y in space(random).operators()):
             assert not is_executed(operator) or math.prod(operator.output) >= least[kernel_path(operator)]
 

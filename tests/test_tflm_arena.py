@@ -23,7 +23,7 @@ from hil_nas.device.hosts import open_device
 from hil_nas.front_ends.mfcc import Mfcc
 from hil_nas.network import Layer, Network
 from hil_nas.workflows import campaign
-from hil_nas.workflows.drawing import SPACES, mixed_network
+from hil_nas.workflows.drawing import OF_SPACE, mixed_network
 from hil_nas.workflows.measure import measure_network
 from hil_nas.workflows.overhead import measure_overhead
 
@@ -36,7 +36,7 @@ def mlperf() -> Network:
 
 def drawn(count: int) -> list[Network]:
     random = np.random.default_rng(11)
-    kinds = (*SPACES.values(), mixed_network)
+    kinds = (*OF_SPACE.values(), mixed_network)
     return [kinds[i % len(kinds)](random) for i in range(count)]
 
 

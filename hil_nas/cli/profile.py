@@ -16,7 +16,7 @@ from hil_nas.cli.commands import Verify
 from hil_nas.cli.console import Console, failure
 from hil_nas.cli.options import settings
 from hil_nas.cli.shared import RunCommand
-from hil_nas.config import SearchConfig
+from hil_nas.config import SPACES, SearchConfig
 from hil_nas.device.firmware import Engine
 from hil_nas.errors import HilNasError, InputError
 from hil_nas.options import like, option
@@ -139,7 +139,6 @@ def _profile_one(options: Profile, board: str, progress: Reporter) -> tuple[dict
 
 
 def _evaluate(board: str, where: dict[str, Any]) -> tuple[dict[str, Any], Group]:
-    from hil_nas.workflows.drawing import SPACES
     from hil_nas.workflows.evaluate import evaluate
 
     report = {x: y if math.isfinite(y) else None for x, y in evaluate(board, **where).items()}

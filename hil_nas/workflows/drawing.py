@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
+from hil_nas.config import Space
 from hil_nas.front_ends import FrontEnd, paper_grid
 from hil_nas.nas.darts.genotype import CHOICES, Cell, DartsGenotype, Edge
 from hil_nas.nas.darts.space import CELL_INPUTS, DartsSpace
@@ -75,7 +76,7 @@ def mixed_network(rng: np.random.Generator) -> Network:
     return Network(shape, (*layers, *head, *([Layer("softmax", (last + 2,))] if rng.integers(2) else [])))
 
 
-SPACES: dict[str, Callable[[np.random.Generator], Network]] = {"tiny": tiny_network, "darts": darts_network}
+OF_SPACE: dict[Space, Callable[[np.random.Generator], Network]] = {"tiny": tiny_network, "darts": darts_network}
 
 
 def _config(rng: np.random.Generator) -> FrontEnd:

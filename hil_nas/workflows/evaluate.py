@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from hil_nas.config import Space
 from hil_nas.device.device import Device
 from hil_nas.device.firmware import Engine
 from hil_nas.device.hosts import open_device
@@ -18,7 +19,7 @@ from hil_nas.latency.model import LatencyModel
 from hil_nas.latency.store import FrontEndRow, Measurements, Store, model_folder, network_id
 from hil_nas.network import Network
 from hil_nas.progress import Progress, Reporter, silent
-from hil_nas.workflows.drawing import SPACES
+from hil_nas.workflows.drawing import OF_SPACE
 from hil_nas.workflows.fitting import fits, is_measured
 from hil_nas.workflows.measure import folder_name, measure_front_ends, measure_network, provenance_of
 from hil_nas.workflows.overhead import Overhead, measure_overhead
@@ -74,7 +75,7 @@ def evaluate(
         store = Store(model_folder(folder_name(identity), expected, models_dir, shipped_dir))
         model = LatencyModel.load(store.folder, expected=expected)
         known = store.read()
-        drawn = [y for x in SPACES for y in fresh_products(x, networks, seed, identity, known)]
+        drawn = [y for x in OF_SPACE for y in fresh_products(x, networks, seed, identity, known)]
         overhead = measure_overhead(device, list(dict.fromkeys(x.config for x in drawn)))
         fresh = Measurements(front_ends=_fresh_front_ends(device, identity, known, seed))
         memories: list[MemoryUse] = []
@@ -85,13 +86,13 @@ def evaluate(
     return {**cycles_errors(model, drawn, known, fresh), **memory_errors(overhead, drawn, memories)}
 
 
-def fresh_products(space: str, count: int, seed: int, identity: Identity, known: Measurements) -> list[Product]:
+def fresh_products(space: Space, count: int, seed: int, identity: Identity, known: Measurements) -> list[Product]:
     """Networks of a space that fit the board and are not among `known`, each with a front end made for its input."""
     seen = {x.network for x in known.networks}
     found: list[Product] = []
     rng = np.random.default_rng([FRESH_SEED, seed, *space.encode()])
     while len(found) < count:
-        network = SPACES[space](rng)
+        network = OF_SPACE[space](rng)
         frames, coefficients, _ = network.input_shape
         configs = [x for x in paper_grid(coefficients) if x.frames == frames]
         config = configs[len(found) % len(configs)]
