@@ -61,5 +61,4 @@ static bool run_conv(const struct kernel_call *call)
 
 const struct kernel second_conv = {.fault = conv_fault, .scratch_bytes = conv_scratch_bytes, .run = run_conv};
 static const struct kernel *const kernels[PLAN_KIND_END] = {[PLAN_CONV] = &second_conv};
-extern const struct kernel_list second_kernels;
 const struct kernel_list second_kernels = {.number = 77, .kernels = kernels};

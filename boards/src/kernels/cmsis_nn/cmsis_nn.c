@@ -8,5 +8,4 @@ static const struct kernel *const kernels[PLAN_KIND_END] = {
     [PLAN_AVERAGE_POOL] = &cmsis_nn_average_pool,
     [PLAN_MAX_POOL] = &cmsis_nn_max_pool,
 };
-extern const struct kernel_list cmsis_nn_kernels;
 const struct kernel_list cmsis_nn_kernels = {.number = 2, .kernels = kernels};

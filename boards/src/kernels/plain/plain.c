@@ -6,5 +6,4 @@ static const struct kernel *const kernels[PLAN_KIND_END] = {
     PLAIN_KERNELS(KERNEL)
 #undef KERNEL
 };
-extern const struct kernel_list plain_kernels;
 const struct kernel_list plain_kernels = {.number = 1, .kernels = kernels};
