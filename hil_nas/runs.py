@@ -30,7 +30,7 @@ from hil_nas.files import append, write_atomically, writing
 from hil_nas.places import checkout
 
 SCHEMA = "hil_nas.run"
-VERSION = 1
+VERSION = 2
 _PACKAGES = ("hil_nas", "numpy", "torch", "tensorflow-cpu", "tflite-micro", "scikit-learn", "unicorn", "bakenn", "ray")
 
 

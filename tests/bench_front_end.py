@@ -1,6 +1,6 @@
 """Prints what the front end costs on the virtual NUCLEO-L4R5ZI: instructions and modelled cycles of a clip.
 
-    python tests/bench_front_end.py [window/hop/mel/coefficients ...]
+    python tests/bench_front_end.py [mfcc:400/200/40/13 ...]
 
 The firmware runs it, tables in flash, and its own counter gives the cycles.
 """
@@ -13,13 +13,12 @@ from pathlib import Path
 import numpy as np
 
 from hil_nas.device.hosts import Started, check, start
-from hil_nas.front_ends import paper_grid, parse_front_end
-from hil_nas.front_ends.mfcc import Mfcc
+from hil_nas.front_ends import FrontEnd, paper_grid, parse_front_end
 
 ROOT = Path(__file__).resolve().parent.parent
 
 
-def measure(config: Mfcc, boards_dir: Path, build_dir: Path) -> tuple[int, int]:
+def measure(config: FrontEnd, boards_dir: Path, build_dir: Path) -> tuple[int, int]:
     """Instructions and cycles of a clip of noise, caches warm from the one before."""
     started = start("nucleo-l4r5@virtual", boards_dir=boards_dir, build_dir=build_dir)
     noise = np.random.default_rng(0).normal(0, 3000, 16000).astype("<i2")
@@ -42,7 +41,7 @@ def counted_instructions(started: Started) -> int:
 def main(texts: list[str]) -> None:
     for config in [parse_front_end(text) for text in texts] or list(paper_grid()):
         instructions, cycles = measure(config, ROOT / "boards", ROOT / "build")
-        print(f"{str(config):>16} {instructions:>11,} instructions {cycles:>11,} cycles a clip")
+        print(f"{str(config):>22} {instructions:>11,} instructions {cycles:>11,} cycles a clip")
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 BOOT = "m-timestamp-mode-performance\r\nm-lap-us-42\r\nm-init-done\r\nm-ready\r\n"
 IDENTITY = {
     "board": "nucleo_l4r5", "clock": "120000000", "engine": "cmsis-nn", "build": "0123456789abcdef",
-    "kernels": "fedcba9876543210", "wire": "2", "pool": "570000", "store": "1400000", "input": "27648",
+    "kernels": "fedcba9876543210", "wire": "3", "pool": "570000", "store": "1400000", "input": "27648",
     "versions": "cmsis-nn 4.0.0;gcc 12.2.1",
 }  # fmt: skip
 
@@ -142,7 +142,7 @@ class FakeBoard:
             if zlib.crc32(self._received) != code:
                 return self._answer(command, b"e-[the data's CRC is wrong]\r\nm-ready\r\n")
             self.slots[slot] = bytes(self._received)
-            known = {"plan": "plan-2-20000-490-12", "frontend": "frontend-49-10-4096"}
+            known = {"plan": "plan-2-20000-490-12", "frontend": "frontend-mfcc-49-10-4096"}
             asked = -(-size // 1024)
             whole = reply(command, [*asked * ["send"], known.get(slot, f"loaded-{size}")])
             self._answer(command, b"".join(x + b"\r\n" for x in whole.split(b"\r\n")[asked:-1]))

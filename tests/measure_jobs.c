@@ -6,9 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "front_end.h"
 #include "hal.h"
 #include "measure.h"
-#include "mfcc.h"
 #include "slots.h"
 #include "wire.h"
 
@@ -35,11 +35,11 @@ uint32_t hal_cycles_hz(void) { return 120000000u; }
 uint32_t hal_micros(void) { return micros; }
 uint32_t hal_irq_off(void) { return 0; }
 void hal_irq_restore(uint32_t state) { (void)state; }
-void mfcc_run(const void *blob, const int16_t *audio, void *scratch, int8_t *out)
+void front_end_run(const void *blob, const int16_t *audio, void *scratch, int8_t *out)
 {
     (void)blob, (void)audio, (void)scratch, (void)out;
 }
-size_t mfcc_samples(const void *blob) { (void)blob; return 0; }
+size_t front_end_samples(const void *blob) { (void)blob; return 0; }
 int16_t *audio_samples(void) { return NULL; }
 size_t audio_bytes(void) { return 0; }
 int8_t *input_buffer(void) { return input; }

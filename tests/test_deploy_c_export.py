@@ -130,7 +130,7 @@ def test_the_example_names_labels_as_they_are_and_refuses_other_audio(folder: Pa
     for label in LABELS:
         assert f"  {label}" in output
     write_wav(tmp_path / "slow.wav", tones(), 8_000)
-    for name, words in (("slow.wav", "not of 16 kHz"), ("none.wav", "cannot be opened")):
+    for name, words in (("slow.wav", "not of the front end's sample rate"), ("none.wav", "cannot be opened")):
         done = run(folder, str(tmp_path / name))
         assert done.returncode == 1
         assert words in done.stdout

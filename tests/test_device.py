@@ -283,10 +283,10 @@ def test_a_board_that_never_answers_is_given_up_in_time(clock: Clock) -> None:
     assert clock.now_s - start_s < 3
 
 
-@pytest.mark.parametrize("lines", [{"wire": "3"}, {"wire": "3", "memories": "none"}])
+@pytest.mark.parametrize("lines", [{"wire": "2"}, {"wire": "2", "memories": "none"}])
 def test_another_wire_version_is_refused(lines: dict[str, str]) -> None:
     """Its other lines may be others too: what is said is the version."""
-    with pytest.raises(ProtocolError, match="version 3 of the wire, expected 2"):
+    with pytest.raises(ProtocolError, match="version 2 of the wire, expected 3"):
         device_on(FakeBoard(**lines)).identify()
 
 

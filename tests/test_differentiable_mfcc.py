@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from mfcc_signals import mixed_clips
+from front_end_signals import mixed_clips
 
 from hil_nas.errors import InputError
 from hil_nas.front_ends import paper_grid

@@ -97,7 +97,7 @@ def test_every_figure_stands_where_it_is_looked_for(monkeypatch: pytest.MonkeyPa
     result, asked = finished(monkeypatch, tmp_path, verified())
     assert result == json.loads((tmp_path / "result.json").read_text()) == read_result(tmp_path)
     assert result == {
-        "schema": "hil_nas.run", "version": 1, "status": "complete",
+        "schema": "hil_nas.run", "version": 2, "status": "complete",
         "board": "b@h", "clock": CLOCK, "engine": "e", "build": "f",
         "front_end": "mfcc:640/640/20/4",
         "limits": {"max_ram_bytes": 21, "max_flash_bytes": 22, "max_latency_ms": pytest.approx(23)},

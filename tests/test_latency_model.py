@@ -56,7 +56,7 @@ def synthetic_rows(drawn: list[Network], noise: float = 0.0, seed: int = 1) -> M
         totals.append(NetworkRow(name, 1000, (total,)))
     ends = [Mfcc(w, h, m, c) for w, h in ((400, 100), (400, 200), (640, 160), (640, 320))
             for m in (40, 80) for c in (10, 40)]  # fmt: skip
-    front_ends = tuple(FrontEndRow(x, (cycles_of("front_end", x.work()),)) for x in ends)
+    front_ends = tuple(FrontEndRow(x, (cycles_of("mfcc", x.work()),)) for x in ends)
     return Measurements(tuple(operators), tuple(totals), front_ends)
 
 
@@ -144,7 +144,7 @@ def test_a_larger_operator_than_measured_is_refused_and_flagged(model: LatencyMo
 
 def test_front_ends_inside_and_outside_the_range(model: LatencyModel) -> None:
     between = Mfcc(400, 160, 80, 24)
-    expected = cycles_of("front_end", between.work())
+    expected = cycles_of("mfcc", between.work())
     assert model.front_end_cycles(between) == pytest.approx(expected, rel=0.01)
     with pytest.raises(OutOfRangeError, match="fft_256"):
         model.front_end_cycles(Mfcc(256, 200, 40, 10))

@@ -255,7 +255,7 @@ def test_rows_without_their_header_are_of_who_knows_what(store: Store) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "[]", "{}", '{"schema": "hil_nas.measurements", "version": 2}', '{"schema": "x", "version": 1}']
+    "text", ["", "[]", "{}", '{"schema": "hil_nas.measurements", "version": 1}', '{"schema": "x", "version": 2}']
 )
 def test_a_header_of_another_kind_is_refused(store: Store, text: str) -> None:
     (store.folder / "campaign.json").write_text(text)

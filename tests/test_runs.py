@@ -25,7 +25,7 @@ def test_a_run_is_complete_only_with_its_result(tmp_path: Path) -> None:
     assert json.loads(run.path("config.json").read_text()) == {"command": "search", "seed": 1}
     result = run.finish("complete", {"figure": 3, "words": ("a", "b"), "folder": Path("x")})
     assert result == read_result(run.folder) == {
-        "schema": "hil_nas.run", "version": 1, "status": "complete", "figure": 3, "words": ["a", "b"], "folder": "x"
+        "schema": "hil_nas.run", "version": 2, "status": "complete", "figure": 3, "words": ["a", "b"], "folder": "x"
     }  # fmt: skip
 
 
@@ -90,7 +90,7 @@ def test_a_result_of_another_version_is_refused_with_both_named(tmp_path: Path) 
     run.finish("complete", {})
     data = json.loads(run.path("result.json").read_text())
     run.path("result.json").write_text(json.dumps({**data, "version": 99}))
-    with pytest.raises(RunError, match="version 99, expected hil_nas.run version 1"):
+    with pytest.raises(RunError, match="version 99, expected hil_nas.run version 2"):
         read_result(run.folder)
 
 

@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "engine.h"
-#include "mfcc.h"
+#include "front_end.h"
 
 /* The network's arena. The front end's scratch memory lies in it too, beside the network's input. */
 static _Alignas(16) uint8_t memory[KEYWORDS_RAM_BYTES];
@@ -18,12 +18,12 @@ const char *keywords_start(void)
         engine_load(&model, keywords_plan, sizeof keywords_plan, memory, KEYWORDS_ARENA_BYTES);
     if (fault.reason != NULL)
         return fault.reason;
-    const int status = mfcc_check(keywords_front_end, sizeof keywords_front_end);
-    if (status != MFCC_GOOD)
-        return mfcc_error(status);
-    if (mfcc_samples(keywords_front_end) != KEYWORDS_SAMPLES || model.output_bytes != KEYWORDS_CLASSES ||
-        mfcc_output_bytes(keywords_front_end) != model.input_bytes ||
-        mfcc_scratch_bytes(keywords_front_end) > KEYWORDS_SCRATCH_BYTES)
+    const int status = front_end_check(keywords_front_end, sizeof keywords_front_end);
+    if (status != FRONT_END_GOOD)
+        return front_end_error(status);
+    if (front_end_samples(keywords_front_end) != KEYWORDS_SAMPLES || model.output_bytes != KEYWORDS_CLASSES ||
+        front_end_output_bytes(keywords_front_end) != model.input_bytes ||
+        front_end_scratch_bytes(keywords_front_end) > KEYWORDS_SCRATCH_BYTES)
         return "front end, network and memory do not belong together";
     started = true;
     return NULL;
@@ -33,7 +33,7 @@ int keywords_classify(const int16_t samples[KEYWORDS_SAMPLES], int8_t scores[KEY
 {
     if (!started)
         return -1;
-    mfcc_run(keywords_front_end, samples, memory + KEYWORDS_SCRATCH_OFFSET, model.input);
+    front_end_run(keywords_front_end, samples, memory + KEYWORDS_SCRATCH_OFFSET, model.input);
     if (!engine_run(&model, NULL, NULL))
         return -1;
     memcpy(scores, model.output, KEYWORDS_CLASSES);

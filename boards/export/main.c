@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * An example: classifies one clip and prints the scores.
  *
- *   example CLIP     one second of 16 kHz mono audio, 16 bits: a WAV file or the bare samples
- *   example          a second of noise, the same on every machine
+ *   example CLIP     mono audio of 16 bits, as long and at the rate that model.h says: a WAV file or the bare samples
+ *   example          noise, the same on every machine
  */
 #include <stdio.h>
 #include <string.h>
@@ -42,7 +42,7 @@ static int find_samples(FILE *file)
                 return 0;
             behind -= (long)sizeof format;
             good = little_endian(format, 2) == 1 && little_endian(format + 2, 2) == 1 &&
-                   little_endian(format + 4, 4) == 16000 && little_endian(format + 14, 2) == 16;
+                   little_endian(format + 4, 4) == KEYWORDS_SAMPLE_RATE_HZ && little_endian(format + 14, 2) == 16;
         }
         if (fseek(file, behind, SEEK_CUR) != 0)
             return 0;
@@ -62,7 +62,7 @@ static const char *read_clip(const char *name)
         rewind(file);
     else if (!find_samples(file)) {
         fclose(file);
-        return "is a WAV file, but not of 16 kHz, mono, 16 bits";
+        return "is a WAV file, but not of the front end's sample rate, mono, 16 bits";
     }
     for (int i = 0; i < KEYWORDS_SAMPLES && fread(sample, 1, sizeof sample, file) == sizeof sample; i++)
         clip[i] = (int16_t)(uint16_t)little_endian(sample, 2);

@@ -4,6 +4,7 @@
 #include "hil.h"
 
 #include "engine.h"
+#include "front_end.h"
 #include "hal.h"
 #include "identity.h"
 #include "measure.h"
@@ -11,7 +12,7 @@
 #include "upload.h"
 #include "wire.h"
 
-#define WIRE_VERSION 2u
+#define WIRE_VERSION 3u
 #define DATA_BYTES 64u
 
 static void say_word(const char *name, const char *value)
@@ -125,7 +126,7 @@ static void hil_memory(const struct command *command)
     say_number("memory-frontend_scratch", has_front_end ? front_end.scratch_bytes : 0);
     say_blob("memory-frontend_tables", &front_end.blob);
     say_blob("memory-plan", &network.blob);
-    say_number("memory-audio", has_front_end ? AUDIO_BYTES : 0);
+    say_number("memory-audio", has_front_end ? front_end_samples(front_end.blob.data) * sizeof(int16_t) : 0);
     say_number("memory-io", features > input ? features : input);
     say_number("memory-static", hal_memory()->static_bytes);
     say_number("memory-stack", stack_bytes_used());

@@ -6,8 +6,8 @@
 
 #include <string.h>
 
+#include "front_end.h"
 #include "hal.h"
-#include "mfcc.h"
 #include "slots.h"
 #include "wire.h"
 
@@ -49,7 +49,7 @@ static uint32_t measured_front_end(void)
     const uint32_t irq = hal_irq_off();
     hal_cycles_enable(true);
     const uint32_t begin = hal_cycles();
-    mfcc_run(front_end.blob.data, audio_samples(), front_end.scratch, front_end.features);
+    front_end_run(front_end.blob.data, audio_samples(), front_end.scratch, front_end.features);
     const uint32_t end = hal_cycles();
     hal_cycles_enable(false);
     hal_irq_restore(irq);
@@ -146,7 +146,7 @@ static const char *missing(bool with_front_end, bool with_network)
         return "no model loaded";
     if (with_front_end && front_end.blob.data == NULL)
         return "no front end loaded";
-    if (with_front_end && audio_bytes() != mfcc_samples(front_end.blob.data) * sizeof(int16_t))
+    if (with_front_end && audio_bytes() != front_end_samples(front_end.blob.data) * sizeof(int16_t))
         return "no audio of the front end's length loaded";
     if (with_front_end && with_network && front_end.features_bytes != network.model.input_bytes)
         return "the front end's output is not the network's input";

@@ -3,13 +3,13 @@
 
 #include <string.h>
 
+#include "front_end.h"
 #include "hal.h"
-#include "mfcc.h"
 
 enum { ALIGNMENT = 16, FRONT_END_STORE_BYTES = 2 * HAL_STORE_UNIT };
 
-_Static_assert(ALIGNMENT >= ENGINE_ARENA_ALIGNMENT && ALIGNMENT >= MFCC_ALIGNMENT, "one alignment for all");
-_Static_assert(AUDIO_BYTES % ALIGNMENT == 0 && MAX_INPUT_BYTES % ALIGNMENT == 0, "buffers keep the alignment");
+_Static_assert(ALIGNMENT >= ENGINE_ARENA_ALIGNMENT && ALIGNMENT >= FRONT_END_ALIGNMENT, "one alignment for all");
+_Static_assert(MAX_AUDIO_BYTES % ALIGNMENT == 0 && MAX_INPUT_BYTES % ALIGNMENT == 0, "buffers keep the alignment");
 
 struct network network;
 struct front_end front_end;
@@ -47,7 +47,7 @@ void audio_set(size_t bytes)
 
 int8_t *input_buffer(void)
 {
-    return (int8_t *)at_pool(AUDIO_BYTES);
+    return (int8_t *)at_pool(MAX_AUDIO_BYTES);
 }
 
 size_t input_bytes(void)
@@ -67,7 +67,7 @@ static size_t ram_bytes_of(const struct blob *blob)
 
 static size_t blobs_begin(void)
 {
-    return AUDIO_BYTES + MAX_INPUT_BYTES;
+    return MAX_AUDIO_BYTES + MAX_INPUT_BYTES;
 }
 
 size_t slots_pool_bytes(void)
@@ -87,8 +87,8 @@ static struct engine_fault place_work_memory(void)
     size_t at = blobs_begin() + ram_bytes_of(&network.blob) + ram_bytes_of(&front_end.blob);
     network.output_valid = front_end.features_valid = false;
     if (front_end.blob.data != NULL) {
-        front_end.features_bytes = mfcc_output_bytes(front_end.blob.data);
-        front_end.scratch_bytes = mfcc_scratch_bytes(front_end.blob.data);
+        front_end.features_bytes = front_end_output_bytes(front_end.blob.data);
+        front_end.scratch_bytes = front_end_scratch_bytes(front_end.blob.data);
         front_end.features = (int8_t *)at_pool(at);
         at += aligned(front_end.features_bytes);
         front_end.scratch = at_pool(at);
@@ -153,10 +153,10 @@ static const char *reserve_buffer(enum slot slot, enum place place, size_t bytes
         audio_set(0);
         front_end.features_valid = false;
         upload.blob.data = at_pool(0);
-        return bytes > AUDIO_BYTES || bytes % sizeof(int16_t) != 0 ? "audio is int16 and at most 32000 bytes" : NULL;
+        return bytes > MAX_AUDIO_BYTES || bytes % sizeof(int16_t) != 0 ? "audio is int16 and at most 32000 bytes" : NULL;
     }
     input_set(0);
-    upload.blob.data = at_pool(AUDIO_BYTES);
+    upload.blob.data = at_pool(MAX_AUDIO_BYTES);
     return bytes > MAX_INPUT_BYTES ? "an input is at most 27648 bytes" : NULL;
 }
 
@@ -193,11 +193,11 @@ static struct engine_fault accept_blob(void)
 {
     *blob_of(upload.slot) = upload.blob;
     if (upload.slot == SLOT_FRONT_END) {
-        const int status = mfcc_check(upload.blob.data, upload.blob.bytes);
-        if (status != MFCC_GOOD)
-            return (struct engine_fault){mfcc_error(status), -1};
-        if (mfcc_samples(upload.blob.data) > AUDIO_BYTES / sizeof(int16_t))
-            return (struct engine_fault){"a front end for more than one second of audio", -1};
+        const int status = front_end_check(upload.blob.data, upload.blob.bytes);
+        if (status != FRONT_END_GOOD)
+            return (struct engine_fault){front_end_error(status), -1};
+        if (front_end_samples(upload.blob.data) > MAX_AUDIO_BYTES / sizeof(int16_t))
+            return (struct engine_fault){"a front end for more than 16000 samples of audio", -1};
     }
     const struct engine_fault fault = place_work_memory();
     if (fault.reason == NULL && upload.slot == SLOT_PLAN && network.model.input_bytes > MAX_INPUT_BYTES)

@@ -14,7 +14,7 @@
 enum slot { SLOT_PLAN, SLOT_FRONT_END, SLOT_AUDIO, SLOT_INPUT, SLOT_COUNT };
 enum place { PLACE_RAM, PLACE_FLASH };
 
-#define AUDIO_BYTES 32000u      /* one second of int16 at 16 kHz */
+#define MAX_AUDIO_BYTES 32000u  /* of int16: one second at 16 kHz */
 #define MAX_INPUT_BYTES 27648u  /* MLPerf Tiny's own maximum: 96 x 96 x 3 */
 
 struct blob {

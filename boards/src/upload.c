@@ -4,8 +4,8 @@
 #include "upload.h"
 
 #include "crc32.h"
+#include "front_end.h"
 #include "hal.h"
-#include "mfcc.h"
 #include "slots.h"
 #include "wire.h"
 
@@ -120,8 +120,9 @@ static void say_loaded(const struct upload *upload)
         record_number(network.model.output_bytes);
     } else if (upload->slot == SLOT_FRONT_END) {
         record_begin("frontend");
-        record_number((uint32_t)mfcc_frames(front_end.blob.data));
-        record_number((uint32_t)mfcc_coefficients(front_end.blob.data));
+        record_word(front_end_kind(front_end.blob.data));
+        record_number((uint32_t)front_end_frames(front_end.blob.data));
+        record_number((uint32_t)front_end_columns(front_end.blob.data));
         record_number((uint32_t)front_end.scratch_bytes);
     } else {
         record_begin("loaded");

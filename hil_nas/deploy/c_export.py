@@ -18,8 +18,8 @@ from hil_nas.front_ends import FrontEnd
 from hil_nas.kernels.cmsis_nn import SOURCE_FOLDERS
 from hil_nas.operators.table import PLAN_CODES
 
-_SOURCES = ("engine/engine.c", "engine/plan_check.c", "engine/plan_check.h", "crc32.c", "mfcc.c")
-_HEADERS = ("engine.h", "kernel.h", "checks.h", "plan.h", "crc32.h", "mfcc.h")
+_SOURCES = ("engine/engine.c", "engine/plan_check.c", "engine/plan_check.h", "crc32.c", "front_end.c")
+_HEADERS = ("engine.h", "kernel.h", "checks.h", "plan.h", "crc32.h", "front_end.h")
 _INCLUDE = re.compile(r'^\s*#\s*include\s*[<"]([^>"]+)[>"]', re.MULTILINE)
 _BYTES_PER_LINE = 24
 
@@ -58,7 +58,7 @@ def export_c(
         raise InputError(f"{folder} exists and is not empty", hint="name a folder that does not exist")
     with whole_folder(folder) as whole:
         _copy(boards_dir / "export", whole, sorted(x.name for x in (boards_dir / "export").iterdir()))
-        own = [*_SOURCES, *_kernel_files(plan, boards_dir / "src")]
+        own = [*_SOURCES, *_front_end_files(boards_dir / "src"), *_kernel_files(plan, boards_dir / "src")]
         _copy(boards_dir / "src", whole / "src", own)
         _copy(boards_dir / "include", whole / "include", _HEADERS)
         _copy_third_party(whole / "third_party", boards_dir, third_party, own)
@@ -108,6 +108,11 @@ def _copy_third_party(target: Path, boards_dir: Path, third_party: CmsisFolders,
         _copy(root, target / name, [str(x.relative_to(root)) for x in files])
 
 
+def _front_end_files(source: Path) -> list[str]:
+    """The sources of all kinds of front end; the one that is needed is linked."""
+    return sorted(str(x.relative_to(source)) for x in (source / "front_ends").glob("*.[ch]"))
+
+
 def _headers(sources: Iterable[Path], folders: Sequence[Path]) -> list[Path]:
     """All headers in these folders that the sources include, and those that these include."""
     found: dict[Path, None] = {}
@@ -133,7 +138,9 @@ def _model_header(plan: Plan, blob_bytes: int, front_end: FrontEnd, labels: Sequ
 #include <stdint.h>
 
 #define KEYWORDS_SAMPLES {front_end.clip.samples}
+#define KEYWORDS_SAMPLE_RATE_HZ {front_end.clip.sample_rate_hz}
 #define KEYWORDS_CLASSES {len(labels)}
+#define KEYWORDS_FRONT_END_KINDS {1 << front_end.number}
 #define KEYWORDS_FFT_SIZE {front_end.fft_size}
 #define KEYWORDS_PLAN_BYTES {plan.total_bytes}
 #define KEYWORDS_FRONT_END_BYTES {blob_bytes}

@@ -30,8 +30,9 @@ Engine = Literal["cmsis-nn", "tflm"]
 CMSIS_DSP_FOLDER = "cmsisdsp-1.10.3"
 # What a measurement depends on, beside all kernels. These come first in the image, and `Firmware.kernels_id` is theirs.
 MEASURED = (
-    "engine.c", "lists.c", tflm.SOURCE, "mfcc.c", "measure.c", "clock.c", "cortex_m7.c", "cycles.c",
+    "engine.c", "lists.c", tflm.SOURCE, "front_end.c", "measure.c", "clock.c", "cortex_m7.c", "cycles.c",
 )  # fmt: skip
+FRONT_ENDS = "front_ends"  # the folder of their sources, all of which are measured
 _C = "-std=gnu11"
 _COMMON = (
     _C, "-ffp-contract=off", "-fno-math-errno", "-fno-common", "-ffunction-sections", "-fdata-sections",
@@ -162,7 +163,7 @@ class _Build:
         self.folders = ("include", "src", "cortex_m", board.name)
         self.build_id = self._id(self.units, self.folders)
         of_kernels = [f"src/kernels/{x}" for x in self.lists]
-        self.kernels_id = self._id([x for x in self.units if x.measured], ("include", *of_kernels))
+        self.kernels_id = self._id([x for x in self.units if x.measured], ("include", f"src/{FRONT_ENDS}", *of_kernels))
 
     def run(self) -> Firmware:
         with writing(self.out):
@@ -184,9 +185,10 @@ class _Build:
         source, folder = self.boards_dir / "src", self.boards_dir / self.board.name
         engine = [source / tflm.SOURCE] if self.tflm else sorted((source / "engine").glob("*.c"))
         listed = [x for y in self.lists for x in sorted((source / "kernels" / y).glob("*.c"))]
-        own = [*engine, *listed, *(x for x in sorted(source.glob("*.c")) if x.name != "identity.c")]
+        front_ends = sorted((source / FRONT_ENDS).glob("*.c"))
+        own = [*engine, *listed, *front_ends, *(x for x in sorted(source.glob("*.c")) if x.name != "identity.c")]
         own += [(folder / x).resolve() for x in self.board.build.sources]
-        measured = [x for x in own if x.name in MEASURED or x in listed]
+        measured = [x for x in own if x.name in MEASURED or x in (*listed, *front_ends)]
         others = [x for x in own if x not in measured]
         nn, dsp = self._third_party_sources()
         quiet = ("-w", *self._aligned())
@@ -236,7 +238,7 @@ class _Build:
         if source.name == "lists.c":
             lists = " ".join(f"LIST({x})" for x in self.lists)
             return (*common, f"-DKERNEL_LISTS={lists}", '-DENGINE_NAME="cmsis-nn"')
-        return (*common, *(self._dsp_flags() if source.name == "mfcc.c" else self._nn_flags()))
+        return (*common, *(self._dsp_flags() if source.parent.name == FRONT_ENDS else self._nn_flags()))
 
     def _headers(self, folders: Sequence[str]) -> list[Path]:
         own = [self.boards_dir / x for x in folders]

@@ -12,7 +12,7 @@ from hil_nas.device.protocol import shown
 from hil_nas.errors import ProtocolError
 from hil_nas.operators.table import BY_NAME, PLAN_CODES
 
-WIRE_VERSION = 2
+WIRE_VERSION = 3
 Where = Literal["ram", "flash"]
 What = Literal["network", "frontend", "all"]
 ClockKind = Literal["silicon", "modelled", "instructions", "host"]
@@ -74,8 +74,9 @@ class PlanInfo:
 
 @dataclass(frozen=True)
 class FrontEndInfo:
-    """A front end as the board has checked it; its output is int8 (frames, columns)."""
+    """A front end as the board has checked it, its kind as names begin; its output is int8 (frames, columns)."""
 
+    kind: str
     frames: int
     columns: int
     scratch_bytes: int
@@ -203,7 +204,10 @@ def parse_front_end(records: Sequence[str]) -> FrontEndInfo:
     Raises:
         ProtocolError: where it is another one.
     """
-    return FrontEndInfo(*_numbers(records, "frontend", 3))
+    match = re.fullmatch(r"frontend-([a-z0-9_]+)" + 3 * f"-{_NUMBER}", records[0]) if len(records) == 1 else None
+    if match is None:
+        raise ProtocolError(f"expected 'frontend' with a kind and 3 numbers, found {shown(repr(records))}")
+    return FrontEndInfo(match[1], *map(int, match.groups()[1:]))
 
 
 def parse_loaded(records: Sequence[str]) -> int:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from hil_nas.errors import InputError
 from hil_nas.front_ends.base import ONE_SECOND, ClipFormat, Counts, FrontEnd
+from hil_nas.front_ends.log_mel import LogMel
 from hil_nas.front_ends.mfcc import Mfcc, paper_grid, search_grid
 
 __all__ = [
@@ -17,7 +18,7 @@ __all__ = [
     "search_grid", "transforms",
 ]  # fmt: skip
 
-KINDS: dict[str, type[FrontEnd]] = {x.kind: x for x in (Mfcc,)}
+KINDS: dict[str, type[FrontEnd]] = {x.kind: x for x in (Mfcc, LogMel)}
 _USUAL = Mfcc.kind
 WRITTEN = " or ".join(f"{x.kind}:{x.numbers}" for x in KINDS.values())
 """How front ends are written, for people."""

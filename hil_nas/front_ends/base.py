@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from hil_nas.errors import InputError, UnsupportedError
+from hil_nas.front_ends.blob import Tables, pack
 
 if TYPE_CHECKING:
     from numpy.random import Generator
@@ -63,6 +64,8 @@ class FrontEnd(ABC):
 
     kind: ClassVar[str]
     """What its name begins with."""
+    number: ClassVar[int]
+    """What boards/include/front_end.h calls it."""
     numbers: ClassVar[str]
     """Its numbers, as a person is told to write them: `window/hop/...`."""
     title: ClassVar[str]
@@ -116,12 +119,17 @@ class FrontEnd(ABC):
         """The same with so many features a frame."""
 
     @abstractmethod
+    def tables(self) -> Tables:
+        """What the C source reads beside shape and scale."""
+
     def blob(self, scale: float, zero_point: int) -> bytes:
-        """Its tables as the C source reads them, with int8 = round(feature / scale) + zero_point.
+        """All that the C source reads, with int8 = round(feature / scale) + zero_point.
 
         Raises:
             InputError: for a scale or zero point that int8 does not have.
         """
+        shape = (self.number, self.clip.sample_rate_hz, self.clip.samples, self.window_samples, self.hop_samples)
+        return pack((*shape, self.columns), scale, zero_point, self.tables())
 
     @property
     @abstractmethod

@@ -1,4 +1,4 @@
-"""The device's front end on the host: builds boards/src/mfcc.c as a shared library and calls it."""
+"""The device's front end on the host: builds its C sources as a shared library and calls it."""
 
 from __future__ import annotations
 
@@ -18,17 +18,23 @@ HOST_FLAGS = (
 )  # fmt: skip
 
 
+def front_end_sources(boards_dir: Path) -> list[Path]:
+    """The front ends' own C sources, one for each kind and what they share."""
+    source = boards_dir / "src"
+    return [source / "front_end.c", source / "crc32.c", *sorted((source / "front_ends").glob("*.c"))]
+
+
 def build_host_library(boards_dir: Path, cmsis_dsp_dir: Path, build_dir: Path, compiler: str = "gcc") -> Path:
     """Compiles the front end for this machine, unless the same sources were compiled before.
 
     Raises:
         MissingToolError, BuildError, InputError, OutputError: as `compiling.shared_library`.
     """
-    own = [boards_dir / "src" / x for x in ("mfcc.c", "crc32.c")]
-    headers = [boards_dir / "include" / x for x in ("mfcc.h", "crc32.h")]
+    headers = [boards_dir / "include" / x for x in ("front_end.h", "crc32.h")]
+    headers += sorted((boards_dir / "src" / "front_ends").glob("*.h"))
     include = (boards_dir / "include", cmsis_dsp_dir / "Include", cmsis_dsp_dir / "PrivateInclude")
-    sources = [*own, *cmsis_dsp_sources(boards_dir, cmsis_dsp_dir)]
-    return shared_library("mfcc", build_dir, sources, headers, HOST_FLAGS, include=include, compiler=compiler)
+    sources = [*front_end_sources(boards_dir), *cmsis_dsp_sources(boards_dir, cmsis_dsp_dir)]
+    return shared_library("front-ends", build_dir, sources, headers, HOST_FLAGS, include=include, compiler=compiler)
 
 
 class HostFrontEnd:
@@ -51,48 +57,48 @@ class HostFrontEnd:
             ) from error
 
     def shape(self, blob: bytes) -> tuple[int, int]:
-        """Frames and coefficients of one clip.
+        """Frames and columns of one clip.
 
         Raises:
-            InputError: where the blob is not one that mfcc.c accepts.
+            InputError: where the blob is not one that front_end.c accepts.
         """
         table = self._accepted(blob)
-        return self._c.mfcc_frames(table.ctypes.data), self._c.mfcc_coefficients(table.ctypes.data)
+        return self._c.front_end_frames(table.ctypes.data), self._c.front_end_columns(table.ctypes.data)
 
     def scratch_bytes(self, blob: bytes) -> int:
         """RAM that the front end needs beside audio, blob and output.
 
         Raises:
-            InputError: where the blob is not one that mfcc.c accepts.
+            InputError: where the blob is not one that front_end.c accepts.
         """
         table = self._accepted(blob)  # named: its memory must outlive the call
-        return int(self._c.mfcc_scratch_bytes(table.ctypes.data))
+        return int(self._c.front_end_scratch_bytes(table.ctypes.data))
 
     def features(self, blob: bytes, clips: NDArray[np.int16]) -> NDArray[np.int8]:
-        """What a board computes: int8 (clips, frames, coefficients) of int16 (clips, samples) at 16 kHz.
+        """What a board computes: int8 (clips, frames, columns) of int16 (clips, samples).
 
         Raises:
-            InputError: for a blob that mfcc.c refuses, or clips of another type or length.
+            InputError: for a blob that front_end.c refuses, or clips of another type or length.
         """
         table = self._accepted(blob)
         address = table.ctypes.data
-        _check_clips(clips, self._c.mfcc_samples(address))
+        _check_clips(clips, self._c.front_end_samples(address))
         clips = np.ascontiguousarray(clips)
-        frames, coefficients = self._c.mfcc_frames(address), self._c.mfcc_coefficients(address)
-        out = np.empty((len(clips), frames, coefficients), np.int8)
-        scratch = _aligned(self._c.mfcc_scratch_bytes(address))
-        run, scratch_at = self._c.mfcc_run, scratch.ctypes.data
+        frames, columns = self._c.front_end_frames(address), self._c.front_end_columns(address)
+        out = np.empty((len(clips), frames, columns), np.int8)
+        scratch = _aligned(self._c.front_end_scratch_bytes(address))
+        run, scratch_at = self._c.front_end_run, scratch.ctypes.data
         clip_at, out_at = clips.ctypes.data, out.ctypes.data
         for i in range(len(clips)):
-            run(address, clip_at + i * clips.strides[0], scratch_at, out_at + i * frames * coefficients)
+            run(address, clip_at + i * clips.strides[0], scratch_at, out_at + i * frames * columns)
         return out
 
     def _accepted(self, blob: bytes) -> NDArray[np.uint8]:
         table = _aligned(len(blob))
         table[:] = np.frombuffer(blob, np.uint8)
-        status = self._c.mfcc_check(table.ctypes.data, len(blob))
+        status = self._c.front_end_check(table.ctypes.data, len(blob))
         if status != 0:
-            raise InputError(f"these {len(blob)} bytes are no front end: {self._c.mfcc_error(status).decode()}")
+            raise InputError(f"these {len(blob)} bytes are no front end: {self._c.front_end_error(status).decode()}")
         return table
 
 
@@ -110,8 +116,8 @@ def _aligned(size: int) -> NDArray[np.uint8]:
 
 def _declare(c: ctypes.CDLL) -> None:
     pointer, size = ctypes.c_void_p, ctypes.c_size_t
-    c.mfcc_check.argtypes, c.mfcc_check.restype = [pointer, size], ctypes.c_int
-    c.mfcc_error.argtypes, c.mfcc_error.restype = [ctypes.c_int], ctypes.c_char_p
-    for name in ("mfcc_scratch_bytes", "mfcc_samples", "mfcc_frames", "mfcc_coefficients"):
+    c.front_end_check.argtypes, c.front_end_check.restype = [pointer, size], ctypes.c_int
+    c.front_end_error.argtypes, c.front_end_error.restype = [ctypes.c_int], ctypes.c_char_p
+    for name in ("front_end_scratch_bytes", "front_end_samples", "front_end_frames", "front_end_columns"):
         getattr(c, name).argtypes, getattr(c, name).restype = [pointer], size
-    c.mfcc_run.argtypes, c.mfcc_run.restype = [pointer, pointer, pointer, pointer], None
+    c.front_end_run.argtypes, c.front_end_run.restype = [pointer, pointer, pointer, pointer], None

@@ -7,6 +7,7 @@ spectrum, filters of height 1, ln(energy + 1e-6). All tables are computed in flo
 from __future__ import annotations
 
 import math
+import struct
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import ClassVar
@@ -16,11 +17,14 @@ from numpy.typing import NDArray
 
 from hil_nas.errors import InputError
 from hil_nas.front_ends.base import Counts, FrontEnd
+from hil_nas.front_ends.blob import Tables
 
 LOW_HZ = 20.0
 """Lowest frequency of the filters, as in Kaldi and TensorFlow's speech_commands: hum and DC offset lie below."""
 LOG_FLOOR = 1e-6
 """Added to every mel energy before the logarithm, as torchaudio does."""
+HEADER = struct.Struct("<2I f 4I 4x")
+"""struct mel_header of boards/src/front_ends/mel.h, behind the common one."""
 FFT_SIZES = (128, 256, 512, 1024, 2048)
 """That the C source has; the highest frequency of the filters is Nyquist, where the last has reached 0."""
 
@@ -60,6 +64,17 @@ class MelFrontEnd(FrontEnd):
         """One complex spectrum and the mel energies of two frames, float32."""
         return 2 * 4 * (self.fft_size + self.mel_bins)
 
+    def tables(self) -> Tables:
+        starts, weights = self._slopes()
+        order = fft_order(self.fft_size)[starts[0] - 1 : starts[-1]]
+        tables = [
+            _half_window(self.window_samples).astype("<f4").tobytes(),
+            starts.astype("<u2").tobytes(),
+            weights.astype("<f4").tobytes(),
+            order.astype("<u2").tobytes(),
+        ]
+        return Tables(HEADER, (self.fft_size, self.mel_bins, LOG_FLOOR), tables)
+
     def work(self) -> Counts:
         """Two frames go through one complex FFT: per pair a windowed copy, the FFT, the power of every bin between the
         lowest and the highest mel corner, sums and a logarithm per mel bin, what the kind adds, the quantisation. Each
@@ -69,7 +84,7 @@ class MelFrontEnd(FrontEnd):
             "windowed_samples": self.window_samples,
             "cleared_samples": self.fft_size - self.window_samples,
             **{f"fft_{size}": int(self.fft_size == size) for size in FFT_SIZES},
-            "spectrum_bins": len(mel_slopes(self.fft_size, self.mel_bins, self.clip.sample_rate_hz)[1]),
+            "spectrum_bins": len(self._slopes()[1]),
             "mel_bins": self.mel_bins,
             **self.own_work(),
             "columns": self.columns,
@@ -83,6 +98,9 @@ class MelFrontEnd(FrontEnd):
     def filters(self) -> NDArray[np.float64]:
         """(mel_bins, fft_size / 2 + 1), see `mel_filters`."""
         return mel_filters(self.fft_size, self.mel_bins, self.clip.sample_rate_hz)
+
+    def _slopes(self) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        return mel_slopes(self.fft_size, self.mel_bins, self.clip.sample_rate_hz)
 
 
 def hann_window(samples: int) -> NDArray[np.float64]:
@@ -154,6 +172,6 @@ def fft_order(size: int) -> NDArray[np.int64]:
     return places
 
 
-def half_window(samples: int) -> NDArray[np.float64]:
+def _half_window(samples: int) -> NDArray[np.float64]:
     """The window up to its middle, with the scale of int16 and the half of the C source's way to part two frames."""
     return hann_window(samples)[: samples // 2 + 1] / 32768.0 / 2.0

@@ -14,7 +14,6 @@ from hil_nas.cost.macs import operator_macs
 from hil_nas.errors import OutOfRangeError
 from hil_nas.front_ends import FrontEnd
 from hil_nas.latency.features import is_executed
-from hil_nas.latency.model import FRONT_END
 from hil_nas.latency.regressor import Floats
 from hil_nas.latency.store import Measurements
 from hil_nas.network import Operator
@@ -25,7 +24,7 @@ Point = tuple[float, ...]
 class MacsLinear:
     """Cycles = a + b x multiply-accumulates per kind of operator; values written where a kind multiplies nothing.
 
-    The front end is linear in frames x N log2 N of its FFT.
+    Each kind of front end is linear in frames x N log2 N of its FFT.
     """
 
     def __init__(self, lines: dict[str, tuple[float, float]]) -> None:
@@ -38,14 +37,14 @@ class MacsLinear:
         for row in rows.operators:
             points[row.operator.layer.kind].append((_work(row.operator), row.median_cycles))
         for end in rows.front_ends:
-            points[FRONT_END].append((_fft_work(end.config), end.median_cycles))
+            points[end.config.kind].append((_fft_work(end.config), end.median_cycles))
         return cls({kind: _line(np.array(x)) for kind, x in points.items()})
 
     def operator_cycles(self, operators: Sequence[Operator]) -> Floats:
         return np.array([self._cycles(x.layer.kind, _work(x)) if is_executed(x) else 0.0 for x in operators])
 
     def front_end_cycles(self, config: FrontEnd) -> float:
-        return self._cycles(FRONT_END, _fft_work(config))
+        return self._cycles(config.kind, _fft_work(config))
 
     def _cycles(self, kind: str, work: float) -> float:
         if kind not in self._lines:
@@ -69,7 +68,7 @@ class LookUp:
         for row in rows.operators:
             entries[row.operator.layer.kind].append((_place(row.operator), row.median_cycles))
         for end in rows.front_ends:
-            entries[FRONT_END].append((_front_end_place(end.config), end.median_cycles))
+            entries[end.config.kind].append((_front_end_place(end.config), end.median_cycles))
         return cls(
             {
                 kind: (np.array([x for x, _ in found]), np.array([y for _, y in found]))
@@ -81,7 +80,7 @@ class LookUp:
         return np.array([self._nearest(x.layer.kind, _place(x)) if is_executed(x) else 0.0 for x in operators])
 
     def front_end_cycles(self, config: FrontEnd) -> float:
-        return self._nearest(FRONT_END, _front_end_place(config))
+        return self._nearest(config.kind, _front_end_place(config))
 
     def _nearest(self, kind: str, place: Point) -> float:
         if kind not in self._table:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
@@ -87,6 +87,7 @@ class Predictions:
     operators: Pairs = field(default_factory=Pairs)
     front_ends: Pairs = field(default_factory=Pairs)
     paths: list[str] = field(default_factory=list)  # of each operator
+    kinds: list[str] = field(default_factory=list)  # of each front end
 
     def add(self, predictor: Predictor, rows: Measurements, overhead_cycles: float) -> None:
         by_network: dict[str, float] = defaultdict(float)
@@ -100,13 +101,15 @@ class Predictions:
             self.networks.add(network.median_cycles, by_network[network.network] + overhead_cycles)
         for end in rows.front_ends:
             self.front_ends.add(end.median_cycles, predictor.front_end_cycles(end.config))
+            self.kinds.append(end.config.kind)
 
     def by_path(self) -> dict[str, Pairs]:
-        """The operators of each kernel path."""
-        found: dict[str, Pairs] = defaultdict(Pairs)
-        for path, *pair in zip(self.paths, self.operators.measured, self.operators.predicted, strict=True):
-            found[path].add(*pair)
-        return dict(sorted(found.items()))
+        """The operators of each kernel path, then the front ends of each kind."""
+        found: dict[str, Pairs] = {x: Pairs() for x in (*sorted(set(self.paths)), *sorted(set(self.kinds)))}
+        for names, pairs in ((self.paths, self.operators), (self.kinds, self.front_ends)):
+            for name, *pair in zip(names, pairs.measured, pairs.predicted, strict=True):
+                found[name].add(*pair)
+        return found
 
     def report(self, prefix: str) -> Report:
         return {
@@ -194,9 +197,10 @@ def learning_curve(rows: Measurements, folds: int = FOLDS) -> list[CurvePoint]:
 
 
 def _on_known_paths(rows: Measurements, model: LatencyModel) -> Measurements:
-    """Without the networks that hold a kernel path which only they have: nothing can predict those."""
+    """Without what holds a kernel path, or is a front end of a kind, that only it has: nothing can predict those."""
     unknown = {x.network for x in rows.operators if kernel_path(x.operator) not in model.paths}
-    return rows.of_networks({x.network for x in rows.networks} - unknown)
+    known = rows.of_networks({x.network for x in rows.networks} - unknown)
+    return replace(known, front_ends=tuple(x for x in rows.front_ends if x.config.kind in model.paths))
 
 
 def _folds(rows: Measurements, folds: int) -> Iterator[tuple[Measurements, Measurements]]:

@@ -18,7 +18,7 @@ PATHS = {
     "add": "elementwise addition",
     "concatenation": "concatenation: a memcpy for each input at every pixel",
     "softmax": "softmax",
-    "front_end": "front end over one clip, two frames at a time",
+    **{kind: f"{x.title} of one clip" for kind, x in KINDS.items()},
 }
 _ALONE = {
     "calls": "once for each call",

@@ -20,7 +20,6 @@ from hil_nas.latency.regressor import CyclesRegressor, Floats
 from hil_nas.latency.store import Measurements, Provenance, Store
 from hil_nas.network import Network, Operator
 
-FRONT_END = "front_end"
 MEASURE = "measure it: `hil_nas profile` adds rows to the latency model"
 FOLDS = 5
 SPREAD_QUANTILE = 0.9
@@ -64,7 +63,7 @@ class PathModel:
 
 
 class LatencyModel:
-    """Cycles on one board, with one non-negative linear model per kernel path.
+    """Cycles on one board, with one non-negative linear model per kernel path and per kind of front end.
 
     Build one with `fit` or `load`.
     """
@@ -93,7 +92,7 @@ class LatencyModel:
             work = kernel_work(row.operator)
             _add(groups[work.path], work.counts, row.median_cycles, row.network)
         for end in rows.front_ends:
-            _add(groups[FRONT_END], end.config.work(), end.median_cycles, end.config)
+            _add(groups[end.config.kind], end.config.work(), end.median_cycles, end.config)
         paths = {path: _fit_path(*group) for path, group in sorted(groups.items())}
         return cls(paths, _fit_overhead(rows), provenance)
 
@@ -182,7 +181,7 @@ class LatencyModel:
         Raises:
             OutOfRangeError: where the configuration lies outside what was measured.
         """
-        if (reason := self._path(FRONT_END).outside(config.work())) is not None:
+        if (reason := self._path(config.kind).outside(config.work())) is not None:
             raise OutOfRangeError(f"front end {config}: {reason}", hint=MEASURE)
         return self.extrapolated_front_end_cycles(config)
 
@@ -190,9 +189,9 @@ class LatencyModel:
         """As `front_end_cycles`, outside the measured range too.
 
         Raises:
-            OutOfRangeError: where no front end was measured.
+            OutOfRangeError: where no front end of its kind was measured.
         """
-        return float(self._path(FRONT_END).regressor.predict(_matrix([config.work()]))[0])
+        return float(self._path(config.kind).regressor.predict(_matrix([config.work()]))[0])
 
     def _path(self, path: str) -> PathModel:
         if path not in self.paths:

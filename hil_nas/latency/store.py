@@ -30,7 +30,7 @@ from hil_nas.front_ends import FrontEnd, parse_front_end
 from hil_nas.latency.cells import cells_of, joined, operator_of
 from hil_nas.network import Network, Operator
 
-SCHEMA, VERSION = "hil_nas.measurements", 1
+SCHEMA, VERSION = "hil_nas.measurements", 2
 ROWS, HEADER, LOCK = "measurements.csv", "campaign.json", ".lock"
 COLUMNS = (
     "record", "network", "index", "operator", "inputs", "output", "kernel", "stride", "dilation",
@@ -384,8 +384,10 @@ def _read_header(path: Path) -> dict[str, Any]:
         raise InputError(f"{path} is missing", hint=_ANEW) from None
     except ValueError:
         raise InputError(f"{path} is not JSON", hint=_ANEW) from None
-    if not isinstance(data, dict) or (data.get("schema"), data.get("version")) != (SCHEMA, VERSION):
-        raise InputError(f"{path} is not '{SCHEMA}' of version {VERSION}", hint=_ANEW)
+    if not isinstance(data, dict) or data.get("schema") != SCHEMA:
+        raise InputError(f"{path} is not '{SCHEMA}'", hint=_ANEW)
+    if data.get("version") != VERSION:
+        raise InputError(f"{path} is of version {data.get('version')}, expected {VERSION}", hint=_ANEW)
     if not isinstance(data.get("provenance"), dict):
         raise InputError(f"{path} does not name {_names(Provenance)}")
     rows = data.get("rows", _counted(""))

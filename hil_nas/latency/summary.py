@@ -11,7 +11,7 @@ import numpy as np
 from hil_nas.kernels.kernel import Counts
 from hil_nas.latency.evaluate import CurvePoint, Predictions, held_out, learning_curve
 from hil_nas.latency.features import kernel_work
-from hil_nas.latency.model import FRONT_END, LatencyModel
+from hil_nas.latency.model import LatencyModel
 from hil_nas.latency.store import Measurements, Provenance, Store
 
 
@@ -64,7 +64,8 @@ def coefficients(model: LatencyModel, rows: Measurements) -> list[Coefficient]:
     for row in rows.operators:
         work = kernel_work(row.operator)
         turns[work.path].append(work.counts)
-    turns[FRONT_END] = [x.config.work() for x in rows.front_ends]
+    for end in rows.front_ends:
+        turns[end.config.kind].append(end.config.work())
     found = []
     for path, fitted in model.paths.items():
         counts = np.array([list(x.values()) for x in turns[path]])  # (rows, features)

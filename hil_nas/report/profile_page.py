@@ -8,7 +8,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from hil_nas.latency.evaluate import LOOK_UP, MACS_LINEAR, MODEL, Pairs, Predictions
+from hil_nas.latency.evaluate import LOOK_UP, MACS_LINEAR, MODEL, Predictions
 from hil_nas.latency.meanings import PATHS, meaning
 from hil_nas.latency.summary import Summary
 from hil_nas.report import figures
@@ -67,13 +67,13 @@ def _errors(found: dict[str, Predictions]) -> list[Row]:
 
 
 def _residuals(found: Predictions, unit: str) -> Markup:
-    points = {path: (x.measured, x.errors_percent.tolist()) for path, x in _all_paths(found).items()}
+    points = {path: (x.measured, x.errors_percent.tolist()) for path, x in found.by_path().items()}
     return figures.residuals(points, xlabel=f"measured {unit}", ylabel="predicted - measured, %")
 
 
 def _paths(found: dict[str, Predictions], summary: Summary) -> list[Row]:
     """One row for each kernel path, the errors of model and baselines side by side."""
-    by_path = {key: _all_paths(x) for key, x in found.items()}
+    by_path = {key: x.by_path() for key, x in found.items()}
     rows = []
     for path, pairs in by_path[MODEL].items():
         others = [_percent(by_path[key][path].mean_percent) for key in (MACS_LINEAR, LOOK_UP)]
@@ -81,11 +81,6 @@ def _paths(found: dict[str, Predictions], summary: Summary) -> list[Row]:
         errors = (_percent(pairs.mean_percent), _percent(pairs.worst_percent))
         rows.append((path, str(len(pairs.measured)), *errors, spread, *others))
     return rows
-
-
-def _all_paths(found: Predictions) -> dict[str, Pairs]:
-    ends = {"front_end": found.front_ends} if found.front_ends.measured else {}
-    return {**found.by_path(), **ends}
 
 
 def _curves(summary: Summary) -> Markup:

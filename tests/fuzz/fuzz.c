@@ -14,8 +14,8 @@
 #include "../../boards/src/slots.h"
 #include "crc32.h"
 #include "engine.h"
+#include "front_end.h"
 #include "fuzz.h"
-#include "mfcc.h"
 #include "plan.h"
 
 enum { ARENA_BYTES = 1 << 16, MOST_RUNS = 6, UPLOADS = 8, SCRIPT_SILENCE = UPLOADS + 1, SCRIPT_KINDS };
@@ -26,8 +26,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes);
 int firmware_main(void);
 bool __real_engine_run(const struct engine_model *model, engine_probe probe, void *context);
 bool __wrap_engine_run(const struct engine_model *model, engine_probe probe, void *context);
-void __real_mfcc_run(const void *blob, const int16_t *samples, void *scratch, int8_t *out);
-void __wrap_mfcc_run(const void *blob, const int16_t *samples, void *scratch, int8_t *out);
+void __real_front_end_run(const void *blob, const int16_t *samples, void *scratch, int8_t *out);
+void __wrap_front_end_run(const void *blob, const int16_t *samples, void *scratch, int8_t *out);
 
 static bool fuzz_plan;
 static int runs;
@@ -65,11 +65,11 @@ bool __wrap_engine_run(const struct engine_model *model, engine_probe probe, voi
     return __real_engine_run(model, probe, context);
 }
 
-void __wrap_mfcc_run(const void *blob, const int16_t *samples, void *scratch, int8_t *out)
+void __wrap_front_end_run(const void *blob, const int16_t *samples, void *scratch, int8_t *out)
 {
-    if (++runs > 2 || mfcc_frames(blob) > 60)
+    if (++runs > 2 || front_end_frames(blob) > 60)
         longjmp(stream_over, 1);
-    __real_mfcc_run(blob, samples, scratch, out);
+    __real_front_end_run(blob, samples, scratch, out);
 }
 
 static void seal_plan(uint8_t *blob, size_t bytes)
@@ -90,14 +90,15 @@ static void seal_plan(uint8_t *blob, size_t bytes)
 
 static void seal_front_end(uint8_t *blob, size_t bytes)
 {
-    struct mfcc_header header;
-    const size_t behind = offsetof(struct mfcc_header, crc32) + sizeof header.crc32;
+    struct front_end_header header;
+    const size_t behind = offsetof(struct front_end_header, crc32) + sizeof header.crc32;
     if (bytes < sizeof header)
         return;
     memcpy(&header, blob, sizeof header);
-    header.magic = MFCC_MAGIC;
-    header.version = MFCC_VERSION;
-    header.header_bytes = sizeof header;
+    header.magic = FRONT_END_MAGIC;
+    header.version = FRONT_END_VERSION;
+    header.kind = header.kind % 2 == 0 ? FRONT_END_MFCC : FRONT_END_LOG_MEL;
+    header.header_bytes = header.kind == FRONT_END_MFCC ? 96 : 80;
     header.total_bytes = (uint32_t)bytes;
     memcpy(blob, &header, sizeof header);
     header.crc32 = crc32(0, blob + behind, bytes - behind);

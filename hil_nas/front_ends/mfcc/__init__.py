@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
@@ -9,12 +10,17 @@ from typing import TYPE_CHECKING, ClassVar
 
 from hil_nas.errors import InputError
 from hil_nas.front_ends.base import Counts, FrontEnd
+from hil_nas.front_ends.blob import Tables
+from hil_nas.front_ends.mel import HEADER as MEL_HEADER
 from hil_nas.front_ends.mel import MelFrontEnd
-from hil_nas.front_ends.mfcc.tables import cosine_transform_work, mfcc_blob
+from hil_nas.front_ends.mfcc.tables import cosine_transform_work, dct_tables
 
 if TYPE_CHECKING:
     from numpy.random import Generator
     from torch import Tensor, nn
+
+HEADER = struct.Struct(f"{MEL_HEADER.format} I 12x")
+"""struct mfcc_header of boards/src/front_ends/mfcc.c, behind the common one."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +34,7 @@ class Mfcc(MelFrontEnd):
     coefficients: int
 
     kind: ClassVar[str] = "mfcc"
+    number: ClassVar[int] = 1
     numbers: ClassVar[str] = "window/hop/mel/coefficients"
     title: ClassVar[str] = "mel-frequency cepstral coefficients"
     counted: ClassVar[dict[str, str]] = {
@@ -57,8 +64,9 @@ class Mfcc(MelFrontEnd):
     def with_columns(self, columns: int) -> Mfcc:
         return replace(self, coefficients=columns)
 
-    def blob(self, scale: float, zero_point: int) -> bytes:
-        return mfcc_blob(self, self.coefficients, scale, zero_point)
+    def tables(self) -> Tables:
+        mel, cosines = super().tables(), dct_tables(self.coefficients, self.mel_bins)
+        return Tables(HEADER, mel.numbers, [*mel.tables, cosines.astype("<f4").tobytes()])
 
     def own_work(self) -> Counts:
         return cosine_transform_work(self.mel_bins, self.coefficients)
@@ -78,7 +86,7 @@ class Mfcc(MelFrontEnd):
         """The paper's grid, and around it every FFT size, few and many coefficients, mel bins of every parity."""
         few = [x.with_columns(y) for y in (10, 13) for x in paper_grid()]
         most = [x.transform for x in paper_grid() if x.mel_bins == 80]
-        windows = ((128, 128), (240, 80), (256, 160), (320, 200), (480, 320), (512, 256), (800, 400), (1024, 500))
+        windows = ((128, 128), (240, 80), (256, 160), (320, 200), (512, 256), (1024, 500))
         around = _crossed(windows, ((20, 13), (40, 10), (64, 64)))
         longer = _crossed(((1200, 400), (2048, 1000)), ((40, 20), (80, 80)))
         # the DCT halves the mel bins while they are even; what is left decides how it goes on

@@ -1,24 +1,14 @@
-"""MFCC's own tables and the blob that holds all of them. Its layout is that of boards/include/mfcc.h; the two change
-together."""
+"""MFCC's own table, the cosine transform, and what its loops do."""
 
 from __future__ import annotations
 
 import math
-import struct
-import zlib
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hil_nas.errors import InputError
 from hil_nas.front_ends.base import Counts
-from hil_nas.front_ends.mel import LOG_FLOOR, MelFrontEnd, fft_order, half_window, mel_slopes
 
-MAGIC = b"HMFC"
-VERSION = 1
-HEADER = struct.Struct("<4sHHII 6I f i f 5I 2I")
-HEADER_BYTES = 80
-ALIGNMENT = 16
 _FLOAT_BYTES = 4
 _CACHE_LINE_BYTES, _CACHE_LINES = 32, 8  # of the data cache in front of an STM32L4's flash (RM0432)
 
@@ -79,51 +69,3 @@ def _lines_missed(floats: int, passes: int) -> int:
     """Lines of flash that passes over a table miss: a table larger than the cache is missed anew by each."""
     lines = -(-_FLOAT_BYTES * floats // _CACHE_LINE_BYTES)
     return lines if lines <= _CACHE_LINES else lines * passes
-
-
-def mfcc_blob(config: MelFrontEnd, coefficients: int, scale: float, zero_point: int) -> bytes:
-    """The front end of `config` as mfcc.c reads it, with int8 = round(feature / scale) + zero_point.
-
-    Raises:
-        InputError: for a scale or zero point that int8 does not have, or an FFT size beyond 2048.
-    """
-    _check_quantisation(scale, zero_point)
-    starts, weights = mel_slopes(config.fft_size, config.mel_bins, config.clip.sample_rate_hz)
-    tables = [
-        half_window(config.window_samples).astype("<f4").tobytes(),
-        starts.astype("<u2").tobytes(),
-        weights.astype("<f4").tobytes(),
-        fft_order(config.fft_size)[starts[0] - 1 : starts[-1]].astype("<u2").tobytes(),
-        dct_tables(coefficients, config.mel_bins).astype("<f4").tobytes(),
-    ]
-    offsets, body = _lay_out(tables)
-    shape = (
-        config.clip.samples,
-        config.window_samples,
-        config.hop_samples,
-        config.fft_size,
-        config.mel_bins,
-        coefficients,
-    )
-    total_bytes = HEADER_BYTES + len(body)
-    fields = (*shape, 1.0 / scale, zero_point, LOG_FLOOR, *offsets, 0, 0)
-    checked = HEADER.pack(MAGIC, VERSION, HEADER_BYTES, total_bytes, 0, *fields)[16:] + body
-    return struct.pack("<4sHHII", MAGIC, VERSION, HEADER_BYTES, total_bytes, zlib.crc32(checked)) + checked
-
-
-def _check_quantisation(scale: float, zero_point: int) -> None:
-    limits = np.finfo(np.float32)
-    if not (scale > 0.0 and float(limits.tiny) <= 1.0 / scale <= float(limits.max)):
-        raise InputError(f"an int8 scale of {scale} is not a positive number that float32 holds")
-    if not -128 <= zero_point <= 127:
-        raise InputError(f"an int8 zero point of {zero_point} is not in -128 to 127")
-
-
-def _lay_out(tables: list[bytes]) -> tuple[list[int], bytes]:
-    """Offsets from the start of the blob, and the tables padded to the alignment."""
-    offsets, body = [], b""
-    for table in tables:
-        offsets.append(HEADER_BYTES + len(body))
-        body += table + bytes(-len(table) % ALIGNMENT)
-    return offsets, body
-

@@ -10,6 +10,8 @@ import scipy.signal
 from numpy.typing import NDArray
 
 from hil_nas.front_ends import ONE_SECOND, paper_grid
+from hil_nas.front_ends.log_mel import LogMel
+from hil_nas.front_ends.mel import MelFrontEnd
 from hil_nas.front_ends.mfcc import Mfcc
 
 ODD_CONFIGS = (
@@ -19,7 +21,14 @@ ODD_CONFIGS = (
     Mfcc(256, 256, 64, 64),  # folds down to one
     Mfcc(2048, 1024, 128, 128),
 )
-CONFIGS = (*paper_grid(), *ODD_CONFIGS)
+LOG_MEL = (
+    LogMel(400, 200, 40),
+    LogMel(640, 160, 80),
+    LogMel(101, 997, 7),  # an odd number of everything
+    LogMel(256, 333, 128),
+)
+CONFIGS: tuple[MelFrontEnd, ...] = (*paper_grid(), *ODD_CONFIGS, *LOG_MEL)
+HARD_CLIPS = 6
 SPEECH = Path(__file__).resolve().parents[2] / "shared" / "data" / "speech_commands"
 
 
@@ -63,7 +72,13 @@ def mixed_clips(count: int) -> NDArray[np.int16]:
     return np.concatenate([speech(count), chirps(count), hard_clips()])
 
 
-def htk_filters(config: Mfcc, low_hz: float, high_hz: float) -> NDArray[np.float64]:
+def rounding_steps(config: MelFrontEnd, hard: bool) -> float:
+    """What float32's rounding may take of an int8 step. Between the lines of a full-scale square wave a bin holds a
+    ten-millionth of its neighbour; a DCT spreads what is lost there over all coefficients, a log-mel shows it."""
+    return 0.07 if hard and isinstance(config, LogMel) else 0.005
+
+
+def htk_filters(config: MelFrontEnd, low_hz: float, high_hz: float) -> NDArray[np.float64]:
     """Triangular filters (mel_bins, bins), written from the definition as two lines through each centre."""
 
     def mel(hz: float) -> float:
@@ -75,10 +90,13 @@ def htk_filters(config: Mfcc, low_hz: float, high_hz: float) -> NDArray[np.float
     return np.maximum(0, np.minimum((bins - left) / (centre - left), (right - bins) / (right - centre)))
 
 
-def oracle(config: Mfcc, clips: NDArray[np.int16]) -> NDArray[np.float64]:
-    """MFCC in float64 by numpy's FFT and scipy's DCT and Hann window, (clips, frames, coefficients)."""
+def oracle(config: MelFrontEnd, clips: NDArray[np.int16]) -> NDArray[np.float64]:
+    """Features in float64 by numpy's FFT and scipy's DCT and Hann window, (clips, frames, columns)."""
     frames = np.lib.stride_tricks.sliding_window_view(clips / 32768.0, config.window_samples, axis=1)
     window = scipy.signal.get_window("hann", config.window_samples, fftbins=True)
     spectrum = np.fft.rfft(frames[:, :: config.hop_samples] * window, config.fft_size)
     energies = np.abs(spectrum) ** 2 @ htk_filters(config, 20.0, 8000.0).T
-    return scipy.fft.dct(np.log(energies + 1e-6), norm="ortho", axis=-1)[..., : config.coefficients]
+    logarithms = np.log(energies + 1e-6)
+    if isinstance(config, LogMel):
+        return logarithms
+    return scipy.fft.dct(logarithms, norm="ortho", axis=-1)[..., : config.columns]

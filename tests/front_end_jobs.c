@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * Runs jobs of the front end: reads in.bin, writes out.bin. A job is uint32 blob bytes, uint32 clips, blob, clips x
- * 16000 int16; its answer is int32 mfcc_check() and, where that is 0, the int8 features of each clip. Every buffer is
+ * 16000 int16; its answer is int32 front_end_check() and, where that is 0, the int8 features of each clip. Every buffer is
  * exactly as long as it is said to be, for sanitizers to watch. Builds natively and, with semihosting, for QEMU's
  * mps2-an386 (Cortex-M4F).
  */
@@ -9,7 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "mfcc.h"
+#include "front_end.h"
 
 #define CLIP_SAMPLES 16000u
 
@@ -30,12 +30,12 @@ __attribute__((section(".vectors"), used)) static const void *const vectors[16] 
 static int run_clip(const void *blob, FILE *in, FILE *results)
 {
     int16_t *audio = malloc(CLIP_SAMPLES * sizeof *audio);
-    void *scratch = memalign(16, mfcc_scratch_bytes(blob));
-    int8_t *out = malloc(mfcc_output_bytes(blob));
+    void *scratch = memalign(16, front_end_scratch_bytes(blob));
+    int8_t *out = malloc(front_end_output_bytes(blob));
     const int good = audio && scratch && out && fread(audio, sizeof *audio, CLIP_SAMPLES, in) == CLIP_SAMPLES;
     if (good) {
-        mfcc_run(blob, audio, scratch, out);
-        fwrite(out, 1, mfcc_output_bytes(blob), results);
+        front_end_run(blob, audio, scratch, out);
+        fwrite(out, 1, front_end_output_bytes(blob), results);
     }
     free(audio);
     free(scratch);
@@ -48,12 +48,12 @@ static int run_job(uint32_t bytes, uint32_t clips, FILE *in, FILE *results)
     uint8_t *blob = malloc(bytes);
     int good = blob && fread(blob, 1, bytes, in) == bytes;
     if (good) {
-        int32_t status = mfcc_check(blob, bytes);
-        if (status == MFCC_GOOD && mfcc_samples(blob) > CLIP_SAMPLES)
-            status = MFCC_BAD_SHAPE; /* more audio than a job has */
+        int32_t status = front_end_check(blob, bytes);
+        if (status == FRONT_END_GOOD && front_end_samples(blob) > CLIP_SAMPLES)
+            status = FRONT_END_BAD_SHAPE; /* more audio than a job has */
         fwrite(&status, sizeof status, 1, results);
         for (uint32_t i = 0; good && i < clips; i++)
-            good = status == MFCC_GOOD ? run_clip(blob, in, results)
+            good = status == FRONT_END_GOOD ? run_clip(blob, in, results)
                                        : fseek(in, CLIP_SAMPLES * sizeof(int16_t), SEEK_CUR) == 0;
     }
     free(blob);

@@ -10,18 +10,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from mfcc_signals import CONFIGS, chirps, hard_clips, speech
+from front_end_signals import CONFIGS, chirps, hard_clips, speech
 from numpy.typing import NDArray
 
 from hil_nas.compiling import cmsis_dsp_sources
-from hil_nas.front_ends.host import HostFrontEnd, build_host_library
+from hil_nas.front_ends.host import HostFrontEnd, build_host_library, front_end_sources
+from hil_nas.front_ends.log_mel import LogMel
 from hil_nas.front_ends.mfcc import Mfcc
-from hil_nas.front_ends.mfcc.tables import HEADER_BYTES
 
 HERE = Path(__file__).parent
 FLAGS = ("-ffp-contract=off", "-ffunction-sections", "-fdata-sections", "-D__GNUC_PYTHON__", "-Wl,--gc-sections")
 M4_FLAGS = ("-mcpu=cortex-m4", "-mthumb", "-mfloat-abi=hard", "-mfpu=fpv4-sp-d16", "--specs=rdimon.specs",
-            "-T", str(HERE / "mfcc_qemu.ld"))  # fmt: skip
+            "-T", str(HERE / "front_end_qemu.ld"))  # fmt: skip
 QEMU = ("qemu-system-arm", "-M", "mps2-an386", "-nographic", "-semihosting-config", "enable=on,target=native",
         "-kernel")  # fmt: skip
 SANITIZERS = ("-g", "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
@@ -33,13 +33,13 @@ def needs(program: str, package: str) -> None:
 
 
 class Runner:
-    """tests/mfcc_jobs.c, compiled and run in a folder of its own."""
+    """tests/front_end_jobs.c, compiled and run in a folder of its own."""
 
     def __init__(self, boards_dir: Path, cmsis_dsp_dir: Path, folder: Path) -> None:
         self.folder = folder
         includes = (boards_dir / "include", cmsis_dsp_dir / "Include", cmsis_dsp_dir / "PrivateInclude")
         self.includes = [f"-I{path}" for path in includes]
-        self.sources = [HERE / "mfcc_jobs.c", *(boards_dir / "src" / x for x in ("mfcc.c", "crc32.c"))]
+        self.sources = [HERE / "front_end_jobs.c", *front_end_sources(boards_dir)]
         self.sources += cmsis_dsp_sources(boards_dir, cmsis_dsp_dir)
 
     def build(self, compiler: str, *flags: str) -> Path:
@@ -83,28 +83,32 @@ def test_hostile_blobs_stay_inside_their_memory(runner: Runner) -> None:
     values = (0, 1, 2, 7, 64, 80, 128, 2048, 0x7FFF, 0xFFFF, 0x10000, 0x7F800000, 0x7FC00000, 0x80000000, 0xFFFFFFFF)
     jobs = []
     for trial in range(400):
-        hostile = bytearray(Mfcc(128, 1000, (6, 8, 7)[trial % 3], 6).blob(0.5, 0))
-        limit = HEADER_BYTES if trial % 4 == 0 else len(hostile)
+        mel_bins = (6, 8, 7)[trial % 3]
+        config = LogMel(128, 1000, mel_bins) if trial % 5 == 0 else Mfcc(128, 1000, mel_bins, 6)
+        hostile = bytearray(config.blob(0.5, 0))
+        limit = int.from_bytes(hostile[6:8], "little") if trial % 4 == 0 else len(hostile)
         for _ in range(rng.integers(1, 4)):
             struct.pack_into("<I", hostile, 4 * int(rng.integers(4, limit // 4)), int(rng.choice(values)))
         struct.pack_into("<I", hostile, 12, zlib.crc32(hostile[16:]))
         jobs.append((bytes(hostile), chirps(1, trial)))
     whole = Mfcc(128, 1000, 8, 8).blob(0.5, 0)
-    jobs += [(whole[:length], chirps(1)) for length in (0, 3, 79, 80, 200, len(whole) - 1)]
+    jobs += [(whole[:length], chirps(1)) for length in (0, 3, 47, 48, 96, 200, len(whole) - 1)]
     jobs += [(config.blob(0.5, 0), hard_clips()) for config in CONFIGS]
     found = runner.run(jobs, str(runner.build("gcc", *SANITIZERS)))
-    features = sum(config.frames * config.coefficients for config in CONFIGS) * len(hard_clips())
+    features = sum(config.output_bytes for config in CONFIGS) * len(hard_clips())
     assert len(found) > 4 * len(jobs) + features + 50 * 16 * 6, "hardly a hostile blob was run"
 
 
-def test_only_the_fft_tables_that_are_asked_for_are_linked(runner: Runner) -> None:
+def test_only_the_kinds_and_fft_tables_that_are_asked_for_are_linked(runner: Runner) -> None:
     needs("arm-none-eabi-gcc", "gcc-arm-none-eabi libnewlib-arm-none-eabi")
-    sizes = []
-    for fft_sizes in ("512", "128+256+512+1024+2048"):
-        elf = runner.build("arm-none-eabi-gcc", *M4_FLAGS, "-O3", f"-DMFCC_FFT_SIZES=({fft_sizes})")
+    def linked_bytes(*flags: str) -> int:
+        elf = runner.build("arm-none-eabi-gcc", *M4_FLAGS, "-O3", *flags)
         text = subprocess.run(["arm-none-eabi-size", str(elf)], capture_output=True, text=True, check=True).stdout
-        sizes.append(int(text.splitlines()[1].split()[0]))
-    assert sizes[1] - sizes[0] > 24 * 1024
+        return int(text.splitlines()[1].split()[0])
+
+    one_size = "-DFRONT_END_FFT_SIZES=512"
+    assert linked_bytes() - linked_bytes(one_size) > 24 * 1024
+    assert linked_bytes(one_size) - linked_bytes(one_size, f"-DFRONT_END_KINDS={1 << LogMel.number}") > 400
 
 
 def test_the_cost_of_a_clip_stays_low(boards_dir: Path, build_dir: Path) -> None:
