@@ -10,7 +10,7 @@ from typing import Any, Literal, get_args
 from hil_nas.baselines import BASELINES, baseline
 from hil_nas.budget import Budget
 from hil_nas.errors import InputError
-from hil_nas.front_ends import WRITTEN, FrontEnd, paper_grid, parse_front_end, search_grid
+from hil_nas.front_ends import ONE_SECOND, WRITTEN, ClipFormat, FrontEnd, paper_grid, parse_front_end, search_grid
 from hil_nas.options import check, like, option
 from hil_nas.target import BoardTarget
 from hil_nas.values import listed, one_of
@@ -131,6 +131,8 @@ class SearchConfig:
         if len(set(self.grid)) != len(self.grid):
             found = [str(x) for x in self.grid]
             raise InputError(f"the grid needs different front ends, found {found}")
+        if len({x.clip for x in self.grid}) > 1:
+            raise InputError(f"front ends of one search hear the same audio, found {[str(x) for x in self.grid]}")
         _check_words(self.words)
         check(self)
 
@@ -150,6 +152,11 @@ class SearchConfig:
                 found[name] = getattr(usual, name)
         for name, value in found.items():
             object.__setattr__(self, name, value)
+
+    @property
+    def clip(self) -> ClipFormat:
+        """What its front ends hear."""
+        return self.grid[0].clip if self.grid else ONE_SECOND
 
     def to_json(self) -> dict[str, Any]:
         return {**asdict(self), "grid": [str(x) for x in self.grid]}
@@ -174,6 +181,11 @@ class BaselineConfig:
         baseline(self.network, 2)
         _check_words(self.words)
         check(self)
+
+    @property
+    def clip(self) -> ClipFormat:
+        """What its front end hears."""
+        return baseline(self.network, 2)[1].clip
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)

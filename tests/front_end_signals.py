@@ -85,7 +85,7 @@ def htk_filters(config: MelFrontEnd, low_hz: float, high_hz: float) -> NDArray[n
         return 1127.0104803341 * float(np.log(1 + hz / 700))
 
     corners = 700 * (np.exp(np.linspace(mel(low_hz), mel(high_hz), config.mel_bins + 2) / 1127.0104803341) - 1)
-    bins = np.linspace(0, ONE_SECOND.sample_rate_hz / 2, config.fft_size // 2 + 1)
+    bins = np.linspace(0, config.clip.sample_rate_hz / 2, config.fft_size // 2 + 1)
     left, centre, right = corners[:-2, None], corners[1:-1, None], corners[2:, None]
     return np.maximum(0, np.minimum((bins - left) / (centre - left), (right - bins) / (right - centre)))
 
@@ -95,7 +95,7 @@ def oracle(config: MelFrontEnd, clips: NDArray[np.int16]) -> NDArray[np.float64]
     frames = np.lib.stride_tricks.sliding_window_view(clips / 32768.0, config.window_samples, axis=1)
     window = scipy.signal.get_window("hann", config.window_samples, fftbins=True)
     spectrum = np.fft.rfft(frames[:, :: config.hop_samples] * window, config.fft_size)
-    energies = np.abs(spectrum) ** 2 @ htk_filters(config, 20.0, 8000.0).T
+    energies = np.abs(spectrum) ** 2 @ htk_filters(config, 20.0, config.clip.sample_rate_hz / 2).T
     logarithms = np.log(energies + 1e-6)
     if isinstance(config, LogMel):
         return logarithms

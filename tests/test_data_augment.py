@@ -26,7 +26,7 @@ def clips(count: int = 8) -> torch.Tensor:
 
 
 def augmented(settings: Augmentation, waveforms: torch.Tensor, seed: int = 0) -> torch.Tensor:
-    return augment_waveforms(waveforms, NOISE, settings, torch.Generator().manual_seed(seed))
+    return augment_waveforms(waveforms, NOISE, settings, torch.Generator().manual_seed(seed), 16000)
 
 
 def test_switched_off_it_changes_nothing() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,9 @@ from hil_nas.audio.clips import Reader
 from hil_nas.audio.datasets import load_speech_commands, load_test_split
 from hil_nas.audio.decode import read_audio
 from hil_nas.audio.layout import Recording
+from hil_nas.audio.splits import SPLITS
 from hil_nas.errors import InputError
+from hil_nas.front_ends import ONE_SECOND, ClipFormat
 from tests.recordings import PEOPLE, Wave, pitches_hz, record, tone, write_pcm
 
 
@@ -23,7 +26,7 @@ from tests.recordings import PEOPLE, Wave, pitches_hz, record, tone, write_pcm
 def test_samples_of_every_width_come_out_alike(tmp_path: Path, subtype: str) -> None:
     clip = np.concatenate([tone(440, 0.9), [-1.0, 1.0, 0.5, 0.0]])
     soundfile.write(tmp_path / "a.wav", clip, 16000, subtype=subtype)
-    found = read_audio(tmp_path / "a.wav", 10).samples
+    found = read_audio(tmp_path / "a.wav", 10, 16000).samples
     expected = np.clip(clip * 32768, -32768, 32767)
     assert np.abs(found - expected).max() <= (300 if subtype == "PCM_U8" else 1)
 
@@ -32,13 +35,13 @@ def test_samples_of_16_bits_are_kept_bit_by_bit(tmp_path: Path) -> None:
     every = np.arange(-32768, 32768, dtype=np.int16)
     for suffix in ("wav", "flac"):
         soundfile.write(tmp_path / f"a.{suffix}", every, 16000)
-        assert np.array_equal(read_audio(tmp_path / f"a.{suffix}", 10).samples, every)
+        assert np.array_equal(read_audio(tmp_path / f"a.{suffix}", 10, 16000).samples, every)
 
 
 @pytest.mark.parametrize("rate_hz", [8000, 11025, 22050, 32000, 44100, 44099, 48000, 96000])
 def test_other_rates_keep_pitch_level_and_length(tmp_path: Path, rate_hz: int) -> None:
     soundfile.write(tmp_path / "a.wav", tone(1000, 1.0, 0.5, rate_hz), rate_hz, subtype="FLOAT")
-    found = read_audio(tmp_path / "a.wav", 10).samples
+    found = read_audio(tmp_path / "a.wav", 10, 16000).samples
     assert len(found) == 16000
     inner = slice(1000, -1000)  # the sine begins and ends at once, which rings
     assert np.abs(found[inner] / 32768 - tone(1000, 1.0, 0.5)[inner]).max() < 1e-3
@@ -49,7 +52,7 @@ def test_what_16_khz_cannot_hold_is_filtered_off(tmp_path: Path) -> None:
     noise = 0.2 * np.random.default_rng(0).normal(size=48000)
     low = resample_poly(resample_poly(noise, 1, 4), 4, 1)[:48000]  # nothing above 6 kHz, where the two filters agree
     soundfile.write(tmp_path / "a.wav", low + tone(9000, 1.0, 0.3, 48000), 48000, subtype="FLOAT")
-    found = read_audio(tmp_path / "a.wav", 10).samples / 32768
+    found = read_audio(tmp_path / "a.wav", 10, 16000).samples / 32768
     difference = (found - resample_poly(low, 1, 3))[200:-200]
     assert np.sqrt(np.mean(difference**2)) < 0.01 * np.sqrt(np.mean(found**2))
 
@@ -57,7 +60,7 @@ def test_what_16_khz_cannot_hold_is_filtered_off(tmp_path: Path) -> None:
 def test_channels_are_averaged(tmp_path: Path) -> None:
     left, right = tone(440), tone(880)
     soundfile.write(tmp_path / "a.wav", np.stack([left, right, 0 * left], 1), 16000, subtype="FLOAT")
-    found = read_audio(tmp_path / "a.wav", 10).samples
+    found = read_audio(tmp_path / "a.wav", 10, 16000).samples
     assert np.abs(found - 32768 * (left + right) / 3).max() <= 1
 
 
@@ -66,7 +69,7 @@ def test_what_libsndfile_reads_is_read(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"A{suffix.upper()}"
     form = {"format": "OGG", "subtype": "OPUS"} if suffix == ".opus" else {}
     soundfile.write(path, tone(500, 1.0, 0.3, 48000), 48000, **form)
-    found = read_audio(path, 10).samples.astype(float)[:16000]
+    found = read_audio(path, 10, 16000).samples.astype(float)[:16000]
     assert abs(len(found) - 16000) < 400
     spectrum = np.abs(np.fft.rfft(found, 16000))
     assert abs(int(spectrum.argmax()) - 500) <= 1
@@ -115,10 +118,31 @@ def test_short_clips_are_padded_and_of_long_ones_the_loudest_second_is_kept(tmp_
     write_pcm(tmp_path / "short.wav", tone(440, 0.25))
     write_pcm(tmp_path / "long.wav", np.concatenate([quiet, loud, quiet]))
     recordings = [Recording(tmp_path / x, f"w/{x}", "w", "") for x in ("short.wav", "long.wav")]
-    (short, long), _ = Reader(tmp_path).clips(recordings)
+    (short, long), _ = Reader(tmp_path, ONE_SECOND).clips(recordings)
     assert np.array_equal(short[:4000], soundfile.read(tmp_path / "short.wav", dtype="int16")[0])
     assert not short[4000:].any()
     assert np.array_equal(long, soundfile.read(tmp_path / "long.wav", dtype="int16", start=24000, frames=16000)[0])
+
+
+def test_clips_and_noise_of_another_rate_and_length(tmp_path: Path) -> None:
+    """A quarter of a second at 8 kHz holds the same tones."""
+    record(tmp_path, ["lamp", "music"])
+    clip = ClipFormat(8_000, 2_000)
+    data = load_speech_commands(tmp_path, clip=clip)
+    assert data.clip == clip
+    for split in SPLITS:
+        found = data.split(split)
+        assert found.samples.shape == (len(found), 2_000)
+    words = data.train.samples[data.train.labels < 2]
+    hz = 4 * np.abs(np.fft.rfft(words)).argmax(1)  # a bin is 4 Hz
+    takes = product(range(2), range(8), range(5))
+    known = np.array([200 + 300 * label + 20 * voice + take for label, voice, take in takes])
+    assert np.abs(hz[:, None] - known).min(1).max() <= 3
+    test, _ = load_test_split(tmp_path, clip=clip)
+    assert np.array_equal(test.samples, data.test.samples)
+    assert not any("were recorded below" in x for x in data.findings.warnings)
+    narrow = load_speech_commands(tmp_path, clip=ClipFormat(32_000, 32_000)).findings.warnings
+    assert any("were recorded below 32,000 Hz" in x for x in narrow)
 
 
 def empty(path: Path) -> None:
@@ -164,7 +188,7 @@ def pipe(path: Path) -> None:
     ("spoil", "says", "do"),
     [
         (empty, "holds no samples", "remove the file"),
-        (minute, "60 s, expected at most 10 s", "clips of one second, one word each"),
+        (minute, "60 s, expected at most 10 s", "into short ones, one word each"),
         (text, "cannot be read as audio", "remove the file"),
         (text_called_mp3, "cannot be read as audio. cannot be used", "remove the file"),
         (cut_off, "cannot be read as audio", "remove the file"),

@@ -12,6 +12,7 @@ from hil_nas.audio import espeak, speech
 from hil_nas.audio.espeak import Voice, available_timbres, say
 from hil_nas.audio.speech import spoken_keywords
 from hil_nas.errors import InputError, MissingToolError
+from hil_nas.front_ends import ONE_SECOND, ClipFormat
 
 needs_espeak = pytest.mark.skipif(shutil.which("espeak-ng") is None, reason="needs espeak-ng: apt install espeak-ng")
 
@@ -28,6 +29,16 @@ def test_the_same_seed_gives_the_same_bytes(tmp_path: Path) -> None:
     assert np.bincount(first.test.labels).tolist() == [1, 1, 1, 1]
     rms = first.train.samples.astype(float).std(1)
     assert rms.min() > 1 and first.train.samples.dtype == np.int16
+
+
+@needs_espeak
+def test_words_are_spoken_at_another_rate_and_length(tmp_path: Path) -> None:
+    clip = ClipFormat(8000, 12000)
+    usual, other = (spoken_keywords(["stop"], tmp_path, clips=10, clip=x) for x in (ONE_SECOND, clip))
+    assert other.clip == clip and other.train.samples.shape == (len(usual.train), 12_000)
+    assert len(other.background) * 2 == len(usual.background) and len(list(tmp_path.iterdir())) == 2
+    rms = other.train.samples.astype(float).std(1)
+    assert rms.min() > 1
 
 
 @needs_espeak
@@ -65,10 +76,10 @@ def test_no_timbre_stands_in_two_splits(tmp_path: Path, monkeypatch: pytest.Monk
 @needs_espeak
 def test_words_differ_more_than_silence_around_them(tmp_path: Path) -> None:
     voice = Voice("en-us", "m3", 150, 50)
-    stop, go = say("stop", voice), say("go", voice)
+    stop, go = say("stop", voice, 16000), say("go", voice, 16000)
     assert 0.15 < len(stop) / 16000 < 1.0 and abs(stop[0]) < 0.1
     assert len(stop) != len(go)
-    faster = say("stop", Voice("en-us", "m3", 300, 50))
+    faster = say("stop", Voice("en-us", "m3", 300, 50), 16000)
     assert len(faster) < len(stop)
     assert len(available_timbres()) >= 12
 

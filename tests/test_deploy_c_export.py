@@ -22,8 +22,10 @@ from hil_nas.deploy.synthetic import random_graph
 from hil_nas.deploy.tflite import read_tflite
 from hil_nas.device.firmware import ThirdParty, find_third_party
 from hil_nas.errors import InputError
+from hil_nas.front_ends import parse_front_end
 from hil_nas.front_ends.host import HostFrontEnd, build_host_library
 from hil_nas.front_ends.mfcc import Mfcc
+from hil_nas.network import INPUT, Layer, Network
 
 CONFIG = Mfcc(640, 320, 40, 10)
 LABELS = ["down", "go", 'le"ft\\n', "no", "äöü", "on", "right", "stop??/", "up", "yes", "silence", "unknown"]
@@ -178,6 +180,28 @@ def test_only_the_kernels_that_the_plan_names_are_linked(folder: Path) -> None:
     assert {"cmsis_nn_conv", "arm_convolve_wrapper_s8", "arm_avgpool_s8"} <= linked
     assert not {"cmsis_nn_max_pool", "arm_max_pool_s8", "cmsis_nn_kernels"} & linked
     assert sorted(x.name for x in (folder / "src" / "kernels").iterdir()) == ["cmsis_nn"]
+
+
+def test_another_kind_rate_and_length_is_exported_and_linked_alone(
+    tmp_path: Path, host: HostFrontEnd, boards_dir: Path, build_dir: Path, third_party: ThirdParty
+) -> None:
+    front_end = parse_front_end("logmel:200/160/24@8000/8000")
+    layers = (Layer("conv", (INPUT,), 8, (3, 3), (2, 2), relu=True), Layer("fully_connected", (0,), len(LABELS)))
+    plan = lower(random_graph(Network((*front_end.shape, 1), layers), 1))
+    export_c(tmp_path / "export", plan, front_end, LABELS, boards_dir, third_party)
+    make(tmp_path / "export")
+    engine = build_engine(tmp_path, boards_dir, build_dir)
+    audio = tones()[:8000]
+    features = host.features(front_end.blob(plan.input_scale, plan.input_zero_point), np.stack([noise()[:8000], audio]))
+    answers = engine.run(plan.to_bytes(), features, plan.arena_bytes)
+    assert len(np.unique(answers)) > 6
+    write_wav(tmp_path / "clip.wav", audio, 8_000)
+    assert scores(run(tmp_path / "export").stdout) == answers[0].tolist()
+    assert scores(run(tmp_path / "export", str(tmp_path / "clip.wav")).stdout) == answers[1].tolist()
+    write_wav(tmp_path / "fast.wav", audio, 16_000)
+    assert run(tmp_path / "export", str(tmp_path / "fast.wav")).returncode == 1
+    names = subprocess.run(["nm", "build/native/example"], cwd=tmp_path / "export", capture_output=True, text=True)
+    assert "front_end_log_mel" in names.stdout and "front_end_mfcc" not in names.stdout
 
 
 def test_the_folder_holds_its_licences_and_nothing_of_this_machine(folder: Path, boards_dir: Path) -> None:

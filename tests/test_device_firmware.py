@@ -22,6 +22,7 @@ from hil_nas.device.device import Device
 from hil_nas.device.hosts import open_device, start
 from hil_nas.device.link import Link
 from hil_nas.errors import DeviceError, InputError, LinkError, RefusedError
+from hil_nas.front_ends import parse_front_end
 from hil_nas.front_ends.host import HostFrontEnd, build_host_library
 from hil_nas.front_ends.mfcc import Mfcc
 from hil_nas.network import Layer, Network
@@ -93,6 +94,29 @@ def test_audio_goes_through_front_end_and_network(
     assert np.array_equal(device.read("output"), output)
     alone = device.run("frontend", warmups=0, runs=2)
     assert alone.network_cycles == () and alone.operators == () and len(alone.front_end_cycles) == 2
+
+
+@pytest.mark.parametrize("name", ["logmel:400/200/40", "mfcc:200/100/23/13@8000/8000"])
+def test_every_kind_and_length_gives_the_hosts_bits(
+    device: Device, boards_dir: Path, build_dir: Path, cmsis_dsp_dir: Path, name: str
+) -> None:
+    front_end = parse_front_end(name)
+    blob, audio = front_end.blob(0.1, 10), AUDIO[: front_end.clip.samples]
+    device.unload("plan")
+    info = device.load_front_end(blob, where="flash")
+    device.set_audio(audio)
+    device.run("frontend", warmups=0, runs=1)
+    host = HostFrontEnd(build_host_library(boards_dir, cmsis_dsp_dir, build_dir))
+    features = device.read("features")
+    assert np.array_equal(features, host.features(blob, audio[None]).reshape(-1)) and len(set(features)) > 20
+    assert (info.kind, info.frames, info.columns) == (front_end.kind, *front_end.shape)
+    assert info.scratch_bytes == front_end.scratch_bytes
+    assert device.memory().audio_bytes == 2 * front_end.clip.samples
+
+
+def test_more_audio_than_the_board_keeps_is_refused(device: Device) -> None:
+    with pytest.raises(RefusedError, match="more than 16000 samples"):
+        device.load_front_end(parse_front_end("mfcc:400/200/40/13@16000/16001").blob(0.5, 0))
 
 
 def test_all_hosts_give_the_same_bits(device: Device, boards_dir: Path, build_dir: Path) -> None:

@@ -19,6 +19,7 @@ from hil_nas.deploy.metadata import attach_front_end
 from hil_nas.deploy.synthetic import random_graph
 from hil_nas.deploy.tflite import read_tflite
 from hil_nas.deploy.tflite_writer import write_tflite
+from hil_nas.front_ends import ClipFormat
 from hil_nas.front_ends.mfcc import Mfcc
 from hil_nas.network import INPUT, Layer, Network
 from hil_nas.progress import silent
@@ -176,10 +177,11 @@ def test_words_are_spoken_unless_there_is_a_folder(monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr(module, "spoken_keywords", told("spoken"))
     monkeypatch.setattr(module, "load_speech_commands", told("read"))
-    spoken: Any = {"progress": silent}
-    assert load_data(None, ("lamp",), tmp_path, silent) == ("spoken", (("lamp",), tmp_path), spoken)
-    assert load_data(None, (), tmp_path, silent) == ("spoken", (TEN_WORDS, tmp_path), spoken)
-    folder: Any = ("read", (Path("x"), ("lamp",)), {"silence": True, "progress": silent})
-    assert load_data("x", ("lamp",), tmp_path, silent) == folder
-    every: Any = ("read", (Path("x"), None), {"silence": False, "progress": silent})
-    assert load_data("x", (), tmp_path, silent, silence=False) == every
+    clip = ClipFormat(8000, 12000)
+    spoken: Any = {"clip": clip, "progress": silent}
+    assert load_data(None, ("lamp",), clip, tmp_path, silent) == ("spoken", (("lamp",), tmp_path), spoken)
+    assert load_data(None, (), clip, tmp_path, silent) == ("spoken", (TEN_WORDS, tmp_path), spoken)
+    folder: Any = ("read", (Path("x"), ("lamp",)), {"silence": True, "clip": clip, "progress": silent})
+    assert load_data("x", ("lamp",), clip, tmp_path, silent) == folder
+    every: Any = ("read", (Path("x"), None), {"silence": False, "clip": clip, "progress": silent})
+    assert load_data("x", (), clip, tmp_path, silent, silence=False) == every

@@ -108,7 +108,7 @@ def test_augmented_features_are_the_cpu_s_within_rounding(data: KeywordData) -> 
     for device in (CPU, GPU):
         generator = torch.Generator().manual_seed(0)
         waves, noise = (to_waveforms(x).to(device) for x in (data.train.samples, data.background))
-        waves = augment_waveforms(waves, noise, Augmentation(), generator)
+        waves = augment_waveforms(waves, noise, Augmentation(), generator, 16000)
         features = TorchFeatures(CONFIG, scale, device)(waves)
         found.append((waves.cpu(), mask_features(features.squeeze(-1), Augmentation(), generator).cpu()))
     (waves, features), (other_waves, others) = found

@@ -20,6 +20,7 @@ from hil_nas.cost.macs import network_macs
 from hil_nas.deploy.tflite import read_front_end
 from hil_nas.device.device import Device
 from hil_nas.errors import InfeasibleError, InputError, RunError
+from hil_nas.front_ends import parse_front_end
 from hil_nas.front_ends.mfcc import Mfcc
 from hil_nas.nas.costs.limits import Cost
 from hil_nas.nas.darts.settings import PC_DARTS, DartsSettings
@@ -285,6 +286,22 @@ def test_what_a_search_is_asked_reaches_its_settings(
     monkeypatch.setattr("hil_nas.workflows.search.search", seen)
     with pytest.raises(KeyboardInterrupt):
         run(replace(asked, budget=Budget(), rivals=0, align="pad", **asked_for), tmp_path)
+
+
+def test_kinds_of_front_end_compete(asked: SearchConfig, tmp_path: Path) -> None:
+    """One supernet over both, and one over log-mel alone: trained, priced, measured, with equal bits."""
+    log_mel = parse_front_end("logmel:640/640/20")
+    grid = (log_mel, parse_front_end("mfcc:640/640/20/10"))
+    quick = replace(asked, grid=grid, rivals=0, train_epochs=1)
+    result, folder = run(quick, tmp_path)
+    assert result["status"] == "complete" and result["bits_equal"] and result["front_end"] in map(str, grid)
+    epochs = [json.loads(x) for x in (folder / "metrics.jsonl").read_text().splitlines()]
+    assert all(set(x["gammas"]) == set(map(str, grid)) for x in epochs if x["phase"] == "search")
+    alone, folder = run(replace(quick, grid=(log_mel,)), tmp_path / "alone")
+    assert alone["status"] == "complete" and alone["bits_equal"] and alone["front_end"] == str(log_mel)
+    assert read_front_end((folder / "model.tflite").read_bytes()) == log_mel
+    for key in ("latency_ms", "ram_bytes", "flash_bytes"):
+        assert alone["predicted"][key] == pytest.approx(alone["measured"][key], rel=0.05)
 
 
 def test_a_published_network_goes_the_same_way(asked: SearchConfig, tmp_path: Path) -> None:

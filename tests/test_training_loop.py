@@ -12,9 +12,12 @@ import torch
 from hil_nas.audio.augment import Augmentation
 from hil_nas.audio.clips import Clips
 from hil_nas.audio.datasets import KeywordData
+from hil_nas.audio.splits import SPLITS
 from hil_nas.baselines import ds_cnn
 from hil_nas.errors import DivergedError, InputError, RunError
+from hil_nas.front_ends import ClipFormat
 from hil_nas.front_ends.host import HostFrontEnd, build_host_library
+from hil_nas.front_ends.log_mel import LogMel
 from hil_nas.front_ends.mfcc import Mfcc
 from hil_nas.network import INPUT, Layer, Network
 from hil_nas.progress import Progress
@@ -76,6 +79,17 @@ def test_it_learns_what_can_be_learnt(data: KeywordData) -> None:
     assert result.best.accuracy >= 0.9
     assert result.epochs[-1].loss < 0.6 * result.epochs[0].loss
     assert result.best.accuracy == max(x.accuracy for x in result.epochs)
+
+
+def test_it_learns_from_log_mel_energies_and_from_shorter_clips(data: KeywordData, front_end: HostFrontEnd) -> None:
+    clip = ClipFormat(16_000, 12_000)
+    log_mel = LogMel(640, 640, 20, clip=clip)
+    layers = (Layer("conv", (INPUT,), 8, (5, 5), (2, 2), relu=True), Layer("dense", (0,), 3))
+    recipe = replace(SMALL, epochs=6, learning_rate=1e-2)
+    splits = {x: Clips(data.split(x).samples[:, 2000:14_000], data.split(x).labels) for x in SPLITS}
+    shorter = replace(data, clip=clip, **splits)
+    result = train(Network((*log_mel.shape, 1), layers), log_mel, shorter, recipe, front_end=front_end)
+    assert result.best.accuracy >= 0.9 and result.best.device_features
 
 
 def test_shuffled_labels_are_not_learnt(data: KeywordData) -> None:
@@ -156,6 +170,8 @@ def test_what_does_not_fit_together_is_refused(data: KeywordData) -> None:
         train(network(), Mfcc(640, 320, 20, 8), data, SMALL)
     with pytest.raises(InputError, match="12 outputs, the data 3 classes"):
         train(ds_cnn((25, 8, 1)), CONFIG, data, SMALL)
+    with pytest.raises(InputError, match="16,000 samples at 16,000 Hz, mfcc.* hears 16,000 samples at 8,000 Hz"):
+        train(network(), replace(CONFIG, clip=ClipFormat(8_000, 16_000)), data, SMALL)
 
 
 def test_learning_rate_rises_then_falls_to_nothing() -> None:

@@ -18,6 +18,7 @@ from hil_nas.deploy.synthetic import random_graph
 from hil_nas.deploy.tflite_writer import write_tflite
 from hil_nas.device.replies import Identity, MemoryUse, OperatorCycles, RunCounts
 from hil_nas.errors import InputError
+from hil_nas.front_ends import ONE_SECOND
 from hil_nas.front_ends.mfcc import Mfcc
 from hil_nas.network import INPUT, Layer, Network
 from hil_nas.progress import Progress
@@ -195,14 +196,14 @@ def test_bits_of_a_model_without_a_front_end_count_too() -> None:
 def test_without_clips_a_front_end_hears_seeded_noise() -> None:
     board = Board()
     result = found(board, count=5, seed=3)
-    assert board.inputs[1:] == [x.tobytes() for x in noise(5, 3)] and result.clips_compared == 5
+    assert board.inputs[1:] == [x.tobytes() for x in noise(5, 3, ONE_SECOND)] and result.clips_compared == 5
     assert result.accuracy is None
 
 
 def test_noise_is_of_many_levels_and_saturates_as_a_microphone_does() -> None:
-    heard = noise(200, 0)
-    assert heard.shape == (200, 16000) and heard.dtype == np.int16 and np.array_equal(heard, noise(200, 0))
-    assert not np.array_equal(heard, noise(200, 1))
+    heard = noise(200, 0, ONE_SECOND)
+    assert heard.shape == (200, 16000) and heard.dtype == np.int16 and np.array_equal(heard, noise(200, 0, ONE_SECOND))
+    assert not np.array_equal(heard, noise(200, 1, ONE_SECOND))
     spread = heard.astype(float).std(1)
     assert spread.min() < 3 and spread.max() > 10_000
     assert abs(np.log10(np.median(spread)) - 2.1) < 0.4  # even on a log scale from 1 to 10 ** 4.2
@@ -216,13 +217,13 @@ def test_the_lines_of_memory_add_up(plan: Any, tables: Any) -> None:
     memory = replace(MEMORY, plan_where=plan, front_end_tables_where=tables)
     uploaded = {"network plan and weights": (8, plan), "front-end tables": (4, tables)}
     assert ram_lines(memory) == {
-        "network arena": 1, "front-end scratch": 2, "audio, one second": 16, "input and output of the wire": 32,
+        "network arena": 1, "front-end scratch": 2, "audio": 16, "input and output of the wire": 32,
         "firmware data and bss": 64, "stack, deepest": 128, **{k: v for k, (v, x) in uploaded.items() if x == "ram"},
     }  # fmt: skip
     assert flash_lines(memory) == {"firmware image": 256, **{k: v for k, (v, x) in uploaded.items() if x == "flash"}}
     assert sum(ram_lines(memory).values()) == memory.ram_bytes
     assert sum(flash_lines(memory).values()) == memory.flash_bytes
-    assert "audio, one second" not in ram_lines(replace(memory, audio_bytes=0))
+    assert "audio" not in ram_lines(replace(memory, audio_bytes=0))
 
 
 def test_what_is_told_of_memory_is_the_boards() -> None:
@@ -242,16 +243,16 @@ def test_labelled_clips_are_drawn_from_the_test_split(monkeypatch: pytest.Monkey
     test = Clips(np.repeat(places.astype(np.int16)[:, None], 16000, 1), places % 7)
     asked = []
 
-    def load(folder: Path, words: Any, progress: Any) -> Any:
+    def load(folder: Path, words: Any, clip: Any, progress: Any) -> Any:
         asked.append((folder, words))
         return test, "findings"
 
     monkeypatch.setattr(module, "load_test_split", load)
-    drawn, findings = drawn_clips(Path("words"), ("a",), count, 0)
+    drawn, findings = drawn_clips(Path("words"), ("a",), ONE_SECOND, count, 0)
     numbers = drawn.samples[:, 0]
     assert findings == "findings" and len(set(numbers)) == min(count, 20) and set(numbers) <= set(range(300, 320))
     assert np.array_equal(drawn.labels, numbers % 7) and drawn.samples.shape[1] == 16000
-    assert np.array_equal(drawn.samples, drawn_clips(Path("words"), (), count, 0)[0].samples)
-    other = {int(x) for x in drawn_clips(Path("words"), (), count, 1)[0].samples[:, 0]}
+    assert np.array_equal(drawn.samples, drawn_clips(Path("words"), (), ONE_SECOND, count, 0)[0].samples)
+    other = {int(x) for x in drawn_clips(Path("words"), (), ONE_SECOND, count, 1)[0].samples[:, 0]}
     assert (other != {int(x) for x in numbers}) == (count < 20)
     assert asked == [(Path("words"), ("a",)), (Path("words"), None), (Path("words"), None)]

@@ -11,8 +11,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from hil_nas.front_ends import ONE_SECOND
-
 _SILENT_RMS = 1e-4  # of full scale: nothing quieter counts as a signal to hold noise against
 
 
@@ -48,7 +46,9 @@ class Augmentation:
 AS_RECORDED = Augmentation(0.0, 0.0, 0.0, volume_db=0.0, time_masks=0, coefficient_masks=0)
 
 
-def augment_waveforms(clips: Tensor, background: Tensor, settings: Augmentation, generator: torch.Generator) -> Tensor:
+def augment_waveforms(
+    clips: Tensor, background: Tensor, settings: Augmentation, generator: torch.Generator, sample_rate_hz: int
+) -> Tensor:
     """Shifted, stretched, noisy and scaled clips.
 
     Args:
@@ -58,7 +58,7 @@ def augment_waveforms(clips: Tensor, background: Tensor, settings: Augmentation,
     Returns:
         float (n, samples) within -1 to 1.
     """
-    moved = _shift_and_stretch(clips, settings, generator)
+    moved = _shift_and_stretch(clips, settings, generator, sample_rate_hz)
     noisy = moved + _noise(moved, background, settings, generator)
     volume_db = _uniform(len(clips), -settings.volume_db, settings.volume_db, generator)
     return (noisy * _amplitude(volume_db).to(clips.device)[:, None]).clamp_(-1.0, 1.0)
@@ -81,10 +81,12 @@ def mask_features(features: Tensor, settings: Augmentation, generator: torch.Gen
     return features
 
 
-def _shift_and_stretch(clips: Tensor, settings: Augmentation, generator: torch.Generator) -> Tensor:
+def _shift_and_stretch(
+    clips: Tensor, settings: Augmentation, generator: torch.Generator, sample_rate_hz: int
+) -> Tensor:
     """Reads every clip at times stretched around its middle and shifted, zero outside, linear in between."""
     count, samples = clips.shape
-    reach = settings.shift_ms * ONE_SECOND.sample_rate_hz / 1000
+    reach = settings.shift_ms * sample_rate_hz / 1000
     shift = _uniform(count, -reach, reach, generator).round()
     if settings.speed == 0:
         return _shifted(clips, [int(x) for x in shift.tolist()])

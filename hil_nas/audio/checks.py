@@ -12,7 +12,6 @@ import numpy as np
 
 from hil_nas.audio.decode import Audio, Samples
 from hil_nas.audio.layout import UNKNOWN
-from hil_nas.front_ends import ONE_SECOND
 
 _FULL_SCALE = 32768
 # Of Speech Commands' clips 0.6 % are clipped, 2 % have such an offset; by word at most 1 % and 12 %.
@@ -76,7 +75,7 @@ class Findings:
 
 
 def facts_of(name: str, clip: Samples, audio: Audio) -> ClipFacts:
-    """The facts of the samples (m,), m <= 16000, that are used of a recording."""
+    """The facts of the samples (m,) that are used of a recording."""
     x = clip.astype(np.float32) / _FULL_SCALE
     offset = float(x.mean())
     rms = float(np.sqrt(np.mean(np.square(x - offset))))
@@ -86,8 +85,8 @@ def facts_of(name: str, clip: Samples, audio: Audio) -> ClipFacts:
     )
 
 
-def clip_warnings(by_word: Mapping[str, Sequence[ClipFacts]]) -> list[str]:
-    """Warnings about words whose clips have a fault; every silent clip is mentioned."""
+def clip_warnings(by_word: Mapping[str, Sequence[ClipFacts]], rate_hz: int) -> list[str]:
+    """Warnings about words whose clips, used at a rate, have a fault; every silent clip is mentioned."""
     levels = {word: float(np.median([x.level_db for x in facts])) for word, facts in by_word.items() if facts}
     loudest_db = max(levels.values(), default=0.0)
     quiet = [
@@ -95,7 +94,6 @@ def clip_warnings(by_word: Mapping[str, Sequence[ClipFacts]]) -> list[str]:
         for word, level in levels.items()
         if (level < _QUIET_DB or level < loudest_db - _QUIETER_DB) and not all(x.silent for x in by_word[word])
     ]
-    rate_hz = ONE_SECOND.sample_rate_hz
     narrow = f"were recorded below {rate_hz:,} Hz, without high frequencies"
     told = [
         _share_told(by_word, lambda x: x.silent, 0.0, "hold nothing but zeros", "record them again"),

@@ -1,4 +1,4 @@
-"""Clips as arrays: one second of 16 kHz mono audio each; files that cannot be read are reported together."""
+"""Clips as arrays: equally long mono audio; files that cannot be read are reported together."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from hil_nas.audio.decode import Samples, is_read, read_audio
 from hil_nas.audio.layout import Recording
 from hil_nas.errors import InputError
 from hil_nas.files import plain_name
-from hil_nas.front_ends import ONE_SECOND
+from hil_nas.front_ends import ClipFormat
 
 Labels = npt.NDArray[np.int64]  # (n,)
 
@@ -31,7 +31,7 @@ class Clips:
     """Clips and their classes.
 
     Attributes:
-        samples: int16 (n, 16000).
+        samples: int16 (n, samples).
         labels: int64 (n,), indices into the data set's classes.
     """
 
@@ -49,33 +49,34 @@ class Clips:
 class Reader:
     """Reads the recordings of one data set; what cannot be used is kept for `check`."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, clip: ClipFormat) -> None:
+        self.folder, self.clip = folder, clip
         self._refused: dict[str, InputError] = {}
 
     def clips(
         self, recordings: Sequence[Recording], read: Callable[[], None] = lambda: None
     ) -> tuple[Samples, list[ClipFacts | None]]:
-        """Recordings as int16 (n, 16000), in the order given, and what was seen of each.
+        """Recordings as int16 (n, samples), in the order given, and what was seen of each.
 
-        A shorter one is padded with zeros at its end; of a longer one the loudest second is kept. One that cannot be
+        A shorter one is padded with zeros at its end; of a longer one the loudest part is kept. One that cannot be
         used is zeros, and has no facts.
 
         Args:
             read: called after each.
         """
-        out = np.zeros((len(recordings), ONE_SECOND.samples), np.int16)
+        length = self.clip.samples
+        out = np.zeros((len(recordings), length), np.int16)
 
         def fill(index: int) -> ClipFacts | None:
             recording = recordings[index]
             try:
-                audio = read_audio(recording.path, _LONGEST_CLIP_S)
+                audio = read_audio(recording.path, _LONGEST_CLIP_S, self.clip.sample_rate_hz)
             except InputError as error:
-                hint = error.hint or "cut long clips into clips of one second, one word each"
+                hint = error.hint or "cut long clips into short ones, one word each"
                 self._refused[recording.name] = InputError(error.message, hint=hint)
                 return None
-            start = _loudest_second(audio.samples) if len(audio.samples) > ONE_SECOND.samples else 0
-            part = audio.samples[start : start + ONE_SECOND.samples]
+            start = _loudest(audio.samples, length) if len(audio.samples) > length else 0
+            part = audio.samples[start : start + length]
             out[index, : len(part)] = part
             return facts_of(recording.name, part, audio)
 
@@ -95,12 +96,12 @@ class Reader:
         found: dict[str, Samples] = {}
         for recording in recordings:
             try:
-                samples = read_audio(recording.path, _LONGEST_NOISE_S).samples
+                samples = read_audio(recording.path, _LONGEST_NOISE_S, self.clip.sample_rate_hz).samples
             except InputError as error:
                 hint = error.hint or f"cut long noise into recordings of at most {_LONGEST_NOISE_S} s"
                 self._refused[recording.name] = InputError(error.message, hint=hint)
                 continue
-            found[recording.name] = np.resize(samples, max(len(samples), ONE_SECOND.samples))
+            found[recording.name] = np.resize(samples, max(len(samples), self.clip.samples))
         return found
 
     def check(self) -> None:
@@ -118,7 +119,7 @@ class Reader:
         )  # fmt: skip
 
 
-def _loudest_second(audio: Samples) -> int:
-    """Where the second with the most energy begins."""
+def _loudest(audio: Samples, length: int) -> int:
+    """Where the samples with the most energy begin."""
     energy = np.concatenate([[0], np.cumsum(audio.astype(np.int64) ** 2)])
-    return int(np.argmax(energy[ONE_SECOND.samples :] - energy[:-ONE_SECOND.samples]))
+    return int(np.argmax(energy[length:] - energy[:-length]))

@@ -19,12 +19,12 @@ from hil_nas.audio.noise import generated_noise, silence_clips
 from hil_nas.audio.selection import Selection, select
 from hil_nas.audio.splits import SPLITS, Split
 from hil_nas.files import plain_name
-from hil_nas.front_ends import ONE_SECOND
+from hil_nas.front_ends import ONE_SECOND, ClipFormat
 from hil_nas.progress import Progress, Reporter, silent
 
 _UNKNOWN_POOL = 4  # training has so many times a word's clips of other words, and draws from these
 _NOISE_PARTS = {"train": (0.0, 0.8), "validation": (0.8, 0.9), "test": (0.9, 1.0)}
-_SHORTEST_DIVIDED = 10 * ONE_SECOND.samples  # of noise, so that a tenth of it is a clip
+_SHORTEST_DIVIDED = 10  # clips of noise, so that a tenth of it is one
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,8 +37,9 @@ class KeywordData:
         train: to fit weights. Classes may be uneven; `balanced_indices` draws an epoch from them.
         validation: to choose with; classes are even where the data allows.
         test: to report with, never to choose.
-        background: noise to mix into training clips, int16 (m,), m >= 16000.
+        background: noise to mix into training clips, int16 (m,), a clip or more.
         findings: what a person should know of it.
+        clip: rate and length of every clip.
     """
 
     name: str
@@ -48,6 +49,7 @@ class KeywordData:
     test: Clips
     background: Samples
     findings: Findings = field(default_factory=Findings)
+    clip: ClipFormat = ONE_SECOND
 
     @cached_property
     def digest(self) -> str:
@@ -93,6 +95,7 @@ def load_speech_commands(
     *,
     silence: bool = True,
     seed: int = 0,
+    clip: ClipFormat = ONE_SECOND,
     progress: Reporter = silent,
 ) -> KeywordData:
     """A folder of recordings, one subfolder per word, as Speech Commands is published or in another layout that
@@ -108,27 +111,33 @@ def load_speech_commands(
         words: the keywords; by default the ten standard ones where the folder has them all, else all it has.
         silence: whether it is a class.
         seed: which unknown clips are kept and where silence is cut.
+        clip: what every recording is brought to.
         progress: receives each step and each warning.
 
     Raises:
         InputError: for a missing folder or word, too few clips, or files that are not what they must be, all at once.
     """
-    loader = _Loader(folder, words, silence, seed, progress)
+    loader = _Loader(folder, words, silence, seed, clip, progress)
     train, validation, test = (loader.clips(x) for x in SPLITS)
     findings = loader.checked()
     background = np.concatenate(loader.noise_of("train"))
-    return KeywordData(plain_name(folder.name), loader.classes, train, validation, test, background, findings)
+    return KeywordData(plain_name(folder.name), loader.classes, train, validation, test, background, findings, clip)
 
 
 def load_test_split(
-    folder: Path, words: Sequence[str] | None = None, *, seed: int = 0, progress: Reporter = silent
+    folder: Path,
+    words: Sequence[str] | None = None,
+    *,
+    seed: int = 0,
+    clip: ClipFormat = ONE_SECOND,
+    progress: Reporter = silent,
 ) -> tuple[Clips, Findings]:
     """The test split alone: the same clips that `load_speech_commands` puts into it, and findings about them.
 
     Raises:
         InputError: as `load_speech_commands`, but for files of the other splits.
     """
-    loader = _Loader(folder, words, True, seed, progress, only=("test",))
+    loader = _Loader(folder, words, True, seed, clip, progress, only=("test",))
     test = loader.clips("test")
     return test, loader.checked()
 
@@ -137,15 +146,17 @@ class _Loader:
     """Draws the recordings of every split, words whole, unknown and silence in proportion, and reads what it drew."""
 
     def __init__(
-        self, folder: Path, words: Sequence[str] | None, silence: bool, seed: int, progress: Reporter,
+        self, folder: Path, words: Sequence[str] | None, silence: bool, seed: int, clip: ClipFormat, progress: Reporter,
         only: Sequence[Split] = SPLITS,
     ) -> None:  # fmt: skip
         self.selection: Selection = select(folder, words, silence=silence)
-        self.classes, self.progress = self.selection.classes, progress
+        self.classes, self.clip, self.progress = self.selection.classes, clip, progress
         rng = np.random.default_rng(seed)
-        self._reader = Reader(folder)
+        self._reader = Reader(folder, clip)
         self._recorded = self._reader.noise([x for x, _ in self.selection.noise])
-        self._generated = [] if self._recorded else generated_noise(np.random.default_rng([seed, 1]))
+        rate_hz = clip.sample_rate_hz
+        self._generated = [] if self._recorded else generated_noise(np.random.default_rng([seed, 1]), rate_hz)
+        self._shortest_divided = _SHORTEST_DIVIDED * clip.samples
         self._drawn: dict[Split, list[tuple[Recording, str]]] = {}
         self._silence: dict[Split, Samples] = {}
         for split in SPLITS:
@@ -180,7 +191,7 @@ class _Loader:
         warnings = (
             *self.selection.findings.warnings,
             *class_warnings({x: {name for _, name in y} for x, y in self._drawn.items()}, self.classes),
-            *clip_warnings(by_word),
+            *clip_warnings(by_word, self.clip.sample_rate_hz),
             *noise_warnings(self._recorded, self._shared_noise()),
             *twice_warnings({x: [fact for _, fact in y] for x, y in self._facts.items()}),
         )
@@ -196,7 +207,7 @@ class _Loader:
             samples = self._recorded.get(recording.name)
             if samples is None:
                 continue
-            if len(samples) >= _SHORTEST_DIVIDED:
+            if len(samples) >= self._shortest_divided:
                 parts.append(_stretch(samples, split))
             elif split == place:
                 parts.append(samples)
@@ -209,7 +220,7 @@ class _Loader:
 
     def _shared_noise(self) -> bool:
         """Whether splits share noise, for want of enough recordings."""
-        long = any(len(x) >= _SHORTEST_DIVIDED for x in self._recorded.values())
+        long = any(len(x) >= self._shortest_divided for x in self._recorded.values())
         places = {place for _, place in self.selection.noise}
         return bool(self._recorded) and not long and places != set(SPLITS)
 
@@ -227,7 +238,7 @@ class _Loader:
             drawn += [(x, UNKNOWN) for x in _draw(others, limit, rng, repeat=split == "train")]
         self._drawn[split] = drawn
         if SILENCE in self.classes:
-            self._silence[split] = silence_clips(rng, self.noise_of(split), max(1, size))
+            self._silence[split] = silence_clips(rng, self.noise_of(split), max(1, size), self.clip)
 
 
 def _stretch(recording: Samples, split: Split) -> Samples:

@@ -1,4 +1,4 @@
-"""The one way from a file to samples: whatever libsndfile reads becomes int16 at 16 kHz, mono."""
+"""The one way from a file to samples: whatever libsndfile reads becomes int16 at one rate, mono."""
 
 from __future__ import annotations
 
@@ -10,9 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from hil_nas.errors import InputError
-from hil_nas.front_ends import ONE_SECOND
 
-Samples = npt.NDArray[np.int16]  # (n, 16000), or (m,) for one long recording
+Samples = npt.NDArray[np.int16]  # (n, samples), or (m,) for one long recording
 Float = npt.NDArray[np.float32]
 
 SUFFIXES = (
@@ -36,7 +35,7 @@ class Audio:
     """A recording as it is used, and what was seen on the way.
 
     Attributes:
-        samples: int16 (m,), 16 kHz.
+        samples: int16 (m,), at the rate that was asked for.
         rate_hz: as it was recorded.
         clipped: whether its peaks are flat.
     """
@@ -56,8 +55,8 @@ def is_read(path: Path) -> bool:
     return path.suffix.lower() in SUFFIXES
 
 
-def read_audio(path: Path, longest_s: int) -> Audio:
-    """One file as int16 (m,) at 16 kHz: channels are averaged, other rates resampled by soxr (HQ, 20 bits).
+def read_audio(path: Path, longest_s: int, sample_rate_hz: int) -> Audio:
+    """One file as int16 (m,) at a rate: channels are averaged, other rates resampled by soxr (HQ, 20 bits).
 
     Raises:
         InputError: for a file that is not what it must be; its message is the reason alone, callers name the file.
@@ -70,10 +69,10 @@ def read_audio(path: Path, longest_s: int) -> Audio:
         )
     audio, rate_hz, quietest_clipped = _decoded(path, longest_s)
     mono = audio[:, 0] if audio.shape[1] == 1 else audio.mean(1)
-    if rate_hz != ONE_SECOND.sample_rate_hz:
+    if rate_hz != sample_rate_hz:
         import soxr
 
-        mono = soxr.resample(mono, rate_hz, ONE_SECOND.sample_rate_hz)
+        mono = soxr.resample(mono, rate_hz, sample_rate_hz)
     samples: Samples = np.clip(np.rint(mono * _FULL_SCALE), -_FULL_SCALE, _FULL_SCALE - 1).astype(np.int16)
     if not len(samples):
         raise InputError("it holds no samples", hint="replace or remove the file")

@@ -11,7 +11,6 @@ import numpy as np
 
 from hil_nas.audio.noise import Float
 from hil_nas.errors import InputError, MissingToolError
-from hil_nas.front_ends import ONE_SECOND
 
 ACCENTS = ("en-us", "en-gb", "en-gb-scotland", "en-029", "en-gb-x-rp", "en-gb-x-gbclan", "en-gb-x-gbcwmd")
 # timbres that sound like different people; near copies and robots are left out
@@ -72,8 +71,8 @@ def available_timbres() -> tuple[str, ...]:
     return found
 
 
-def say(text: str, voice: Voice) -> Float:
-    """The utterance at 16 kHz, (m,), as espeak-ng's full scale gives it, silence trimmed off.
+def say(text: str, voice: Voice, sample_rate_hz: int) -> Float:
+    """The utterance, (m,), as espeak-ng's full scale gives it, silence trimmed off.
 
     Raises:
         MissingToolError: where espeak-ng is not installed.
@@ -88,7 +87,7 @@ def say(text: str, voice: Voice) -> Float:
     rate_hz = struct.unpack("<I", done.stdout[24:28])[0]
     body = done.stdout[_HEADER_BYTES:]
     audio = np.frombuffer(body[: len(body) // 2 * 2], "<i2") / 32768.0
-    audio = _trimmed(_resampled(audio, rate_hz))
+    audio = _trimmed(_resampled(audio, rate_hz, sample_rate_hz))
     if not len(audio):
         raise InputError(f"espeak-ng says nothing for '{text}'", hint="write the word as it is spoken")
     return audio
@@ -104,13 +103,13 @@ def _program() -> str:
     return program
 
 
-def _resampled(audio: Float, rate_hz: int) -> Float:
-    """To 16 kHz by cutting the spectrum: exact for a sound with silence around it."""
+def _resampled(audio: Float, rate_hz: int, wanted_hz: int) -> Float:
+    """To another rate by cutting the spectrum: exact for a sound with silence around it."""
     silent = np.zeros(rate_hz // 50)
     spectrum = np.fft.rfft(np.concatenate([silent, audio, silent]))
-    samples = round((len(audio) + 2 * len(silent)) * ONE_SECOND.sample_rate_hz / rate_hz)
+    samples = round((len(audio) + 2 * len(silent)) * wanted_hz / rate_hz)
     kept = min(len(spectrum), samples // 2 + 1)
-    return np.fft.irfft(spectrum[:kept], samples) * (ONE_SECOND.sample_rate_hz / rate_hz)
+    return np.fft.irfft(spectrum[:kept], samples) * (wanted_hz / rate_hz)
 
 
 def _trimmed(audio: Float) -> Float:

@@ -101,26 +101,34 @@ def augmented_features(
     progress: Reporter = silent,
 ) -> list[Tensor]:
     """Every clip augmented once, under every configuration: (n, frames, columns) each."""
-    bank, parts = FrontEndBank(configs), []
-    for batch in _augmented(clips, background, augmentation, seed, "features of all configurations", progress):
+    bank, parts, rate_hz = FrontEndBank(configs), [], configs[0].clip.sample_rate_hz
+    for batch in _augmented(clips, background, augmentation, seed, rate_hz, "features of all configurations", progress):
         with torch.no_grad():
             parts.append(bank(batch))
     return [torch.cat(x) for x in zip(*parts, strict=True)]
 
 
-def augmented_samples(clips: Clips, background: Samples, seed: int, progress: Reporter = silent) -> Tensor:
+def augmented_samples(
+    clips: Clips, background: Samples, seed: int, sample_rate_hz: int, progress: Reporter = silent
+) -> Tensor:
     """Every clip augmented once: int16 (n, samples)."""
-    batches = _augmented(clips, background, Augmentation(), seed, "augmented clips", progress)
+    batches = _augmented(clips, background, Augmentation(), seed, sample_rate_hz, "augmented clips", progress)
     return torch.cat([to_int16(x) for x in batches])
 
 
 def _augmented(
-    clips: Clips, background: Samples, augmentation: Augmentation, seed: int, task: str, progress: Reporter
+    clips: Clips,
+    background: Samples,
+    augmentation: Augmentation,
+    seed: int,
+    sample_rate_hz: int,
+    task: str,
+    progress: Reporter,
 ) -> Iterator[Tensor]:
     """Batches of augmented waveforms, full scale 1."""
     generator, noise, done = torch.Generator().manual_seed(seed), to_waveforms(background), 0
     for batch in np.array_split(clips.samples, max(1, -(-len(clips) // _BATCH))):
-        yield augment_waveforms(to_waveforms(batch), noise, augmentation, generator)
+        yield augment_waveforms(to_waveforms(batch), noise, augmentation, generator, sample_rate_hz)
         done += len(batch)
         progress(Progress(task, done, len(clips)))
 

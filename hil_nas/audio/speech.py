@@ -27,7 +27,7 @@ from hil_nas.audio.noise import Float, generated_noise, silence_clips, to_int16,
 from hil_nas.audio.splits import SPLITS, Split
 from hil_nas.errors import InputError
 from hil_nas.files import whole_file
-from hil_nas.front_ends import ONE_SECOND
+from hil_nas.front_ends import ONE_SECOND, ClipFormat
 from hil_nas.progress import Progress, Reporter, silent
 
 _VERSION = 2  # of everything below that decides a sample
@@ -55,7 +55,13 @@ _BABBLE = (
 
 
 def spoken_keywords(
-    words: Sequence[str], cache: Path, *, clips: int = 300, seed: int = 0, progress: Reporter = silent
+    words: Sequence[str],
+    cache: Path,
+    *,
+    clips: int = 300,
+    seed: int = 0,
+    clip: ClipFormat = ONE_SECOND,
+    progress: Reporter = silent,
 ) -> KeywordData:
     """A keyword task in synthetic voices: the words, silence and unknown.
 
@@ -65,14 +71,15 @@ def spoken_keywords(
         words: what English voices can say: letters, spaces, apostrophes and hyphens.
         cache: a folder; the data set is about 32 kB a clip.
         clips: of each word, in all splits together.
+        clip: rate and length of each.
 
     Raises:
         MissingToolError: where espeak-ng is not installed.
         InputError: for a word that cannot be said, or too few clips.
     """
     chosen = _checked(words, clips)
-    maker = _Maker(chosen, clips, seed)
-    key = repr((_VERSION, espeak_version(), maker.timbres, chosen, clips, seed, np.__version__.split(".")[0]))
+    maker = _Maker(chosen, clips, seed, clip)
+    key = repr((_VERSION, espeak_version(), maker.timbres, chosen, clips, seed, clip, np.__version__.split(".")[0]))
     path = cache / f"spoken-{hashlib.sha256(key.encode()).hexdigest()[:16]}.npz"
     arrays = _read(path)
     if arrays is None:
@@ -80,15 +87,15 @@ def spoken_keywords(
         _write(path, arrays)
     train, validation, test = (Clips(arrays[f"{x}_samples"], arrays[f"{x}_labels"]) for x in SPLITS)
     findings = Findings({x: len(maker.timbres_of(i)) for i, x in enumerate(SPLITS)}, maker.timbres[:NAMED])
-    return KeywordData("espeak-ng", maker.classes, train, validation, test, arrays["background"], findings)
+    return KeywordData("espeak-ng", maker.classes, train, validation, test, arrays["background"], findings, clip)
 
 
 class _Maker:
     """Says and mixes every clip; each draws from its own generator, so that threads change nothing."""
 
-    def __init__(self, words: tuple[str, ...], clips: int, seed: int) -> None:
+    def __init__(self, words: tuple[str, ...], clips: int, seed: int, clip: ClipFormat) -> None:
         self.classes = (*words, SILENCE, UNKNOWN)
-        self.words, self.seed = words, seed
+        self.words, self.seed, self.clip = words, seed, clip
         self.counts = {split: max(1, round(clips * share)) for split, share in _SHARES.items()}
         self.timbres = available_timbres()
         self.others = [x for x in OTHER_WORDS if x not in words]
@@ -97,11 +104,11 @@ class _Maker:
         """Samples and labels of every split, and the background."""
         result: dict[str, np.ndarray] = {}
         for number, split in enumerate(SPLITS):
-            studio = _Studio(self.timbres_of(number), np.random.default_rng([self.seed, 1, number]))
+            studio = _Studio(self.timbres_of(number), np.random.default_rng([self.seed, 1, number]), self.clip)
             jobs = self._jobs(split)
             spoken = self._spoken(studio, jobs, f"speaking ({split})", progress)
             rng = np.random.default_rng([self.seed, 2, number])
-            quiet = silence_clips(rng, studio.noise, self.counts[split])
+            quiet = silence_clips(rng, studio.noise, self.counts[split], self.clip)
             labels = [label for label, _ in jobs] + [self.classes.index(SILENCE)] * len(quiet)
             result[f"{split}_samples"] = np.concatenate([spoken, quiet])
             result[f"{split}_labels"] = np.array(labels, np.int64)
@@ -110,7 +117,7 @@ class _Maker:
         return result
 
     def _spoken(self, studio: _Studio, jobs: list[tuple[int, int]], task: str, progress: Reporter) -> Samples:
-        out = np.empty((len(jobs), ONE_SECOND.samples), np.int16)
+        out = np.empty((len(jobs), self.clip.samples), np.int16)
         with ThreadPoolExecutor(max(2, os.cpu_count() or 2)) as threads:
             for index, clip in enumerate(threads.map(lambda job: self._clip(studio, *job), jobs)):
                 out[index] = clip
@@ -140,10 +147,10 @@ class _Maker:
 class _Studio:
     """The voices, rooms and noises of one split."""
 
-    def __init__(self, timbres: list[str], rng: np.random.Generator) -> None:
-        self.timbres = timbres
-        self.rooms = [_room(rng) for _ in range(_ROOMS)]
-        self.noise = generated_noise(rng, _NOISE_SECONDS)
+    def __init__(self, timbres: list[str], rng: np.random.Generator, clip: ClipFormat) -> None:
+        self.timbres, self.clip, self.rate_hz = timbres, clip, clip.sample_rate_hz
+        self.rooms = [_room(rng, self.rate_hz) for _ in range(_ROOMS)]
+        self.noise = generated_noise(rng, self.rate_hz, _NOISE_SECONDS)
         self.noise += [self._babble(rng) for _ in range(2)]
 
     def voice(self, rng: np.random.Generator) -> Voice:
@@ -151,22 +158,22 @@ class _Studio:
         return Voice(accent, timbre, int(rng.integers(120, 210)), int(rng.integers(20, 85)))
 
     def record(self, word: str, rng: np.random.Generator) -> Samples:
-        """One second with the word somewhere in it, int16 (16000,)."""
-        speech = say(word + str(rng.choice(["", ".", "!", "?"])), self.voice(rng))
+        """A clip with the word somewhere in it, int16 (samples,)."""
+        speech = say(word + str(rng.choice(["", ".", "!", "?"])), self.voice(rng), self.rate_hz)
         speech = _convolved(speech, self.rooms[int(rng.integers(len(self.rooms)))])
-        clip = _coloured(unit_rms(_placed(speech, rng)), rng)
+        clip = _coloured(unit_rms(_placed(speech, self.clip.samples, rng)), self.rate_hz, rng)
         recording = self.noise[int(rng.integers(len(self.noise)))]
-        start = int(rng.integers(len(recording) - ONE_SECOND.samples + 1))
-        noise = unit_rms(recording[start : start + ONE_SECOND.samples].astype(np.float64))
+        start = int(rng.integers(len(recording) - self.clip.samples + 1))
+        noise = unit_rms(recording[start : start + self.clip.samples].astype(np.float64))
         mixed = unit_rms(unit_rms(clip) + noise * _amplitude(-rng.uniform(*_SNR_DB)))
         return to_int16(mixed * _amplitude(rng.uniform(*_LEVEL_DB)))
 
     def _babble(self, rng: np.random.Generator) -> Samples:
         """Four people talking at once, for 20 s."""
-        samples = _NOISE_SECONDS * ONE_SECOND.sample_rate_hz
+        samples = _NOISE_SECONDS * self.rate_hz
         talkers = []
         for text in _BABBLE:
-            talk = say(text, self.voice(rng))
+            talk = say(text, self.voice(rng), self.rate_hz)
             talkers.append(rng.uniform(0.4, 1.0) * np.resize(unit_rms(talk), samples))
         return to_int16(0.05 * unit_rms(np.sum(talkers, axis=0)))
 
@@ -182,10 +189,10 @@ def _checked(words: Sequence[str], clips: int) -> tuple[str, ...]:
     return tuple(sorted(set(words)))
 
 
-def _room(rng: np.random.Generator) -> Float:
+def _room(rng: np.random.Generator, sample_rate_hz: int) -> Float:
     """An impulse response: the direct sound, then decaying noise; 60 dB down after 0.08 to 0.5 s."""
     decay_s = rng.uniform(0.08, 0.5)
-    time_s = np.arange(round(decay_s * ONE_SECOND.sample_rate_hz)) / ONE_SECOND.sample_rate_hz
+    time_s = np.arange(round(decay_s * sample_rate_hz)) / sample_rate_hz
     tail = rng.normal(size=len(time_s)) * 10 ** (-3 * time_s / decay_s)
     tail *= rng.uniform(0.05, 0.4) / np.sqrt(np.sum(tail**2))
     tail[0] = 1.0
@@ -198,22 +205,22 @@ def _convolved(audio: Float, response: Float) -> Float:
     return np.fft.irfft(np.fft.rfft(audio, size) * np.fft.rfft(response, size), size)[:samples]
 
 
-def _placed(speech: Float, rng: np.random.Generator) -> Float:
-    """The speech at a random place of one second; of longer speech some second from near its middle."""
-    clip = np.zeros(ONE_SECOND.samples)
-    if len(speech) > ONE_SECOND.samples:
-        start = int(rng.integers((len(speech) - ONE_SECOND.samples) // 2 + 1))
-        return speech[start : start + ONE_SECOND.samples]
-    start = int(rng.integers(ONE_SECOND.samples - len(speech) + 1))
+def _placed(speech: Float, samples: int, rng: np.random.Generator) -> Float:
+    """The speech at a random place of so many samples; of longer speech some part from near its middle."""
+    clip = np.zeros(samples)
+    if len(speech) > samples:
+        start = int(rng.integers((len(speech) - samples) // 2 + 1))
+        return speech[start : start + samples]
+    start = int(rng.integers(samples - len(speech) + 1))
     clip[start : start + len(speech)] = speech
     return clip
 
 
-def _coloured(clip: Float, rng: np.random.Generator) -> Float:
+def _coloured(clip: Float, sample_rate_hz: int, rng: np.random.Generator) -> Float:
     """As through some microphone: gains of up to 6 dB either way at seven frequencies, smooth between them."""
     points_hz = np.array([60.0, 150, 400, 1000, 2500, 5000, 8000])
     gains_db = rng.uniform(-6, 6, len(points_hz))
-    frequencies = np.log(np.maximum(np.fft.rfftfreq(len(clip), 1 / ONE_SECOND.sample_rate_hz), 20.0))
+    frequencies = np.log(np.maximum(np.fft.rfftfreq(len(clip), 1 / sample_rate_hz), 20.0))
     gain = _amplitude(np.interp(frequencies, np.log(points_hz), gains_db))
     return np.fft.irfft(np.fft.rfft(clip) * gain, len(clip))
 

@@ -21,6 +21,7 @@ from hil_nas.config import BaselineConfig, SearchConfig
 from hil_nas.device.firmware import Engine
 from hil_nas.errors import HilNasError, InputError, LimitsMissedError, RefusedError
 from hil_nas.extras import require
+from hil_nas.front_ends import ONE_SECOND
 from hil_nas.options import like, option
 from hil_nas.units import clock_name, count_unit, format_bytes, format_latency
 from hil_nas.values import some_text
@@ -121,7 +122,10 @@ def verify(arguments: argparse.Namespace, console: Console) -> int:
     clips = labels = None
     told: dict[str, Any] = {}
     if options.data is not None:
-        drawn, findings = drawn_clips(Path(options.data), options.words, options.clips, options.seed, console.step)
+        clip = model.config.clip if model.config else ONE_SECOND
+        drawn, findings = drawn_clips(
+            Path(options.data), options.words, clip, options.clips, options.seed, console.step
+        )
         clips, labels, told = drawn.samples, drawn.labels, {"data": findings.to_json()}
     host = host_library(options.boards, options.build)
     with open_device(

@@ -112,7 +112,7 @@ class Device:
             self._plan = None
 
     def set_audio(self, samples: npt.NDArray[np.int16]) -> None:
-        """Upload one clip: int16 (samples,) at 16 kHz."""
+        """Upload one clip: int16 (samples,)."""
         self._set("audio", _flat(samples, np.dtype(np.int16)).astype("<i2").tobytes())
 
     def set_input(self, values: npt.NDArray[np.int8]) -> None:

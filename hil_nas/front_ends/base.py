@@ -38,9 +38,8 @@ class ClipFormat:
         if not 64 <= self.samples <= 1 << 24:
             raise InputError(f"a clip of {self.samples} samples is not in 64 to {1 << 24}")
 
-    @property
-    def seconds(self) -> float:
-        return self.samples / self.sample_rate_hz
+    def __str__(self) -> str:
+        return f"{self.samples:,} samples at {self.sample_rate_hz:,} Hz"
 
 
 ONE_SECOND = ClipFormat()

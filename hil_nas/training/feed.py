@@ -53,7 +53,7 @@ class Feed:
         """Augmented features (n, frames, coefficients, 1) and labels (n,) of these clips."""
         settings = self.recipe.augmentation
         clips = to_waveforms(self.data.train.samples[indices]).to(self.device)
-        waveforms = augment_waveforms(clips, self.background, settings, generator)
+        waveforms = augment_waveforms(clips, self.background, settings, generator, self.data.clip.sample_rate_hz)
         extract = self.host if device_features and self.host is not None else self.torch
         features = mask_features(extract(waveforms).squeeze(-1), settings, generator).unsqueeze(-1)
         return features, torch.from_numpy(self.data.train.labels[indices]).to(self.device)

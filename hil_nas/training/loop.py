@@ -148,6 +148,8 @@ def _check(network: Network, config: FrontEnd, data: KeywordData) -> None:
     expected = (*config.shape, 1)
     if network.input_shape != expected:
         raise InputError(f"the network reads {network.input_shape}, {config} gives {expected}")
+    if config.clip != data.clip:
+        raise InputError(f"the data has clips of {data.clip}, {config} hears {config.clip}")
     classes = math.prod(network.output_shape)
     if classes != len(data.classes):
         raise InputError(f"the network has {classes} outputs, the data {len(data.classes)} classes")

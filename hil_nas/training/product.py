@@ -95,7 +95,7 @@ def convert(network: Network, config: FrontEnd, trained: TrainResult, representa
 def int8_answers(
     model: bytes, config: FrontEnd, host: HostFrontEnd, clips: npt.NDArray[np.int16]
 ) -> npt.NDArray[np.int8]:
-    """What the board answers to clips (n, 16000), from the same C front end and TFLM's kernels: (n, classes)."""
+    """What the board answers to clips (n, samples), from the same C front end and TFLM's kernels: (n, classes)."""
     oracle = Tflm(model)
     blob = config.blob(oracle.input_scale, oracle.input_zero_point)
     return oracle.run(host.features(blob, clips)[..., None])

@@ -40,7 +40,7 @@ def run_baseline(
     """
     require_writable(folders.runs)
     host = host_library(folders.boards, folders.build)
-    data = load_data(config.data, config.words, folders.build / "speech", progress)
+    data = load_data(config.data, config.words, config.clip, folders.build / "speech", progress)
     network, front_end = baseline(config.network, len(data.classes))
     opened = partial(open_device, config.board, boards_dir=folders.boards, build_dir=folders.build, port=port)
     with PatientBoard(opened(flash=flash), opened, progress) as board:

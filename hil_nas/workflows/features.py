@@ -43,7 +43,7 @@ def search_clips(data: KeywordData, seed: int, progress: Reporter) -> tuple[Clip
     rng = np.random.default_rng([seed, 1])
     clips = _drawn(data, rng)
     clips = clips.take(np.arange(min(len(clips), _RAW_CLIPS)))
-    samples = augmented_samples(clips, data.background, int(rng.integers(2**62)), progress)
+    samples = augmented_samples(clips, data.background, int(rng.integers(2**62)), data.clip.sample_rate_hz, progress)
     labels, half = labels_of(clips), len(clips) // 2
     return ClipSet(samples[:half], labels[:half]), ClipSet(samples[half:], labels[half:])
 

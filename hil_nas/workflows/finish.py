@@ -18,7 +18,7 @@ from hil_nas.deploy.c_export import export_c
 from hil_nas.deploy.lower import lower
 from hil_nas.deploy.tflite import read_front_end, read_tflite
 from hil_nas.device.firmware import find_third_party
-from hil_nas.front_ends import FrontEnd
+from hil_nas.front_ends import ClipFormat, FrontEnd
 from hil_nas.front_ends.host import HostFrontEnd
 from hil_nas.network import Network
 from hil_nas.places import Folders
@@ -84,12 +84,18 @@ def finish(
 
 
 def load_data(
-    folder: str | None, words: tuple[str, ...], cache: Path, progress: Reporter, *, silence: bool = True
+    folder: str | None,
+    words: tuple[str, ...],
+    clip: ClipFormat,
+    cache: Path,
+    progress: Reporter,
+    *,
+    silence: bool = True,
 ) -> KeywordData:
     """Recorded words from a folder, or words spoken by espeak-ng; without words the usual ten, or all of a folder."""
     if folder is None:
-        return spoken_keywords(words or TEN_WORDS, cache, progress=progress)
-    return load_speech_commands(Path(folder), words or None, silence=silence, progress=progress)
+        return spoken_keywords(words or TEN_WORDS, cache, clip=clip, progress=progress)
+    return load_speech_commands(Path(folder), words or None, silence=silence, clip=clip, progress=progress)
 
 
 def write_export(run: Run, model: bytes, labels: tuple[str, ...], folders: Folders) -> None:

@@ -178,7 +178,7 @@ class SearchJob:
 
 def _load(config: SearchConfig, folders: Folders, progress: Reporter) -> KeywordData:
     silence = config.preset != "paper"
-    return load_data(config.data, config.words, folders.build / "speech", progress, silence=silence)
+    return load_data(config.data, config.words, config.clip, folders.build / "speech", progress, silence=silence)
 
 
 def _class_count(config: SearchConfig, data: Callable[[], KeywordData]) -> int:

@@ -187,7 +187,7 @@ def prepare(points: Sequence[Point], folders: Folders, progress: Reporter) -> No
     for board in dict.fromkeys(BoardTarget.parse(x.board).board for x in configs):
         build_firmware(board, folders.boards, folders.build, find_third_party(folders.build))
     if configs[0].data is None:
-        load_data(None, configs[0].words, folders.build / "speech", progress)
+        load_data(None, configs[0].words, configs[0].clip, folders.build / "speech", progress)
 
 
 def sweep_config(points: Sequence[Point]) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from hil_nas.device.device import Device
 from hil_nas.device.firmware import find_third_party
 from hil_nas.device.replies import Identity, MemoryUse, RunCounts
 from hil_nas.errors import InputError, RefusedError, UnsupportedError
-from hil_nas.front_ends import ONE_SECOND, FrontEnd
+from hil_nas.front_ends import ClipFormat, FrontEnd
 from hil_nas.front_ends.host import HostFrontEnd, build_host_library
 from hil_nas.progress import Progress, Reporter, silent
 from hil_nas.units import told_bytes, told_seconds
@@ -173,7 +173,7 @@ class Bench:
         return self.device.run("all", warmups=1, runs=TIMED_RUNS)
 
     def compare_clips(self, clips: Int16, progress: Reporter) -> tuple[int, Int8]:
-        """Differing int8 values over audio clips (n, 16000), and the board's answers (n, classes)."""
+        """Differing int8 values over audio clips (n, samples), and the board's answers (n, classes)."""
         features = self._host.features(self._blob, clips)
         logits = self.oracle.run(features.reshape(-1, *self.oracle.input_shape))
         differing, answers = 0, []
@@ -215,7 +215,7 @@ def verify(
     """Everything that is claimed about a model on a board.
 
     Args:
-        clips: int16 (n, 16000); needs a model with a front end. None: seeded noise where the model
+        clips: int16 (n, samples); needs a model with a front end. None: seeded noise where the model
             has a front end, random int8 inputs where not.
         labels: (n,) of the clips.
         count: how many random clips or inputs where no clips are given.
@@ -228,7 +228,7 @@ def verify(
     if bench.config is None and clips is not None:
         raise InputError("the model names no front end, so audio cannot be run through it")
     if bench.config is not None and clips is None:
-        clips = noise(count, seed)
+        clips = noise(count, seed, bench.config.clip)
     counts = bench.time(None if clips is None else clips[0])
     accuracy = None
     if clips is not None:
@@ -241,21 +241,21 @@ def verify(
 
 
 def drawn_clips(
-    folder: Path, words: tuple[str, ...], count: int, seed: int, progress: Reporter = silent
+    folder: Path, words: tuple[str, ...], clip: ClipFormat, count: int, seed: int, progress: Reporter = silent
 ) -> tuple[Clips, Findings]:
     """Up to `count` clips of a folder's test split, drawn by the seed, and what was found in that split."""
-    test, findings = load_test_split(folder, words or None, progress=progress)
+    test, findings = load_test_split(folder, words or None, clip=clip, progress=progress)
     drawn = np.sort(np.random.default_rng(seed).choice(len(test), min(count, len(test)), replace=False))
     return test.take(drawn.astype(np.int64)), findings
 
 
-def noise(count: int, seed: int) -> Int16:
-    """Seeded clips (count, 16000) of noise at many levels, for bits and not for accuracy."""
+def noise(count: int, seed: int, clip: ClipFormat) -> Int16:
+    """Seeded clips (count, samples) of noise at many levels, for bits and not for accuracy."""
     rng = np.random.default_rng(seed)
     levels = 10.0 ** rng.uniform(0.0, 4.2, count)
-    clips = np.empty((count, ONE_SECOND.samples), np.int16)  # filled one by one: all as numbers take ten times more
-    for clip, level in zip(clips, levels, strict=True):
-        clip[:] = np.clip(rng.normal(0.0, level, ONE_SECOND.samples), -32768, 32767)
+    clips = np.empty((count, clip.samples), np.int16)  # filled one by one: all as numbers take ten times more
+    for row, level in zip(clips, levels, strict=True):
+        row[:] = np.clip(rng.normal(0.0, level, clip.samples), -32768, 32767)
     return clips
 
 
@@ -321,7 +321,7 @@ def ram_lines(memory: MemoryUse) -> dict[str, int]:
     lines = {
         "network arena": memory.arena_bytes,
         "front-end scratch": memory.front_end_scratch_bytes,
-        "audio, one second": memory.audio_bytes,
+        "audio": memory.audio_bytes,
         "input and output of the wire": memory.io_bytes,
         "firmware data and bss": memory.static_bytes,
         "stack, deepest": memory.stack_bytes,

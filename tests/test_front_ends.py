@@ -1,0 +1,135 @@
+"""What all kinds of front end have in common: names, shapes, clips of other lengths and rates, costs."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from front_end_signals import oracle
+from hil_nas.latency.flash_cache import sectors_of, sweep
+
+from hil_nas.errors import InputError, UnsupportedError
+from hil_nas.front_ends import KINDS, ONE_SECOND, ClipFormat, FrontEnd, parse_front_end, search_grid, transforms
+from hil_nas.front_ends.host import HostFrontEnd, build_host_library
+from hil_nas.front_ends.log_mel import LogMel
+from hil_nas.front_ends.mel import MelFrontEnd
+from hil_nas.front_ends.mfcc import Mfcc
+from hil_nas.front_ends.mfcc.tables import dct_tables
+from hil_nas.front_ends.scale import int8_quantisation
+from hil_nas.latency.model import LatencyModel
+from hil_nas.latency.store import FrontEndRow, Measurements
+
+EIGHT_KHZ = ClipFormat(8_000, 12_000)
+OTHERS = (
+    Mfcc(200, 100, 23, 13, clip=EIGHT_KHZ),
+    LogMel(250, 80, 40, clip=EIGHT_KHZ),
+    Mfcc(400, 200, 40, 10, clip=ClipFormat(16_000, 8_000)),
+)
+EVERY = (*search_grid(), *(x for kind in KINDS.values() for x in kind.campaign()), *OTHERS)
+
+
+def test_a_name_says_everything() -> None:
+    assert str(Mfcc(400, 200, 40, 13)) == "mfcc:400/200/40/13" and str(LogMel(400, 200, 40)) == "logmel:400/200/40"
+    assert str(OTHERS[0]) == "mfcc:200/100/23/13@8000/12000"
+    assert parse_front_end(" 400/200/40/13") == Mfcc(400, 200, 40, 13)
+    assert all(parse_front_end(str(x)) == x for x in EVERY)
+    assert len({str(x) for x in EVERY}) == len(set(EVERY))
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "mfcc:window/hop/mel/coefficients"),
+        ("logmel:400/200/40/13", "logmel:window/hop/mel"),
+        ("logmel:400/200", "logmel:window/hop/mel"),
+        ("plp:400/200/40", "mfcc:window/hop/mel/coefficients or logmel:window/hop/mel"),
+        ("mfcc:mfcc:400/200/40/13", "no known kind"),
+        ("mfcc:400/200/40/13@", "no front end of the kind mfcc"),
+        ("mfcc:400/200/40/13@8000", "no front end of the kind mfcc"),
+        ("mfcc:400/200/40/13@8000/1", "a clip of 1 samples"),
+        ("mfcc:400/200/40/13@1/8000", "a sample rate of 1 Hz"),
+        ("mfcc:400/200/40/13@8000/300", "a window of 400 samples is not in 64 to 300"),
+        ("logmel:400/200/3", "3 mel bins"),
+    ],
+)
+def test_another_name_is_refused_with_what_to_write(text: str, words: str) -> None:
+    with pytest.raises(InputError) as error:
+        parse_front_end(text)
+    assert words in str(error.value)
+
+
+@pytest.mark.parametrize("front_end", [*OTHERS, Mfcc(401, 97, 40, 13)], ids=str)
+def test_frames_are_those_that_lie_inside_the_audio(front_end: FrontEnd) -> None:
+    for samples in (front_end.window_samples - 1, front_end.window_samples, 8_000, front_end.clip.samples):
+        starts = range(0, samples, front_end.hop_samples)
+        assert front_end.frames_in(samples) == sum(x + front_end.window_samples <= samples for x in starts)
+    assert front_end.shape == (front_end.frames_in(front_end.clip.samples), front_end.columns)
+
+
+def test_fewer_coefficients_are_part_of_more_and_fewer_mel_bins_are_not() -> None:
+    mixed = (LogMel(400, 200, 40), Mfcc(400, 200, 40, 13), LogMel(400, 200, 20), Mfcc(400, 200, 40, 20))
+    assert transforms(mixed) == (LogMel(400, 200, 40), Mfcc(400, 200, 40, 20), LogMel(400, 200, 20))
+    other_clip = replace(mixed[1], clip=EIGHT_KHZ)
+    assert transforms((mixed[1], other_clip)) == (mixed[1], other_clip)
+
+
+def test_a_kind_without_a_gradient_says_so() -> None:
+    with pytest.raises(UnsupportedError, match="logmel has no gradient"):
+        LogMel(400, 200, 40).continuous()
+
+
+@pytest.mark.parametrize("front_end", OTHERS, ids=str)
+def test_clips_of_other_rates_and_lengths(
+    front_end: MelFrontEnd, boards_dir: Path, cmsis_dsp_dir: Path, build_dir: Path
+) -> None:
+    """C source and torch against float64, filters up to that rate's Nyquist frequency."""
+    torch = pytest.importorskip("torch")
+    host = HostFrontEnd(build_host_library(boards_dir, cmsis_dsp_dir, build_dir / "host"))
+    clips = np.random.default_rng(0).normal(0, 2000, (4, front_end.clip.samples)).astype(np.int16)
+    expected = oracle(front_end, clips)
+    scale, zero_point = int8_quantisation(float(expected.min()), float(expected.max()))
+    blob = front_end.blob(scale, zero_point)
+    found = host.features(blob, clips)
+    assert found.shape == (4, *front_end.shape) == (4, *host.shape(blob))
+    assert host.scratch_bytes(blob) == front_end.scratch_bytes
+    assert np.abs(found - (expected / scale + zero_point)).max() < 0.505
+    assert np.abs(front_end.module()(torch.from_numpy(clips)).numpy() - expected).max() < 0.01 * scale
+    with pytest.raises(InputError, match=f"int16 .clips, {front_end.clip.samples}"):
+        host.features(blob, np.zeros((1, ONE_SECOND.samples), np.int16))
+
+
+@pytest.mark.parametrize("kind", KINDS.values(), ids=lambda x: x.kind)
+def test_a_campaign_spans_what_is_drawn(kind: type[FrontEnd]) -> None:
+    """Cycles made of the counts themselves, an FFT's some ten thousand: the regression finds the others'."""
+    names, rng = list(kind.campaign()[0].work()), np.random.default_rng(1)
+    costs = [rng.uniform(1, 30) * (1000 if x.startswith("fft") else 1) for x in names]
+
+    def cycles(front_end: FrontEnd) -> float:
+        return float(np.dot(costs, list(front_end.work().values())))
+
+    rows = tuple(FrontEndRow(x, (round(cycles(x)),)) for x in kind.campaign())
+    model = LatencyModel.fit(Measurements(front_ends=rows))
+    for front_end in (kind.drawn(rng) for _ in range(100)):
+        assert model.extrapolated_front_end_cycles(front_end) == pytest.approx(cycles(front_end), rel=0.01)
+    assert set(kind.campaign()[0].work()) == set(kind.counted)
+
+
+def test_a_log_mel_does_what_an_mfcc_does_but_for_the_cosine_transform() -> None:
+    cepstrum, energies = Mfcc(400, 200, 40, 40).work(), LogMel(400, 200, 40).work()
+    assert energies == {name: cepstrum[name] for name in energies}
+    assert set(cepstrum) - set(energies) == set(Mfcc.counted) - set(LogMel.counted)
+
+
+@pytest.mark.parametrize(("mel_bins", "coefficients"), [(40, 13), (80, 80), (79, 30), (64, 64), (23, 1)])
+def test_lines_of_flash_are_those_of_the_caches_own_model(mel_bins: int, coefficients: int) -> None:
+    """The tables of the cosine transform, each swept once for every block that it serves."""
+    lines, at, length, blocks = 0.0, 0, mel_bins, 1
+    while length % 2 == 0:
+        length //= 2
+        lines += sweep(sectors_of(0, 4 * length)).times(blocks).lines
+        at, blocks = at + length, 2 * blocks
+    lines += sweep(sectors_of(0, 4 * (len(dct_tables(coefficients, mel_bins)) - at))).times(blocks).lines
+    front_end = Mfcc(400, 200, mel_bins, coefficients)
+    assert front_end.work()["dct_flash_lines"] == lines * ((front_end.frames + 1) // 2)
