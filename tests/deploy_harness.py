@@ -178,11 +178,11 @@ def alive(network: Network) -> Network:
     needed = {len(network.layers) - 1}
     for index in reversed(range(len(network.layers))):
         needed |= {i for i in network.layers[index].inputs if index in needed}
-    place = {INPUT: INPUT}
+    renumbered = {INPUT: INPUT}
     layers: list[Layer] = []
     for index in sorted(needed - {INPUT}):
-        place[index] = len(layers)
-        layers.append(replace(network.layers[index], inputs=tuple(place[i] for i in network.layers[index].inputs)))
+        renumbered[index] = len(layers)
+        layers.append(replace(network.layers[index], inputs=tuple(renumbered[i] for i in network.layers[index].inputs)))
     return Network(network.input_shape, tuple(layers))
 
 

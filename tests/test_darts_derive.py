@@ -70,9 +70,9 @@ def test_prices_are_the_networks_own(align: str) -> None:
 
 def _unmerged_layers(genotype: DartsGenotype) -> int:
     """Layers of all edges, none shared."""
-    count, places = 0, DartsSpace(cells=genotype.cells, nodes=3).reductions
+    count, incoming = 0, DartsSpace(cells=genotype.cells, nodes=3).reductions
     for index in range(genotype.cells):
-        cell, stride = (genotype.reduction, 2) if index in places else (genotype.normal, 1)
+        cell, stride = (genotype.reduction, 2) if index in incoming else (genotype.normal, 1)
         for edge in (x for node in cell.nodes for x in node):
             skip = 1 if stride == 2 and edge.source < 2 else 0
             count += {"sep": 4, "dil": 2, "ski": skip}.get(edge.operator[:3], 1)
@@ -90,8 +90,8 @@ def test_without_limits_it_is_the_argmax_of_beta_times_alpha(prices: DartsPrices
         assert config == int(liked.configs.argmax())
         for k, cell in enumerate((found.normal, found.reduction)):
             for node, edges in enumerate(cell.nodes):
-                places = SPACE.edges_of(node)
-                score = np.exp(liked.beta[k, places][:, None] + liked.alpha[k, places])[:, 1:]  # without none
+                incoming = SPACE.edges_of(node)
+                score = np.exp(liked.beta[k, incoming][:, None] + liked.alpha[k, incoming])[:, 1:]  # without none
                 best = np.sort(np.argsort(score.max(1))[-2:])
                 assert [x.source for x in edges] == best.tolist()
                 assert [x.operator for x in edges] == [ALL[1 + int(score[s].argmax())] for s in best]
@@ -103,8 +103,8 @@ def worth(liked: DartsPreference, genotype: DartsGenotype, config: int) -> float
     for k, cell in enumerate((genotype.normal, genotype.reduction)):
         for node, edges in enumerate(cell.nodes):
             for edge in edges:
-                place = SPACE.edges_of(node)[edge.source]
-                total += float(liked.beta[k, place] + liked.alpha[k, place, ALL.index(edge.operator)])
+                edge_index = SPACE.edges_of(node)[edge.source]
+                total += float(liked.beta[k, edge_index] + liked.alpha[k, edge_index, ALL.index(edge.operator)])
     return total
 
 
@@ -118,8 +118,8 @@ def best_sum(prices: DartsPrices, liked: DartsPreference, config: int, cycles: f
     one, other = halves
     other = other[np.argsort(other[:, 1])]
     left = cycles - float(prices.cycles.front_end[config] + prices.cycles.fixed[config])
-    place = np.searchsorted(other[:, 1], left - one[:, 1], side="right")
-    best = np.concatenate([[-np.inf], np.maximum.accumulate(other[:, 0])])[place]
+    edge_index = np.searchsorted(other[:, 1], left - one[:, 1], side="right")
+    best = np.concatenate([[-np.inf], np.maximum.accumulate(other[:, 0])])[edge_index]
     return float((one[:, 0] + best).max() + liked.configs[config])
 
 

@@ -49,22 +49,22 @@ def test_every_configuration_has_shapes(align: str, coefficients: int) -> None:
             assert network.input_shape == (config.frames, coefficients, 1)
             assert network.output_shape == (1, 1, 12)
             assert min(min(x) for x in network.shapes) >= 1
-            places = space.places(space.aligned_shape(config))
-            assert [x.kind for x in places].count("reduction") == 2
-            assert [i for i, x in enumerate(places) if x.kind == "reduction"] == list(space.reductions)
+            by_cell = space.shapes_of_cells(space.aligned_shape(config))
+            assert [x.kind for x in by_cell].count("reduction") == 2
+            assert [i for i, x in enumerate(by_cell) if x.kind == "reduction"] == list(space.reductions)
             end = network.shapes[-3]  # before the average and the logits
-            assert end == (*places[-1].node[:2], nodes * 4 * space.channels)
+            assert end == (*by_cell[-1].node[:2], nodes * 4 * space.channels)
 
 
 def test_places_follow_the_halvings() -> None:
     space = DartsSpace((Mfcc(400, 200, 40, 40),), cells=6, nodes=4, channels=8)
-    places = space.places((79, 40, 1))
+    by_cell = space.shapes_of_cells((79, 40, 1))
     assert space.reductions == (2, 4)
-    assert [x.node for x in places] == [
+    assert [x.node for x in by_cell] == [
         (40, 20, 8), (40, 20, 8), (20, 10, 16), (20, 10, 16), (10, 5, 32), (10, 5, 32),
     ]  # fmt: skip
-    assert [x.strides for x in places] == [(1, 1), (1, 1), (1, 1), (2, 1), (1, 1), (2, 1)]
-    assert places[3].sources == ((40, 20, 32), (20, 10, 64))
+    assert [x.strides for x in by_cell] == [(1, 1), (1, 1), (1, 1), (2, 1), (1, 1), (2, 1)]
+    assert by_cell[3].sources == ((40, 20, 32), (20, 10, 64))
     assert [space.edges[i] for i in space.edges_of(2)] == [(2, 0), (2, 1), (2, 2), (2, 3)]
     assert [space.stride("reduction", i) for i in space.edges_of(2)] == [2, 2, 1, 1]
     assert {space.stride("normal", i) for i in range(len(space.edges))} == {1}

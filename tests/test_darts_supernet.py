@@ -76,9 +76,9 @@ def mixture_of(genotype: DartsGenotype, space: DartsSpace) -> Mixture:
     for k, kind in enumerate(CELL_KINDS):
         for node, pair in enumerate(genotype.cell(kind).nodes):
             for edge in pair:
-                place, index = space.edges_of(node)[edge.source], OPERATORS.index(edge.operator)
-                operators[k, place, index] = edges[k, place] = 1.0
-                run[k][place] = (index,)
+                edge_index, index = space.edges_of(node)[edge.source], OPERATORS.index(edge.operator)
+                operators[k, edge_index, index] = edges[k, edge_index] = 1.0
+                run[k][edge_index] = (index,)
     return Mixture(operators, edges, tuple(tuple(x) for x in run))
 
 
@@ -92,8 +92,8 @@ def weights_of(net: DartsSupernet, genotype: DartsGenotype, config: int) -> list
         found += [x.weight for x in cell.entries]
         for node, pair in enumerate(genotype.cell(CELL_KINDS[cell.kind]).nodes):
             for edge in pair:
-                place = net.space.edges_of(node)[edge.source]
-                found += cell.edges[place].operators[str(OPERATORS.index(edge.operator))].parameters()
+                edge_index = net.space.edges_of(node)[edge.source]
+                found += cell.edges[edge_index].operators[str(OPERATORS.index(edge.operator))].parameters()
     return [x.detach() for x in found]
 
 
@@ -155,9 +155,9 @@ def test_edge_weights_of_every_node_sum_to_1() -> None:
         net.beta.normal_(generator=generator())
     weights = net.edge_weights()
     for k, node in product(range(2), range(4)):
-        places = list(space.edges_of(node))
-        torch.testing.assert_close(weights[k, places], torch.softmax(net.beta[k, places], 0))
-        assert float(weights[k, places].detach().sum()) == pytest.approx(1.0)
+        incoming = list(space.edges_of(node))
+        torch.testing.assert_close(weights[k, incoming], torch.softmax(net.beta[k, incoming], 0))
+        assert float(weights[k, incoming].detach().sum()) == pytest.approx(1.0)
     assert sorted(i for node in range(4) for i in space.edges_of(node)) == list(range(len(space.edges)))
 
 
@@ -198,8 +198,8 @@ def test_expected_cost_is_the_mean_of_drawn_networks() -> None:
         for g in range(2):
             total = tables.front_end[g] + tables.fixed[g]
             for k, node in product(range(2), range(SMALL.nodes)):
-                places = SMALL.edges_of(node)
-                for one, other in permutations(places, 2):
+                incoming = SMALL.edges_of(node)
+                for one, other in permutations(incoming, 2):
                     chance = beta[k, one] * beta[k, other] / (1 - beta[k, one])
                     for e in (one, other):
                         own = alpha[k, e, 1:] / alpha[k, e, 1:].sum()
@@ -252,8 +252,8 @@ def test_shares_are_probabilities() -> None:
     shares, operators = edge_shares(space, chosen.beta), operator_shares(chosen.alpha)
     torch.testing.assert_close(shares[:, :2], torch.ones(2, 2, dtype=torch.float64))  # a node's only two edges
     for node in range(4):
-        places = list(space.edges_of(node))
-        torch.testing.assert_close(shares[:, places].sum(1), torch.full((2,), 2.0, dtype=torch.float64))
+        incoming = list(space.edges_of(node))
+        torch.testing.assert_close(shares[:, incoming].sum(1), torch.full((2,), 2.0, dtype=torch.float64))
     assert shares.min() > 0 and shares.max() <= 1 + 1e-9
     torch.testing.assert_close(operators.sum(-1), torch.ones_like(shares))
     assert not operators[..., NONE].any()

@@ -126,8 +126,8 @@ def _stretch(count: int, size: int, share: float, generator: torch.Generator) ->
     """One random stretch of up to share * size per row, as bool (count, size)."""
     lengths = torch.randint(0, max(1, round(share * size)) + 1, (count,), generator=generator)
     starts = (torch.rand(count, generator=generator) * (size - lengths + 1)).long()
-    places = torch.arange(size)[None, :]
-    return (places >= starts[:, None]) & (places < (starts + lengths)[:, None])
+    indices = torch.arange(size)[None, :]
+    return (indices >= starts[:, None]) & (indices < (starts + lengths)[:, None])
 
 
 def _uniform(count: int, low: float, high: float, generator: torch.Generator) -> Tensor:

@@ -124,12 +124,12 @@ def class_warnings(names: Mapping[str, set[str]], classes: Sequence[str]) -> lis
 
 def twice_warnings(by_split: Mapping[str, Sequence[ClipFacts]]) -> list[str]:
     """Warnings about clips with the same samples that are in two splits under two names."""
-    places: dict[bytes, dict[str, str]] = defaultdict(dict)
+    names_of: dict[bytes, dict[str, str]] = defaultdict(dict)
     for split, facts in by_split.items():
         for x in facts:
             if not x.silent:
-                places[x.content].setdefault(split, x.name)
-    twice = [" = ".join(x.values()) for x in places.values() if len(x) > 1]
+                names_of[x.content].setdefault(split, x.name)
+    twice = [" = ".join(x.values()) for x in names_of.values() if len(x) > 1]
     if not twice:
         return []
     are = "clip stands" if len(twice) == 1 else "clips stand"

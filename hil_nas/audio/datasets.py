@@ -203,13 +203,13 @@ class _Loader:
     def noise_of(self, split: Split) -> list[Samples]:
         """The noise that a split may use: a stretch of each long recording, and the short ones of that split."""
         parts = [_stretch(x, split) for x in self._generated]
-        for recording, place in self.selection.noise:
+        for recording, own_split in self.selection.noise:
             samples = self._recorded.get(recording.name)
             if samples is None:
                 continue
             if len(samples) >= self._shortest_divided:
                 parts.append(_stretch(samples, split))
-            elif split == place:
+            elif split == own_split:
                 parts.append(samples)
         return parts or list(self._recorded.values())
 
@@ -221,8 +221,8 @@ class _Loader:
     def _shared_noise(self) -> bool:
         """Whether splits share noise, for want of enough recordings."""
         long = any(len(x) >= self._shortest_divided for x in self._recorded.values())
-        places = {place for _, place in self.selection.noise}
-        return bool(self._recorded) and not long and places != set(SPLITS)
+        own_splits = {own_split for _, own_split in self.selection.noise}
+        return bool(self._recorded) and not long and own_splits != set(SPLITS)
 
     def _draw(self, split: Split, rng: np.random.Generator) -> None:
         selection = self.selection

@@ -85,7 +85,7 @@ def select(folder: Path, words: Sequence[str] | None, *, silence: bool) -> Selec
     taken += [(x, "test") for x, _ in test_set or ()]
     voices = _voices(taken, speaker_of)
     unknown = sum(x.name not in speaker_of and x.word != SILENCE for x, _ in taken)
-    twice = sorted(x for x, places in voices.items() if len(places) > 1)
+    twice = sorted(x for x, found_in in voices.items() if len(found_in) > 1)
     return Selection(
         folder,
         classes,
@@ -94,7 +94,7 @@ def select(folder: Path, words: Sequence[str] | None, *, silence: bool) -> Selec
         [(x, split_of[x.name]) for x in (*noise, *layout.of(SILENCE))],
         test_set,
         Findings(
-            {x: sum(x in places for places in voices.values()) for x in SPLITS},
+            {x: sum(x in found_in for found_in in voices.values()) for x in SPLITS},
             tuple(sorted(voices)[:NAMED]),
             unknown,
             (

@@ -94,10 +94,10 @@ def _likeliest(recordings: Sequence[Recording], rests: Sequence[list[str]]) -> l
     letters = [[] if x.stem.startswith(_COMMON_VOICE) else [z for z in y if not z.isdigit()]
                for x, y in zip(recordings, rests, strict=True)]  # fmt: skip
     named = [x for x in letters if x]
-    place = 0
+    index = 0
     if len({len(x) for x in named}) == 1:
-        place = max(range(len(named[0])), key=lambda i: (_shared_values([x[i] for x in named]), -i))
-    return [y[place] if y else _number(x, rest) for x, y, rest in zip(recordings, letters, rests, strict=True)]
+        index = max(range(len(named[0])), key=lambda i: (_shared_values([x[i] for x in named]), -i))
+    return [y[index] if y else _number(x, rest) for x, y, rest in zip(recordings, letters, rests, strict=True)]
 
 
 def _shared_values(values: Sequence[str]) -> int:

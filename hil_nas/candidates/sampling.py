@@ -100,10 +100,10 @@ def _beside(strategy: Strategy[Point], config: int) -> list[int]:
 def _leaders(strategy: Strategy[Point], gammas: NDArray[np.float64]) -> list[int]:
     """What costs most differs by window and hop: no other difference may fill all places with one front end."""
     found: dict[tuple[int, int], int] = {}
-    for place in map(int, np.argsort(-gammas, kind="stable")):
-        config = strategy.space.configs[place]
-        if gammas[place] > 0:
-            found.setdefault((config.window_samples, config.hop_samples), place)
+    for leader in map(int, np.argsort(-gammas, kind="stable")):
+        config = strategy.space.configs[leader]
+        if gammas[leader] > 0:
+            found.setdefault((config.window_samples, config.hop_samples), leader)
     return list(found.values())[:LEADERS]
 
 

@@ -113,9 +113,9 @@ def plan_steps(size_bytes: dict[int, int], steps: Sequence[Step], source: int, o
             buffers.append(Buffer(step.scratch_bytes, index, index))
             owners.append(("scratch", index))
     layout = plan_buffers(buffers)
-    places = dict(zip(owners, layout.offsets, strict=True))
-    tensors = {number: place for (kind, number), place in places.items() if kind == "tensor"}
-    scratch = tuple(places.get(("scratch", i), 0) for i in range(len(steps)))
+    offset_of = dict(zip(owners, layout.offsets, strict=True))
+    tensors = {number: lowest for (kind, number), lowest in offset_of.items() if kind == "tensor"}
+    scratch = tuple(offset_of.get(("scratch", i), 0) for i in range(len(steps)))
     return ArenaPlan(tensors, scratch, layout.peak_bytes)
 
 
@@ -204,12 +204,12 @@ def _lowest_fit(index: int, buffers: Sequence[Buffer], sizes: Sequence[int], off
         for other, offset in offsets.items()
         if _live_together(buffers[index], buffers[other])
     )
-    place = 0
+    lowest = 0
     for start, end in taken:
-        if start - place >= sizes[index]:
+        if start - lowest >= sizes[index]:
             break
-        place = max(place, end)
-    return place
+        lowest = max(lowest, end)
+    return lowest
 
 
 def _layout(offsets: dict[int, int], sizes: Sequence[int]) -> Layout:

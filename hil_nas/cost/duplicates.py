@@ -14,18 +14,18 @@ def without_duplicates(network: Network) -> tuple[Network, tuple[int, ...]]:
     Returns:
         The network, itself where nothing was merged, and the numbers of the layers that were kept.
     """
-    place: dict[int, int] = {INPUT: INPUT}
+    renumbered: dict[int, int] = {INPUT: INPUT}
     seen: dict[Layer, int] = {}
     kept: list[int] = []
     layers: list[Layer] = []
     for index, layer in enumerate(network.layers):
-        moved = replace(layer, inputs=tuple(place[i] for i in layer.inputs))
+        moved = replace(layer, inputs=tuple(renumbered[i] for i in layer.inputs))
         if moved in seen and layer_rules(moved.kind).weights is None:
-            place[index] = seen[moved]
+            renumbered[index] = seen[moved]
             continue
-        place[index] = seen[moved] = len(layers)
+        renumbered[index] = seen[moved] = len(layers)
         layers.append(moved)
         kept.append(index)
-    if place[len(network.layers) - 1] != len(layers) - 1 or len(layers) == len(network.layers):
+    if renumbered[len(network.layers) - 1] != len(layers) - 1 or len(layers) == len(network.layers):
         return network, tuple(range(len(network.layers)))
     return Network(network.input_shape, tuple(layers)), tuple(kept)

@@ -62,14 +62,14 @@ def tflm_arena(network: Network, converted: bool = True) -> TflmArena:
 
 def _with_flattens(network: Network) -> Network:
     """The network with a reshape before every dense layer."""
-    place, layers = {INPUT: INPUT}, []
+    renumbered, layers = {INPUT: INPUT}, []
     shapes = (network.input_shape, *network.shapes)
     for index, layer in enumerate(network.layers):
-        inputs = tuple(place[i] for i in layer.inputs)
+        inputs = tuple(renumbered[i] for i in layer.inputs)
         if layer.kind == "fully_connected":
             layers.append(Layer("reshape", inputs, shape=(1, 1, prod(shapes[layer.inputs[0] + 1]))))
             inputs = (len(layers) - 1,)
-        place[index] = len(layers)
+        renumbered[index] = len(layers)
         layers.append(replace(layer, inputs=inputs))
     return Network(network.input_shape, tuple(layers))
 

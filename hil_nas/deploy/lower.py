@@ -42,14 +42,14 @@ def lower(graph: QuantGraph) -> Plan:
     lowering = Lowering(graph.tensors, {number: arena.tensors[name] for number, name in names.items()})
     constants = _Constants(HEADER_BYTES + OPERATOR_BYTES * len(operators))
     scratch = zip(operators, arena.scratch, strict=True)
-    lowered = tuple(_lower(graph, lowering, constants, x, place) for x, place in scratch)
+    lowered = tuple(_lower(graph, lowering, constants, x, offset) for x, offset in scratch)
     source, target = graph.tensors[graph.input], graph.tensors[graph.output]
     return Plan(
         operators=lowered,
         arena_bytes=arena.arena_bytes,
-        input_offset=lowering.places[graph.input],
+        input_offset=lowering.offsets[graph.input],
         input_bytes=graph.tensors[graph.input].elements,
-        output_offset=lowering.places[graph.output],
+        output_offset=lowering.offsets[graph.output],
         output_bytes=graph.tensors[graph.output].elements,
         input_scale=source.scale,
         input_zero_point=source.zero_point,
@@ -108,10 +108,10 @@ class _Constants:
 
     def add(self, values: NDArray[Any]) -> int:
         """Where in the plan the values begin."""
-        place = self.start + len(self.data)
+        offset = self.start + len(self.data)
         raw = np.ascontiguousarray(values).astype(values.dtype.newbyteorder("<")).tobytes()
         self.data += raw + bytes(constant_room(len(raw)) - len(raw))
-        return place
+        return offset
 
 
 def _lower(
@@ -122,12 +122,12 @@ def _lower(
     check_extents(x, call.inputs[0], call.output)
     kernels = list_for(call, x.name)
     kernel = kernels.kernels[call.operator]
-    places = [lowering.places[i] for i in x.inputs]
+    offsets = [lowering.offsets[i] for i in x.inputs]
     fields = {
         "kind": kind.plan.name,
         "input_count": len(x.inputs),
-        "inputs": (places[0], places[1] if len(places) > 1 else 0),
-        "output": lowering.places[x.output],
+        "inputs": (offsets[0], offsets[1] if len(offsets) > 1 else 0),
+        "output": lowering.offsets[x.output],
         "scratch": scratch,
         "scratch_bytes": kernel.scratch_bytes(call),
         "in_shape": call.inputs[0],

@@ -62,9 +62,9 @@ def _layers_of(network: Network, graph: QuantGraph) -> dict[int, int]:
 def _permuted(model: bytes, order: list[int]) -> bytes:
     """The file with its vector of operators permuted; each entry is the distance from itself to its table."""
     start, length = ModelFile.open(model).subgraph.vector(schema.SUBGRAPH_OPERATORS, 4)
-    places = range(start, start + 4 * length, 4)
-    tables = [x + struct.unpack_from("<I", model, x)[0] for x in places]
+    offsets = range(start, start + 4 * length, 4)
+    tables = [x + struct.unpack_from("<I", model, x)[0] for x in offsets]
     changed = bytearray(model)
-    for place, index in zip(places, order, strict=True):
-        struct.pack_into("<I", changed, place, tables[index] - place)
+    for offset, index in zip(offsets, order, strict=True):
+        struct.pack_into("<I", changed, offset, tables[index] - offset)
     return bytes(changed)

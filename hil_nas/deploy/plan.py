@@ -71,11 +71,11 @@ class PlanOperator:
         v: Any = _OPERATOR.unpack(data)
         if v[0] not in _NAMES or v[-1:] != _RESERVED:
             raise InputError(f"a plan's operator of kind {v[0]} with reserved fields {v[-1:]} is not known")
-        values, place = [], 1
+        values, index = [], 1
         for field in fields(cls)[1:]:
             width = _WIDTHS.get(field.name, 1)
-            values.append(v[place] if width == 1 else v[place : place + width])
-            place += width
+            values.append(v[index] if width == 1 else v[index : index + width])
+            index += width
         return cls(_NAMES[v[0]], *values)
 
 
@@ -126,9 +126,9 @@ class Plan:
         """The blob that is uploaded, stored or linked."""
         body = b"".join(x.to_bytes() for x in self.operators) + self.constants
         head = (MAGIC, VERSION, HEADER_BYTES, self.total_bytes, 0, len(self.operators))
-        places = (self.input_offset, self.input_bytes, self.output_offset, self.output_bytes)
+        regions = (self.input_offset, self.input_bytes, self.output_offset, self.output_bytes)
         scales = (self.input_scale, self.input_zero_point, self.output_scale, self.output_zero_point)
-        blob = _HEADER.pack(*head, self.arena_bytes, *places, *scales, 0, 0) + body
+        blob = _HEADER.pack(*head, self.arena_bytes, *regions, *scales, 0, 0) + body
         checksum = struct.pack("<I", zlib.crc32(blob[_CHECKED_FROM:]))
         return blob[: _CHECKED_FROM - len(checksum)] + checksum + blob[_CHECKED_FROM:]
 
@@ -148,7 +148,7 @@ class Plan:
         operators = tuple(PlanOperator.from_bytes(data[i : i + OPERATOR_BYTES]) for i in starts)
         names = [x.name for x in fields(cls)][1:-1]  # as they follow each other in the header
         plan = cls(operators, constants=data[end:], **dict(zip(names, v[6:15], strict=True)))
-        _check_places(plan)
+        _check_regions(plan)
         return plan
 
 
@@ -165,17 +165,17 @@ def _check_header(data: bytes, v: tuple[int, ...]) -> None:
         raise InputError(f"a plan has 1 to {MAX_OPERATORS} operators and room for them, this says {v[5]}")
 
 
-def _check_places(plan: Plan) -> None:
+def _check_regions(plan: Plan) -> None:
     """Whether all offsets lie where they must."""
     first, last = HEADER_BYTES + OPERATOR_BYTES * len(plan.operators), plan.total_bytes
-    places = [(plan.input_offset, plan.input_bytes), (plan.output_offset, plan.output_bytes)]
+    regions = [(plan.input_offset, plan.input_bytes), (plan.output_offset, plan.output_bytes)]
     for x in plan.operators:
         used = x.inputs[: x.input_count] if x.kind != "concatenation" else ()
-        places += [(x.output, 1), (x.scratch, x.scratch_bytes), *((i, 1) for i in used)]
+        regions += [(x.output, 1), (x.scratch, x.scratch_bytes), *((i, 1) for i in used)]
         for offset in (x.weights_data, x.bias_data, x.multipliers_data, x.shifts_data):
             if offset and (offset % ALIGNMENT_BYTES or not first <= offset < last):
                 raise InputError(f"a plan's constants lie at {first} to {last}, a {x.kind} has some at {offset}")
-    for offset, size in places:
+    for offset, size in regions:
         whole = plan.arena_bytes % ALIGNMENT_BYTES == 0 and offset % ALIGNMENT_BYTES == 0
         if not whole or offset + size > plan.arena_bytes:
             raise InputError(f"{size} bytes at {offset} do not fit an arena of {plan.arena_bytes} bytes")

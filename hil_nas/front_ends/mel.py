@@ -164,12 +164,12 @@ def fft_order(size: int) -> NDArray[np.int64]:
     while rest % 8 == 0:
         radices.append(8)
         rest //= 8
-    places, left, block = np.zeros(size, np.int64), np.arange(size), size
+    indices, left, block = np.zeros(size, np.int64), np.arange(size), size
     for radix in [rest] * (rest > 1) + radices:
         block //= radix
-        places += left % radix * block
+        indices += left % radix * block
         left //= radix
-    return places
+    return indices
 
 
 def _half_window(samples: int) -> NDArray[np.float64]:

@@ -66,9 +66,9 @@ class LookUp:
     def fit(cls, rows: Measurements) -> Self:
         entries: dict[str, list[tuple[Point, float]]] = defaultdict(list)
         for row in rows.operators:
-            entries[row.operator.layer.kind].append((_place(row.operator), row.median_cycles))
+            entries[row.operator.layer.kind].append((_point(row.operator), row.median_cycles))
         for end in rows.front_ends:
-            entries[end.config.kind].append((_front_end_place(end.config), end.median_cycles))
+            entries[end.config.kind].append((_front_end_point(end.config), end.median_cycles))
         return cls(
             {
                 kind: (np.array([x for x, _ in found]), np.array([y for _, y in found]))
@@ -77,16 +77,16 @@ class LookUp:
         )
 
     def operator_cycles(self, operators: Sequence[Operator]) -> Floats:
-        return np.array([self._nearest(x.layer.kind, _place(x)) if is_executed(x) else 0.0 for x in operators])
+        return np.array([self._nearest(x.layer.kind, _point(x)) if is_executed(x) else 0.0 for x in operators])
 
     def front_end_cycles(self, config: FrontEnd) -> float:
-        return self._nearest(config.kind, _front_end_place(config))
+        return self._nearest(config.kind, _front_end_point(config))
 
-    def _nearest(self, kind: str, place: Point) -> float:
+    def _nearest(self, kind: str, point: Point) -> float:
         if kind not in self._table:
             raise OutOfRangeError(f"no {kind} was measured")
-        places, cycles = self._table[kind]
-        distances = np.square(places - np.array(place)).sum(axis=1)  # (rows,)
+        points_of, cycles = self._table[kind]
+        distances = np.square(points_of - np.array(point)).sum(axis=1)  # (rows,)
         return float(cycles[distances <= distances.min() + 1e-12].mean())
 
 
@@ -105,11 +105,11 @@ def _line(points: Floats) -> tuple[float, float]:
     return float(linear.coef_[0]), float(linear.coef_[1])
 
 
-def _place(operator: Operator) -> Point:
+def _point(operator: Operator) -> Point:
     layer, inputs = operator.layer, sum(x[2] for x in operator.inputs)
     sizes = (*operator.inputs[0][:2], inputs, *operator.output, *layer.kernel, *layer.stride, *layer.dilation)
     return tuple(float(np.log(x)) for x in sizes)
 
 
-def _front_end_place(config: FrontEnd) -> Point:
+def _front_end_point(config: FrontEnd) -> Point:
     return tuple(float(np.log(x)) for x in config.values)

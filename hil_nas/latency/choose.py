@@ -36,10 +36,10 @@ def farthest_networks(
         costs: of measuring each candidate, in any unit; all alike where not given.
     """
     prices = np.ones(len(candidates)) if costs is None else np.array(costs)
-    places, owners = _places([list(x.operators()) for x in candidates])
-    nearest = {path: np.full(len(x), NEW_PATH_DISTANCE) for path, x in places.items()}
-    for path, covered in _places([list(measured)])[0].items():
-        _cover(nearest, places, path, covered)
+    by_path, owners = _by_path([list(x.operators()) for x in candidates])
+    nearest = {path: np.full(len(x), NEW_PATH_DISTANCE) for path, x in by_path.items()}
+    for path, covered in _by_path([list(measured)])[0].items():
+        _cover(nearest, by_path, path, covered)
     chosen: list[int] = []
     while len(chosen) < min(count, len(candidates)):
         gains = np.zeros(len(candidates))
@@ -50,7 +50,7 @@ def farthest_networks(
         gains[chosen] = -np.inf
         chosen.append(int(gains.argmax()))
         for path, owner in owners.items():
-            _cover(nearest, places, path, places[path][owner == chosen[-1]])
+            _cover(nearest, by_path, path, by_path[path][owner == chosen[-1]])
     return chosen
 
 
@@ -59,9 +59,9 @@ def spanning_networks(candidates: Sequence[Network], slack: float) -> list[int]:
 
     What is measured on them holds for all the others: no loop turns more often there.
     """
-    places, owners = _places([list(x.operators()) for x in candidates])
+    by_path, owners = _by_path([list(x.operators()) for x in candidates])
     reached = []  # per path: which operator reaches which count, (operators, features)
-    for path, points in places.items():
+    for path, points in by_path.items():
         counts = np.expm1(points)
         far = (counts * slack >= counts.max(axis=0)) & (counts.max(axis=0) > 0)
         reach = np.zeros((len(candidates), counts.shape[1]), dtype=bool)
@@ -76,13 +76,13 @@ def spanning_networks(candidates: Sequence[Network], slack: float) -> list[int]:
     return chosen
 
 
-def _cover(nearest: dict[str, Floats], places: dict[str, Floats], path: str, covered: Floats) -> None:
-    for place in covered if path in places else ():
-        apart = np.sqrt(np.square(places[path] - place).sum(axis=1))  # (operators,)
+def _cover(nearest: dict[str, Floats], by_path: dict[str, Floats], path: str, covered: Floats) -> None:
+    for point in covered if path in by_path else ():
+        apart = np.sqrt(np.square(by_path[path] - point).sum(axis=1))  # (operators,)
         nearest[path] = np.minimum(nearest[path], apart)
 
 
-def _places(networks: Sequence[Sequence[Operator]]) -> tuple[dict[str, Floats], dict[str, NDArray[np.int64]]]:
+def _by_path(networks: Sequence[Sequence[Operator]]) -> tuple[dict[str, Floats], dict[str, NDArray[np.int64]]]:
     """Per kernel path the different operators of all networks as points (operators, features), and whose each is."""
     points: dict[str, list[tuple[float, ...]]] = defaultdict(list)
     owners: dict[str, list[int]] = defaultdict(list)

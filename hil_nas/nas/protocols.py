@@ -239,10 +239,10 @@ def logs_of(*probabilities: Tensor) -> list[NDArray[np.float64]]:
 
 
 def made(shape: tuple[int, ...], *chosen: tuple[int, ...]) -> NDArray[np.float64]:
-    """Log-probabilities of these shape that prefer the chosen places."""
+    """Log-probabilities of this shape that prefer the chosen indices."""
     found = np.full(shape, -_DISTANCE)
-    for place in chosen:
-        found[place] = 0.0
+    for index in chosen:
+        found[index] = 0.0
     return found
 
 

@@ -1,4 +1,4 @@
-"""What an operator is lowered with: the tensors and their places in the arena; and the room of a plan's constants."""
+"""What an operator is lowered with: the tensors and their offsets in the arena; and the room of a plan's constants."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ class Lowering:
     """A graph whose memory is planned.
 
     Attributes:
-        places: tensor number -> offset in the arena.
+        offsets: tensor number -> offset in the arena.
     """
 
     tensors: Sequence[QuantTensor]
-    places: Mapping[int, int]
+    offsets: Mapping[int, int]
 
 
 def output_factor(factor: Multiplier) -> dict[str, int]:

@@ -113,7 +113,7 @@ def _lower_concatenation(lowering: Lowering, x: QuantOperator) -> dict[str, Any]
     outer = prod(lowering.tensors[x.output].shape[: x.axis])
     if outer > LARGEST_EXTENT:
         raise UnsupportedError(f"{x.name} joins in {outer} steps, at most {LARGEST_EXTENT} are run", hint=HINT_SMALLER)
-    table = [(lowering.places[i], lowering.tensors[i].elements // outer) for i in x.inputs]
+    table = [(lowering.offsets[i], lowering.tensors[i].elements // outer) for i in x.inputs]
     return {
         "inputs": (0, 0),
         "in_shape": (outer, 0, 0),

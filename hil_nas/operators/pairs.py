@@ -100,7 +100,7 @@ def _pair(lowering: Lowering, x: QuantOperator) -> list[QuantTensor | Constant]:
 
 def _operands(lowering: Lowering, x: QuantOperator, pair: list[QuantTensor | Constant]) -> dict[str, Any]:
     """Where the inputs stand, their shapes and zero points."""
-    arena = [lowering.places[i] for i in x.inputs]
+    arena = [lowering.offsets[i] for i in x.inputs]
     constants = {}
     if x.constant is not None:
         arena.insert(x.constant.position, 0)

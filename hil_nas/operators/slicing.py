@@ -54,6 +54,6 @@ def _slice(node: Node, axis: int, extent: int, begin: int, end: int, step: int) 
     return Slice(first, step, count, masked(_SHRINK_MASK))
 
 
-def _within(place: int, extent: int) -> int:
+def _within(index: int, extent: int) -> int:
     """As Python counts: negative places from the end, beyond the axis its edges."""
-    return max(0, min(place + extent if place < 0 else place, extent))
+    return max(0, min(index + extent if index < 0 else index, extent))

@@ -81,8 +81,8 @@ class Table:
     def tables(self, number: int) -> list[Table]:
         """A vector of tables."""
         start, length = self.vector(number, 4)
-        places = range(start, start + 4 * length, 4)
-        return [Table(self.data, x + read(self.data, x, "I")) for x in places]
+        offsets = range(start, start + 4 * length, 4)
+        return [Table(self.data, x + read(self.data, x, "I")) for x in offsets]
 
     def numbers(self, number: int, dtype: str) -> NDArray[Any]:
         """A vector of scalars, a read-only view."""

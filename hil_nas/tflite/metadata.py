@@ -66,8 +66,8 @@ def with_metadata(model: bytes, name: str, data: bytes) -> bytes:
 
 def _target(root: Table, number: int) -> int:
     """What a reference field of the old root points at."""
-    place = root.field(number)
-    assert place is not None
-    target = place + int(read(root.data, place, "I"))
+    offset = root.field(number)
+    assert offset is not None
+    target = offset + int(read(root.data, offset, "I"))
     read(root.data, target, "I")  # raises where it lies outside
     return target

@@ -59,12 +59,12 @@ def run_epoch(
         learner.module.train()
     for index, indices in enumerate(np.array_split(order, steps)):
         features, labels = feed.batch(indices, generator, device_features)
-        for place, learner in enumerate(learners):
+        for i, learner in enumerate(learners):
             for group in learner.optimizer.param_groups:
                 group["lr"] = rate(number * steps + index)
             loss = criterion(learner.module(features), labels)
             learner.optimizer.zero_grad()
             loss.backward()
             learner.optimizer.step()
-            totals[place] += loss.item() * len(labels)
+            totals[i] += loss.item() * len(labels)
     return [x / len(order) for x in totals]

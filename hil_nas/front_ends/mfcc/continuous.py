@@ -46,9 +46,9 @@ def continuous_mfcc(waveform: Tensor, window: Tensor, hop: Tensor, like: MelFron
     inside = torch.arange(length, device=signal.device) + (first - starts)[:, None]  # (frames, length)
     weights = 0.5 - 0.5 * torch.cos(2 * pi * inside / window.double())
     weights = torch.where(inside < window.double(), weights, 0.0).to(signal.dtype)
-    places = first.long()[:, None] + torch.arange(length, device=signal.device)
+    indices = first.long()[:, None] + torch.arange(length, device=signal.device)
     padded = F.pad(signal, (0, 1))  # read by the last frame, where it begins between two samples, at weight 0
-    cut = padded.index_select(1, places.flatten()).reshape(len(signal), frames, length)
+    cut = padded.index_select(1, indices.flatten()).reshape(len(signal), frames, length)
     config = replace(like, window_samples=length, hop_samples=int(hop.detach()))
     filters, cosines = _tables(config, signal.dtype, signal.device)
     spectrum = torch.fft.rfft(cut * weights, n=config.fft_size)  # (clips, frames, bins)

@@ -102,8 +102,8 @@ def dilated_depthwise(x: Tensor, kernel: Tensor, scales: Sequence[Pair], weights
             continue
         parts = [torch.zeros_like(kernel[:, :, 0]) for _ in distances]
         for index, tap in terms:
-            place = distances.index(scales[index][0])
-            parts[place] = parts[place] + weights[index] * kernel[:, :, tap]
+            plane = distances.index(scales[index][0])
+            parts[plane] = parts[plane] + weights[index] * kernel[:, :, tap]
         matrix = (torch.cat(parts, 1) @ step).reshape(channels, frames, frames)
         part = _times(_shifted(x, shift), matrix)
         total = part if total is None else total + part

@@ -93,12 +93,12 @@ def mixed_convolution(x: Tensor, weight: Tensor, kernels: Sequence[Pair], stride
         kernels: the windows.
         weights: (kernels,).
     """
-    places = [[same_padding(x.shape[3 - i], k[i], stride[i])[0] for i in (0, 1)] for k in kernels]
-    before = [max(p[i] for p in places) for i in (0, 1)]
-    after = [max(k[i] - 1 - p[i] for k, p in zip(kernels, places, strict=True)) for i in (0, 1)]
+    paddings = [[same_padding(x.shape[3 - i], k[i], stride[i])[0] for i in (0, 1)] for k in kernels]
+    before = [max(p[i] for p in paddings) for i in (0, 1)]
+    after = [max(k[i] - 1 - p[i] for k, p in zip(kernels, paddings, strict=True)) for i in (0, 1)]
     total = torch.zeros((), device=x.device)
-    for share, kernel, place in zip(weights, kernels, places, strict=True):
-        pads = [(before[i] - place[i], after[i] - (kernel[i] - 1 - place[i])) for i in (0, 1)]
+    for share, kernel, padding in zip(weights, kernels, paddings, strict=True):
+        pads = [(before[i] - padding[i], after[i] - (kernel[i] - 1 - padding[i])) for i in (0, 1)]
         total = total + share * F.pad(window(weight, kernel), (*pads[1], *pads[0]))
     return _convolve(x, total, stride, (before[0], before[1]))
 

@@ -83,9 +83,9 @@ def most_preferred(preference: DartsPreference, space: DartsSpace, config: int) 
         score = preference.beta[k] + preference.alpha[k, :, 1:].max(1)
         nodes = []
         for node in range(space.nodes):
-            places = space.edges_of(node)
-            best = sorted(np.argsort(-score[list(places)], kind="stable")[:2].tolist())
-            chosen = [Edge(s, CHOICES[int(preference.alpha[k, places[s], 1:].argmax())]) for s in best]
+            into = space.edges_of(node)
+            best = sorted(np.argsort(-score[list(into)], kind="stable")[:2].tolist())
+            chosen = [Edge(s, CHOICES[int(preference.alpha[k, into[s], 1:].argmax())]) for s in best]
             nodes.append((chosen[0], chosen[1]))
         cells.append(Cell(tuple(nodes)))
     return _genotype(space, config, cells[0], cells[1])
@@ -135,12 +135,12 @@ def answers(prices: DartsPrices, preference: DartsPreference, config: int) -> li
         cycles, flash = prices.cycles.edges[config, k], prices.flash.edges[config, k]
         liked = preference.beta[k][:, None] + preference.alpha[k]
         for node in range(prices.space.nodes):
-            places = prices.space.edges_of(node)
-            for s, t in combinations(range(len(places)), 2):
+            into = prices.space.edges_of(node)
+            for s, t in combinations(range(len(into)), 2):
                 for a, one in enumerate(CHOICES, start=1):
                     for b, other in enumerate(CHOICES, start=1):
-                        value, time, size = (float(x[places[s], a] + x[places[t], b]) for x in (liked, cycles, flash))
-                        most = float(max(ram[k, places[s], a], ram[k, places[t], b]))
+                        value, time, size = (float(x[into[s], a] + x[into[t], b]) for x in (liked, cycles, flash))
+                        most = float(max(ram[k, into[s], a], ram[k, into[t], b]))
                         found.append(Answer(k, node, (Edge(s, one), Edge(t, other)), value, time, size, most))
     return found
 

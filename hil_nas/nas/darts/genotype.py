@@ -19,8 +19,8 @@ from hil_nas.nas.darts.space import (
     STEM_KERNEL,
     STEM_STRIDE,
     CellKind,
-    CellPlace,
-    cell_places,
+    CellShapes,
+    cell_shapes,
     check_sizes,
 )
 from hil_nas.nas.input_space import Operation, align_layers, head_layers
@@ -94,10 +94,10 @@ class DartsGenotype:
         aligned = Network(source, tuple(layers)).output_shape if layers else source
         layers.append(stem_layer(self.channels, len(layers) - 1))
         before = last = len(layers) - 1
-        places = cell_places(self.cells, len(self.normal.nodes), self.channels, aligned)
-        for place in places:
-            before, last = last, _add_cell(layers, place, self.cell(place.kind), (before, last))
-        end = (*places[-1].node[:2], len(self.normal.nodes) * places[-1].channels)
+        by_cell = cell_shapes(self.cells, len(self.normal.nodes), self.channels, aligned)
+        for shapes in by_cell:
+            before, last = last, _add_cell(layers, shapes, self.cell(shapes.kind), (before, last))
+        end = (*by_cell[-1].node[:2], len(self.normal.nodes) * by_cell[-1].channels)
         layers += head_layers(end, self.classes, last)
         return without_duplicates(Network(source, tuple(layers)))[0]
 
@@ -126,10 +126,10 @@ def stem_layer(channels: int, source: int) -> Layer:
     return Layer("conv", (source,), channels, STEM_KERNEL, STEM_STRIDE, relu=True)
 
 
-def entry_layer(place: CellPlace, which: int, source: int) -> Layer:
+def entry_layer(shapes: CellShapes, which: int, source: int) -> Layer:
     """The 1x1 convolution of one of a cell's inputs."""
-    stride = place.strides[which]
-    return Layer("conv", (source,), place.channels, stride=(stride, stride), relu=True)
+    stride = shapes.strides[which]
+    return Layer("conv", (source,), shapes.channels, stride=(stride, stride), relu=True)
 
 
 def edge_layers(operator: str, source: int, channels: int, stride: int) -> list[Layer]:
@@ -156,17 +156,17 @@ def edge_layers(operator: str, source: int, channels: int, stride: int) -> list[
     raise InputError(f"'{operator}' is no operator of an edge, expected one of {', '.join(CHOICES)}")
 
 
-def _add_cell(layers: list[Layer], place: CellPlace, cell: Cell, inputs: tuple[int, int]) -> int:
+def _add_cell(layers: list[Layer], shapes: CellShapes, cell: Cell, inputs: tuple[int, int]) -> int:
     """Appends a cell; the number of its last layer."""
     states = []
     for which, source in enumerate(inputs):
-        layers.append(entry_layer(place, which, source))
+        layers.append(entry_layer(shapes, which, source))
         states.append(len(layers) - 1)
     for edges in cell.nodes:
         ends = []
         for edge in edges:
-            stride = 2 if place.kind == "reduction" and edge.source < CELL_INPUTS else 1
-            ends.append(_add_edge(layers, edge.operator, states[edge.source], place.channels, stride))
+            stride = 2 if shapes.kind == "reduction" and edge.source < CELL_INPUTS else 1
+            ends.append(_add_edge(layers, edge.operator, states[edge.source], shapes.channels, stride))
         layers.append(Layer("add", (ends[0], ends[1])))
         states.append(len(layers) - 1)
     layers.append(Layer("concatenation", tuple(states[CELL_INPUTS:])))

@@ -19,7 +19,7 @@ from hil_nas.errors import InputError
 from hil_nas.front_ends import FrontEnd
 from hil_nas.nas.costs.limits import Cost
 from hil_nas.nas.darts.genotype import CHOICES, Cell, DartsGenotype, Edge, edge_layers, entry_layer, stem_layer
-from hil_nas.nas.darts.space import CELL_INPUTS, CELL_KINDS, OPERATORS, CellPlace, DartsSpace
+from hil_nas.nas.darts.space import CELL_INPUTS, CELL_KINDS, OPERATORS, CellShapes, DartsSpace
 from hil_nas.nas.input_space import align_layers, head_layers
 from hil_nas.network import INPUT, Layer, Network, Operator, Shape
 from hil_nas.operators.table import runs
@@ -52,8 +52,8 @@ class EdgeTable:
         for k, kind in enumerate(CELL_KINDS):
             for node, edges in enumerate(genotype.cell(kind).nodes):
                 for edge in edges:
-                    place = space.edges_of(node)[edge.source]
-                    total += float(self.edges[config, k, place, OPERATORS.index(edge.operator)])
+                    edge_index = space.edges_of(node)[edge.source]
+                    total += float(self.edges[config, k, edge_index, OPERATORS.index(edge.operator)])
         return total
 
 
@@ -145,26 +145,26 @@ def _parts(space: DartsSpace, config: FrontEnd) -> Parts:
     before = align_layers("plane", space.align_operation(config), source)
     fixed = _operators(source, [*before, stem_layer(space.channels, len(before) - 1)])
     edges: dict[tuple[int, int, int], list[Operator]] = {}
-    places = space.places(space.aligned_shape(config))
-    for place in places:
-        for which, read in enumerate(place.sources):
-            fixed += _operators(read, [entry_layer(place, which, INPUT)])
-        fixed += _joins(place, space.nodes)
+    by_cell = space.shapes_of_cells(space.aligned_shape(config))
+    for shapes in by_cell:
+        for which, read in enumerate(shapes.sources):
+            fixed += _operators(read, [entry_layer(shapes, which, INPUT)])
+        fixed += _joins(shapes, space.nodes)
         for edge, (_, origin) in enumerate(space.edges):
-            shape = place.entered if origin < CELL_INPUTS else place.node
+            shape = shapes.entered if origin < CELL_INPUTS else shapes.node
             for operator in CHOICES:
-                layers = edge_layers(operator, INPUT, place.channels, space.stride(place.kind, edge))
-                key = (CELL_KINDS.index(place.kind), edge, OPERATORS.index(operator))
+                layers = edge_layers(operator, INPUT, shapes.channels, space.stride(shapes.kind, edge))
+                key = (CELL_KINDS.index(shapes.kind), edge, OPERATORS.index(operator))
                 edges.setdefault(key, []).extend(_operators(shape, layers))
-    end = (*places[-1].node[:2], space.nodes * places[-1].channels)
+    end = (*by_cell[-1].node[:2], space.nodes * by_cell[-1].channels)
     return fixed + _operators(end, head_layers(end, space.classes, INPUT)), edges
 
 
-def _joins(place: CellPlace, nodes: int) -> list[Operator]:
+def _joins(shapes: CellShapes, nodes: int) -> list[Operator]:
     """The additions of a cell and the concatenation at its end."""
-    add = Operator(Layer("add", (INPUT, INPUT)), (place.node,) * 2, place.node)
-    end = (*place.node[:2], nodes * place.channels)
-    return [add] * nodes + [Operator(Layer("concatenation", (INPUT,) * nodes), (place.node,) * nodes, end)]
+    add = Operator(Layer("add", (INPUT, INPUT)), (shapes.node,) * 2, shapes.node)
+    end = (*shapes.node[:2], nodes * shapes.channels)
+    return [add] * nodes + [Operator(Layer("concatenation", (INPUT,) * nodes), (shapes.node,) * nodes, end)]
 
 
 def _operators(shape: Shape, layers: Sequence[Layer]) -> list[Operator]:
@@ -184,8 +184,8 @@ def _table(
     fixed = np.array([sum(values[x] for x in own) + every_network for own, _ in parts])
     edges = np.zeros((len(parts), len(CELL_KINDS), len(space.edges), len(OPERATORS)))
     for config, (_, rows) in enumerate(parts):
-        for place, operators in rows.items():
-            edges[(config, *place)] = sum(values[x] for x in operators)
+        for row, operators in rows.items():
+            edges[(config, *row)] = sum(values[x] for x in operators)
     return EdgeTable(front_end, fixed, edges)
 
 

@@ -41,7 +41,7 @@ STEM_STRIDE: Pair = (2, 2)
 
 
 @dataclass(frozen=True)
-class CellPlace:
+class CellShapes:
     """One cell at the shapes it has in a network.
 
     Attributes:
@@ -126,9 +126,9 @@ class DartsSpace:
         operation = self.align_operation(config)
         return (-(-config.frames // (operation.stride[0] if operation else 1)), config.columns, 1)
 
-    def places(self, aligned: Shape) -> tuple[CellPlace, ...]:
+    def shapes_of_cells(self, aligned: Shape) -> tuple[CellShapes, ...]:
         """Every cell in order, behind a stem that reads `aligned`."""
-        return cell_places(self.cells, self.nodes, self.channels, aligned)
+        return cell_shapes(self.cells, self.nodes, self.channels, aligned)
 
     def to_json(self) -> dict[str, Any]:
         return {**asdict(self), "configs": [str(x) for x in self.configs]}
@@ -147,17 +147,17 @@ def reductions(cells: int) -> tuple[int, int]:
     return (cells // 3, 2 * cells // 3)
 
 
-def cell_places(cells: int, nodes: int, channels: int, aligned: Shape) -> tuple[CellPlace, ...]:
+def cell_shapes(cells: int, nodes: int, channels: int, aligned: Shape) -> tuple[CellShapes, ...]:
     """Every cell in order, behind a stem that reads `aligned`; `channels` are the stem's."""
     before = last = _smaller(aligned, channels, STEM_STRIDE[0])
-    found: list[CellPlace] = []
+    found: list[CellShapes] = []
     for index in range(cells):
         kind: CellKind = "reduction" if index in reductions(cells) else "normal"
         channels *= 2 if kind == "reduction" else 1
         strides = (2 if found and found[-1].kind == "reduction" else 1, 1)
         entered = _smaller(last, channels, 1)
         node = _smaller(entered, channels, 2 if kind == "reduction" else 1)
-        found.append(CellPlace(kind, channels, (before, last), strides, entered, node))
+        found.append(CellShapes(kind, channels, (before, last), strides, entered, node))
         before, last = last, (*node[:2], nodes * channels)
     return tuple(found)
 

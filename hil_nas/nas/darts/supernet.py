@@ -29,7 +29,7 @@ from hil_nas.nas.darts.space import (
     SKIP,
     STEM_KERNEL,
     STEM_STRIDE,
-    CellPlace,
+    CellShapes,
     DartsSpace,
 )
 from hil_nas.nas.front_ends.alignment import Alignment, Supernet
@@ -123,9 +123,10 @@ class DartsSupernet(Supernet):
         self.alignment = Alignment(space, generator, allowed)
         self.architecture = DartsArchitecture(space, generator)
         self.stem = _Convolution(1, space.channels, STEM_KERNEL[0], STEM_STRIDE[0], generator)
-        places = space.places(space.aligned_shape(space.configs[0]))  # channels and strides are those of every one
-        self.cells = nn.ModuleList(_Cell(space, x, parts, generator) for x in places)
-        self.head = nn.Linear(space.nodes * places[-1].channels, space.classes)
+        # channels and strides are those of every configuration
+        by_cell = space.shapes_of_cells(space.aligned_shape(space.configs[0]))
+        self.cells = nn.ModuleList(_Cell(space, x, parts, generator) for x in by_cell)
+        self.head = nn.Linear(space.nodes * by_cell[-1].channels, space.classes)
         with torch.no_grad():
             self.head.weight.normal_(0.0, self.head.in_features**-0.5, generator=generator)
             self.head.bias.zero_()
@@ -145,15 +146,15 @@ class DartsSupernet(Supernet):
 class _Cell(nn.Module):
     """Both inputs through a 1x1 convolution, then the nodes."""
 
-    def __init__(self, space: DartsSpace, place: CellPlace, parts: int, generator: torch.Generator) -> None:
+    def __init__(self, space: DartsSpace, shapes: CellShapes, parts: int, generator: torch.Generator) -> None:
         super().__init__()
-        self.space, self.kind = space, CELL_KINDS.index(place.kind)
+        self.space, self.kind = space, CELL_KINDS.index(shapes.kind)
         self.entries = nn.ModuleList(
-            _Convolution(source[2], place.channels, 1, stride, generator)
-            for source, stride in zip(place.sources, place.strides, strict=True)
+            _Convolution(source[2], shapes.channels, 1, stride, generator)
+            for source, stride in zip(shapes.sources, shapes.strides, strict=True)
         )
-        strides = [space.stride(place.kind, e) for e in range(len(space.edges))]
-        self.edges = nn.ModuleList(_Edge(place.channels, x, parts, generator) for x in strides)
+        strides = [space.stride(shapes.kind, e) for e in range(len(space.edges))]
+        self.edges = nn.ModuleList(_Edge(shapes.channels, x, parts, generator) for x in strides)
 
     def forward(self, before: Tensor, last: Tensor, mixture: Mixture) -> Tensor:
         states = [entry(x) for entry, x in zip(self.entries, (before, last), strict=True)]

@@ -173,8 +173,8 @@ def between(value: Tensor, anchors: Tensor) -> Tensor:
     inside = value.clamp(anchors[0], anchors[-1])
     left = int((torch.searchsorted(anchors, inside.detach(), right=True) - 1).clamp(0, len(anchors) - 2))
     share = (inside - anchors[left]) / (anchors[left + 1] - anchors[left])
-    places = F.one_hot(torch.tensor([left, left + 1]), len(anchors)).to(anchors)
-    return (1 - share) * places[0] + share * places[1]
+    hot = F.one_hot(torch.tensor([left, left + 1]), len(anchors)).to(anchors)
+    return (1 - share) * hot[0] + share * hot[1]
 
 
 def _networks(table: PriceTable) -> PriceTable:

@@ -73,8 +73,8 @@ class FeatureStore:
         device: torch.device,
         like: FeatureStore | None = None,
     ) -> None:
-        places = {x.transform: i for i, x in enumerate(transforms(configs))}
-        self._sources = [(places[x.transform], x.columns) for x in configs]
+        indices = {x.transform: i for i, x in enumerate(transforms(configs))}
+        self._sources = [(indices[x.transform], x.columns) for x in configs]
         self.labels = data.labels.to(device)
         self._moments: list[tuple[Tensor, Tensor]] = (
             [_moments(x) for x in data.features] if like is None else like._moments

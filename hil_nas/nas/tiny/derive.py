@@ -56,7 +56,7 @@ def _most(table: PriceTable, preference: Preference) -> float:
 
 
 def cheapest(table: PriceTable, resource: int, config: int) -> Choice:
-    """The network that needs least of one resource, by its place in `Cost`, on a configuration."""
+    """The network that needs least of one resource, by its index in `Cost`, on a configuration."""
     arcs = arcs_of(table, Preference.none(table), config)
     path = shortest(arcs, arcs.resource(resource), int(arcs.head.max()) + 1, largest=resource == 1)
     assert path is not None

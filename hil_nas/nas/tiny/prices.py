@@ -163,10 +163,10 @@ def price(
     """
     requests = [price_requests(space, x) for x in space.configs]
     every = {x: i for i, x in enumerate(dict.fromkeys(x for request in requests for x in request.operators))}
-    places = [np.array([every[x] for x in request.operators]) for request in requests]
+    operator_indices = [np.array([every[x] for x in request.operators]) for request in requests]
 
     def by_config(values: NDArray[np.generic]) -> list[NDArray[np.generic]]:
-        return [values[x] for x in places]
+        return [values[x] for x in operator_indices]
 
     cycles = by_config(np.asarray(operator_cycles(tuple(every)), dtype=np.float64))
     front_end = [float(front_end_cycles(x)) for x in space.configs]

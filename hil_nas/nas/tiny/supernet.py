@@ -50,12 +50,12 @@ class TinySupernet(Supernet):
         self.alignment = Alignment(space, generator, allowed)
         self.architecture = Architecture(space)
         most, source = space.widths[-1], max(space.aligned_shape(x)[2] for x in space.configs)
-        stem, places = largest([x.kernel for x in space.stems]), range(space.positions)
+        stem, chain = largest([x.kernel for x in space.stems]), range(space.positions)
         self.kernels = [x.kernel for x in space.operations if x.kind == "separable"]
         size = largest(self.kernels) if self.kernels else (1, 1)
         self.stem = SharedConvolution((most, source, *stem), source * stem[0] * stem[1], generator)
-        self.depthwise = nn.ModuleList(SharedConvolution((most, *size), size[0] * size[1], generator) for _ in places)
-        self.pointwise = nn.ModuleList(SharedConvolution((most, most), most, generator) for _ in places)
+        self.depthwise = nn.ModuleList(SharedConvolution((most, *size), size[0] * size[1], generator) for _ in chain)
+        self.pointwise = nn.ModuleList(SharedConvolution((most, most), most, generator) for _ in chain)
         self.head = nn.Linear(most, space.classes)
         with torch.no_grad():
             self.head.weight.normal_(0.0, most**-0.5, generator=generator)
