@@ -27,7 +27,7 @@ from typing import Any
 
 from hil_nas.errors import RunError
 from hil_nas.files import append, write_atomically, writing
-from hil_nas.places import checkout
+from hil_nas.folders import checkout
 
 SCHEMA = "hil_nas.run"
 VERSION = 2

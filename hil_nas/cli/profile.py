@@ -19,8 +19,8 @@ from hil_nas.cli.shared import RunCommand
 from hil_nas.config import SPACES, SearchConfig
 from hil_nas.device.firmware import Engine
 from hil_nas.errors import HilNasError, InputError
+from hil_nas.folders import Folders
 from hil_nas.options import like, option
-from hil_nas.places import Folders
 from hil_nas.progress import Reporter
 from hil_nas.units import count_unit
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hil_nas.errors import InputError
+from hil_nas.folders import Folders, usual_folders
 from hil_nas.options import option
-from hil_nas.places import Folders, usual_folders
 
 _FOLDERS = "folders"
 

@@ -11,7 +11,7 @@ from hil_nas.config import BaselineConfig
 from hil_nas.device.hosts import open_device
 from hil_nas.errors import InfeasibleError
 from hil_nas.files import require_writable
-from hil_nas.places import Folders
+from hil_nas.folders import Folders
 from hil_nas.progress import Reporter
 from hil_nas.runs import Run
 from hil_nas.training.recipe import Recipe

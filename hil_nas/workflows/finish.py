@@ -18,10 +18,10 @@ from hil_nas.deploy.c_export import export_c
 from hil_nas.deploy.lower import lower
 from hil_nas.deploy.tflite import read_front_end, read_tflite
 from hil_nas.device.firmware import find_third_party
+from hil_nas.folders import Folders
 from hil_nas.front_ends import ClipFormat, FrontEnd
 from hil_nas.front_ends.host import HostFrontEnd
 from hil_nas.network import Network
-from hil_nas.places import Folders
 from hil_nas.progress import Reporter
 from hil_nas.runs import Run
 from hil_nas.training.product import Product, make_product

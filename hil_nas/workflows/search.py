@@ -17,13 +17,13 @@ from hil_nas.config import SearchConfig
 from hil_nas.device.hosts import open_device
 from hil_nas.errors import InfeasibleError, InputError, RunError
 from hil_nas.files import require_writable
+from hil_nas.folders import Folders
 from hil_nas.front_ends import parse_front_end
 from hil_nas.nas.input_space import Align
 from hil_nas.nas.protocols import Derived
 from hil_nas.nas.search import SearchResult, search
 from hil_nas.nas.spaces import KINDS
 from hil_nas.network import Network
-from hil_nas.places import Folders
 from hil_nas.progress import Progress, Reporter
 from hil_nas.runs import Run
 from hil_nas.training.recipe import Recipe

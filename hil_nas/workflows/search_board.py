@@ -10,12 +10,12 @@ from hil_nas.config import SearchConfig
 from hil_nas.device.device import Device
 from hil_nas.device.replies import Identity
 from hil_nas.errors import InputError
+from hil_nas.folders import Folders
 from hil_nas.front_ends import FrontEnd
 from hil_nas.latency.model import LatencyModel
 from hil_nas.latency.store import model_folder
 from hil_nas.nas.costs.limits import Cost, Limits
 from hil_nas.network import Network
-from hil_nas.places import Folders
 from hil_nas.workflows.measure import folder_name, latency_ms, measure_front_ends, measure_network, provenance_of
 from hil_nas.workflows.overhead import Overhead, measure_overhead
 from hil_nas.workflows.patience import PatientBoard

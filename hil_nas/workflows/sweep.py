@@ -22,7 +22,7 @@ from hil_nas.config import BaselineConfig, SearchConfig
 from hil_nas.device.firmware import build_firmware, find_third_party
 from hil_nas.errors import HilNasError, InfeasibleError, InputError
 from hil_nas.files import write_atomically
-from hil_nas.places import Folders
+from hil_nas.folders import Folders
 from hil_nas.progress import Progress, Reporter
 from hil_nas.runs import Run, read_result
 from hil_nas.target import BoardTarget

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from hil_nas import cli, places, runs
+from hil_nas import cli, folders, runs
 from hil_nas.cli.arguments import parser
 from hil_nas.cli.commands import Search
 from hil_nas.cli.options import settings
 from hil_nas.device.boards import board_names
-from hil_nas.places import Folders, usual_folders
+from hil_nas.folders import Folders, usual_folders
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -38,7 +38,7 @@ def installed(elsewhere: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     package.mkdir(parents=True)
     (package / "boards").symlink_to(ROOT / "boards")
     (package / "latency_models").symlink_to(ROOT / "latency_models")
-    monkeypatch.setattr(places, "_package", lambda: package)
+    monkeypatch.setattr(folders, "_package", lambda: package)
     return package
 
 
