@@ -28,7 +28,7 @@ class Usual:
 
     Attributes:
         search_epochs, train_epochs: of the supernet, and of the derived network.
-        rivals: how many other networks race against the derived one; each network of cells takes minutes to train.
+        candidates: how many other networks are trained beside the derived one; each of cells takes minutes.
         align: how the configurations share one supernet. At 104 ms cells that were searched with padding were better
             than with convolutions by 4.3 points in the mean of three seeds.
         continuous: whether the front end may be found by gradient instead of from a list.
@@ -36,7 +36,7 @@ class Usual:
 
     search_epochs: int
     train_epochs: int
-    rivals: int
+    candidates: int
     align: Literal["conv", "pad"]
     continuous: bool
 
@@ -113,10 +113,10 @@ class SearchConfig:
         5, least=0, most=MOST_EPOCHS, metavar="N", group=_HOW,
         help="measure the network of the moment on the board every N epochs, 0 for the end only",
     )  # fmt: skip
-    # Other networks within the limits race against the derived one, and then neighbours of the best do, before one is
-    # trained. 0: no race, -1: as many as usual.
-    rivals: int = option(-1, least=0)
-    race_epochs: int = option(6, least=1)
+    # Networks within the limits that are trained briefly beside the derived one, as later are neighbours of the best,
+    # before one is trained in full. 0: none, -1: as many as usual.
+    candidates: int = option(-1, least=0)
+    candidate_epochs: int = option(6, least=1)
     train_epochs: int = option(  # 0: as many as usual
         0, least=1, most=MOST_EPOCHS, metavar="N", group=_HOW,
         help=f"of the training (default: {_each('train_epochs')})",
@@ -147,7 +147,7 @@ class SearchConfig:
             grid = paper_grid() if self.grid == search_grid() else self.grid
             found = {"space": "darts", "words": self.words or ALL_WORDS, "grid": grid}
         usual = USUAL[self.preset or self.space]
-        for name, left_open in (("rivals", -1), ("align", "auto"), ("search_epochs", 0), ("train_epochs", 0)):
+        for name, left_open in (("candidates", -1), ("align", "auto"), ("search_epochs", 0), ("train_epochs", 0)):
             if getattr(self, name) == left_open:
                 found[name] = getattr(usual, name)
         for name, value in found.items():

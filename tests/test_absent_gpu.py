@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from hil_nas.audio.datasets import KeywordData
-from hil_nas.candidates.short_training import race
+from hil_nas.candidates.short_training import short_trainings
 from hil_nas.front_ends import parse_front_end
 from hil_nas.front_ends.host import HostFrontEnd
 from hil_nas.nas.costs.limits import Limits
@@ -98,5 +98,5 @@ def test_a_training_with_the_device_s_features_and_its_tuning(
 
 def test_a_race(data: KeywordData) -> None:  # noqa: F811
     with AbsentGpu() as gpu:
-        race([network()], CONFIG, data, SMALL, seed=0, device=DEVICE)
+        short_trainings([network()], CONFIG, data, SMALL, seed=0, device=DEVICE)
     assert gpu.operations > 1000

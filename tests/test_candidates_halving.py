@@ -1,4 +1,4 @@
-"""The finals' rounds, on races whose outcome is known beforehand."""
+"""The rounds of candidates, on short trainings whose outcome is known beforehand."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from hil_nas.candidates import halving
-from hil_nas.candidates.short_training import Standing
+from hil_nas.candidates.short_training import Score
 from hil_nas.front_ends.mfcc import Mfcc
 from hil_nas.nas.costs.limits import Cost
 from hil_nas.nas.input_space import Operation
@@ -45,22 +45,22 @@ def width_of(network: Network) -> int:
     return network.layers[1].out_channels
 
 
-class Races:
-    """Losses by width and epochs; remembers what raced."""
+class Trainings:
+    """Losses by width and epochs; remembers what was trained."""
 
     def __init__(self, folder: Path, loss: Callable[[int, int], float], seed: int = 0) -> None:
         self.folder, self.loss, self.seed = folder, loss, seed
-        self.raced: list[tuple[int, list[int]]] = []  # epochs and widths
+        self.trained_networks: list[tuple[int, list[int]]] = []  # epochs and widths
         self.configs: list[Mfcc] = []
 
     def __call__(self, networks: Sequence[Network], config: Mfcc, data: Any, recipe: Recipe, **more: Any) -> Any:
-        checkpoint = self.folder / f"race-{len(self.raced)}.pt"
+        checkpoint = self.folder / f"candidates-{len(self.trained_networks)}.pt"
         assert more == {"seed": self.seed, "progress": progress, "checkpoint": checkpoint, "resume": True}
         assert data is DATA and recipe == Recipe(epochs=recipe.epochs)
         widths = [width_of(x) for x in networks]
-        self.raced.append((recipe.epochs, widths))
+        self.trained_networks.append((recipe.epochs, widths))
         self.configs.append(config)
-        return [Standing(self.loss(x, recipe.epochs), 1 / x) for x in widths]
+        return [Score(self.loss(x, recipe.epochs), 1 / x) for x in widths]
 
 
 class Sampled:
@@ -79,14 +79,15 @@ class Sampled:
 
 
 def held(
-    monkeypatch: pytest.MonkeyPatch, races: Races, *entered: dict[str, Any], epochs: int = 2, last_epochs: int = 1
-) -> list[Derived[Any]]:
-    """The finals of a search whose most preferred network comes first."""
-    monkeypatch.setattr(halving, "race", races)
+    monkeypatch: pytest.MonkeyPatch, trainings: Trainings, *entered: dict[str, Any], epochs: int = 2,
+    last_epochs: int = 1,
+) -> list[Derived[Any]]:  # fmt: skip
+    """The candidates of a search whose most preferred network comes first."""
+    monkeypatch.setattr(halving, "short_trainings", trainings)
     result: Any = SearchResult(**entered[0], gammas=(1.0,), price_ratio=1.0, history=(), calibrated=DATA, next_seed=0)
     candidates: Any = Sampled([Derived(**x) for x in entered[1:]])
-    more: dict[str, Any] = {"epochs": epochs, "last_epochs": last_epochs, "seed": races.seed, "progress": progress}
-    return halving.by_race(result, candidates, DATA, Run(races.folder), count=len(entered) - 1, **more)
+    more: dict[str, Any] = {"epochs": epochs, "last_epochs": last_epochs, "seed": trainings.seed, "progress": progress}
+    return halving.by_halving(result, candidates, DATA, Run(trainings.folder), count=len(entered) - 1, **more)
 
 
 def lines(folder: Path) -> list[dict[str, Any]]:
@@ -94,23 +95,23 @@ def lines(folder: Path) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("last_epochs", [3, 2, 1])
-def test_a_longer_race_of_the_best_few_decides_and_a_shorter_one_is_not_run(
+def test_a_longer_training_of_the_best_few_decides_and_a_shorter_one_is_not_run(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, last_epochs: int
 ) -> None:
-    """In a race of 2 epochs narrow networks lead, in a longer one wide ones."""
-    races = Races(tmp_path, lambda width, epochs: float(width if epochs == 2 else -width))
+    """After 2 epochs narrow networks lead, after more wide ones."""
+    trainings = Trainings(tmp_path, lambda width, epochs: float(width if epochs == 2 else -width))
     entered = [derived(x) for x in (40, 16, 4, 24, 12, 32)]
-    widths = [width_of(x.network) for x in held(monkeypatch, races, *entered, last_epochs=last_epochs)]
+    widths = [width_of(x.network) for x in held(monkeypatch, trainings, *entered, last_epochs=last_epochs)]
     trained = [x["trained_epochs"] for x in lines(tmp_path)]
     if last_epochs > 2:
-        assert races.raced == [(2, [40, 16, 4, 24, 12, 32]), (3, [4, 12, 16, 24])]
+        assert trainings.trained_networks == [(2, [40, 16, 4, 24, 12, 32]), (3, [4, 12, 16, 24])]
         assert widths == [24, 16, 12, 4, 32, 40] and trained == [3] * 4 + [2] * 2
     else:
-        assert races.raced == [(2, [40, 16, 4, 24, 12, 32])]
+        assert trainings.trained_networks == [(2, [40, 16, 4, 24, 12, 32])]
         assert widths == [4, 12, 16, 24, 32, 40] and trained == [2] * 6
 
 
-def test_neighbours_of_the_two_best_race_for_four_rounds_while_they_get_better(
+def test_neighbours_of_the_two_best_are_trained_for_four_rounds_while_they_get_better(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """Every network has neighbours a little narrower, and the narrower wins."""
@@ -123,14 +124,14 @@ def test_neighbours_of_the_two_best_race_for_four_rounds_while_they_get_better(
 
         return derived(width, near=near)
 
-    races = Races(tmp_path, lambda width, epochs: float(width))
-    found = held(monkeypatch, races, *(narrower(x) for x in (40, 44, 36, 32, 28)))
-    # half as many from each parent as entered, rounded up; none races twice
+    trainings = Trainings(tmp_path, lambda width, epochs: float(width))
+    found = held(monkeypatch, trainings, *(narrower(x) for x in (40, 44, 36, 32, 28)))
+    # half as many from each parent as entered, rounded up; none is trained twice
     assert asked == [(28, 3), (32, 3), (25, 3), (26, 3), (22, 3), (23, 3), (19, 3), (20, 3)]
-    assert [sorted(x) for _, x in races.raced] == [
+    assert [sorted(x) for _, x in trainings.trained_networks] == [
         [28, 32, 36, 40, 44], [25, 26, 27, 29, 30, 31], [22, 23, 24], [19, 20, 21], [16, 17, 18]
     ]  # fmt: skip
-    assert {x for x, _ in races.raced} == {2}
+    assert {x for x, _ in trainings.trained_networks} == {2}
     assert [width_of(x.network) for x in found] == [*range(16, 33), 36, 40, 44]
 
 
@@ -144,35 +145,36 @@ def test_a_round_that_brings_none_among_the_best_few_is_the_last(
         rounds.append(count)
         return [Derived(**derived(x)) for x in neighbours]
 
-    races = Races(tmp_path, lambda width, epochs: float(width))
-    found = held(monkeypatch, races, *(derived(x, near=near) for x in (40, 36, 32, 28, 48, 44)))
+    trainings = Trainings(tmp_path, lambda width, epochs: float(width))
+    found = held(monkeypatch, trainings, *(derived(x, near=near) for x in (40, 36, 32, 28, 48, 44)))
     assert len(rounds) == 2  # both parents', once
-    new = sorted({*neighbours} - {36, 32})  # what raced does not race again
-    assert races.raced == [(2, [40, 36, 32, 28, 48, 44]), *([(2, new)] if new else [])]
+    new = sorted({*neighbours} - {36, 32})  # what was trained is not trained again
+    assert trainings.trained_networks == [(2, [40, 36, 32, 28, 48, 44]), *([(2, new)] if new else [])]
     assert [width_of(x.network) for x in found] == [28, 32, 36, 40, 44, 48, *new]
 
 
-def test_each_configuration_has_a_race_and_all_are_ranked_together(
+def test_each_configuration_has_a_training_and_all_are_ranked_together(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """A network on another configuration is another candidate."""
     twin = Derived(**derived(12, OTHER))
     entered = [derived(12, near=lambda count, rng: [twin]), derived(24, OTHER), derived(16), derived(8, OTHER)]
-    races = Races(tmp_path, lambda width, epochs: float(width))
-    found = held(monkeypatch, races, *entered)
-    assert [x for _, x in races.raced] == [[12, 16], [24, 8], [12]] and races.configs == [CONFIG, OTHER, OTHER]
+    trainings = Trainings(tmp_path, lambda width, epochs: float(width))
+    found = held(monkeypatch, trainings, *entered)
+    assert [x for _, x in trainings.trained_networks] == [[12, 16], [24, 8], [12]]
+    assert trainings.configs == [CONFIG, OTHER, OTHER]
     assert [(width_of(x.network), x.config) for x in found] == [
         (8, OTHER), (12, CONFIG), (12, OTHER), (16, CONFIG), (24, OTHER)
     ]  # fmt: skip
 
 
-def test_the_finals_are_told_by_rank(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_candidates_are_told_by_rank(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """One that diverged comes last, its loss told as null."""
-    races = Races(tmp_path, lambda width, epochs: inf if width == 8 else width / 100)
-    held(monkeypatch, races, *(derived(x) for x in (40, 8, 10)))
+    trainings = Trainings(tmp_path, lambda width, epochs: inf if width == 8 else width / 100)
+    held(monkeypatch, trainings, *(derived(x) for x in (40, 8, 10)))
     told = [
         {
-            "phase": "finals", "epoch": rank, "trained_epochs": 2, "derived": width == 40,
+            "phase": "candidates", "epoch": rank, "trained_epochs": 2, "derived": width == 40,
             "front_end": "mfcc:640/320/20/6",
             "loss": loss, "accuracy": 1 / width, "cycles": 100.0 * width, "ram_bytes": width, "flash_bytes": 2 * width,
         }
@@ -190,13 +192,13 @@ def test_the_seed_decides_which_neighbours_are_drawn(monkeypatch: pytest.MonkeyP
             found.append(int(rng.integers(10**9)))
             return []
 
-        held(monkeypatch, Races(tmp_path, lambda width, epochs: width, seed), derived(8, near=near), derived(12))
+        held(monkeypatch, Trainings(tmp_path, lambda width, epochs: width, seed), derived(8, near=near), derived(12))
         return found
 
     assert drawn(0) == drawn(0) != drawn(1)
 
 
-def test_without_candidates_there_is_no_race(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    races = Races(tmp_path, lambda width, epochs: pytest.fail("it raced"))
-    (found,) = held(monkeypatch, races, derived(8), last_epochs=9)
-    assert width_of(found.network) == 8 and not races.raced and not (tmp_path / "metrics.jsonl").exists()
+def test_without_candidates_nothing_is_trained(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    trainings = Trainings(tmp_path, lambda width, epochs: pytest.fail("it trained"))
+    (found,) = held(monkeypatch, trainings, derived(8), last_epochs=9)
+    assert width_of(found.network) == 8 and not trainings.trained_networks and not (tmp_path / "metrics.jsonl").exists()

@@ -10,7 +10,7 @@ import torch
 
 from hil_nas.audio.datasets import KeywordData
 from hil_nas.candidates import short_training as race_module
-from hil_nas.candidates.short_training import race
+from hil_nas.candidates.short_training import short_trainings
 from hil_nas.errors import RunError
 from hil_nas.network import INPUT, Layer, Network
 from hil_nas.progress import Progress
@@ -33,39 +33,39 @@ def blind() -> Network:
 def test_a_network_races_as_it_trains_alone(data: KeywordData) -> None:  # noqa: F811
     """The oracle is the whole training loop: without the device's features the last epoch is the best or its equal."""
     alone = train(network(), CONFIG, data, SMALL, seed=3)
-    standing = race([blind(), network()], CONFIG, data, SMALL, seed=3)[1]
-    assert standing.accuracy == pytest.approx(alone.epochs[-1].accuracy)
+    score = short_trainings([blind(), network()], CONFIG, data, SMALL, seed=3)[1]
+    assert score.accuracy == pytest.approx(alone.epochs[-1].accuracy)
 
 
 def test_one_that_cannot_tell_the_classes_loses(data: KeywordData) -> None:  # noqa: F811
-    seen, unseen = race([network(), blind()], CONFIG, data, SMALL, seed=0)
+    seen, unseen = short_trainings([network(), blind()], CONFIG, data, SMALL, seed=0)
     assert seen.loss < unseen.loss and seen.accuracy > unseen.accuracy
 
 
 def test_a_race_that_was_cut_off_ends_in_the_same_standings(data: KeywordData, tmp_path: Path) -> None:  # noqa: F811
-    networks, path = [blind(), network()], tmp_path / "race.pt"
-    whole = race(networks, CONFIG, data, SMALL, seed=0)
+    networks, path = [blind(), network()], tmp_path / "candidates.pt"
+    whole = short_trainings(networks, CONFIG, data, SMALL, seed=0)
 
     def cut(progress: Progress) -> None:
         if progress.done == 2:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        race(networks, CONFIG, data, SMALL, seed=0, checkpoint=path, progress=cut)
+        short_trainings(networks, CONFIG, data, SMALL, seed=0, checkpoint=path, progress=cut)
     seen: list[int] = []
     for _ in range(2):  # then it is over, and nothing is trained again
-        resumed = race(
+        resumed = short_trainings(
             networks, CONFIG, data, SMALL, seed=0, checkpoint=path, resume=True, progress=lambda x: seen.append(x.done)
         )
         assert resumed == whole and seen == [SMALL.epochs]
     with pytest.raises(RunError, match="seed was 0, is 1"):
-        race(networks, CONFIG, data, SMALL, seed=1, checkpoint=path, resume=True)
+        short_trainings(networks, CONFIG, data, SMALL, seed=1, checkpoint=path, resume=True)
 
 
 def test_one_that_diverges_comes_last_and_stops_no_other(
     data: KeywordData, monkeypatch: pytest.MonkeyPatch  # noqa: F811
 ) -> None:
-    alone = race([network()], CONFIG, data, SMALL, seed=0)
+    alone = short_trainings([network()], CONFIG, data, SMALL, seed=0)
     made = race_module.make_optimizer
 
     def broken(module: NetworkModule, recipe: Recipe) -> torch.optim.Optimizer:
@@ -76,9 +76,10 @@ def test_one_that_diverges_comes_last_and_stops_no_other(
         return optimizer
 
     monkeypatch.setattr(race_module, "make_optimizer", broken)
-    diverged, other = race([blind(), network()], CONFIG, data, SMALL, seed=0)
+    diverged, other = short_trainings([blind(), network()], CONFIG, data, SMALL, seed=0)
     assert diverged.loss == math.inf and [other] == alone
 
 
 def test_it_repeats_itself(data: KeywordData) -> None:  # noqa: F811
-    assert race([network()], CONFIG, data, SMALL, seed=0) == race([network()], CONFIG, data, SMALL, seed=0)
+    one, other = (short_trainings([network()], CONFIG, data, SMALL, seed=0) for _ in range(2))
+    assert one == other

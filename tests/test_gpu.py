@@ -13,7 +13,7 @@ import torch
 from hil_nas.audio.augment import Augmentation, augment_waveforms, mask_features
 from hil_nas.audio.datasets import KeywordData
 from hil_nas.audio.features import TorchFeatures, features_of, to_waveforms, training_scale
-from hil_nas.candidates.short_training import race
+from hil_nas.candidates.short_training import short_trainings
 from hil_nas.learning.accelerator import accelerator
 from hil_nas.nas.costs.limits import Limits
 from hil_nas.nas.darts.strategy import DartsStrategy
@@ -142,7 +142,7 @@ def test_a_training_goes_on_on_the_cpu(data: KeywordData, tmp_path: Path) -> Non
 
 
 def test_a_race_ranks_as_on_the_cpu(data: KeywordData) -> None:  # noqa: F811
-    here, there = (race([network()], CONFIG, data, SMALL, seed=0, device=x)[0] for x in (CPU, GPU))
+    here, there = (short_trainings([network()], CONFIG, data, SMALL, seed=0, device=x)[0] for x in (CPU, GPU))
     assert there.loss == pytest.approx(here.loss, abs=0.1)
 
 

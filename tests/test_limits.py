@@ -1,4 +1,4 @@
-"""Which figures break which limit: on the board, in the finals, and what a verification reports of a fake board."""
+"""Which figures break which limit: on the board, among candidates, and what a verification reports of a fake board."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ class Board:
 
 
 def tried(monkeypatch: pytest.MonkeyPatch, limits: Limits, price_front_end: bool = True) -> str:
-    """Which of three finalists is trained."""
+    """Which of three candidates is trained."""
     board = Board({"best": Cost(80.0, 10, 10), "second": Cost(60.0, 30, 10), "third": Cost(50.0, 10, 10)})
 
     def measured(device: Board, identity: object, network: str) -> Any:
@@ -91,8 +91,8 @@ def tried(monkeypatch: pytest.MonkeyPatch, limits: Limits, price_front_end: bool
     config = SearchConfig(price_front_end=price_front_end)
     at: Any = SearchBoard(board, nothing, nothing, config)  # type: ignore[arg-type]
     job = SearchJob(config, at, nothing, 12, lambda _: None)
-    finalists: Any = [SimpleNamespace(network=x, config=CONFIG) for x in board.costs]
-    return str(job.tried(finalists).network)
+    ranked: Any = [SimpleNamespace(network=x, config=CONFIG) for x in board.costs]
+    return str(job.tried(ranked).network)
 
 
 def test_the_constructor_of_a_search_asks_nothing_of_board_or_model_and_opens_no_folder(
@@ -110,12 +110,12 @@ def test_the_constructor_of_a_search_asks_nothing_of_board_or_model_and_opens_no
     assert job.limits.cycles == 10**7 and not list(tmp_path.iterdir())
 
 
-def test_the_first_finalist_that_holds_the_limits_on_the_board_is_trained(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_first_candidate_that_holds_the_limits_on_the_board_is_trained(monkeypatch: pytest.MonkeyPatch) -> None:
     assert tried(monkeypatch, Limits(cycles=200.0)) == "best"
     assert tried(monkeypatch, Limits(cycles=100.0)) == "second"  # 80 hold it alone, with their front end they do not
     assert tried(monkeypatch, Limits(cycles=100.0), price_front_end=False) == "best"
     assert tried(monkeypatch, Limits(cycles=100.0, ram_bytes=20)) == "third"
-    with pytest.raises(InfeasibleError, match="no finalist holds the limits on the board, the best takes cycles 110"):
+    with pytest.raises(InfeasibleError, match="no candidate holds the limits on the board, the best takes cycles 110"):
         tried(monkeypatch, Limits(cycles=79.0))
 
 

@@ -58,8 +58,8 @@ def asked(words: Path) -> SearchConfig:
         data=str(words),
         grid=(Mfcc(400, 200, 40, 20), Mfcc(640, 320, 40, 20)),
         search_epochs=5,
-        rivals=2,
-        race_epochs=1,
+        candidates=2,
+        candidate_epochs=1,
         train_epochs=3,
         measure_every=2,
         clips=50,
@@ -107,23 +107,23 @@ def test_the_folder_holds_what_a_person_takes_home(finished: tuple[dict[str, Any
         assert (folder / name).stat().st_size > 0
     assert (folder / "export" / "Makefile").is_file()
     page = (folder / "report.html").read_text()
-    assert page.count("<svg") >= 3 and "Limits against measured" in page and "The finals" in page
+    assert page.count("<svg") >= 3 and "Limits against measured" in page and "Candidates: " in page
 
 
-def test_the_best_finalist_that_holds_the_limits_is_trained(
+def test_the_best_candidate_that_holds_the_limits_is_trained(
     asked: SearchConfig, finished: tuple[dict[str, Any], Path]
 ) -> None:
     result, folder = finished
     lines = [json.loads(x) for x in (folder / "metrics.jsonl").read_text().splitlines()]
-    finals = [x for x in lines if x["phase"] == "finals"]
-    networks = {json.dumps([x["front_end"], x["genotype"]]) for x in finals}
-    assert len(networks) == len(finals) > 3 and [x["derived"] for x in finals].count(True) == 1
-    last, others = finals[:LAST], finals[LAST:]
-    for group, epochs in ((last, -(-asked.train_epochs // 2)), (others, asked.race_epochs)):
+    ranked = [x for x in lines if x["phase"] == "candidates"]
+    networks = {json.dumps([x["front_end"], x["genotype"]]) for x in ranked}
+    assert len(networks) == len(ranked) > 3 and [x["derived"] for x in ranked].count(True) == 1
+    last, others = ranked[:LAST], ranked[LAST:]
+    for group, epochs in ((last, -(-asked.train_epochs // 2)), (others, asked.candidate_epochs)):
         assert {x["trained_epochs"] for x in group} == {epochs}
         assert [x["loss"] for x in group] == sorted(x["loss"] for x in group)
-    assert result["front_end"] == finals[0]["front_end"]
-    assert result["measured"]["latency_ms"] == pytest.approx(finals[0]["cycles"] / 120e3, rel=0.02)
+    assert result["front_end"] == ranked[0]["front_end"]
+    assert result["measured"]["latency_ms"] == pytest.approx(ranked[0]["cycles"] / 120e3, rel=0.02)
 
 
 def test_whatever_comes_between_a_search_ends_in_the_same_bytes(
@@ -140,7 +140,7 @@ def test_whatever_comes_between_a_search_ends_in_the_same_bytes(
         return measure(opened, *rest)
 
     monkeypatch.setattr(search_board, "measure_network", unplugged)
-    for task, done in (("searching", 3), ("racing", 1), ("training", 1)):
+    for task, done in (("searching", 3), ("training candidates", 1), ("training", 1)):
 
         def interrupt(step: Progress, at: tuple[str, int] = (task, done)) -> None:
             told.append(step)
@@ -149,10 +149,11 @@ def test_whatever_comes_between_a_search_ends_in_the_same_bytes(
 
         with pytest.raises(KeyboardInterrupt):
             run(asked, tmp_path, resume=task != "searching", progress=interrupt)
-        assert any(tmp_path.glob("*/race-*.pt")) == (task == "racing")  # kept as long as a race goes on from them
+        kept = any(tmp_path.glob("*/candidates-*.pt"))
+        assert kept == (task == "training candidates")  # as long as a training goes on from them
     result, folder = run(asked, tmp_path, resume=True)
     assert lost and [x for x in told if x.task == "waiting for the board"]
-    assert not any(folder.glob("race-*.pt")) and [folder] == list(tmp_path.iterdir())
+    assert not any(folder.glob("candidates-*.pt")) and [folder] == list(tmp_path.iterdir())
     expected, uninterrupted = finished
     for name in ("network.json", "model.tflite", "plan.bin"):
         assert (folder / name).read_bytes() == (uninterrupted / name).read_bytes(), name
@@ -169,7 +170,7 @@ def test_a_configuration_found_by_gradient_is_measured_and_kept_over_a_resume(
         if (step.task, step.done) == ("searching", 1):
             raise KeyboardInterrupt
 
-    config = replace(asked, grid=(), rivals=0, train_epochs=1, measure_every=0)
+    config = replace(asked, grid=(), candidates=0, train_epochs=1, measure_every=0)
     with pytest.raises(KeyboardInterrupt):
         run(config, tmp_path, progress=interrupt)
     (folder,) = tmp_path.iterdir()
@@ -200,7 +201,7 @@ def test_limits_that_cannot_be_met_name_the_nearest_and_leave_nothing(asked: Sea
 def test_a_front_end_without_a_price_breaks_the_limit_that_it_was_not_counted_in(
     asked: SearchConfig, tmp_path: Path
 ) -> None:
-    config = replace(asked, price_front_end=False, budget=Budget(None, None, 0.012), rivals=0, train_epochs=1)
+    config = replace(asked, price_front_end=False, budget=Budget(None, None, 0.012), candidates=0, train_epochs=1)
     result, folder = run(config, tmp_path)
     assert result == read_result(folder)
     assert result["status"] == "missed" and not result["limits_held"] and result["bits_equal"]
@@ -212,7 +213,7 @@ def test_a_front_end_without_a_price_breaks_the_limit_that_it_was_not_counted_in
 def test_cells_go_the_same_way(asked: SearchConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(halving, "ROUNDS", 1)
     config = replace(
-        asked, space="darts", budget=Budget(None, None, 0.070), rivals=1, train_epochs=1,
+        asked, space="darts", budget=Budget(None, None, 0.070), candidates=1, train_epochs=1,
         grid=(Mfcc(400, 200, 40, 10), Mfcc(640, 320, 40, 10)),
     )  # fmt: skip
     result, folder = run(config, tmp_path)
@@ -256,7 +257,7 @@ def test_the_papers_protocol_starts(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 def test_the_papers_protocol_is_filled_in() -> None:
     config = SearchConfig(preset="paper", data="speech_commands")
-    assert (config.space, config.search_epochs, config.train_epochs, config.rivals) == ("darts", 50, 100, 0)
+    assert (config.space, config.search_epochs, config.train_epochs, config.candidates) == ("darts", 50, 100, 0)
     assert len(config.words) == len(set(config.words)) == 35 and len(config.grid) == 8
     settings = KINDS["paper"].settings(epochs=config.search_epochs, measure_every=config.measure_every)
     assert isinstance(settings, DartsSettings) and settings.drawn == 0
@@ -285,7 +286,7 @@ def test_what_a_search_is_asked_reaches_its_settings(
 
     monkeypatch.setattr("hil_nas.workflows.search.search", seen)
     with pytest.raises(KeyboardInterrupt):
-        run(replace(asked, budget=Budget(), rivals=0, align="pad", **asked_for), tmp_path)
+        run(replace(asked, budget=Budget(), candidates=0, align="pad", **asked_for), tmp_path)
 
 
 def test_kinds_of_front_end_compete(asked: SearchConfig, tmp_path: Path) -> None:

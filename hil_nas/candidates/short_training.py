@@ -31,19 +31,19 @@ from hil_nas.training.step import Learner, make_optimizer, run_epoch
 
 
 @dataclass(frozen=True)
-class Standing:
+class Score:
     """How a candidate did on the validation split.
 
     Attributes:
         loss: mean cross entropy; what candidates are ranked by, as it is less a matter of luck than the accuracy;
-            infinite where the candidate diverged, which puts it last and ends no other's race.
+            infinite where the candidate diverged, which puts it last and ends no other's training.
     """
 
     loss: float
     accuracy: float
 
 
-def race(
+def short_trainings(
     networks: Sequence[Network],
     config: FrontEnd,
     data: KeywordData,
@@ -54,19 +54,19 @@ def race(
     checkpoint: Path | None = None,
     resume: bool = False,
     device: torch.device | None = None,
-) -> list[Standing]:
+) -> list[Score]:
     """Trains networks of one configuration side by side from scratch; how each did, in their order.
 
     Args:
         networks: read (frames, coefficients, 1) of `config` and give a logit for each class of `data`.
-        recipe: its epochs are those of the race, whose rate falls to zero as in a whole training; all on torch's
+        recipe: its epochs are those of the short training, whose rate falls to zero as in a whole one; all on torch's
             features, which lie within half an int8 step of the device's.
         checkpoint: written after every epoch.
         resume: go on from the checkpoint, if there is one.
         device: where they are trained; None: a GPU where there is one.
 
     Raises:
-        RunError: for a checkpoint that is damaged or of another race.
+        RunError: for a checkpoint that is damaged or of other networks.
     """
     device = device or accelerator()
     scale = training_scale(config, data.train)
@@ -85,8 +85,8 @@ def race(
         )  # fmt: skip
         if checkpoint is not None:
             checkpoints.save(checkpoint, what, _dump(learners, number + 1))
-        progress(Progress("racing", number + 1, recipe.epochs, f"{len(networks)} networks at {config}"))
-    return [_standing(x, feed) for x in modules]
+        progress(Progress("training candidates", number + 1, recipe.epochs, f"{len(networks)} networks at {config}"))
+    return [_score(x, feed) for x in modules]
 
 
 def _dump(learners: Sequence[Learner], epochs: int) -> dict[str, Any]:
@@ -102,8 +102,8 @@ def _restore(learners: Sequence[Learner], saved: dict[str, Any]) -> int:
     return int(saved["epochs"])
 
 
-def _standing(module: NetworkModule, feed: Feed) -> Standing:
+def _score(module: NetworkModule, feed: Feed) -> Score:
     logits, labels = logits_of(module, feed.validation), feed.validation_labels
     accuracy = float((logits.argmax(1) == labels).float().mean())
     loss = float(F.cross_entropy(logits, labels))
-    return Standing(loss if isfinite(loss) else inf, accuracy)
+    return Score(loss if isfinite(loss) else inf, accuracy)

@@ -26,7 +26,8 @@ def search_page(result: dict[str, Any], network: Network, history: Lines) -> str
         history: the lines of metrics.jsonl, each with its `phase`.
     """
     clock = result["clock"]
-    phases = {x: [y for y in history if y.get("phase") == x] for x in ("configuration", "search", "finals", "train")}
+    names = ("configuration", "search", "candidates", "train")
+    phases = {x: [y for y in history if y.get("phase") == x] for x in names}
     return render(
         "search.html",
         title=f"hil_nas: {result['board']}",
@@ -42,7 +43,7 @@ def search_page(result: dict[str, Any], network: Network, history: Lines) -> str
         ],
         operators=_operators(network, result["operators"], result["front_end_cycles"]),
         searching=_searching(phases["configuration"], phases["search"], result["limits"]["max_latency_ms"]),
-        finals=[_finalist(x) for x in phases["finals"]],
+        candidates=[_candidate(x) for x in phases["candidates"]],
         training=_training(phases["train"]),
         confusion=figures.confusion(np.asarray(result["confusion"]), result["labels"]),
     )  # fmt: skip
@@ -103,8 +104,8 @@ def _searching(configuration: Lines, search: Lines, limit_ms: float | None) -> l
     return parts
 
 
-def _finalist(found: dict[str, Any]) -> tuple[str, ...]:
-    """A row of the finals, best first. The first that held the limits on the board was trained in full."""
+def _candidate(found: dict[str, Any]) -> tuple[str, ...]:
+    """A row of the candidates, best first. The first that held the limits on the board was trained in full."""
     loss = "diverged" if found["loss"] is None else f"{found['loss']:.3f}"
     return (
         f"{found['front_end']}{' (derived)' if found['derived'] else ''}", loss, f"{found['accuracy'] * 100:.1f} %",

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from hil_nas.audio.datasets import KeywordData
-from hil_nas.candidates.halving import by_race
+from hil_nas.candidates.halving import by_halving
 from hil_nas.candidates.sampling import Candidates
 from hil_nas.config import SearchConfig
 from hil_nas.device.hosts import open_device
@@ -74,8 +74,8 @@ def run_search(
         run = new_run()
         run.write_json("overhead.json", overhead.to_json())
         found = _read_found(run) or job.find(run, data())
-        for race in run.folder.glob("race-*.pt"):  # nothing resumes from them any more
-            race.unlink()
+        for unfinished in run.folder.glob("candidates-*.pt"):  # nothing resumes from them any more
+            unfinished.unlink()
         whole = finish(found, config, data(), board, host, run, folders, job.recipe, page=page, progress=progress)
     return whole, run.folder
 
@@ -117,13 +117,13 @@ class SearchJob:
         self.kind.feasible(self.prices, self.limits)
 
     def find(self, run: Run, data: KeywordData) -> Found:
-        """Searches, races, and tries on the board until a network holds the limits there; left in network.json."""
+        """Searches, trains candidates and tries them on the board; one that holds the limits goes to network.json."""
         result, config = self._searched(run, data), self.config
-        finalists = by_race(
-            result, Candidates(result), data, run, count=config.rivals, epochs=config.race_epochs,
+        ranked = by_halving(
+            result, Candidates(result), data, run, count=config.candidates, epochs=config.candidate_epochs,
             last_epochs=-(-self.recipe.epochs // 2), seed=config.seed, progress=self.progress,
         )  # fmt: skip
-        found = self.tried(finalists)
+        found = self.tried(ranked)
         run.write_json("network.json", {
             "front_end": str(found.config), "network": found.network.to_json(), "predicted": found.predicted,
         })  # fmt: skip
@@ -149,19 +149,19 @@ class SearchJob:
             resume=run.path("search.pt").exists(),
         )
 
-    def tried(self, finalists: Sequence[Derived[Any]]) -> Found:
+    def tried(self, ranked: Sequence[Derived[Any]]) -> Found:
         """The first that holds the limits on the board with its own front end: nothing else is trained."""
         told = ""
-        for number, finalist in enumerate(finalists, start=1):
-            network, config = finalist.network, finalist.config
+        for number, candidate in enumerate(ranked, start=1):
+            network, config = candidate.network, candidate.config
             measured = self.target.cost(network, config)
             takes = self.limits.told_cost(measured)
             told = told or takes
-            self.progress(Progress("trying the best on the board", number, len(finalists), takes))
+            self.progress(Progress("trying the best on the board", number, len(ranked), takes))
             if self.limits.held_by(measured):
                 return Found(network, config, self.target.predicted(network, config, self.overhead))
         raise InfeasibleError(
-            f"no finalist holds the limits on the board, the best takes {told}",
+            f"no candidate holds the limits on the board, the best takes {told}",
             hint="measure more networks with `hil_nas profile`, or raise the limit",
         )
 
