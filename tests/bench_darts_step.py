@@ -29,7 +29,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from hil_nas.cost import operator_macs
 from hil_nas.learning.accelerator import accelerator
 from hil_nas.nas.costs.limits import Limits
-from hil_nas.nas.darts.prices import price_darts
+from hil_nas.nas.darts.cost_table import tabulate_darts
 from hil_nas.nas.darts.settings import DartsSettings
 from hil_nas.nas.darts.space import DartsSpace
 from hil_nas.nas.darts.strategy import DartsStrategy
@@ -37,7 +37,7 @@ from hil_nas.nas.front_ends.feature_store import FeatureSet
 from hil_nas.nas.loop import Loop
 from hil_nas.nas.search import Search
 from hil_nas.nas.spaces import KINDS
-from hil_nas.nas.tiny.prices import price
+from hil_nas.nas.tiny.cost_table import tabulate
 from hil_nas.nas.tiny.settings import TinySettings
 from hil_nas.nas.tiny.space import Choice, TinySpace
 from hil_nas.nas.tiny.strategy import TinyStrategy
@@ -167,13 +167,13 @@ def plain_step(space: DartsSpace, batch: int) -> Step:
     return step
 
 
-def searched(strategy: Any, settings: Any, prices: Any) -> Loop:
+def searched(strategy: Any, settings: Any, cost_table: Any) -> Loop:
     random, generator = torch.Generator().manual_seed(0), torch.Generator().manual_seed(0)
-    space, limits = prices.space, Limits(cycles=1e9)
+    space, limits = cost_table.space, Limits(cycles=1e9)
     shapes = [(CLIPS, x.frames, x.coefficients) for x in space.configs]
     features = tuple(torch.randn(x, generator=random) for x in shapes)
     data = FeatureSet(features, torch.arange(CLIPS) % space.classes)
-    return Search(strategy(prices, settings, limits, generator, DEVICE), data, data, limits, generator, DEVICE).loop
+    return Search(strategy(cost_table, settings, limits, generator, DEVICE), data, data, limits, generator, DEVICE).loop
 
 
 def our_step(loop: Loop) -> None:
@@ -205,7 +205,7 @@ def macs(operators: Any) -> Any:
 
 def main() -> None:
     torch.set_num_threads(1)
-    cells, chain = price_darts(CELLS, macs, lambda config: 0.0), price(TINY, macs, lambda config: 0.0)
+    cells, chain = tabulate_darts(CELLS, macs, lambda config: 0.0), tabulate(TINY, macs, lambda config: 0.0)
     tiny = searched(TinyStrategy, TinySettings(), chain)
     steps: dict[str, Step] = {"plain PC-DARTS": plain_step(CELLS, BATCH)}
     for name, drawn in {"all operators": 0, "2 drawn": 2, "1 drawn": 1}.items():
@@ -214,9 +214,9 @@ def main() -> None:
     steps["tiny, weights"] = tiny.weight_step
     steps["tiny, alpha"] = tiny.decision_step
     if DEVICE.type != "cpu":
-        settings, prices = KINDS["paper"].settings(50), price_darts(PAPER, macs, lambda config: 0.0)
+        settings, cost_table = KINDS["paper"].settings(50), tabulate_darts(PAPER, macs, lambda config: 0.0)
         steps["paper, plain PC-DARTS"] = plain_step(PAPER, settings.batch)
-        steps["paper, all operators"] = partial(our_step, searched(DartsStrategy, settings, prices))
+        steps["paper, all operators"] = partial(our_step, searched(DartsStrategy, settings, cost_table))
     seconds = timed(steps)
     for name in ("plain PC-DARTS", "all operators", "2 drawn", "1 drawn"):
         share = seconds["plain PC-DARTS"] / seconds[name]

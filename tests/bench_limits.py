@@ -40,7 +40,7 @@ MOST = 1.2  # times what the random network needs
 
 
 def budgets(count: int, rng: np.random.Generator) -> Iterator[Budget]:
-    """Limits that a known network holds, by the prices."""
+    """Limits that a known network holds, by the cost table."""
     grid = SearchConfig().grid
     space = TinySpace(configs=grid, classes=len(KEYWORDS) + 2)
     with open_device(BOARD, boards_dir=ROOT / "boards", build_dir=ROOT / "build") as device:

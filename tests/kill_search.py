@@ -22,8 +22,8 @@ import torch._dynamo  # seconds, which the first optimizer of every life would t
 
 from hil_nas.candidates.sampling import Candidates
 from hil_nas.nas.costs.limits import Limits
-from hil_nas.nas.darts.prices import price_darts
-from hil_nas.nas.tiny.prices import price
+from hil_nas.nas.darts.cost_table import tabulate_darts
+from hil_nas.nas.tiny.cost_table import tabulate
 from tests import test_darts_search as darts
 from tests import test_nas_search as tiny
 
@@ -34,10 +34,10 @@ def live(space: str, checkpoint: Path) -> None:
     """One life: a search from its checkpoint, where there is one, to the end."""
     torch.set_num_threads(1)
     toy: Any = {"tiny": tiny, "darts": darts}[space]
-    ask = {"tiny": price, "darts": price_darts}[space]
-    prices = ask(toy.SPACE, toy.toy_cycles, lambda config: config.frames * 1e3)  # type: ignore[operator]
+    ask = {"tiny": tabulate, "darts": tabulate_darts}[space]
+    cost_table = ask(toy.SPACE, toy.toy_cycles, lambda config: config.frames * 1e3)  # type: ignore[operator]
     settings = replace(toy.QUICK, epochs=8, warmup_epochs=2)
-    result = toy.run(prices, limits=Limits(ram_bytes=10**6), settings=settings, checkpoint=checkpoint, resume=True)
+    result = toy.run(cost_table, limits=Limits(ram_bytes=10**6), settings=settings, checkpoint=checkpoint, resume=True)
     sampled = [x.genotype.to_json() for x in Candidates(result).sampled(2)]
     found = {"history": result.history, "genotype": result.genotype.to_json(), "config": str(result.config),
              "gammas": result.gammas, "sampled": sampled}  # fmt: skip

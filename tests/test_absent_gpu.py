@@ -17,7 +17,7 @@ from hil_nas.nas.costs.limits import Limits
 from hil_nas.nas.darts.strategy import DartsStrategy
 from hil_nas.nas.front_ends.search_continuous import FrontEndSearch
 from hil_nas.nas.search import Search
-from hil_nas.nas.tiny.prices import price
+from hil_nas.nas.tiny.cost_table import tabulate
 from hil_nas.nas.tiny.strategy import TinyStrategy
 from hil_nas.training.loop import train
 from hil_nas.training.tune import tune_for_int8
@@ -44,15 +44,15 @@ def test_the_stand_in_refuses_what_a_gpu_would() -> None:
 
 @pytest.mark.parametrize("change", [{}, {"drawn": 0}])
 def test_a_search_of_cells(change: dict[str, Any]) -> None:
-    prices = darts.price_darts(darts.SPACE, toy_cycles, lambda config: config.frames * 1e3)
-    start = partial(DartsStrategy, prices, replace(darts.QUICK, batch=darts.CLIPS // 2, **change))
+    cost_table = darts.tabulate_darts(darts.SPACE, toy_cycles, lambda config: config.frames * 1e3)
+    start = partial(DartsStrategy, cost_table, replace(darts.QUICK, batch=darts.CLIPS // 2, **change))
     sets = darts.clips(1), darts.clips(2)
     searched(start, sets)
 
 
 def test_a_search_of_chains() -> None:
-    prices = price(tiny.SPACE, toy_cycles, lambda config: config.frames * 1e3)
-    start = partial(TinyStrategy, prices, replace(tiny.QUICK, batch=tiny.CLIPS // 2))
+    cost_table = tabulate(tiny.SPACE, toy_cycles, lambda config: config.frames * 1e3)
+    start = partial(TinyStrategy, cost_table, replace(tiny.QUICK, batch=tiny.CLIPS // 2))
     searched(start, (tiny.clips(1, (1,)), tiny.clips(2, (1,))))
 
 

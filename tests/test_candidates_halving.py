@@ -84,7 +84,7 @@ def held(
 ) -> list[Derived[Any]]:  # fmt: skip
     """The candidates of a search whose most preferred network comes first."""
     monkeypatch.setattr(halving, "short_trainings", trainings)
-    result: Any = SearchResult(**entered[0], gammas=(1.0,), price_ratio=1.0, history=(), calibrated=DATA, next_seed=0)
+    result: Any = SearchResult(**entered[0], gammas=(1.0,), calibration=1.0, history=(), calibrated=DATA, next_seed=0)
     candidates: Any = Sampled([Derived(**x) for x in entered[1:]])
     more: dict[str, Any] = {"epochs": epochs, "last_epochs": last_epochs, "seed": trainings.seed, "progress": progress}
     return halving.by_halving(result, candidates, DATA, Run(trainings.folder), count=len(entered) - 1, **more)

@@ -16,18 +16,18 @@ from hil_nas.front_ends import parse_front_end
 from hil_nas.nas.costs.calibrated import Calibrated
 from hil_nas.nas.costs.limits import Limits
 from hil_nas.nas.protocols import View
-from hil_nas.nas.tiny.prices import PriceTable, price
+from hil_nas.nas.tiny.cost_table import CostTable, tabulate
 from hil_nas.nas.tiny.space import Choice
 from hil_nas.nas.tiny.strategy import TinyStrategy
 from hil_nas.network import Network
-from tests.test_nas_search import GRID, QUICK, SPACE, board, prices, run  # noqa: F401  (prices is a fixture)
+from tests.test_nas_search import GRID, QUICK, SPACE, board, cost_table, run  # noqa: F401  (cost_table is a fixture)
 from tests.test_nas_space import toy_cycles
 
 
-def test_candidates_hold_the_limits_as_measured_and_are_all_different(prices: PriceTable) -> None:  # noqa: F811
+def test_candidates_hold_the_limits_as_measured_and_are_all_different(cost_table: CostTable) -> None:  # noqa: F811
     limits, settings = Limits(cycles=1.2e5, ram_bytes=900), replace(QUICK, gamma_ratio=1e9)
     asked: list[Network] = []
-    result = run(prices, limits=limits, settings=settings, measure=board(1.1, asked))
+    result = run(cost_table, limits=limits, settings=settings, measure=board(1.1, asked))
     sampled = Candidates(result).sampled(6)
     networks = [(result.config, result.network), *((x.config, x.network) for x in sampled)]
     assert len(sampled) == 6 and len(set(networks)) == 7
@@ -37,20 +37,20 @@ def test_candidates_hold_the_limits_as_measured_and_are_all_different(prices: Pr
         assert measured == pytest.approx(one.cost.cycles) and limits.held_by(one.cost)
         assert SPACE.contains(one.genotype, one.config)
     assert len({config for config, _ in networks}) > 1  # undecided, so other configurations have a say
-    again = run(prices, limits=limits, settings=settings, measure=board(1.1, []))
+    again = run(cost_table, limits=limits, settings=settings, measure=board(1.1, []))
     assert Candidates(again).sampled(6) == sampled
 
 
-def test_candidates_stay_on_the_configuration_that_was_settled(prices: PriceTable) -> None:  # noqa: F811
-    result = run(prices, settings=replace(QUICK, epochs=16))
+def test_candidates_stay_on_the_configuration_that_was_settled(cost_table: CostTable) -> None:  # noqa: F811
+    result = run(cost_table, settings=replace(QUICK, epochs=16))
     sampled = Candidates(result).sampled(4)
     assert result.history[-1]["phase"] == "network" and len(sampled) == 4
     assert {x.config for x in sampled} == {result.config}
 
 
-def test_neighbours_differ_in_little_and_hold_the_limits(prices: PriceTable) -> None:  # noqa: F811
+def test_neighbours_differ_in_little_and_hold_the_limits(cost_table: CostTable) -> None:  # noqa: F811
     limits = Limits(cycles=1.2e5, ram_bytes=900)
-    result = run(prices, limits=limits, measure=board(1.1, []))
+    result = run(cost_table, limits=limits, measure=board(1.1, []))
     near = Candidates(result).neighbours(result, 5, np.random.default_rng(0))
     assert 3 <= len({x.network for x in near}) == len(near) <= 5 and result.network not in {x.network for x in near}
     for neighbour in near:
@@ -62,7 +62,7 @@ def test_neighbours_differ_in_little_and_hold_the_limits(prices: PriceTable) -> 
 def test_one_neighbour_in_three_is_on_a_configuration_of_the_same_window_and_hop() -> None:
     """Gamma knows little of them, so it has no say: that of the other window leads by far and is not taken."""
     grid = tuple(parse_front_end(x) for x in ("640/640/20/6", "640/640/20/4", "640/640/16/6", "640/480/20/6"))
-    table = price(replace(SPACE, configs=grid), toy_cycles, lambda config: config.frames * config.mel_bins * 50.0)
+    table = tabulate(replace(SPACE, configs=grid), toy_cycles, lambda config: config.frames * config.mel_bins * 50.0)
     limits, device = Limits(cycles=1.2e5), torch.device("cpu")
     strategy = TinyStrategy(table, QUICK, limits, torch.Generator().manual_seed(0), device)
     with torch.no_grad():
@@ -82,14 +82,14 @@ def test_one_neighbour_in_three_is_on_a_configuration_of_the_same_window_and_hop
     assert {x.config for x in candidates.neighbours(first, 2, rng)} == {first.config}
 
 
-def test_a_view_around_a_point_keeps_its_operations_as_wide_as_the_limit_leaves_room(prices: PriceTable) -> None:  # noqa: F811
+def test_a_view_around_a_point_keeps_its_operations_as_wide_as_the_limit_leaves_room(cost_table: CostTable) -> None:  # noqa: F811
     """Against trying every network: 4 for each operation that is changed, 5 for a layer e times as wide."""
-    strategy = TinyStrategy(prices, QUICK, Limits(), torch.Generator().manual_seed(0), torch.device("cpu"))
+    strategy = TinyStrategy(cost_table, QUICK, Limits(), torch.Generator().manual_seed(0), torch.device("cpu"))
     rng, widths, kept = np.random.default_rng(0), np.log(np.array(SPACE.widths) / SPACE.widths[-1]), 0
     steps = list(product(range(len(SPACE.operations)), range(len(SPACE.widths))))
     stems = product(range(len(SPACE.stems)), range(len(SPACE.widths)))
     every = [Choice(0, x, chain) for x in stems for chain in product(steps, steps) if _possible(x, chain)]
-    costs = np.array([prices.cost(x).cycles for x in every])
+    costs = np.array([cost_table.cost(x).cycles for x in every])
     for _ in range(6):
         point, limit = every[rng.integers(len(every))], float(np.quantile(costs, rng.uniform(0.05, 0.9)))
 
@@ -99,7 +99,7 @@ def test_a_view_around_a_point_keeps_its_operations_as_wide_as_the_limit_leaves_
             return 5 * float(widths[layers].sum()) - 4 * sum(a != b for a, b in zip(*operations, strict=True))
 
         found = strategy.derive(1.0, Limits(cycles=limit), View(0, around=point))
-        assert prices.cost(found).cycles <= limit
+        assert cost_table.cost(found).cycles <= limit
         assert worth(found) == pytest.approx(max(worth(x) for x, c in zip(every, costs, strict=True) if c <= limit))
         kept += [o for o, _ in found.chain] == [o for o, _ in point.chain]
     assert kept > 2
@@ -115,17 +115,17 @@ def _possible(stem: tuple[int, int], chain: tuple[tuple[int, int], ...]) -> bool
     return True
 
 
-def test_candidates_are_samples_of_the_networks_that_hold_the_limits(prices: PriceTable) -> None:  # noqa: F811
+def test_candidates_are_samples_of_the_networks_that_hold_the_limits(cost_table: CostTable) -> None:  # noqa: F811
     """Perturb and maximise: with every choice alike and no limit, each stem is drawn as often as any other."""
-    strategy = TinyStrategy(prices, QUICK, Limits(), torch.Generator().manual_seed(0), torch.device("cpu"))
+    strategy = TinyStrategy(cost_table, QUICK, Limits(), torch.Generator().manual_seed(0), torch.device("cpu"))
     rng = np.random.default_rng(0)
     stems = [strategy.derive(1.0, Limits(), View(0, rng)).stem[0] for _ in range(400)]
     counts = np.bincount(stems, minlength=len(SPACE.stems))
     assert counts.min() > 0.7 * counts.mean()  # 3.5 standard deviations for three stems
 
 
-def test_samples_are_as_wide_as_the_limit_leaves_room_whatever_alpha_says_of_widths(prices: PriceTable) -> None:  # noqa: F811
-    strategy = TinyStrategy(prices, QUICK, Limits(), torch.Generator().manual_seed(0), torch.device("cpu"))
+def test_samples_are_as_wide_as_the_limit_leaves_room_whatever_alpha_says_of_widths(cost_table: CostTable) -> None:  # noqa: F811
+    strategy = TinyStrategy(cost_table, QUICK, Limits(), torch.Generator().manual_seed(0), torch.device("cpu"))
     with torch.no_grad():
         strategy.net.architecture.widths[:, 0] = 10.0
     learned, rng = strategy.derive(1.0, Limits(), View(0)), np.random.default_rng(0)

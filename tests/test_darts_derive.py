@@ -12,6 +12,7 @@ from hil_nas.cost.blob import plan_bytes
 from hil_nas.errors import InfeasibleError, InputError
 from hil_nas.front_ends.mfcc import Mfcc
 from hil_nas.nas.costs.limits import Limits
+from hil_nas.nas.darts.cost_table import DartsCostTable, tabulate_darts
 from hil_nas.nas.darts.derive import (
     DartsPreference,
     answers,
@@ -20,7 +21,6 @@ from hil_nas.nas.darts.derive import (
     most_preferred,
 )
 from hil_nas.nas.darts.genotype import Cell, DartsGenotype, Edge
-from hil_nas.nas.darts.prices import DartsPrices, price_darts
 from hil_nas.nas.darts.space import OPERATORS as ALL
 from hil_nas.nas.darts.space import DartsSpace
 from tests.test_darts_space import random_genotype
@@ -31,8 +31,8 @@ SPACE = DartsSpace(GRID, classes=4, cells=3, nodes=2, channels=8)
 
 
 @pytest.fixture(scope="module")
-def prices() -> DartsPrices:
-    return price_darts(
+def cost_table() -> DartsCostTable:
+    return tabulate_darts(
         SPACE, toy_cycles, lambda config: config.frames * 500.0, overhead_cycles=-77.0,
         front_end_ram_bytes=lambda config: 10 * config.frames, front_end_flash_bytes=lambda config: config.frames,
     )  # fmt: skip
@@ -46,9 +46,9 @@ def preference(seed: int, space: DartsSpace = SPACE) -> DartsPreference:
 
 
 @pytest.mark.parametrize("align", ["pad", "conv"])
-def test_prices_are_the_networks_own(align: str) -> None:
+def test_costs_are_the_networks_own(align: str) -> None:
     space = DartsSpace(align=align, cells=4, nodes=3)  # type: ignore[arg-type]
-    table = price_darts(space, toy_cycles, lambda config: config.frames * 2e4, overhead_cycles=5000.0)
+    table = tabulate_darts(space, toy_cycles, lambda config: config.frames * 2e4, overhead_cycles=5000.0)
     rng, merged = np.random.default_rng(0), 0
     for trial in range(24):
         config = trial % len(space.configs)
@@ -83,10 +83,10 @@ def _fixed_layers(genotype: DartsGenotype) -> int:
     return (genotype.align is not None) + 1 + genotype.cells * (2 + 3 + 1) + 2
 
 
-def test_without_limits_it_is_the_argmax_of_beta_times_alpha(prices: DartsPrices) -> None:
+def test_without_limits_it_is_the_argmax_of_beta_times_alpha(cost_table: DartsCostTable) -> None:
     for seed in range(8):
         liked = preference(seed)
-        found, config = derive_darts(prices, liked, Limits())
+        found, config = derive_darts(cost_table, liked, Limits())
         assert config == int(liked.configs.argmax())
         for k, cell in enumerate((found.normal, found.reduction)):
             for node, edges in enumerate(cell.nodes):
@@ -108,29 +108,29 @@ def worth(liked: DartsPreference, genotype: DartsGenotype, config: int) -> float
     return total
 
 
-def best_sum(prices: DartsPrices, liked: DartsPreference, config: int, cycles: float) -> float:
+def best_sum(cost_table: DartsCostTable, liked: DartsPreference, config: int, cycles: float) -> float:
     """The highest preference whose sum of cycles holds: all normal cells against all reduction cells."""
-    every = answers(prices, liked, config)
+    every = answers(cost_table, liked, config)
     halves = []
     for kind in (0, 1):
         nodes = [[x for x in every if (x.kind, x.node) == (kind, n)] for n in (0, 1)]
         halves.append(np.array([(a.value + b.value, a.cycles + b.cycles) for a, b in product(*nodes)]))
     one, other = halves
     other = other[np.argsort(other[:, 1])]
-    left = cycles - float(prices.cycles.front_end[config] + prices.cycles.fixed[config])
+    left = cycles - float(cost_table.cycles.front_end[config] + cost_table.cycles.fixed[config])
     edge_index = np.searchsorted(other[:, 1], left - one[:, 1], side="right")
     best = np.concatenate([[-np.inf], np.maximum.accumulate(other[:, 0])])[edge_index]
     return float((one[:, 0] + best).max() + liked.configs[config])
 
 
-def best_in_band(prices: DartsPrices, liked: DartsPreference, config: int, low: float, high: float) -> float:
+def best_in_band(cost_table: DartsCostTable, liked: DartsPreference, config: int, low: float, high: float) -> float:
     """The highest preference whose sum of cycles lies between two, by trying every pair of cells."""
-    every = answers(prices, liked, config)
+    every = answers(cost_table, liked, config)
     halves = []
     for kind in (0, 1):
         nodes = [[x for x in every if (x.kind, x.node) == (kind, n)] for n in (0, 1)]
         halves.append(np.array([(a.value + b.value, a.cycles + b.cycles) for a, b in product(*nodes)]))
-    always = float(prices.cycles.front_end[config] + prices.cycles.fixed[config])
+    always = float(cost_table.cycles.front_end[config] + cost_table.cycles.fixed[config])
     best = -np.inf
     for value, cycles in halves[0]:
         sums = always + cycles + halves[1][:, 1]
@@ -142,72 +142,73 @@ def best_in_band(prices: DartsPrices, liked: DartsPreference, config: int, low: 
 def test_cells_that_like_skips_use_the_budget_all_the_same() -> None:
     """Prices made skips likeliest; the network is the most preferred of those in the band below the limit."""
     space = DartsSpace(GRID[:1], classes=4, cells=3, nodes=2, channels=8)
-    prices = price_darts(space, toy_cycles, lambda config: 500.0)
+    cost_table = tabulate_darts(space, toy_cycles, lambda config: 500.0)
     for seed in range(3):
         liked = preference(seed, space)
         liked.alpha[..., ALL.index("skip_connect")] += 3.0
-        collapsed, _ = derive_darts(prices, liked, Limits())
+        collapsed, _ = derive_darts(cost_table, liked, Limits())
         assert collapsed.skips == 8
-        high = 2.0 * prices.cost(collapsed, 0).cycles
-        found, _ = derive_darts(prices, liked, Limits(cycles=high), 0.85 * high)
-        assert 0.9 * 0.85 * high <= prices.cost(found, 0).cycles <= high
-        assert worth(liked, found, 0) >= best_in_band(prices, liked, 0, 0.85 * high, high) - 1e-9
-        assert derive_darts(prices, liked, Limits(cycles=high), 1e12)[0] == collapsed  # no network needs as many
+        high = 2.0 * cost_table.cost(collapsed, 0).cycles
+        found, _ = derive_darts(cost_table, liked, Limits(cycles=high), 0.85 * high)
+        assert 0.9 * 0.85 * high <= cost_table.cost(found, 0).cycles <= high
+        assert worth(liked, found, 0) >= best_in_band(cost_table, liked, 0, 0.85 * high, high) - 1e-9
+        assert derive_darts(cost_table, liked, Limits(cycles=high), 1e12)[0] == collapsed  # no network needs as many
 
 
-def test_derived_cells_are_the_most_preferred_whose_cycles_hold(prices: DartsPrices) -> None:
+def test_derived_cells_are_the_most_preferred_whose_cycles_hold(cost_table: DartsCostTable) -> None:
     """On the first configuration by gamma that has any."""
     binding = 0
     for seed in range(6):
         liked = preference(seed)
-        free, first = derive_darts(prices, liked, Limits())
+        free, first = derive_darts(cost_table, liked, Limits())
         for share in (0.95, 0.8, 0.65):
-            limits = Limits(cycles=share * prices.cost(free, first).cycles)
-            held = [g for g in (first, 1 - first) if best_sum(prices, liked, g, float(limits.cycles or 0)) > -np.inf]
+            limits = Limits(cycles=share * cost_table.cost(free, first).cycles)
+            most = float(limits.cycles or 0)
+            held = [g for g in (first, 1 - first) if best_sum(cost_table, liked, g, most) > -np.inf]
             if not held:
                 with pytest.raises(InfeasibleError):
-                    derive_darts(prices, liked, limits)
+                    derive_darts(cost_table, liked, limits)
                 continue
-            found, chosen = derive_darts(prices, liked, limits)
-            assert chosen == held[0] and limits.held_by(prices.cost(found, chosen))
-            assert worth(liked, found, chosen) >= best_sum(prices, liked, chosen, float(limits.cycles or 0)) - 1e-9
+            found, chosen = derive_darts(cost_table, liked, limits)
+            assert chosen == held[0] and limits.held_by(cost_table.cost(found, chosen))
+            assert worth(liked, found, chosen) >= best_sum(cost_table, liked, chosen, float(limits.cycles or 0)) - 1e-9
             binding += chosen == first and found != free
     assert binding > 10
 
 
-def test_where_gammas_choice_cannot_hold_the_limits_the_next_is_taken(prices: DartsPrices) -> None:
-    least = [_least_cycles(prices, g) for g in (0, 1)]
+def test_where_gammas_choice_cannot_hold_the_limits_the_next_is_taken(cost_table: DartsCostTable) -> None:
+    least = [_least_cycles(cost_table, g) for g in (0, 1)]
     liked, between = preference(0), Limits(cycles=sum(least) / 2)
     cheap = int(np.argmin(least))
     for preferred in (0, 1):
         liked = DartsPreference(np.where(np.arange(2) == preferred, -0.1, -2.4), liked.alpha, liked.beta)
-        assert derive_darts(prices, liked, between)[1] == cheap
+        assert derive_darts(cost_table, liked, between)[1] == cheap
 
 
-def _least_cycles(prices: DartsPrices, config: int) -> float:
+def _least_cycles(cost_table: DartsCostTable, config: int) -> float:
     least: dict[tuple[int, int], float] = {}
-    for x in answers(prices, DartsPreference.none(SPACE), config):
+    for x in answers(cost_table, DartsPreference.none(SPACE), config):
         least[x.kind, x.node] = min(x.cycles, least.get((x.kind, x.node), np.inf))
-    return float(prices.cycles.front_end[config] + prices.cycles.fixed[config]) + sum(least.values())
+    return float(cost_table.cycles.front_end[config] + cost_table.cycles.fixed[config]) + sum(least.values())
 
 
-def test_every_limit_is_held(prices: DartsPrices) -> None:
+def test_every_limit_is_held(cost_table: DartsCostTable) -> None:
     rng, held = np.random.default_rng(5), 0
-    costs = [prices.cost(random_genotype(SPACE, GRID[g], rng), g) for g in (0, 1) for _ in range(20)]
+    costs = [cost_table.cost(random_genotype(SPACE, GRID[g], rng), g) for g in (0, 1) for _ in range(20)]
     levels = [np.quantile([x.values()[i] for x in costs], (0.1, 0.3, 0.7)) for i in range(3)]
     for seed in range(12):
         cycles, ram, flash = (float(rng.choice(x)) for x in levels)
         limits = Limits(cycles, int(ram), int(flash))
         try:
-            found, config = derive_darts(prices, preference(seed), limits)
+            found, config = derive_darts(cost_table, preference(seed), limits)
         except InfeasibleError:
             continue
         held += 1
-        assert limits.held_by(prices.cost(found, config))
+        assert limits.held_by(cost_table.cost(found, config))
     assert held >= 9
 
 
-def test_ram_alone_decides_cells(prices: DartsPrices) -> None:
+def test_ram_alone_decides_cells(cost_table: DartsCostTable) -> None:
     """Dilated convolutions keep a whole map while a reduction cell halves it: a smaller arena does without."""
     pair = (Edge(0, "dil_conv_3x3"), Edge(1, "dil_conv_3x3"))
     fat = DartsGenotype(Cell((pair,) * 2), Cell((pair,) * 2), 3, 8, SPACE.align_operation(GRID[0]), 4)
@@ -216,38 +217,39 @@ def test_ram_alone_decides_cells(prices: DartsPrices) -> None:
     beta = np.tile(np.array([0.0, 0.0, 0.0, 0.0, -1.0]), (2, 1))
     liked = DartsPreference(np.array([0.0, -50.0]), alpha, beta)
     assert most_preferred(liked, SPACE, 0) == fat
-    need = prices.cost(fat, 0).ram_bytes
-    found, config = derive_darts(prices, liked, Limits(ram_bytes=need - 1))
-    assert config == 0 and found != fat and prices.cost(found, 0).ram_bytes < need
+    need = cost_table.cost(fat, 0).ram_bytes
+    found, config = derive_darts(cost_table, liked, Limits(ram_bytes=need - 1))
+    assert config == 0 and found != fat and cost_table.cost(found, 0).ram_bytes < need
 
 
-def test_limits_out_of_reach_name_the_nearest(prices: DartsPrices) -> None:
-    least = min(prices.cycles.front_end + prices.cycles.fixed)
+def test_limits_out_of_reach_name_the_nearest(cost_table: DartsCostTable) -> None:
+    least = min(cost_table.cycles.front_end + cost_table.cycles.fixed)
     with pytest.raises(
         InfeasibleError, match=r"cycles [\d,]+ cycles at least .*; RAM .* at least .*; flash .* at least"
     ):
-        feasible_darts_configs(prices, Limits(least / 2, 100, 100))
+        feasible_darts_configs(cost_table, Limits(least / 2, 100, 100))
     with pytest.raises(InfeasibleError, match=r"^no network holds the limits: latency [\d.]+us at least .* is 0.5us "):
-        feasible_darts_configs(prices, Limits(60, latency_s=0.5e-6))
-    assert feasible_darts_configs(prices, Limits()) == (0, 1)
+        feasible_darts_configs(cost_table, Limits(60, latency_s=0.5e-6))
+    assert feasible_darts_configs(cost_table, Limits()) == (0, 1)
 
 
-def test_a_barred_configuration_is_never_derived(prices: DartsPrices) -> None:
+def test_a_barred_configuration_is_never_derived(cost_table: DartsCostTable) -> None:
     liked = preference(0)
     for config in (0, 1):
         only = DartsPreference(np.where(np.arange(2) == config, 0.0, -np.inf), liked.alpha, liked.beta)
-        assert derive_darts(prices, only, Limits())[1] == config
+        assert derive_darts(cost_table, only, Limits())[1] == config
 
 
-def test_a_measured_ratio_corrects_the_network_alone(prices: DartsPrices) -> None:
+def test_a_measured_ratio_corrects_the_network_alone(cost_table: DartsCostTable) -> None:
     genotype = most_preferred(preference(0), SPACE, 1)
     front_end = GRID[1].frames * 500.0
-    before, after = (x.cost(genotype, 1).cycles - front_end for x in (prices, prices.corrected(1.5).corrected(1.25)))
+    corrected = cost_table.corrected(1.5).corrected(1.25)
+    before, after = (x.cost(genotype, 1).cycles - front_end for x in (cost_table, corrected))
     assert after == pytest.approx(1.25 * before)
-    assert prices.corrected(1.25).cycles.of(genotype, 1, SPACE) == pytest.approx(after)
+    assert cost_table.corrected(1.25).cycles.of(genotype, 1, SPACE) == pytest.approx(after)
 
 
-@pytest.mark.parametrize("price", [-1.0, float("nan"), float("inf")])
-def test_prices_that_are_no_numbers_are_refused(price: float) -> None:
-    with pytest.raises(InputError, match="a price is"):
-        price_darts(SPACE, lambda operators: np.full(len(operators), price), lambda config: 1.0)
+@pytest.mark.parametrize("cost", [-1.0, float("nan"), float("inf")])
+def test_costs_that_are_no_numbers_are_refused(cost: float) -> None:
+    with pytest.raises(InputError, match="a cost is"):
+        tabulate_darts(SPACE, lambda operators: np.full(len(operators), cost), lambda config: 1.0)

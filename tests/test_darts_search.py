@@ -16,9 +16,9 @@ from hil_nas.candidates.sampling import Candidates
 from hil_nas.errors import InfeasibleError, InputError, RunError
 from hil_nas.front_ends.mfcc import Mfcc
 from hil_nas.nas.costs.limits import Limits
+from hil_nas.nas.darts.cost_table import DartsCostTable, tabulate_darts
 from hil_nas.nas.darts.derive import DartsPreference, derive_darts
 from hil_nas.nas.darts.genotype import DartsGenotype
-from hil_nas.nas.darts.prices import DartsPrices, price_darts
 from hil_nas.nas.darts.settings import DartsSettings
 from hil_nas.nas.darts.space import SKIP, DartsSpace
 from hil_nas.nas.darts.strategy import DartsPoint, DartsStrategy
@@ -52,51 +52,51 @@ def clips(seed: int, informed: tuple[int, ...] = (0, 1)) -> FeatureSet:
 
 
 @pytest.fixture(scope="module")
-def prices() -> DartsPrices:
-    return price_darts(SPACE, toy_cycles, lambda config: config.frames * 1e3)
+def cost_table() -> DartsCostTable:
+    return tabulate_darts(SPACE, toy_cycles, lambda config: config.frames * 1e3)
 
 
-def run(prices: DartsPrices, **change: Any) -> SearchResult:
+def run(cost_table: DartsCostTable, **change: Any) -> SearchResult:
     given: dict[str, Any] = {"limits": Limits(), "settings": QUICK, "seed": 0, "informed": (0, 1), **change}
     informed = given.pop("informed")
     limits, settings = given.pop("limits"), given.pop("settings")
-    return search(partial(DartsStrategy, prices, settings), clips(1, informed), clips(2, informed), limits, **given)
+    return search(partial(DartsStrategy, cost_table, settings), clips(1, informed), clips(2, informed), limits, **given)
 
 
-def test_a_search_learns_and_says_what_it_did(prices: DartsPrices) -> None:
+def test_a_search_learns_and_says_what_it_did(cost_table: DartsCostTable) -> None:
     told: list[dict[str, Any]] = []
     settings = replace(QUICK, epochs=10, drawn=0, weight_rate=0.1)
-    result = run(prices, settings=settings, on_epoch=told.append)
+    result = run(cost_table, settings=settings, on_epoch=told.append)
     assert tuple(told) == result.history and [x["epoch"] for x in told] == list(range(1, 11))
     assert told[0]["phase"] == "warm-up" and told[0]["validation_loss"] is None
     assert told[-1]["validation_loss"] < 0.8 < told[0]["train_loss"]  # a third of all guesses: 1.1
     assert result.network == result.genotype.build(result.config)
     assert isinstance(result.genotype, DartsGenotype)
-    assert prices.cost(result.genotype, GRID.index(result.config)) == result.cost
+    assert cost_table.cost(result.genotype, GRID.index(result.config)) == result.cost
     assert 0 <= told[-1]["skip_share"] <= 1 and told[-1]["derived_skips"] == result.genotype.skips
 
 
 @pytest.mark.parametrize("informed", [0, 1])
-def test_the_configuration_that_tells_the_classes_is_chosen(prices: DartsPrices, informed: int) -> None:
-    result = run(prices, settings=replace(QUICK, epochs=12, warmup_epochs=4, drawn=0), informed=(informed,))
+def test_the_configuration_that_tells_the_classes_is_chosen(cost_table: DartsCostTable, informed: int) -> None:
+    result = run(cost_table, settings=replace(QUICK, epochs=12, warmup_epochs=4, drawn=0), informed=(informed,))
     assert result.config == GRID[informed]
     phases = [x["phase"] for x in result.history]
     assert phases == sorted(phases, key=["warm-up", "data", "network"].index)
 
 
-def test_limits_are_held_every_epoch_and_at_the_end(prices: DartsPrices) -> None:
-    free = run(prices)
+def test_limits_are_held_every_epoch_and_at_the_end(cost_table: DartsCostTable) -> None:
+    free = run(cost_table)
     limits = Limits(0.8 * free.cost.cycles, free.cost.ram_bytes, int(0.95 * free.cost.flash_bytes))
-    result = run(prices, limits=limits)
+    result = run(cost_table, limits=limits)
     assert limits.held_by(result.cost)
     assert all(x["derived"]["cycles"] <= (limits.cycles or 0) for x in result.history)
     with pytest.raises(InfeasibleError, match="no network holds the limits: cycles"):
-        run(prices, limits=Limits(cycles=10.0))
+        run(cost_table, limits=Limits(cycles=10.0))
 
 
-def test_price_pressure_lowers_the_expected_cost(prices: DartsPrices) -> None:
-    free = run(prices, settings=replace(QUICK, epochs=6))
-    pressed = run(prices, settings=replace(QUICK, epochs=6), limits=Limits(cycles=0.7 * free.cost.cycles))
+def test_cost_pressure_lowers_the_expected_cost(cost_table: DartsCostTable) -> None:
+    free = run(cost_table, settings=replace(QUICK, epochs=6))
+    pressed = run(cost_table, settings=replace(QUICK, epochs=6), limits=Limits(cycles=0.7 * free.cost.cycles))
     costs = [x.history[-1]["expected"]["cycles"] for x in (free, pressed)]
     assert costs[1] < 0.97 * costs[0]
     assert max(x["multipliers"]["cycles"] for x in pressed.history) > 0
@@ -109,7 +109,7 @@ class Stopped(Exception):
 
 @pytest.mark.parametrize("change", [{}, {"drawn": 2}])
 def test_a_killed_search_resumes_to_the_same_bits(
-    prices: DartsPrices, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: dict[str, Any]
+    cost_table: DartsCostTable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: dict[str, Any]
 ) -> None:
     settings, states = replace(QUICK, **change), []
     original = Search.result
@@ -119,7 +119,7 @@ def test_a_killed_search_resumes_to_the_same_bits(
         return original(self)
 
     monkeypatch.setattr(Search, "result", watched)
-    whole = run(prices, settings=settings)
+    whole = run(cost_table, settings=settings)
     steps, step = 0, Loop.weight_step
 
     def stopping(self: Any, *args: Any) -> Any:
@@ -133,8 +133,8 @@ def test_a_killed_search_resumes_to_the_same_bits(
     path = tmp_path / "search.pt"
     for _ in range(2):
         with pytest.raises(Stopped):
-            run(prices, settings=settings, checkpoint=path, resume=True)
-    resumed = run(prices, settings=settings, checkpoint=path, resume=True)
+            run(cost_table, settings=settings, checkpoint=path, resume=True)
+    resumed = run(cost_table, settings=settings, checkpoint=path, resume=True)
     assert resumed.history == whole.history
     assert (resumed.genotype, resumed.config, resumed.gammas) == (whole.genotype, whole.config, whole.gammas)
     assert all(torch.equal(states[1][x], states[0][x]) for x in states[0])
@@ -150,19 +150,19 @@ def test_a_killed_search_resumes_to_the_same_bits(
     ],
 )
 def test_a_checkpoint_of_another_search_is_refused(
-    prices: DartsPrices, tmp_path: Path, change: dict[str, Any], message: str
+    cost_table: DartsCostTable, tmp_path: Path, change: dict[str, Any], message: str
 ) -> None:
     same: dict[str, Any] = {
         "settings": replace(QUICK, epochs=2), "checkpoint": tmp_path / "search.pt", "resume": True
     }  # fmt: skip
-    run(prices, **same)
+    run(cost_table, **same)
     with pytest.raises(RunError, match=message):
-        run(prices, **{**same, **change})
+        run(cost_table, **{**same, **change})
 
 
-def test_a_step_of_one_half_leaves_the_other_parameters_alone(prices: DartsPrices) -> None:
+def test_a_step_of_one_half_leaves_the_other_parameters_alone(cost_table: DartsCostTable) -> None:
     generator, device = torch.Generator().manual_seed(0), torch.device("cpu")
-    strategy = DartsStrategy(prices, replace(QUICK, drawn=0), Limits(), generator, device)
+    strategy = DartsStrategy(cost_table, replace(QUICK, drawn=0), Limits(), generator, device)
     one = Search(strategy, clips(1), clips(2), Limits(), generator, device).loop
     before = {k: v.clone() for k, v in one.net.state_dict().items()}
     one.decision_step()
@@ -175,7 +175,7 @@ def test_a_step_of_one_half_leaves_the_other_parameters_alone(prices: DartsPrice
 
 
 def board(ratio: float, asked: list[Network]) -> Callable[[Network], float]:
-    """A board on which every network takes `ratio` times its price."""
+    """A board on which every network takes `ratio` times its cost."""
 
     def measure(network: Network) -> float:
         asked.append(network)
@@ -184,21 +184,21 @@ def board(ratio: float, asked: list[Network]) -> Callable[[Network], float]:
     return measure
 
 
-def test_measurements_correct_the_prices_and_the_limit_holds_as_measured(prices: DartsPrices) -> None:
+def test_measurements_correct_the_costs_and_the_limit_holds_as_measured(cost_table: DartsCostTable) -> None:
     asked: list[Network] = []
-    limit = 1.3 * run(prices).cost.cycles
-    result = run(prices, limits=Limits(limit), settings=replace(QUICK, measure_every=2), measure=board(1.4, asked))
-    assert len(asked) >= 2 and result.price_ratio == pytest.approx(1.4)
-    assert [x["price_ratio"] for x in result.history] == pytest.approx([1, 1.4, 1.4, 1.4])
+    limit = 1.3 * run(cost_table).cost.cycles
+    result = run(cost_table, limits=Limits(limit), settings=replace(QUICK, measure_every=2), measure=board(1.4, asked))
+    assert len(asked) >= 2 and result.calibration == pytest.approx(1.4)
+    assert [x["calibration"] for x in result.history] == pytest.approx([1, 1.4, 1.4, 1.4])
     measured = board(1.4, [])(result.network) + result.config.frames * 1e3
     assert result.cost.cycles == pytest.approx(measured) and measured <= limit
     with pytest.raises(InfeasibleError):
-        run(prices, limits=Limits(limit), measure=board(1000.0, []))
+        run(cost_table, limits=Limits(limit), measure=board(1000.0, []))
 
 
-def test_candidates_hold_the_limits_as_measured_and_are_all_different(prices: DartsPrices) -> None:
-    limits = Limits(1.3 * run(prices).cost.cycles)
-    result = run(prices, limits=limits, measure=board(1.1, []))
+def test_candidates_hold_the_limits_as_measured_and_are_all_different(cost_table: DartsCostTable) -> None:
+    limits = Limits(1.3 * run(cost_table).cost.cycles)
+    result = run(cost_table, limits=limits, measure=board(1.1, []))
     sampled = Candidates(result).sampled(4)
     networks = {(x.config, x.network) for x in sampled} | {(result.config, result.network)}
     assert len(sampled) == 4 and len(networks) == 5
@@ -209,9 +209,9 @@ def test_candidates_hold_the_limits_as_measured_and_are_all_different(prices: Da
     assert near and result.network not in {x.network for x in near} and all(limits.held_by(x.cost) for x in near)
 
 
-def test_what_does_not_fit_is_refused(prices: DartsPrices) -> None:
+def test_what_does_not_fit_is_refused(cost_table: DartsCostTable) -> None:
     good = clips(1)
-    start = partial(DartsStrategy, prices, QUICK)
+    start = partial(DartsStrategy, cost_table, QUICK)
     with pytest.raises(InputError, match="labels run"):
         search(start, FeatureSet(good.features, good.labels + 5), good, Limits(), seed=0)
     for values in ({"epochs": 1}, {"batch": 1}, {"drawn": 9}, {"drawn": -1}, {"floor": 1.0}, {"gamma_ratio": 1.0}):
@@ -219,24 +219,24 @@ def test_what_does_not_fit_is_refused(prices: DartsPrices) -> None:
             replace(QUICK, **values)  # type: ignore[arg-type]
 
 
-def test_a_searched_genotype_survives_json(prices: DartsPrices) -> None:
-    genotype = run(prices, settings=replace(QUICK, epochs=2)).genotype
+def test_a_searched_genotype_survives_json(cost_table: DartsCostTable) -> None:
+    genotype = run(cost_table, settings=replace(QUICK, epochs=2)).genotype
     assert DartsGenotype.from_json(genotype.to_json()) == genotype
 
 
 @pytest.mark.parametrize("preferred", range(len(GRID)))
-def test_cells_are_derived_on_the_configuration_that_gamma_prefers(prices: DartsPrices, preferred: int) -> None:
+def test_cells_are_derived_on_the_configuration_that_gamma_prefers(cost_table: DartsCostTable, preferred: int) -> None:
     """By however little, and though with a dearer front end skips would fill the band below the limit."""
-    limits = Limits(cycles=1.2 * max(prices.cost(*_any(prices, x)).cycles for x in range(len(GRID))))
-    strategy = DartsStrategy(prices, QUICK, limits, torch.Generator().manual_seed(0), torch.device("cpu"))
+    limits = Limits(cycles=1.2 * max(cost_table.cost(*_any(cost_table, x)).cycles for x in range(len(GRID))))
+    strategy = DartsStrategy(cost_table, QUICK, limits, torch.Generator().manual_seed(0), torch.device("cpu"))
     with torch.no_grad():
         strategy.net.alignment.gamma[preferred] = 1e-3
         strategy.net.architecture.alpha[..., SKIP] = 3.0
     assert strategy.derive(1.0, limits)[1] == preferred
 
 
-def _any(prices: DartsPrices, config: int) -> DartsPoint:
+def _any(cost_table: DartsCostTable, config: int) -> DartsPoint:
     preference = replace(
-        DartsPreference.none(prices.space), configs=np.where(np.arange(len(GRID)) == config, 0.0, -np.inf)
+        DartsPreference.none(cost_table.space), configs=np.where(np.arange(len(GRID)) == config, 0.0, -np.inf)
     )
-    return derive_darts(prices, preference, Limits())
+    return derive_darts(cost_table, preference, Limits())

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from hil_nas.front_ends import paper_grid
 from hil_nas.front_ends.mfcc import Mfcc
+from hil_nas.nas.darts.cost_table import tabulate_darts
 from hil_nas.nas.darts.expected import (
     DartsExpectedCost,
     edge_shares,
@@ -18,7 +19,6 @@ from hil_nas.nas.darts.expected import (
     skip_share,
 )
 from hil_nas.nas.darts.genotype import CHOICES, Cell, DartsGenotype, Edge
-from hil_nas.nas.darts.prices import price_darts
 from hil_nas.nas.darts.space import CELL_KINDS, NONE, OPERATORS, SKIP, DartsSpace
 from hil_nas.nas.darts.supernet import (
     DartsArchitecture,
@@ -190,7 +190,7 @@ def test_drawn_operators_have_the_full_mixtures_gradient_on_average() -> None:
 
 def test_expected_cost_is_the_mean_of_drawn_networks() -> None:
     """Every pair of edges in every order and every operator, node by node: costs of nodes add up."""
-    table = price_darts(SMALL, toy_cycles, lambda config: config.frames * 500.0)
+    table = tabulate_darts(SMALL, toy_cycles, lambda config: config.frames * 500.0)
     chosen = random_probabilities(SMALL, 0)
     found = DartsExpectedCost(table, torch.float64)(chosen)
     beta, alpha = (x.detach().numpy() for x in (chosen.beta, chosen.alpha))
@@ -208,7 +208,7 @@ def test_expected_cost_is_the_mean_of_drawn_networks() -> None:
 
 
 def test_expected_cost_has_true_gradients() -> None:
-    table = price_darts(SMALL, toy_cycles, lambda config: config.frames * 500.0)
+    table = tabulate_darts(SMALL, toy_cycles, lambda config: config.frames * 500.0)
     expected = DartsExpectedCost(table, torch.float64)
     net = DartsArchitecture(SMALL, generator()).double()
     logits = [torch.randn(x, generator=generator(i), dtype=torch.float64) for i, x in enumerate(
@@ -230,7 +230,7 @@ def test_expected_cost_has_true_gradients() -> None:
 
 
 def test_expected_ram_rises_with_fat_edges() -> None:
-    table = price_darts(SMALL, toy_cycles, lambda config: 0.0)
+    table = tabulate_darts(SMALL, toy_cycles, lambda config: 0.0)
     expected, values = DartsExpectedCost(table, torch.float64), []
     for operator in ("max_pool_3x3", "dil_conv_3x3"):
         alpha = torch.full((2, len(SMALL.edges), 8), 1e-9, dtype=torch.float64)

@@ -184,7 +184,7 @@ def test_a_search_without_a_budget_has_the_boards_own_limits(
 ) -> None:
     found: list[Limits] = []
 
-    def stop(prices: object, limits: Limits) -> None:
+    def stop(cost_table: object, limits: Limits) -> None:
         found.append(limits)
         raise InfeasibleError("far enough")
 

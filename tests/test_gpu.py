@@ -19,7 +19,7 @@ from hil_nas.nas.costs.limits import Limits
 from hil_nas.nas.darts.strategy import DartsStrategy
 from hil_nas.nas.front_ends.feature_store import FeatureSet
 from hil_nas.nas.search import Search, SearchResult, search
-from hil_nas.nas.tiny.prices import price
+from hil_nas.nas.tiny.cost_table import tabulate
 from hil_nas.nas.tiny.strategy import TinyStrategy
 from hil_nas.training.evaluate import evaluate
 from hil_nas.training.loop import train
@@ -32,8 +32,8 @@ from tests.test_training_loop import CONFIG, SMALL, data, network  # noqa: F401 
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU in CUDA_VISIBLE_DEVICES")
 GPU, CPU = torch.device("cuda"), torch.device("cpu")
-CELLS = darts.price_darts(darts.SPACE, toy_cycles, lambda config: config.frames * 1e3)
-CHAIN = price(tiny.SPACE, toy_cycles, lambda config: config.frames * 1e3)
+CELLS = darts.tabulate_darts(darts.SPACE, toy_cycles, lambda config: config.frames * 1e3)
+CHAIN = tabulate(tiny.SPACE, toy_cycles, lambda config: config.frames * 1e3)
 ALL = replace(darts.QUICK, drawn=0)
 STRATEGIES: dict[str, Any] = {
     "tiny": partial(TinyStrategy, CHAIN, tiny.QUICK),

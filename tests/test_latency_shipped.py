@@ -19,10 +19,10 @@ from hil_nas.latency.features import kernel_work
 from hil_nas.latency.model import FOLDS, SPREAD_QUANTILE, LatencyModel
 from hil_nas.latency.regressor import Floats
 from hil_nas.latency.store import Measurements, Store
-from hil_nas.nas.darts.prices import price_darts
+from hil_nas.nas.darts.cost_table import tabulate_darts
 from hil_nas.nas.darts.space import DartsSpace
 from hil_nas.nas.input_space import Align, Arrangement
-from hil_nas.nas.tiny.prices import price_requests
+from hil_nas.nas.tiny.cost_table import cost_requests
 from hil_nas.nas.tiny.space import TinySpace
 from hil_nas.network import Operator
 
@@ -95,13 +95,13 @@ def test_misses_of_flash_cost_what_the_board_says(boards_dir: Path) -> None:
 
 
 class Asked(Exception):
-    """Carries the operators whose prices a search asks for, once it has asked."""
+    """Carries the operators whose costs a search asks for, once it has asked."""
 
 
 @cache
 def asked_of_chains(arrangement: Arrangement, align: Align) -> frozenset[Operator]:
     spaces = [TinySpace(paper_grid(x), classes, arrangement, align) for x, classes in ((10, 2), (40, 35))]
-    return frozenset(y for space in spaces for x in space.configs for y in price_requests(space, x).operators)
+    return frozenset(y for space in spaces for x in space.configs for y in cost_requests(space, x).operators)
 
 
 @cache
@@ -115,7 +115,7 @@ def asked_of_cells(channels: int, align: Align) -> frozenset[Operator]:
     for coefficients, classes, cells, nodes in ((10, 2, 3, 2), (20, 12, 5, 3), (40, 35, 8, 4)):
         space = DartsSpace(paper_grid(coefficients), classes, align, cells, nodes, channels)
         with pytest.raises(Asked) as caught:
-            price_darts(space, ask, lambda _: 1.0)
+            tabulate_darts(space, ask, lambda _: 1.0)
         assert len(caught.value.args[0]) > 100
         found.update(caught.value.args[0])
     return frozenset(found)

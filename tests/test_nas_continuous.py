@@ -17,7 +17,7 @@ from hil_nas.front_ends import parse_front_end
 from hil_nas.front_ends.mfcc import Mfcc
 from hil_nas.nas import loop as loop_module
 from hil_nas.nas.costs.limits import Cost, Limits
-from hil_nas.nas.front_ends.anchors import AnchorPrices, DataPrices, DataSpace, between, holds
+from hil_nas.nas.front_ends.anchors import AnchorCosts, FrontEndCosts, FrontEndSpace, between, holds
 from hil_nas.nas.front_ends.continuous import ClipSet, ContinuousSettings, kept, standardised
 from hil_nas.nas.front_ends.search_continuous import FrontEndResult, FrontEndSearch, search_front_end
 from hil_nas.nas.input_space import Operation
@@ -27,7 +27,7 @@ from hil_nas.nas.tiny.expected import ExpectedCost
 from hil_nas.nas.tiny.space import TinySpace
 from tests.test_nas_space import toy_cycles
 
-SPACE = DataSpace(hops=(400, 640, 1000), coefficients=(4, 8), like=Mfcc(400, 640, 8, 8), start=(400, 640, 6))
+SPACE = FrontEndSpace(hops=(400, 640, 1000), coefficients=(4, 8), like=Mfcc(400, 640, 8, 8), start=(400, 640, 6))
 TINY = TinySpace(
     classes=3,
     positions=2,
@@ -51,7 +51,7 @@ def front_end(config: Mfcc) -> Cost:
     return Cost(cycles, 8 * config.fft_size + config.frames * config.coefficients, 4 * config.window_samples)
 
 
-PRICES = DataPrices(toy_cycles, 100.0, front_end)
+COSTS = FrontEndCosts(toy_cycles, 100.0, front_end)
 
 
 def clips(seed: int) -> ClipSet:
@@ -78,7 +78,7 @@ def heard_at(best: float) -> Any:
 def run(limits: Limits | None = None, best: float = 400.0, **more: Any) -> FrontEndResult:
     settings, seed = more.pop("settings", QUICK), more.pop("seed", 0)
     sets = clips(1), clips(2)
-    return search_front_end(SPACE, TINY, heard_at(best), *sets, PRICES, limits or Limits(), settings, seed=seed, **more)
+    return search_front_end(SPACE, TINY, heard_at(best), *sets, COSTS, limits or Limits(), settings, seed=seed, **more)
 
 
 @pytest.mark.parametrize("best", [300.0, 530.0])
@@ -95,7 +95,7 @@ def test_a_tight_limit_makes_the_front_end_cheaper_and_holds() -> None:
     limits = Limits(cycles=1.5 * cheapest)
     tight = run(limits)
     assert front_end(tight.config).cycles < front_end(loose.config).cycles
-    assert holds(PRICES.table(replace(TINY, configs=(tight.config,))), limits)
+    assert holds(COSTS.table(replace(TINY, configs=(tight.config,))), limits)
 
 
 def test_impossible_limits_are_refused_before_anything_is_trained(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -157,7 +157,7 @@ def test_a_checkpoint_of_another_search_is_refused_with_both_named(
 
 def begun(settings: ContinuousSettings) -> FrontEndSearch:
     sets, device = (clips(1), clips(2)), torch.device("cpu")
-    return FrontEndSearch(SPACE, TINY, heard_at(300.0), *sets, PRICES, Limits(), settings, 0, device)
+    return FrontEndSearch(SPACE, TINY, heard_at(300.0), *sets, COSTS, Limits(), settings, 0, device)
 
 
 def test_a_step_of_one_half_leaves_the_other_parameters_alone() -> None:
@@ -195,12 +195,12 @@ def chosen(one_hot: bool) -> Probabilities:
 
 
 @pytest.fixture(scope="module")
-def anchors() -> AnchorPrices:
-    return AnchorPrices(SPACE, TINY, PRICES).double()
+def anchors() -> AnchorCosts:
+    return AnchorCosts(SPACE, TINY, COSTS).double()
 
 
 @pytest.fixture(scope="module")
-def board_prices() -> tuple[DataPrices, AnchorPrices]:
+def board_costs() -> tuple[FrontEndCosts, AnchorCosts]:
     """Cycles of the shipped latency model."""
     from hil_nas.latency.model import LatencyModel
 
@@ -209,15 +209,15 @@ def board_prices() -> tuple[DataPrices, AnchorPrices]:
     def cost(config: Mfcc) -> Cost:
         return replace(front_end(config), cycles=model.extrapolated_front_end_cycles(config))
 
-    prices = DataPrices(model.operator_cycles, model.overhead_cycles, cost)
-    return prices, AnchorPrices(DataSpace(), TinySpace(), prices)
+    costs = FrontEndCosts(model.operator_cycles, model.overhead_cycles, cost)
+    return costs, AnchorCosts(FrontEndSpace(), TinySpace(), costs)
 
 
 @pytest.mark.parametrize("text", ["400/640/8/8", "200/1000/8/4", "512/400/8/8"])
-def test_at_anchors_a_single_network_costs_what_the_exact_table_says(anchors: AnchorPrices, text: str) -> None:
+def test_at_anchors_a_single_network_costs_what_the_exact_table_says(anchors: AnchorCosts, text: str) -> None:
     """But for the last pair of frames, of which a configuration may have one more than the line says."""
     config = parse_front_end(text)
-    exact = ExpectedCost(PRICES.table(replace(TINY, configs=(config,))), torch.float64)(chosen(one_hot=True))
+    exact = ExpectedCost(COSTS.table(replace(TINY, configs=(config,))), torch.float64)(chosen(one_hot=True))
     point = torch.tensor([config.window_samples, config.hop_samples, config.coefficients], dtype=torch.float64)
     found = anchors(point, chosen(one_hot=True))
     for ours, theirs in zip(found.values(), exact.values(), strict=True):
@@ -226,13 +226,13 @@ def test_at_anchors_a_single_network_costs_what_the_exact_table_says(anchors: An
 
 @pytest.mark.parametrize("text", ["326/179/40/28", "205/308/40/12", "888/231/40/40"])
 def test_anywhere_on_a_board_the_expected_cost_is_within_some_percent_of_the_exact_one(
-    board_prices: tuple[DataPrices, AnchorPrices], text: str
+    board_costs: tuple[FrontEndCosts, AnchorCosts], text: str
 ) -> None:
-    prices, anchors = board_prices
+    costs, anchors = board_costs
     config, networks = parse_front_end(text), TinySpace()
     with torch.no_grad():
         uniform = Architecture(networks).probabilities(torch.ones(1))
-        exact = ExpectedCost(prices.table(replace(networks, configs=(config,))))(uniform)
+        exact = ExpectedCost(costs.table(replace(networks, configs=(config,))))(uniform)
         point = torch.tensor([config.window_samples, config.hop_samples, config.coefficients], dtype=torch.float32)
         found = anchors(point, uniform)
     for ours, theirs, error in zip(found.values(), exact.values(), (0.04, 0.1, 0.001), strict=True):
@@ -240,8 +240,8 @@ def test_anywhere_on_a_board_the_expected_cost_is_within_some_percent_of_the_exa
 
 
 @pytest.mark.parametrize("point", [(410.0, 700.0, 6.3), (530.0, 450.0, 4.5), (270.0, 900.0, 7.7)])
-def test_prices_have_the_slopes_that_finite_differences_find(
-    anchors: AnchorPrices, point: tuple[float, float, float]
+def test_costs_have_the_slopes_that_finite_differences_find(
+    anchors: AnchorCosts, point: tuple[float, float, float]
 ) -> None:
     def costs(x: torch.Tensor) -> torch.Tensor:
         return torch.stack(anchors(x, chosen(one_hot=False)).values())
@@ -262,16 +262,16 @@ def test_interpolation_is_linear_between_anchors_and_ends_with_them() -> None:
 
 
 def test_a_window_just_above_an_fft_is_compared_with_that_fft() -> None:
-    assert DataSpace().roundings(540.4, 211.7, 21.9) == (Mfcc(540, 212, 40, 20), Mfcc(512, 212, 40, 20))
-    assert DataSpace().roundings(256.2, 211.7, 22.1) == (Mfcc(256, 212, 40, 24),)
+    assert FrontEndSpace().roundings(540.4, 211.7, 21.9) == (Mfcc(540, 212, 40, 20), Mfcc(512, 212, 40, 20))
+    assert FrontEndSpace().roundings(256.2, 211.7, 22.1) == (Mfcc(256, 212, 40, 24),)
 
 
-def test_the_dear_side_of_a_step_in_price_is_left() -> None:
+def test_the_dear_side_of_a_step_in_cost_is_left() -> None:
     """A front end that hears all windows alike, and a limit that a longer FFT breaks."""
     space = replace(SPACE, start=(560, 640, 6))
     limits = Limits(cycles=1.05 * front_end(Mfcc(512, 640, 8, 8)).cycles + 4000)
     flat = heard_at(1.0)
-    result = search_front_end(space, TINY, flat, clips(1), clips(2), PRICES, limits, replace(QUICK, rounds=4), seed=0)
+    result = search_front_end(space, TINY, flat, clips(1), clips(2), COSTS, limits, replace(QUICK, rounds=4), seed=0)
     assert result.config.fft_size <= 512
 
 
@@ -290,4 +290,4 @@ def test_what_is_kept_and_how_it_is_scaled() -> None:
 )
 def test_a_space_that_spans_nothing_is_refused(change: dict[str, Any]) -> None:
     with pytest.raises(InputError, match="expected two or more|lies outside"):
-        replace(DataSpace(), **change)
+        replace(FrontEndSpace(), **change)

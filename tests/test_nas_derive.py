@@ -12,9 +12,9 @@ from hil_nas.errors import InfeasibleError
 from hil_nas.front_ends.mfcc import Mfcc
 from hil_nas.nas.costs.limits import Limits
 from hil_nas.nas.input_space import Operation
+from hil_nas.nas.tiny.cost_table import CostTable, tabulate
 from hil_nas.nas.tiny.derive import cheapest, derive, feasible_configs, nearest
 from hil_nas.nas.tiny.graph import Preference
-from hil_nas.nas.tiny.prices import PriceTable, price
 from hil_nas.nas.tiny.space import Choice, TinySpace
 from hil_nas.units import parse_bytes, parse_seconds
 from tests.test_nas_space import toy_cycles
@@ -34,8 +34,8 @@ SPACE = TinySpace(
 
 
 @pytest.fixture(scope="module")
-def table() -> PriceTable:
-    return price(SPACE, toy_cycles, lambda config: config.frames * 500.0)
+def table() -> CostTable:
+    return tabulate(SPACE, toy_cycles, lambda config: config.frames * 500.0)
 
 
 def every_network() -> list[Choice]:
@@ -60,7 +60,7 @@ def random_preference(rng: np.random.Generator, spread: float) -> Preference:
     return Preference(logs(2), logs(2), logs(3, 2), logs(2, len(OPERATIONS)))
 
 
-def test_derived_networks_are_the_most_preferred_that_hold_every_limit(table: PriceTable) -> None:
+def test_derived_networks_are_the_most_preferred_that_hold_every_limit(table: CostTable) -> None:
     rng, networks = np.random.default_rng(0), every_network()
     costs = {x: table.cost(x) for x in networks}
     levels = [np.quantile([c.values()[i] for c in costs.values()], (0.1, 0.4, 0.8)) for i in range(3)]
@@ -82,13 +82,13 @@ def test_derived_networks_are_the_most_preferred_that_hold_every_limit(table: Pr
     assert binding > 20  # the limits did decide
 
 
-def test_without_limits_it_is_the_argmax(table: PriceTable) -> None:
+def test_without_limits_it_is_the_argmax(table: CostTable) -> None:
     preference = random_preference(np.random.default_rng(3), 1.0)
     best = max(every_network(), key=lambda x: preference.of(x, table))
     assert preference.of(derive(table, preference, Limits()), table) == pytest.approx(preference.of(best, table))
 
 
-def test_a_configuration_that_is_out_is_never_derived(table: PriceTable) -> None:
+def test_a_configuration_that_is_out_is_never_derived(table: CostTable) -> None:
     preference = random_preference(np.random.default_rng(0), 1.0)
     for config in range(2):
         out = np.where(np.arange(2) == config, 0.0, -np.inf)
@@ -97,20 +97,20 @@ def test_a_configuration_that_is_out_is_never_derived(table: PriceTable) -> None
 
 
 @pytest.mark.parametrize("resource", range(3))
-def test_the_cheapest_network_is_the_cheapest(table: PriceTable, resource: int) -> None:
+def test_the_cheapest_network_is_the_cheapest(table: CostTable, resource: int) -> None:
     for config in range(2):
         everything = [table.cost(x).values()[resource] for x in every_network() if x.config == config]
         assert table.cost(cheapest(table, resource, config)).values()[resource] == pytest.approx(min(everything))
 
 
-def test_limits_just_above_and_below_the_cheapest(table: PriceTable) -> None:
+def test_limits_just_above_and_below_the_cheapest(table: CostTable) -> None:
     least = min(table.cost(x).cycles for x in every_network())
     assert feasible_configs(table, Limits(cycles=least * 1.0001))
     with pytest.raises(InfeasibleError):
         feasible_configs(table, Limits(cycles=least * 0.9999))
 
 
-def test_a_limit_out_of_reach_names_the_nearest_network(table: PriceTable) -> None:
+def test_a_limit_out_of_reach_names_the_nearest_network(table: CostTable) -> None:
     limits = Limits(cycles=1e3, ram_bytes=16)
     with pytest.raises(InfeasibleError, match=r"cycles [\d,]+ cycles at least .*limit is 1,000 cycles; RAM"):
         derive(table, Preference.none(table), limits)
@@ -118,7 +118,7 @@ def test_a_limit_out_of_reach_names_the_nearest_network(table: PriceTable) -> No
     assert names == [("cycles", 4), ("RAM", 4)]
 
 
-def test_the_nearest_is_told_in_the_unit_of_the_limit_and_is_enough_when_asked(table: PriceTable) -> None:
+def test_the_nearest_is_told_in_the_unit_of_the_limit_and_is_enough_when_asked(table: CostTable) -> None:
     """Read from the message and asked for in turn, as a person does."""
     hz, costs = 120_000_000, [table.cost(x) for x in every_network()]
     least = (min(x.cycles for x in costs) / hz, min(x.ram_bytes for x in costs), min(x.flash_bytes for x in costs))
@@ -143,7 +143,7 @@ def test_the_nearest_is_told_in_the_unit_of_the_limit_and_is_enough_when_asked(t
 def test_limits_that_only_together_are_out_of_reach_are_said_so() -> None:
     """One configuration is fast and large, the other slow and small."""
     slow, fast = GRID
-    table = price(
+    table = tabulate(
         SPACE,
         toy_cycles,
         lambda config: {slow: 1e6, fast: 1e3}[config],
@@ -157,7 +157,7 @@ def test_limits_that_only_together_are_out_of_reach_are_said_so() -> None:
 
 def test_a_large_space_is_solved_in_a_moment() -> None:
     space = TinySpace()
-    whole = price(space, toy_cycles, lambda config: config.frames * 2e4)
+    whole = tabulate(space, toy_cycles, lambda config: config.frames * 2e4)
     rng = np.random.default_rng(0)
     shapes = [(8,), (len(space.stems),), (7, 8), (6, len(space.operations))]
     logs = [rng.normal(size=x) for x in shapes]

@@ -14,8 +14,8 @@ from torch.nn import functional as F
 from hil_nas.nas.costs.limits import Limits
 from hil_nas.nas.costs.multipliers import Expectation, Multipliers
 from hil_nas.nas.tiny.architecture import Probabilities
+from hil_nas.nas.tiny.cost_table import tabulate
 from hil_nas.nas.tiny.expected import ExpectedCost
-from hil_nas.nas.tiny.prices import price
 from hil_nas.nas.tiny.space import Choice, TinySpace
 from tests.test_nas_space import random_choice, toy_cycles
 from tests.test_nas_supernet import GRID, SPACES
@@ -33,7 +33,7 @@ def probabilities(logits: list[Tensor]) -> Probabilities:
 
 
 def expectation(space: TinySpace) -> tuple[ExpectedCost, Callable[[Choice], tuple[float, float, float]]]:
-    table = price(
+    table = tabulate(
         space, toy_cycles, lambda config: config.frames * 2e4, overhead_cycles=500.0,
         front_end_ram_bytes=lambda config: 4000 + 8 * config.mel_bins,
         front_end_flash_bytes=lambda config: 9000 + 16 * config.mel_bins,
@@ -102,7 +102,7 @@ def held_after(limits: Limits, floor: float = 0.0, thrift: float = 0.0) -> tuple
     """200 steps of gradient descent with dual ascent on a toy whose taste is for twice the cycles of its start, but
     for a thrift that counts every cycle; expected cycles before and after."""
     space = TinySpace(configs=GRID[:2], classes=4, positions=3, widths=(8, 16, 24))
-    table = price(space, toy_cycles, lambda config: 2e4)
+    table = tabulate(space, toy_cycles, lambda config: 2e4)
     expected = ExpectedCost(table)
     generator = torch.Generator().manual_seed(2)
     logits = [torch.randn(x.shape, generator=generator).requires_grad_() for x in soft(space, 0)]
@@ -200,7 +200,7 @@ def test_dual_ascent_holds_the_band() -> None:
 
 
 def test_the_limits_close_in_from_the_average() -> None:
-    expected = ExpectedCost(price(TinySpace(configs=GRID[:1], classes=4), toy_cycles, lambda config: 0.0))
+    expected = ExpectedCost(tabulate(TinySpace(configs=GRID[:1], classes=4), toy_cycles, lambda config: 0.0))
     found = expected(probabilities([x.detach().float() for x in soft(TinySpace(configs=GRID[:1], classes=4), 0)]))
     start = [float(x) for x in found.values()]
     multipliers = Multipliers(Limits(cycles=start[0] / 4, flash_bytes=10**9), 0.0, start, 0.1)
@@ -217,7 +217,7 @@ def test_the_limits_close_in_from_the_average() -> None:
 
 def test_the_floor_pulls_at_the_network_and_not_at_the_front_end() -> None:
     space = TinySpace(configs=GRID[:2], classes=4, positions=3, widths=(8, 16, 24))
-    expected = ExpectedCost(price(space, toy_cycles, lambda config: config.frames * 1e5))
+    expected = ExpectedCost(tabulate(space, toy_cycles, lambda config: config.frames * 1e5))
     logits = [x.detach().float().requires_grad_() for x in soft(space, 0)]
     found = expected(probabilities(logits))
     multipliers = Multipliers(Limits(cycles=1e12), 0.5, (1e12, 0.0, 0.0), 1.0)

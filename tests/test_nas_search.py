@@ -24,7 +24,7 @@ from hil_nas.nas.front_ends.feature_store import Batches, FeatureSet, FeatureSto
 from hil_nas.nas.input_space import Operation
 from hil_nas.nas.search import Search, SearchResult, search
 from hil_nas.nas.tiny import strategy as tiny_module
-from hil_nas.nas.tiny.prices import PriceTable, price
+from hil_nas.nas.tiny.cost_table import CostTable, tabulate
 from hil_nas.nas.tiny.settings import TinySettings
 from hil_nas.nas.tiny.space import TinySpace
 from hil_nas.nas.tiny.strategy import TinyStrategy
@@ -69,24 +69,24 @@ def clips(seed: int, informed: tuple[int, ...], front_end_noise: float = 1.0) ->
 
 
 @pytest.fixture(scope="module")
-def prices() -> PriceTable:
-    return price(SPACE, toy_cycles, lambda config: config.frames * 1e3)
+def cost_table() -> CostTable:
+    return tabulate(SPACE, toy_cycles, lambda config: config.frames * 1e3)
 
 
 def run(
-    prices: PriceTable, informed: tuple[int, ...] = (1,), limits: Limits | None = None, **more: Any
+    cost_table: CostTable, informed: tuple[int, ...] = (1,), limits: Limits | None = None, **more: Any
 ) -> SearchResult:
     settings = more.pop("settings", QUICK)
     seed = more.pop("seed", 0)
     limits = limits or Limits()
     return search(
-        partial(TinyStrategy, prices, settings), clips(1, informed), clips(2, informed), limits, seed=seed, **more
+        partial(TinyStrategy, cost_table, settings), clips(1, informed), clips(2, informed), limits, seed=seed, **more
     )
 
 
 @pytest.mark.parametrize("informed", range(3))
-def test_it_picks_the_only_configuration_that_tells_the_classes(prices: PriceTable, informed: int) -> None:
-    result = run(prices, (informed,), settings=replace(QUICK, epochs=16))
+def test_it_picks_the_only_configuration_that_tells_the_classes(cost_table: CostTable, informed: int) -> None:
+    result = run(cost_table, (informed,), settings=replace(QUICK, epochs=16))
     assert result.config == GRID[informed]
     assert max(result.gammas) == result.gammas[informed]
     phases = [x["phase"] for x in result.history]
@@ -96,17 +96,17 @@ def test_it_picks_the_only_configuration_that_tells_the_classes(prices: PriceTab
 
 def test_a_tight_budget_picks_a_cheap_front_end_and_holds() -> None:
     """All configurations tell the classes alike; only the first leaves cycles for a network."""
-    table = price(SPACE, toy_cycles, lambda config: {GRID[0]: 2e4, GRID[1]: 9e4, GRID[2]: 4e5}[config])
+    table = tabulate(SPACE, toy_cycles, lambda config: {GRID[0]: 2e4, GRID[1]: 9e4, GRID[2]: 4e5}[config])
     result = run(table, (0, 1, 2), Limits(cycles=1.0e5))
     assert result.config == GRID[0]
     assert result.cost.cycles <= 1.0e5
 
 
-def test_the_price_of_a_front_end_decides_between_equals() -> None:
-    """Two equal configurations, both within the limit: the dearer loses by its price alone."""
+def test_the_cost_of_a_front_end_decides_between_equals() -> None:
+    """Two equal configurations, both within the limit: the dearer loses by its cost alone."""
     twins = (Mfcc(640, 640, 20, 6), Mfcc(640, 640, 40, 6))
     space = replace(SPACE, configs=twins)
-    table = price(space, toy_cycles, lambda config: {twins[0]: 8e4, twins[1]: 2e4}[config])
+    table = tabulate(space, toy_cycles, lambda config: {twins[0]: 8e4, twins[1]: 2e4}[config])
     data = [clips(seed, (0,)) for seed in (1, 2)]
     train, validation = (FeatureSet((x.features[0], x.features[0]), x.labels) for x in data)
     limits = Limits(cycles=1.0e5)
@@ -115,9 +115,9 @@ def test_the_price_of_a_front_end_decides_between_equals() -> None:
     assert result.config == twins[1]
 
 
-def test_every_limit_holds_on_the_network_itself(prices: PriceTable) -> None:
+def test_every_limit_holds_on_the_network_itself(cost_table: CostTable) -> None:
     limits = Limits(cycles=9e4, ram_bytes=700, flash_bytes=1500)
-    result = run(prices, (0, 1, 2), limits)
+    result = run(cost_table, (0, 1, 2), limits)
     network = result.genotype.build(result.config)
     assert network == result.network
     assert SPACE.contains(result.genotype, result.config)
@@ -131,19 +131,19 @@ def test_every_limit_holds_on_the_network_itself(prices: PriceTable) -> None:
 
 
 def test_impossible_limits_are_refused_before_anything_is_trained(
-    prices: PriceTable, monkeypatch: pytest.MonkeyPatch
+    cost_table: CostTable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def trained(*args: Any) -> None:
         raise AssertionError("the search began")
 
     monkeypatch.setattr(tiny_module, "TinySupernet", trained)
     with pytest.raises(InfeasibleError, match="cycles"):
-        run(prices, limits=Limits(cycles=10.0))
+        run(cost_table, limits=Limits(cycles=10.0))
 
 
-def test_history_is_plain_json_and_says_what_to_watch(prices: PriceTable) -> None:
+def test_history_is_plain_json_and_says_what_to_watch(cost_table: CostTable) -> None:
     seen: list[dict[str, Any]] = []
-    result = run(prices, on_epoch=seen.append, settings=replace(QUICK, epochs=3))
+    result = run(cost_table, on_epoch=seen.append, settings=replace(QUICK, epochs=3))
     assert json.loads(json.dumps(seen)) == list(result.history)
     assert len(seen) == 3
     assert {"expected", "derived", "skip_share", "entropy", "gammas", "multipliers"} <= set(seen[0])
@@ -156,7 +156,7 @@ class Stopped(Exception):
 
 
 def test_stopped_anywhere_and_resumed_it_is_bit_identical(
-    prices: PriceTable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    cost_table: CostTable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     limits, settings = Limits(cycles=5e4, flash_bytes=900), replace(QUICK, epochs=6)  # the latter binds
 
@@ -170,7 +170,7 @@ def test_stopped_anywhere_and_resumed_it_is_bit_identical(
 
         with monkeypatch.context() as patch:
             patch.setattr(tiny_module, "TinySupernet", keeping)
-            result = run(prices, limits=limits, settings=settings, **more)
+            result = run(cost_table, limits=limits, settings=settings, **more)
         return result, kept[0].state_dict()
 
     whole, whole_state = alone()
@@ -197,9 +197,9 @@ def test_stopped_anywhere_and_resumed_it_is_bit_identical(
     assert all(torch.equal(resumed_state[x], whole_state[x]) for x in whole_state)
 
 
-def test_another_seed_searches_differently(prices: PriceTable) -> None:
+def test_another_seed_searches_differently(cost_table: CostTable) -> None:
     settings = replace(QUICK, epochs=3)
-    one, two, other = (run(prices, settings=settings, seed=seed) for seed in (0, 0, 1))
+    one, two, other = (run(cost_table, settings=settings, seed=seed) for seed in (0, 0, 1))
     assert one.history == two.history != other.history
 
 
@@ -213,27 +213,27 @@ def test_another_seed_searches_differently(prices: PriceTable) -> None:
     ],
 )
 def test_a_checkpoint_of_another_search_is_refused_with_both_named(
-    prices: PriceTable, tmp_path: Path, change: dict[str, Any], message: str
+    cost_table: CostTable, tmp_path: Path, change: dict[str, Any], message: str
 ) -> None:
     path = tmp_path / "search.pt"
     same: dict[str, Any] = {"settings": replace(QUICK, epochs=3), "checkpoint": path, "resume": True}
-    run(prices, **same)
+    run(cost_table, **same)
     with pytest.raises(RunError, match=message):
-        run(prices, **{**same, **change})
+        run(cost_table, **{**same, **change})
 
 
-def test_a_damaged_checkpoint_is_refused(prices: PriceTable, tmp_path: Path) -> None:
+def test_a_damaged_checkpoint_is_refused(cost_table: CostTable, tmp_path: Path) -> None:
     path = tmp_path / "search.pt"
     path.write_bytes(b"no checkpoint")
     with pytest.raises(RunError, match="is damaged"):
-        run(prices, checkpoint=path, resume=True)
+        run(cost_table, checkpoint=path, resume=True)
     torch.save({"version": 99, "identity": "{}"}, path)
     with pytest.raises(RunError, match="version 99, expected 2"):
-        run(prices, checkpoint=path, resume=True)
+        run(cost_table, checkpoint=path, resume=True)
 
 
 def board(ratio: float, asked: list[Network]) -> Callable[[Network], float]:
-    """A board on which every network takes `ratio` times its price."""
+    """A board on which every network takes `ratio` times its cost."""
 
     def measure(network: Network) -> float:
         asked.append(network)
@@ -242,33 +242,33 @@ def board(ratio: float, asked: list[Network]) -> Callable[[Network], float]:
     return measure
 
 
-def test_measurements_correct_the_prices_and_the_limit_holds_as_measured(prices: PriceTable) -> None:
+def test_measurements_correct_the_costs_and_the_limit_holds_as_measured(cost_table: CostTable) -> None:
     asked: list[Network] = []
     limits, settings = Limits(cycles=1.2e5), replace(QUICK, epochs=6, measure_every=2)
-    result = run(prices, limits=limits, settings=settings, measure=board(1.4, asked))
+    result = run(cost_table, limits=limits, settings=settings, measure=board(1.4, asked))
     assert len(asked) == 2  # after epoch 4, and at the end; not in the warm-up
-    assert result.price_ratio == pytest.approx(1.4)
-    assert [x["price_ratio"] for x in result.history] == pytest.approx([1, 1, 1, 1.4, 1.4, 1.4])
+    assert result.calibration == pytest.approx(1.4)
+    assert [x["calibration"] for x in result.history] == pytest.approx([1, 1, 1, 1.4, 1.4, 1.4])
     measured = board(1.4, [])(result.network) + result.config.frames * 1e3
     assert result.cost.cycles == pytest.approx(measured)
     assert measured <= 1.2e5
 
 
-def test_a_network_too_slow_on_the_board_is_derived_again(prices: PriceTable) -> None:
+def test_a_network_too_slow_on_the_board_is_derived_again(cost_table: CostTable) -> None:
     settings, limits = replace(QUICK, epochs=4), Limits(cycles=8e4)
-    first = run(prices, limits=limits, settings=settings)
+    first = run(cost_table, limits=limits, settings=settings)
     front_end = first.config.frames * 1e3
     ratio = 1.05 * (8e4 - front_end) / (first.cost.cycles - front_end)  # the first network just breaks the limit
     asked: list[Network] = []
-    held = run(prices, limits=limits, settings=settings, measure=board(ratio, asked))
+    held = run(cost_table, limits=limits, settings=settings, measure=board(ratio, asked))
     assert asked[0] == first.network != held.network == asked[-1]
     assert held.cost.cycles == pytest.approx(board(ratio, [])(held.network) + held.config.frames * 1e3)
     assert held.cost.cycles <= 8e4
     with pytest.raises(InfeasibleError):
-        run(prices, limits=limits, settings=settings, measure=board(1000.0, []))
+        run(cost_table, limits=limits, settings=settings, measure=board(1000.0, []))
 
 
-def test_every_validation_step_sees_a_fresh_batch(prices: PriceTable, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_validation_step_sees_a_fresh_batch(cost_table: CostTable, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[tuple[FeatureStore, tuple[int, ...]]] = []
     original = FeatureStore.batch
 
@@ -277,7 +277,7 @@ def test_every_validation_step_sees_a_fresh_batch(prices: PriceTable, monkeypatc
         return original(self, clips, configs)
 
     monkeypatch.setattr(FeatureStore, "batch", watched)
-    run(prices, settings=replace(QUICK, epochs=4))
+    run(cost_table, settings=replace(QUICK, epochs=4))
     stores = list({id(store): store for store, _ in seen}.values())
     assert len(stores) == 2
     for store in stores:
@@ -289,9 +289,9 @@ def test_every_validation_step_sees_a_fresh_batch(prices: PriceTable, monkeypatc
         assert len(set(batches)) == len(batches)
 
 
-def test_a_step_of_one_half_leaves_the_other_parameters_alone(prices: PriceTable) -> None:
+def test_a_step_of_one_half_leaves_the_other_parameters_alone(cost_table: CostTable) -> None:
     generator, device = torch.Generator().manual_seed(0), torch.device("cpu")
-    strategy = TinyStrategy(prices, QUICK, Limits(), generator, device)
+    strategy = TinyStrategy(cost_table, QUICK, Limits(), generator, device)
     one = Search(strategy, clips(1, (1,)), clips(2, (1,)), Limits(), generator, device).loop
     before = {k: v.clone() for k, v in one.net.state_dict().items()}
     one.decision_step()
@@ -321,10 +321,10 @@ def test_a_shift_moves_all_configurations_by_the_same_time() -> None:
     assert all(torch.equal(y, z) for y, z in zip(shifted(x, GRID, 0.0), x, strict=True))
 
 
-def test_features_that_do_not_fit_are_refused(prices: PriceTable) -> None:
+def test_features_that_do_not_fit_are_refused(cost_table: CostTable) -> None:
     good = clips(1, (0,))
     short = FeatureSet((good.features[0][:, 1:], *good.features[1:]), good.labels)
-    start = partial(TinyStrategy, prices, QUICK)
+    start = partial(TinyStrategy, cost_table, QUICK)
     with pytest.raises(InputError, match="24, 6"):
         search(start, short, good, Limits(), seed=0)
     with pytest.raises(InputError, match="labels run"):
@@ -355,7 +355,7 @@ def test_configurations_that_differ_in_coefficients_alone_share_their_features()
 
 
 def test_a_kill_behind_a_checkpoint_loses_no_epochs_figures(
-    prices: PriceTable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    cost_table: CostTable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     told: list[dict[str, Any]] = []
     save = loop_module.checkpoints.save
@@ -368,29 +368,29 @@ def test_a_kill_behind_a_checkpoint_loses_no_epochs_figures(
     more: dict[str, Any] = {"checkpoint": tmp_path / "search.pt", "resume": True, "on_epoch": told.append}
     monkeypatch.setattr(loop_module.checkpoints, "save", killed)
     with pytest.raises(KeyboardInterrupt):
-        run(prices, settings=replace(QUICK, epochs=5), **more)
+        run(cost_table, settings=replace(QUICK, epochs=5), **more)
     monkeypatch.undo()
-    result = run(prices, settings=replace(QUICK, epochs=5), **more)
+    result = run(cost_table, settings=replace(QUICK, epochs=5), **more)
     assert told == list(result.history)
 
 
 @pytest.mark.parametrize(("half", "epoch"), [("train", 1), ("validation", 3)])
 def test_a_loss_that_is_not_finite_ends_the_search_with_a_reason(
-    prices: PriceTable, tmp_path: Path, half: str, epoch: int
+    cost_table: CostTable, tmp_path: Path, half: str, epoch: int
 ) -> None:
     sets = {"train": clips(1, (1,)), "validation": clips(2, (1,))}
     for x in sets[half].features:
         x[...] = torch.nan
     path = tmp_path / "search.pt"
     with pytest.raises(DivergedError, match=f"the loss is nan in the .* of the supernet, epoch {epoch}"):
-        search(partial(TinyStrategy, prices, QUICK), *sets.values(), Limits(), seed=0, checkpoint=path)
+        search(partial(TinyStrategy, cost_table, QUICK), *sets.values(), Limits(), seed=0, checkpoint=path)
     assert path.exists() == (epoch > 1)  # of the epochs before
 
 
 @pytest.mark.parametrize("ratio", [1.3, 2.0])
-def test_a_derivation_goes_by_the_measured_ratio(prices: PriceTable, ratio: float) -> None:
-    """What fills the limit by the prices breaks it by the board's; what is derived at the ratio holds it there."""
-    strategy = TinyStrategy(prices, QUICK, Limits(), torch.Generator().manual_seed(0), CPU)
+def test_a_derivation_goes_by_the_measured_ratio(cost_table: CostTable, ratio: float) -> None:
+    """What fills the limit by the cost table breaks it by the board's; what is derived at the ratio holds it there."""
+    strategy = TinyStrategy(cost_table, QUICK, Limits(), torch.Generator().manual_seed(0), CPU)
     full = strategy.derive(1.0, Limits())
     limits = Limits(cycles=strategy.cost(full, 1.0).cycles)
     found = strategy.derive(ratio, limits)

@@ -19,7 +19,7 @@ from hil_nas.front_ends import paper_grid
 from hil_nas.front_ends.mfcc import Mfcc
 from hil_nas.nas.costs.limits import Cost, Limits
 from hil_nas.nas.input_space import Operation
-from hil_nas.nas.tiny.prices import PriceTable, price, price_requests
+from hil_nas.nas.tiny.cost_table import CostTable, cost_requests, tabulate
 from hil_nas.nas.tiny.space import Choice, Step, TinyGenotype, TinySpace
 from hil_nas.network import INPUT, Layer, Network, Operator
 
@@ -43,8 +43,8 @@ def toy_cycles(operators: Sequence[Operator]) -> np.ndarray:
     return np.array([1000.0 + 2.5 * operator_macs(x) + 3 * np.prod(x.output) for x in operators])
 
 
-def toy_prices(space: TinySpace, **more: float) -> PriceTable:
-    return price(space, toy_cycles, lambda config: config.frames * 2.0e4, **more)  # type: ignore[arg-type]
+def toy_costs(space: TinySpace, **more: float) -> CostTable:
+    return tabulate(space, toy_cycles, lambda config: config.frames * 2.0e4, **more)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("name", SPACES)
@@ -139,7 +139,7 @@ def test_choices_that_make_no_network_are_refused(values: dict[str, object], mes
 @pytest.mark.parametrize("name", SPACES)
 def test_a_path_through_the_tables_costs_what_the_network_costs(name: str) -> None:
     space, rng = SPACES[name], np.random.default_rng(1)
-    table = price(
+    table = tabulate(
         space,
         toy_cycles,
         lambda config: config.frames * 2.0e4,
@@ -165,7 +165,7 @@ def test_a_path_through_the_tables_costs_what_the_network_costs(name: str) -> No
 def test_every_operator_of_a_sample_is_asked_for_once() -> None:
     space, rng = TinySpace(), np.random.default_rng(2)
     config = space.configs[3]
-    asked = price_requests(space, config).operators
+    asked = cost_requests(space, config).operators
     assert len(set(asked)) == len(asked)
     shapes = {(x.layer.kind, x.layer.kernel, x.layer.stride, x.inputs, x.output) for x in asked}
     for _ in range(30):
@@ -176,23 +176,23 @@ def test_every_operator_of_a_sample_is_asked_for_once() -> None:
 
 def test_a_correction_moves_the_network_and_not_the_front_end() -> None:
     space = TinySpace()
-    table, choice = toy_prices(space), random_choice(space, np.random.default_rng(0))
+    table, choice = toy_costs(space), random_choice(space, np.random.default_rng(0))
     front_end = float(table.cycles.front_end[choice.config])
     corrected = table.corrected(1.5)
     assert corrected.network_cycles(choice) == pytest.approx(1.5 * table.network_cycles(choice))
     assert corrected.cost(choice).cycles == pytest.approx(front_end + 1.5 * table.network_cycles(choice))
 
 
-def test_a_price_that_is_no_price_is_refused() -> None:
+def test_a_cost_that_is_no_cost_is_refused() -> None:
     space = TinySpace(configs=paper_grid()[:1])
     with pytest.raises(InputError, match="-1.0 cycles"):
-        price(space, lambda x: np.full(len(x), -1.0), lambda config: 1.0)
+        tabulate(space, lambda x: np.full(len(x), -1.0), lambda config: 1.0)
     with pytest.raises(InputError, match=f"at {space.configs[0]} is nan cycles"):
-        price(space, toy_cycles, lambda config: float("nan"))
-    free = price(space, lambda x: np.zeros(len(x)), lambda config: 0.0)
-    assert free.cost(random_choice(space, np.random.default_rng(0))).cycles == 0.0  # nothing is a price
+        tabulate(space, toy_cycles, lambda config: float("nan"))
+    free = tabulate(space, lambda x: np.zeros(len(x)), lambda config: 0.0)
+    assert free.cost(random_choice(space, np.random.default_rng(0))).cycles == 0.0  # nothing is a cost
     with pytest.raises(InputError, match="-0.25 cycles"):
-        price(space, lambda x: np.array([0.0, 0.5, -0.25] + [1.0] * (len(x) - 3)), lambda config: 1.0)
+        tabulate(space, lambda x: np.array([0.0, 0.5, -0.25] + [1.0] * (len(x) - 3)), lambda config: 1.0)
 
 
 def test_limits_hold_where_every_one_holds() -> None:
@@ -204,5 +204,5 @@ def test_limits_hold_where_every_one_holds() -> None:
 
 
 def test_the_space_needs_no_torch() -> None:
-    code = "import sys, hil_nas.nas.tiny.prices, hil_nas.nas.tiny.derive; assert 'torch' not in sys.modules"
+    code = "import sys, hil_nas.nas.tiny.cost_table, hil_nas.nas.tiny.derive; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)

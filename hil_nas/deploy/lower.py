@@ -65,7 +65,7 @@ def executed(graph: QuantGraph) -> list[QuantOperator]:
 
 
 def plan_arena(graph: QuantGraph, operators: Sequence[QuantOperator], names: dict[int, int]) -> ArenaPlan:
-    """Places of all tensors and scratch buffers, by the same planner that prices a Network."""
+    """Places of all tensors and scratch buffers, by the same planner that costs a Network."""
     sizes = {number: graph.tensors[number].elements for number in names}
     steps = [Step(tuple(names[i] for i in x.inputs), names[x.output], _scratch_bytes(graph, x)) for x in operators]
     return plan_steps(sizes, steps, names[graph.input], names[graph.output])

@@ -35,7 +35,7 @@ def farthest_networks(
             1 where a path is not named.
         costs: of measuring each candidate, in any unit; all alike where not given.
     """
-    prices = np.ones(len(candidates)) if costs is None else np.array(costs)
+    by_cost = np.ones(len(candidates)) if costs is None else np.array(costs)
     by_path, owners = _by_path([list(x.operators()) for x in candidates])
     nearest = {path: np.full(len(x), NEW_PATH_DISTANCE) for path, x in by_path.items()}
     for path, covered in _by_path([list(measured)])[0].items():
@@ -46,7 +46,7 @@ def farthest_networks(
         for path, distances in nearest.items():
             weight = (weights or {}).get(path, 1.0)
             gains += weight * np.bincount(owners[path], distances, len(candidates))
-        gains /= prices
+        gains /= by_cost
         gains[chosen] = -np.inf
         chosen.append(int(gains.argmax()))
         for path, owner in owners.items():

@@ -165,9 +165,9 @@ class Observer(Protocol):
 
 
 class Strategy(Networks, Protocol[Point]):
-    """A space with its prices, settings and supernet, for one search in a list of front ends.
+    """A space with its cost table, settings and supernet, for one search in a list of front ends.
 
-    `ratio` is measured over predicted cycles of a network without its front end: it corrects the prices.
+    `ratio` is measured over predicted cycles of a network without its front end: it corrects the costs.
 
     Attributes:
         allowed: the configurations on which a network holds the limits.
@@ -183,7 +183,7 @@ class Strategy(Networks, Protocol[Point]):
     def allowed(self) -> tuple[int, ...]: ...
 
     def identity(self) -> dict[str, Any]:
-        """The space and a digest of its prices, as JSON has it."""
+        """The space and a digest of its cost table, as JSON has it."""
         ...
 
     def expected_cost(self, ratio: float) -> Callable[[], Expectation]:
@@ -222,7 +222,7 @@ class Derived(Generic[Point]):
 
     Attributes:
         point: as its space names it.
-        cost: by the prices, corrected by its own measurement where there was one; front end included.
+        cost: by the cost table, corrected by its own measurement where there was one; front end included.
     """
 
     point: Point

@@ -30,14 +30,14 @@ class SearchResult(Derived[Point]):
 
     Attributes:
         gammas: per configuration; those of the data search where it was decided.
-        price_ratio: measured over predicted cycles of the network; 1 where nothing was measured.
+        calibration: measured over predicted cycles of the network; 1 where nothing was measured.
         history: one entry an epoch, as `on_epoch` got them.
         calibrated: the strategy as the search left it, for what comes behind.
         next_seed: of what is drawn behind the search.
     """
 
     gammas: tuple[float, ...]
-    price_ratio: float
+    calibration: float
     history: tuple[dict[str, Any], ...]
     calibrated: Calibrated[Point] = field(repr=False, compare=False)
     next_seed: int
@@ -59,11 +59,11 @@ def search(
     """Finds the configuration and the network that recognise best within the limits.
 
     Args:
-        start: of a space, with its prices and settings.
+        start: of a space, with its cost table and settings.
         train, validation: disjoint sets of clips; the first trains weights, the second alpha and gamma.
         device: where the supernet is trained; None: a GPU where there is one.
         on_epoch, checkpoint, resume: as `Loop.run` takes them.
-        measure: cycles of a network on the board, without the front end; corrects the prices.
+        measure: cycles of a network on the board, without the front end; corrects the costs.
 
     Raises:
         InfeasibleError: where no network holds the limits: before anything is trained, or at the end by the
@@ -113,14 +113,14 @@ class Search(Generic[Point]):
         return SearchResult(
             **vars(self.calibrated.described(point, ratio)),
             gammas=tuple(torch.softmax(self.strategy.net.alignment.gamma.detach(), 0).tolist()),
-            price_ratio=ratio,
+            calibration=ratio,
             history=tuple(self.loop.history),
             calibrated=self.calibrated,
             next_seed=int(torch.randint(2**62, (), generator=self.generator)),
         )
 
     def _held_on_board(self) -> tuple[float, Point]:
-        """Measures, and derives again at higher prices, until a network holds the limits as measured."""
+        """Measures, and derives again at higher costs, until a network holds the limits as measured."""
         point, worst, cycles = self.calibrated.derived(), self.calibrated.ratio, 0.0
         for _ in range(_FINAL_TRIES):
             ratio = self.calibrated.measured(point)

@@ -11,16 +11,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from hil_nas.nas.darts.cost_table import tabulate_darts
 from hil_nas.nas.darts.derive import feasible_darts_configs
-from hil_nas.nas.darts.prices import price_darts
 from hil_nas.nas.darts.settings import PC_DARTS, DartsSettings
 from hil_nas.nas.darts.space import DartsSpace
 from hil_nas.nas.darts.strategy import DartsStrategy
 from hil_nas.nas.input_space import InputSpace
 from hil_nas.nas.protocols import Strategy
 from hil_nas.nas.settings import GridSettings
+from hil_nas.nas.tiny.cost_table import tabulate
 from hil_nas.nas.tiny.derive import feasible_configs
-from hil_nas.nas.tiny.prices import price
 from hil_nas.nas.tiny.settings import TinySettings
 from hil_nas.nas.tiny.space import TinySpace
 from hil_nas.nas.tiny.strategy import TinyStrategy
@@ -32,14 +32,14 @@ class Kind:
 
     Attributes:
         space: of `configs`, `classes` and `align`.
-        price: a space's prices; arguments as of `nas.tiny.prices.price`.
-        feasible: (prices, limits) to the configurations on which a network holds the limits.
+        tabulate: a space's cost table; arguments as of `nas.tiny.cost_table.tabulate`.
+        feasible: (cost table, limits) to the configurations on which a network holds the limits.
         settings: of `epochs` and of whatever else a search is asked.
-        strategy: of prices and settings, then as `nas.protocols.Start`.
+        strategy: of cost table and settings, then as `nas.protocols.Start`.
     """
 
     space: Callable[..., InputSpace]
-    price: Callable[..., Any]
+    tabulate: Callable[..., Any]
     feasible: Callable[..., tuple[int, ...]]
     settings: Callable[..., GridSettings]
     strategy: Callable[..., Strategy[Any]]
@@ -59,7 +59,7 @@ def _paper_settings(epochs: int, **more: Any) -> DartsSettings:
 
 
 KINDS = {
-    "tiny": Kind(TinySpace, price, feasible_configs, TinySettings, TinyStrategy),
-    "darts": Kind(DartsSpace, price_darts, feasible_darts_configs, _darts_settings, DartsStrategy),
-    "paper": Kind(_paper_space, price_darts, feasible_darts_configs, _paper_settings, DartsStrategy),
+    "tiny": Kind(TinySpace, tabulate, feasible_configs, TinySettings, TinyStrategy),
+    "darts": Kind(DartsSpace, tabulate_darts, feasible_darts_configs, _darts_settings, DartsStrategy),
+    "paper": Kind(_paper_space, tabulate_darts, feasible_darts_configs, _paper_settings, DartsStrategy),
 }

@@ -11,7 +11,7 @@ from hil_nas.audio.datasets import KeywordData
 from hil_nas.errors import InputError, RunError
 from hil_nas.front_ends import FrontEnd, parse_front_end
 from hil_nas.nas.costs.limits import Cost
-from hil_nas.nas.front_ends.anchors import DataPrices, DataSpace
+from hil_nas.nas.front_ends.anchors import FrontEndCosts, FrontEndSpace
 from hil_nas.nas.front_ends.continuous import ContinuousSettings
 from hil_nas.nas.front_ends.search_continuous import search_front_end
 from hil_nas.nas.tiny.derive import feasible_configs
@@ -39,16 +39,16 @@ def front_end_by_gradient(
     Raises:
         InfeasibleError: where no network holds the limits even on the cheapest configuration.
     """
-    space, networks, config = DataSpace(), TinySpace(classes=classes), target.config
+    space, networks, config = FrontEndSpace(), TinySpace(classes=classes), target.config
     overhead = target.overhead([space.cheapest])
-    prices, limits = _prices(target, overhead), target.limits(overhead)
-    feasible_configs(prices.table(replace(networks, configs=(space.cheapest,))), limits)
+    costs, limits = _costs(target, overhead), target.limits(overhead)
+    feasible_configs(costs.table(replace(networks, configs=(space.cheapest,))), limits)
     run = new_run()
     train, validation = search_clips(data(), config.seed, progress)
     settings = ContinuousSettings(epochs=min(config.search_epochs, ContinuousSettings.epochs))
     result = search_front_end(
         space, networks, space.like.with_columns(space.coefficients[1]).continuous(),
-        train, validation, prices, limits, settings, seed=config.seed,
+        train, validation, costs, limits, settings, seed=config.seed,
         on_epoch=lambda epoch: _logged(run, epoch, settings.epochs, progress), checkpoint=run.path("data_search.pt"),
         resume=True,
     )  # fmt: skip
@@ -56,7 +56,7 @@ def front_end_by_gradient(
     return result.config
 
 
-def _prices(target: SearchBoard, overhead: Overhead) -> DataPrices:
+def _costs(target: SearchBoard, overhead: Overhead) -> FrontEndCosts:
     model, config = target.model, target.config
 
     def front_end(x: FrontEnd) -> Cost:
@@ -66,7 +66,7 @@ def _prices(target: SearchBoard, overhead: Overhead) -> DataPrices:
         cycles = model.extrapolated_front_end_cycles(x) if config.price_front_end else 0.0
         return Cost(cycles, overhead.ram_bytes + own, overhead.flash_bytes + len(blob))
 
-    return DataPrices(model.operator_cycles, model.overhead_cycles, front_end)
+    return FrontEndCosts(model.operator_cycles, model.overhead_cycles, front_end)
 
 
 def _logged(run: Run, epoch: dict[str, Any], epochs: int, progress: Reporter) -> None:

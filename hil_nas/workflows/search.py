@@ -100,10 +100,10 @@ class SearchJob:
         self.space = self.kind.space(configs=config.grid, classes=classes, align=cast(Align, config.align))
 
     @cached_property
-    def prices(self) -> Any:
-        """The prices of everything in the space, computed once."""
+    def cost_table(self) -> Any:
+        """The cost of everything in the space, computed once."""
         model, overhead, priced = self.target.model, self.overhead, self.config.price_front_end
-        return self.kind.price(
+        return self.kind.tabulate(
             self.space,
             model.operator_cycles,
             lambda x: float(overhead.front_end_cycles[x]) if priced else 0.0,
@@ -114,7 +114,7 @@ class SearchJob:
 
     def expect_feasible(self) -> None:
         """Raises InfeasibleError where no network of the space holds the limits."""
-        self.kind.feasible(self.prices, self.limits)
+        self.kind.feasible(self.cost_table, self.limits)
 
     def find(self, run: Run, data: KeywordData) -> Found:
         """Searches, trains candidates and tries them on the board; one that holds the limits goes to network.json."""
@@ -138,7 +138,7 @@ class SearchJob:
             measure_every=config.measure_every,
         )
         return search(
-            partial(self.kind.strategy, self.prices, settings),
+            partial(self.kind.strategy, self.cost_table, settings),
             train,
             validation,
             self.limits,
@@ -187,7 +187,7 @@ def _class_count(config: SearchConfig, data: Callable[[], KeywordData]) -> int:
 
 
 def _measured_earlier(run: Run | None) -> Overhead | None:
-    """As the interrupted run measured it: a resumed search sees the same prices."""
+    """As the interrupted run measured it: a resumed search sees the same costs."""
     if run is None or not run.path("overhead.json").exists():
         return None
     return Overhead.from_json(json.loads(run.path("overhead.json").read_text()))

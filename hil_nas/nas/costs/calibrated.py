@@ -39,11 +39,11 @@ class Calibrated(Generic[Point]):
         return self._expected()
 
     def derived(self) -> Point:
-        """The most preferred network that holds the limits by the corrected prices."""
+        """The most preferred network that holds the limits by the corrected costs."""
         return self.strategy.derive(self.ratio, self.limits)
 
     def measured(self, point: Point) -> float:
-        """Measured over predicted cycles of a network, which corrects the prices; without a board the ratio as it is.
+        """Measured over predicted cycles of a network, which corrects the costs; without a board the ratio as it is.
 
         Raises:
             InputError: where the board counted nothing.
@@ -76,7 +76,7 @@ class Calibrated(Generic[Point]):
             "derived": asdict(self.strategy.cost(point, self.ratio)),
             "derived_config": str(self.strategy.at(point)[1]),
             **self.strategy.figures(point),
-            "price_ratio": self.ratio,
+            "calibration": self.ratio,
         }
 
     def state_dict(self) -> dict[str, Any]:

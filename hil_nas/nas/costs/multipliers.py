@@ -55,7 +55,7 @@ class Multipliers:
     alone: what must not collapse into skips is the chain, and no front end should grow to fill a budget.
 
     The limits close in from where the space begins. Were they in force at once, alpha would reach them in its first
-    epoch by prices alone, before it has learned what is worth its price, and hardly come back.
+    epoch by costs alone, before it has learned what is worth its cost, and hardly come back.
 
     Args:
         limits: the ceilings.

@@ -24,8 +24,8 @@ from scipy.sparse import csr_array
 from hil_nas.errors import InfeasibleError
 from hil_nas.nas.costs.integer_programme import chosen
 from hil_nas.nas.costs.limits import Cost, Limits, infeasible
+from hil_nas.nas.darts.cost_table import DartsCostTable
 from hil_nas.nas.darts.genotype import CHOICES, Cell, DartsGenotype, Edge
-from hil_nas.nas.darts.prices import DartsPrices
 from hil_nas.nas.darts.space import CELL_KINDS, OPERATORS, DartsSpace
 
 Floats = NDArray[np.float64]
@@ -92,7 +92,7 @@ def most_preferred(preference: DartsPreference, space: DartsSpace, config: int) 
 
 
 def derive_darts(
-    prices: DartsPrices, preference: DartsPreference, limits: Limits, least_cycles: float = 0.0
+    cost_table: DartsCostTable, preference: DartsPreference, limits: Limits, least_cycles: float = 0.0
 ) -> tuple[DartsGenotype, int]:
     """The most preferred cells that were found to hold every limit, on the configuration that gamma prefers.
 
@@ -108,34 +108,34 @@ def derive_darts(
     for config in map(int, np.argsort(-preference.configs, kind="stable")):
         if not isfinite(preference.configs[config]):
             break
-        found = _best_of(prices, preference, limits, config, least_cycles)
+        found = _best_of(cost_table, preference, limits, config, least_cycles)
         if found is not None:
             return found, config
-    raise _infeasible(prices, limits)
+    raise _infeasible(cost_table, limits)
 
 
-def feasible_darts_configs(prices: DartsPrices, limits: Limits) -> tuple[int, ...]:
+def feasible_darts_configs(cost_table: DartsCostTable, limits: Limits) -> tuple[int, ...]:
     """The configurations on which a network holds every limit.
 
     Raises:
         InfeasibleError: where there is none.
     """
-    alike = DartsPreference.none(prices.space)
-    configs = range(len(prices.space.configs))
-    found = tuple(g for g in configs if _best_of(prices, alike, limits, g) is not None)
+    alike = DartsPreference.none(cost_table.space)
+    configs = range(len(cost_table.space.configs))
+    found = tuple(g for g in configs if _best_of(cost_table, alike, limits, g) is not None)
     if not found:
-        raise _infeasible(prices, limits)
+        raise _infeasible(cost_table, limits)
     return found
 
 
-def answers(prices: DartsPrices, preference: DartsPreference, config: int) -> list[Answer]:
+def answers(cost_table: DartsCostTable, preference: DartsPreference, config: int) -> list[Answer]:
     """Every answer of every node."""
-    found, ram = [], prices.arena[config] + prices.front_end_ram[config]
+    found, ram = [], cost_table.arena[config] + cost_table.front_end_ram[config]
     for k in range(len(CELL_KINDS)):
-        cycles, flash = prices.cycles.edges[config, k], prices.flash.edges[config, k]
+        cycles, flash = cost_table.cycles.edges[config, k], cost_table.flash.edges[config, k]
         liked = preference.beta[k][:, None] + preference.alpha[k]
-        for node in range(prices.space.nodes):
-            into = prices.space.edges_of(node)
+        for node in range(cost_table.space.nodes):
+            into = cost_table.space.edges_of(node)
             for s, t in combinations(range(len(into)), 2):
                 for a, one in enumerate(CHOICES, start=1):
                     for b, other in enumerate(CHOICES, start=1):
@@ -146,32 +146,32 @@ def answers(prices: DartsPrices, preference: DartsPreference, config: int) -> li
 
 
 def _best_of(
-    prices: DartsPrices, preference: DartsPreference, limits: Limits, config: int, least_cycles: float = 0.0
+    cost_table: DartsCostTable, preference: DartsPreference, limits: Limits, config: int, least_cycles: float = 0.0
 ) -> DartsGenotype | None:
     """The most preferred network of one configuration that was found to hold the limits, using the budget if it can."""
-    found = most_preferred(preference, prices.space, config)
-    if not limits.held_by(prices.cost(found, config)):
-        every = _allowed(prices, preference, limits, config)
-        cheap = _solved(prices, limits, config, _undominated(every), 0.0)
+    found = most_preferred(preference, cost_table.space, config)
+    if not limits.held_by(cost_table.cost(found, config)):
+        every = _allowed(cost_table, preference, limits, config)
+        cheap = _solved(cost_table, limits, config, _undominated(every), 0.0)
         if cheap is None:
             return None
         found = cheap
-    if prices.cost(found, config).cycles >= least_cycles:
+    if cost_table.cost(found, config).cycles >= least_cycles:
         return found
     # what is dear and little liked may now be needed: nothing is dominated
-    return _solved(prices, limits, config, _allowed(prices, preference, limits, config), least_cycles) or found
+    return _solved(cost_table, limits, config, _allowed(cost_table, preference, limits, config), least_cycles) or found
 
 
-def _allowed(prices: DartsPrices, preference: DartsPreference, limits: Limits, config: int) -> list[Answer]:
-    return [x for x in answers(prices, preference, config) if x.ram_bytes <= limits.values()[1]]
+def _allowed(cost_table: DartsCostTable, preference: DartsPreference, limits: Limits, config: int) -> list[Answer]:
+    return [x for x in answers(cost_table, preference, config) if x.ram_bytes <= limits.values()[1]]
 
 
 def _solved(
-    prices: DartsPrices, limits: Limits, config: int, every: list[Answer], least_cycles: float
+    cost_table: DartsCostTable, limits: Limits, config: int, every: list[Answer], least_cycles: float
 ) -> DartsGenotype | None:
     """The network of the highest value among those answers that was found to hold the limits."""
     cycles, most, flash = limits.values()
-    always = [float(x.front_end[config] + x.fixed[config]) for x in (prices.cycles, prices.flash)]
+    always = [float(x.front_end[config] + x.fixed[config]) for x in (cost_table.cycles, cost_table.flash)]
     left = (cycles * (1 + _ROUNDING) - always[0], flash * (1 + _ROUNDING) - always[1])
     for level in _levels(every):
         group = [x for x in every if x.ram_bytes <= level]
@@ -181,8 +181,8 @@ def _solved(
             if taken is None:
                 break
             chosen = [group[i] for i in taken]
-            genotype = _assembled(prices.space, config, chosen)
-            cost = prices.cost(genotype, config)
+            genotype = _assembled(cost_table.space, config, chosen)
+            cost = cost_table.cost(genotype, config)
             if limits.held_by(cost) and cost.cycles >= least_cycles * (1 - _SHARED):
                 return genotype
             wiring = {(x.kind, x.node, x.wiring) for x in chosen}
@@ -243,21 +243,21 @@ def _genotype(space: DartsSpace, config: int, normal: Cell, reduction: Cell) -> 
     return DartsGenotype(normal, reduction, space.cells, space.channels, align, space.classes)
 
 
-def _infeasible(prices: DartsPrices, limits: Limits) -> InfeasibleError:
+def _infeasible(cost_table: DartsCostTable, limits: Limits) -> InfeasibleError:
     """The error that names the nearest point that was found for every limit that is out of reach alone."""
     broken = []
     for resource, limit in enumerate(limits.values()):
-        costs = [_least(prices, resource, g).values()[resource] for g in range(len(prices.space.configs))]
+        costs = [_least(cost_table, resource, g).values()[resource] for g in range(len(cost_table.space.configs))]
         config = int(np.argmin(costs))
         if costs[config] > limit:
-            broken.append((resource, costs[config], prices.space.configs[config]))
+            broken.append((resource, costs[config], cost_table.space.configs[config]))
     return infeasible(limits, broken)
 
 
-def _least(prices: DartsPrices, resource: int, config: int) -> Cost:
+def _least(cost_table: DartsCostTable, resource: int, config: int) -> Cost:
     """The cost of the network whose nodes each need least of a resource."""
-    alike = DartsPreference.none(prices.space)
+    alike = DartsPreference.none(cost_table.space)
     best: dict[tuple[int, int], Answer] = {}
-    for x in sorted(answers(prices, alike, config), key=lambda x: (x.needs[resource], x.cycles)):
+    for x in sorted(answers(cost_table, alike, config), key=lambda x: (x.needs[resource], x.cycles)):
         best.setdefault((x.kind, x.node), x)
-    return prices.cost(_assembled(prices.space, config, list(best.values())), config)
+    return cost_table.cost(_assembled(cost_table.space, config, list(best.values())), config)

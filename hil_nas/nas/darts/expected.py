@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from hil_nas.nas.costs.multipliers import Expectation
-from hil_nas.nas.darts.prices import DartsPrices
+from hil_nas.nas.darts.cost_table import DartsCostTable
 from hil_nas.nas.darts.space import SKIP, DartsSpace
 from hil_nas.nas.darts.supernet import DartsProbabilities
 
@@ -20,21 +20,21 @@ _LEAST = 1e-6  # keeps quotients finite where one edge or `none` has all the wei
 
 
 class DartsExpectedCost(nn.Module):
-    """The price table as tensors.
+    """The cost table as tensors.
 
     Args:
-        prices: of the space that the probabilities are about.
+        cost_table: of the space that the probabilities are about.
     """
 
-    def __init__(self, prices: DartsPrices, dtype: torch.dtype = torch.float32) -> None:
+    def __init__(self, cost_table: DartsCostTable, dtype: torch.dtype = torch.float32) -> None:
         super().__init__()
-        self.space = prices.space
-        for name, table in (("cycles", prices.cycles), ("flash", prices.flash)):
+        self.space = cost_table.space
+        for name, table in (("cycles", cost_table.cycles), ("flash", cost_table.flash)):
             always = torch.from_numpy(table.front_end + table.fixed).to(dtype)
             self.register_buffer(f"{name}_always", always, persistent=False)
             self.register_buffer(f"{name}_edges", torch.from_numpy(table.edges).to(dtype), persistent=False)
-        self.register_buffer("arena", torch.from_numpy(prices.arena).to(dtype), persistent=False)
-        self.register_buffer("front_end_ram", torch.from_numpy(prices.front_end_ram).to(dtype), persistent=False)
+        self.register_buffer("arena", torch.from_numpy(cost_table.arena).to(dtype), persistent=False)
+        self.register_buffer("front_end_ram", torch.from_numpy(cost_table.front_end_ram).to(dtype), persistent=False)
 
     def forward(self, chosen: DartsProbabilities) -> Expectation:
         edges, operators = edge_shares(self.space, chosen.beta), operator_shares(chosen.alpha)

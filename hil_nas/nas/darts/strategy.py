@@ -1,4 +1,4 @@
-"""The `darts` space in the search's hands: its supernet, its mixtures, its prices and its derivation."""
+"""The `darts` space in the search's hands: its supernet, its mixtures, its cost table and its derivation."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from torch import nn
 from hil_nas.front_ends import FrontEnd
 from hil_nas.nas.costs.limits import Cost, Limits
 from hil_nas.nas.costs.multipliers import Expectation
+from hil_nas.nas.darts.cost_table import DartsCostTable
 from hil_nas.nas.darts.derive import DartsPreference, derive_darts, feasible_darts_configs
 from hil_nas.nas.darts.expected import DartsExpectedCost, skip_share
 from hil_nas.nas.darts.genotype import DartsGenotype
-from hil_nas.nas.darts.prices import DartsPrices
 from hil_nas.nas.darts.settings import DartsSettings
 from hil_nas.nas.darts.space import CELL_KINDS, OPERATORS
 from hil_nas.nas.darts.supernet import DartsProbabilities, DartsSupernet
@@ -27,7 +27,7 @@ class DartsStrategy:
     """As `nas.protocols.Strategy`.
 
     Args:
-        prices: of the space to search.
+        cost_table: of the space to search.
         generator: where the first weights come from.
 
     Raises:
@@ -36,22 +36,22 @@ class DartsStrategy:
 
     def __init__(
         self,
-        prices: DartsPrices,
+        cost_table: DartsCostTable,
         settings: DartsSettings,
         limits: Limits,
         generator: torch.Generator,
         device: torch.device,
     ) -> None:
-        self.prices, self.space, self.settings, self.device = prices, prices.space, settings, device
-        self.allowed = feasible_darts_configs(prices, limits)
+        self.cost_table, self.space, self.settings, self.device = cost_table, cost_table.space, settings, device
+        self.allowed = feasible_darts_configs(cost_table, limits)
         self.net = DartsSupernet(self.space, generator, self.allowed).to(device)
         with torch.no_grad():
             self._average_cycles = float(self.expected_cost(1.0)().cycles)  # before anything is learned
 
     def identity(self) -> dict[str, Any]:
-        tables = [x for t in (self.prices.cycles, self.prices.flash) for x in (t.front_end, t.fixed, t.edges)]
-        prices = digest([*tables, self.prices.arena, self.prices.front_end_ram])
-        return {"space": {"name": "darts", **self.space.to_json()}, "prices": prices}
+        tables = [x for t in (self.cost_table.cycles, self.cost_table.flash) for x in (t.front_end, t.fixed, t.edges)]
+        cost_table = digest([*tables, self.cost_table.arena, self.cost_table.front_end_ram])
+        return {"space": {"name": "darts", **self.space.to_json()}, "costs": cost_table}
 
     def weight_optimizer(self, weights: list[nn.Parameter]) -> torch.optim.Optimizer:
         settings = self.settings
@@ -66,7 +66,7 @@ class DartsStrategy:
         return self.net.architecture.probabilities(self.net.alignment.weights())
 
     def expected_cost(self, ratio: float) -> Callable[[], Expectation]:
-        expected = DartsExpectedCost(self.prices.corrected(ratio)).to(self.device)
+        expected = DartsExpectedCost(self.cost_table.corrected(ratio)).to(self.device)
         return lambda: expected(self.probabilities())
 
     def preference(self, view: View[DartsPoint] = AS_LEARNED) -> DartsPreference:
@@ -88,18 +88,18 @@ class DartsStrategy:
 
     def derive(self, ratio: float, limits: Limits, view: View[DartsPoint] = AS_LEARNED) -> DartsPoint:
         least = min(self.settings.floor * (limits.cycles or 0.0), self._average_cycles)
-        return derive_darts(self.prices.corrected(ratio), self.preference(view), limits, least)
+        return derive_darts(self.cost_table.corrected(ratio), self.preference(view), limits, least)
 
     def at(self, point: DartsPoint) -> tuple[DartsGenotype, FrontEnd]:
         genotype, config = point
         return genotype, self.space.configs[config]
 
     def cost(self, point: DartsPoint, ratio: float) -> Cost:
-        return self.prices.corrected(ratio).cost(*point)
+        return self.cost_table.corrected(ratio).cost(*point)
 
     def network_cycles(self, point: DartsPoint) -> float:
         genotype, config = self.at(point)
-        return self.prices.network_cycles(genotype.build(config))
+        return self.cost_table.network_cycles(genotype.build(config))
 
     def figures(self, point: DartsPoint) -> dict[str, Any]:
         with torch.no_grad():

@@ -1,6 +1,6 @@
 """What any front end of a kind costs, window, hop and coefficients being real numbers: interpolated between anchors.
 
-A network's price on the anchors' features is asked for exactly, by number of frames and of coefficients, and is close
+A network's cost on the anchors' features is asked for exactly, by number of frames and of coefficients, and is close
 to a straight line between neighbours. A front end's is one line in the number of frames for every window, since each
 frame takes the same; between windows lies another, but for the two where the FFT doubles: that step is spread over
 some samples, so that a gradient sees it. What is found at the end is priced exactly.
@@ -23,9 +23,9 @@ from hil_nas.nas.costs.limits import Cost, Limits
 from hil_nas.nas.costs.multipliers import Expectation
 from hil_nas.nas.protocols import digest
 from hil_nas.nas.tiny.architecture import Probabilities
+from hil_nas.nas.tiny.cost_table import CostTable, Floats, tabulate
 from hil_nas.nas.tiny.derive import feasible_configs
 from hil_nas.nas.tiny.expected import ExpectedCost
-from hil_nas.nas.tiny.prices import Floats, PriceTable, price
 from hil_nas.nas.tiny.space import TinySpace
 from hil_nas.network import Operator
 
@@ -33,7 +33,7 @@ _WINDOW = 400  # of the anchors that networks are priced on: only their frames c
 
 
 @dataclass(frozen=True)
-class DataSpace:
+class FrontEndSpace:
     """Where window, hop and coefficients are looked for; ends are included.
 
     Attributes:
@@ -91,8 +91,8 @@ class DataSpace:
 
 
 @dataclass(frozen=True)
-class DataPrices:
-    """Exact prices of any configuration.
+class FrontEndCosts:
+    """Exact costs of any configuration.
 
     Attributes:
         operator_cycles: of operators, such as `LatencyModel.operator_cycles`.
@@ -104,8 +104,8 @@ class DataPrices:
     overhead_cycles: float
     front_end: Callable[[FrontEnd], Cost]
 
-    def table(self, space: TinySpace) -> PriceTable:
-        return price(
+    def table(self, space: TinySpace) -> CostTable:
+        return tabulate(
             space,
             self.operator_cycles,
             lambda x: self.front_end(x).cycles,
@@ -115,20 +115,20 @@ class DataPrices:
         )
 
 
-class AnchorPrices(nn.Module):
+class AnchorCosts(nn.Module):
     """Expected cost at any point of a data space, with gradients of the point and of the probabilities.
 
     Args:
         tiny: the networks; its configurations are not used.
     """
 
-    def __init__(self, space: DataSpace, tiny: TinySpace, prices: DataPrices) -> None:
+    def __init__(self, space: FrontEndSpace, tiny: TinySpace, costs: FrontEndCosts) -> None:
         super().__init__()
         hops = sorted(space.hops, reverse=True)
         configs = tuple(space.at(_WINDOW, x, c) for c in space.coefficients for x in hops)
-        table = _networks(prices.table(replace(tiny, configs=configs, align="pad")))
+        table = _networks(costs.table(replace(tiny, configs=configs, align="pad")))
         self.networks = ExpectedCost(table)
-        lines = [[_line(prices.front_end, space, w, c) for c in space.coefficients] for w in space.windows]
+        lines = [[_line(costs.front_end, space, w, c) for c in space.coefficients] for w in space.windows]
         self._keep("lines", np.array(lines))  # (windows, coefficients, 2, resources)
         self._keep("windows", space.windows)
         self._keep("frames", [x.frames for x in configs[: len(hops)]])
@@ -159,7 +159,7 @@ class AnchorPrices(nn.Module):
         return Expectation(torch.ones(1).to(total), (total[:1], total[1:2], total[2:]))
 
 
-def holds(table: PriceTable, limits: Limits) -> bool:
+def holds(table: CostTable, limits: Limits) -> bool:
     """Whether a network of the table holds every limit."""
     try:
         feasible_configs(table, limits)
@@ -177,14 +177,14 @@ def between(value: Tensor, anchors: Tensor) -> Tensor:
     return (1 - share) * hot[0] + share * hot[1]
 
 
-def _networks(table: PriceTable) -> PriceTable:
+def _networks(table: CostTable) -> CostTable:
     """Without what stands for front ends."""
     none = np.zeros(len(table.space.configs))
     cycles, ram, flash = (replace(x, front_end=none) for x in (table.cycles, table.ram, table.flash))
     return replace(table, cycles=cycles, ram=ram, flash=flash)
 
 
-def _line(front_end: Callable[[FrontEnd], Cost], space: DataSpace, window: int, coefficients: int) -> list[Floats]:
+def _line(front_end: Callable[[FrontEnd], Cost], space: FrontEndSpace, window: int, coefficients: int) -> list[Floats]:
     """Cost of no frame, and of each: the line through the space's two ends. The C source takes frames in pairs, so
     that an odd number costs as much as the next."""
     ends = []

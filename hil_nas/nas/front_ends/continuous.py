@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from hil_nas.nas.costs.limits import Limits
 from hil_nas.nas.costs.multipliers import TIGHT, Expectation
-from hil_nas.nas.front_ends.anchors import AnchorPrices, DataSpace
+from hil_nas.nas.front_ends.anchors import AnchorCosts, FrontEndSpace
 from hil_nas.nas.front_ends.feature_store import Batches
 from hil_nas.nas.protocols import FrontEndVariable, Half, Reading
 from hil_nas.nas.schedule import Schedule
@@ -90,7 +90,7 @@ class ContinuousSettings(Settings):
 class FrontEndPoint(nn.Module):
     """Window, hop and coefficients, each on a logarithmic way from its lowest value to its highest."""
 
-    def __init__(self, space: DataSpace) -> None:
+    def __init__(self, space: FrontEndSpace) -> None:
         super().__init__()
         low, high = (torch.tensor(x, dtype=torch.float32).log() for x in zip(*space.bounds, strict=True))
         self.register_buffer("low", low, persistent=False)
@@ -112,7 +112,7 @@ class ContinuousFrontEnd(FrontEndVariable):
 
     Args:
         networks: that read the features.
-        prices: of the networks, and of front ends anywhere.
+        costs: of the networks, and of front ends anywhere.
         extract: the differentiable front end.
         train, validation: disjoint sets of clips.
     """
@@ -121,9 +121,9 @@ class ContinuousFrontEnd(FrontEndVariable):
 
     def __init__(
         self,
-        space: DataSpace,
+        space: FrontEndSpace,
         networks: TinyNetworks,
-        prices: AnchorPrices,
+        costs: AnchorCosts,
         extract: Extract,
         train: ClipSet,
         validation: ClipSet,
@@ -134,7 +134,7 @@ class ContinuousFrontEnd(FrontEndVariable):
     ) -> None:
         self.point = FrontEndPoint(space).to(device)
         self.parameter = self.point.share
-        self._networks, self._prices, self._extract = networks, prices, extract
+        self._networks, self._costs, self._extract = networks, costs, extract
         self._limits, self._settings, self._generator, self._device = limits, settings, generator, device
         self._schedule = Schedule(settings.epochs, settings.warmup_epochs)
         self.clips: dict[Half, ClipSet] = {"train": train.to(device), "validation": validation.to(device)}
@@ -161,7 +161,7 @@ class ContinuousFrontEnd(FrontEndVariable):
         return Reading([x], labels, expected)
 
     def _expected(self, point: Tensor) -> Expectation:
-        expected: Expectation = self._prices(point, self._networks.probabilities())
+        expected: Expectation = self._costs(point, self._networks.probabilities())
         return expected
 
     def expected(self) -> Expectation:

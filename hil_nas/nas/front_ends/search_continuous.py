@@ -15,12 +15,12 @@ import torch
 from hil_nas.front_ends import FrontEnd
 from hil_nas.learning.accelerator import accelerator
 from hil_nas.nas.costs.limits import Limits
-from hil_nas.nas.front_ends.anchors import AnchorPrices, DataPrices, DataSpace, holds
+from hil_nas.nas.front_ends.anchors import AnchorCosts, FrontEndCosts, FrontEndSpace, holds
 from hil_nas.nas.front_ends.continuous import ClipSet, ContinuousFrontEnd, ContinuousSettings, Extract
 from hil_nas.nas.loop import Loop
+from hil_nas.nas.tiny.cost_table import CostTable
 from hil_nas.nas.tiny.derive import feasible_configs
 from hil_nas.nas.tiny.expected import ExpectedCost
-from hil_nas.nas.tiny.prices import PriceTable
 from hil_nas.nas.tiny.space import TinySpace
 from hil_nas.nas.tiny.strategy import TinyNetworks
 
@@ -43,12 +43,12 @@ class FrontEndResult:
 
 
 def search_front_end(
-    space: DataSpace,
+    space: FrontEndSpace,
     tiny: TinySpace,
     extract: Extract,
     train: ClipSet,
     validation: ClipSet,
-    prices: DataPrices,
+    costs: FrontEndCosts,
     limits: Limits,
     settings: ContinuousSettings,
     *,
@@ -71,13 +71,13 @@ def search_front_end(
         InfeasibleError: where no network holds the limits on the cheapest configuration; before anything is trained.
         RunError: where the checkpoint is of another search.
     """
-    feasible_configs(prices.table(replace(tiny, configs=(space.cheapest,))), limits)
+    feasible_configs(costs.table(replace(tiny, configs=(space.cheapest,))), limits)
     device = device or accelerator()
-    whole = FrontEndSearch(space, tiny, extract, train, validation, prices, limits, settings, seed, device)
+    whole = FrontEndSearch(space, tiny, extract, train, validation, costs, limits, settings, seed, device)
     identity = {
         "space": asdict(space),
         "networks": {**tiny.to_json(), "configs": []},
-        "prices": whole.anchors.digest,
+        "costs": whole.anchors.digest,
         "limits": asdict(limits),
         "settings": asdict(settings),
         "seed": seed,
@@ -93,37 +93,37 @@ class FrontEndSearch:
 
     def __init__(
         self,
-        space: DataSpace,
+        space: FrontEndSpace,
         tiny: TinySpace,
         extract: Extract,
         train: ClipSet,
         validation: ClipSet,
-        prices: DataPrices,
+        costs: FrontEndCosts,
         limits: Limits,
         settings: ContinuousSettings,
         seed: int,
         device: torch.device,
     ) -> None:
-        self.space, self.prices, self.limits, self.settings, self.device = space, prices, limits, settings, device
+        self.space, self.costs, self.limits, self.settings, self.device = space, costs, limits, settings, device
         self.tiny = replace(tiny, configs=(space.config(*space.start[:2], space.coefficients[1]),))
         generator = torch.Generator().manual_seed(seed)
         self.networks = TinyNetworks(self.tiny, settings, settings.temperature, generator, device)
-        self.anchors = AnchorPrices(space, tiny, prices).to(device)
+        self.anchors = AnchorCosts(space, tiny, costs).to(device)
         self.front_end = ContinuousFrontEnd(
             space, self.networks, self.anchors, extract, train, validation, limits, settings, generator, device
         )
         self.loop = Loop(self.networks, self.front_end, limits, generator, device)
 
     def result(self) -> FrontEndResult:
-        """The mean of the last epoch as the configuration that supernet and exact prices say most for."""
+        """The mean of the last epoch as the configuration that supernet and exact costs say most for."""
         window, hop, coefficients = self.front_end.found()
         tables = {x: self.table(x) for x in self.space.roundings(window, hop, coefficients)}
         held = [x for x, table in tables.items() if holds(table, self.limits)]
         config = min(held, key=lambda x: self.objective(x, tables[x])) if held else self._cheaper(hop)
         return FrontEndResult(config, (window, hop, coefficients), tuple(self.loop.history))
 
-    def objective(self, config: FrontEnd, table: PriceTable) -> float:
-        """Validation loss with the exact price's penalty, on the same batches and draws for every configuration."""
+    def objective(self, config: FrontEnd, table: CostTable) -> float:
+        """Validation loss with the exact cost's penalty, on the same batches and draws for every configuration."""
         generator = torch.Generator().manual_seed(0)
         numbers = [config.window_samples, config.hop_samples, config.columns]
         point = torch.tensor(numbers, dtype=torch.float32, device=self.device)
@@ -137,9 +137,9 @@ class FrontEndSearch:
             penalty = self.loop.multipliers.penalty(exact(self.networks.probabilities()))
             return float(torch.stack(losses).mean() + penalty)
 
-    def table(self, config: FrontEnd) -> PriceTable:
+    def table(self, config: FrontEnd) -> CostTable:
         """The networks on one configuration."""
-        return self.prices.table(replace(self.tiny, configs=(config,)))
+        return self.costs.table(replace(self.tiny, configs=(config,)))
 
     def _cheaper(self, hop: float) -> FrontEnd:
         """Where no rounding holds the limits: the first of ever cheaper configurations that does; the last one did."""

@@ -1,6 +1,6 @@
 """From probabilities to one network: the most preferred that holds every limit, found exactly. No torch.
 
-Arcs of the space's graph carry log-probabilities and prices. RAM is a maximum along a path, so arcs above the
+Arcs of the space's graph carry log-probabilities and costs. RAM is a maximum along a path, so arcs above the
 limit are left out; cycles and flash add up, so that the rest is a shortest path with two resources. A Lagrangian
 relaxation removes the arcs that no best path can use, and HiGHS solves the small integer programme that is left.
 What it gives is re-priced exactly.
@@ -18,8 +18,8 @@ from scipy.sparse import coo_array
 from hil_nas.errors import InfeasibleError
 from hil_nas.nas.costs.integer_programme import chosen
 from hil_nas.nas.costs.limits import RESOURCES, Cost, Limits, infeasible
+from hil_nas.nas.tiny.cost_table import CostTable
 from hil_nas.nas.tiny.graph import Arcs, Floats, Indices, Preference, arcs_of, distances, shortest
-from hil_nas.nas.tiny.prices import PriceTable
 from hil_nas.nas.tiny.space import Choice
 
 _TOLERANCE = 1e-6  # of the solver, on rows scaled to 1
@@ -28,7 +28,7 @@ _STEPS = 80  # of the relaxation
 _DAMPING = 0.97
 
 
-def derive(table: PriceTable, preference: Preference, limits: Limits) -> Choice:
+def derive(table: CostTable, preference: Preference, limits: Limits) -> Choice:
     """The network of the highest log-probability among all that hold every limit.
 
     Raises:
@@ -47,7 +47,7 @@ def derive(table: PriceTable, preference: Preference, limits: Limits) -> Choice:
     return best
 
 
-def _most(table: PriceTable, preference: Preference) -> float:
+def _most(table: CostTable, preference: Preference) -> float:
     """No network's log-probability is higher, its configuration's left out; a skip or a pool pays no width."""
     keeps = np.array([x.keeps_width for x in table.space.operations])
     widths = np.where(keeps, 0.0, preference.widths[1:].max(1, keepdims=True))
@@ -55,7 +55,7 @@ def _most(table: PriceTable, preference: Preference) -> float:
     return float(preference.stem.max() + preference.widths[0].max() + chain)
 
 
-def cheapest(table: PriceTable, resource: int, config: int) -> Choice:
+def cheapest(table: CostTable, resource: int, config: int) -> Choice:
     """The network that needs least of one resource, by its index in `Cost`, on a configuration."""
     arcs = arcs_of(table, Preference.none(table), config)
     path = shortest(arcs, arcs.resource(resource), int(arcs.head.max()) + 1, largest=resource == 1)
@@ -63,7 +63,7 @@ def cheapest(table: PriceTable, resource: int, config: int) -> Choice:
     return arcs.choice(config, path)
 
 
-def feasible_configs(table: PriceTable, limits: Limits) -> tuple[int, ...]:
+def feasible_configs(table: CostTable, limits: Limits) -> tuple[int, ...]:
     """The configurations on which a network holds every limit.
 
     Raises:
@@ -77,7 +77,7 @@ def feasible_configs(table: PriceTable, limits: Limits) -> tuple[int, ...]:
     return found
 
 
-def nearest(table: PriceTable, limits: Limits) -> list[tuple[str, Choice, Cost]]:
+def nearest(table: CostTable, limits: Limits) -> list[tuple[str, Choice, Cost]]:
     """For every limit that no network holds: its name, and the network that comes nearest to it.
 
     Empty where every limit can be held, if not all together.
@@ -91,13 +91,13 @@ def nearest(table: PriceTable, limits: Limits) -> list[tuple[str, Choice, Cost]]
     return found
 
 
-def _infeasible(table: PriceTable, limits: Limits) -> InfeasibleError:
+def _infeasible(table: CostTable, limits: Limits) -> InfeasibleError:
     """The error that names the nearest reachable point."""
     broken = [(RESOURCES.index(name), choice, cost) for name, choice, cost in nearest(table, limits)]
     return infeasible(limits, [(i, cost.values()[i], table.space.configs[x.config]) for i, x, cost in broken])
 
 
-def _best_of(table: PriceTable, preference: Preference, limits: Limits, config: int) -> Choice | None:
+def _best_of(table: CostTable, preference: Preference, limits: Limits, config: int) -> Choice | None:
     """The most preferred network of one configuration that holds the limits; None where none does."""
     front_end = (table.cycles.front_end, table.ram.front_end, table.flash.front_end)
     left = [limit - float(x[config]) for limit, x in zip(limits.values(), front_end, strict=True)]
@@ -122,21 +122,21 @@ def _most_valuable(arcs: Arcs, nodes: int, limits: tuple[float, float]) -> Indic
     free = shortest(arcs, -arcs.value, nodes) if len(arcs.layer) else None
     if free is None or _holds(arcs, free, limits):
         return free
-    prices = np.stack([arcs.cycles / limits[0], arcs.flash_bytes / limits[1]])
-    least = [shortest(arcs, x, nodes) for x in prices]
-    if any(path is None or prices[i, path].sum() > 1 for i, path in enumerate(least)):
+    shares = np.stack([arcs.cycles / limits[0], arcs.flash_bytes / limits[1]])
+    least = [shortest(arcs, x, nodes) for x in shares]
+    if any(path is None or shares[i, path].sum() > 1 for i, path in enumerate(least)):
         return None
     holding = [path for path in least if path is not None and _holds(arcs, path, limits)]
-    multipliers, bound, found = _relaxed(arcs, nodes, prices, holding)
+    multipliers, bound, found = _relaxed(arcs, nodes, shares, holding)
     lowest = -np.inf if found is None else float(arcs.value[found].sum())
     if bound <= lowest + _TOLERANCE**2:
         return found
     # An arc through which no path's relaxed value reaches the best value found is on no better path.
-    weight = multipliers @ prices - arcs.value
+    weight = multipliers @ shares - arcs.value
     ends = distances(arcs, weight, nodes), distances(arcs, weight, nodes, backward=True)
     reach = multipliers.sum() - (ends[0][arcs.tail] + weight + ends[1][arcs.head])
     keep = np.flatnonzero(reach >= lowest - _TOLERANCE)
-    solved = _solve(arcs.kept(keep), nodes, prices[:, keep])
+    solved = _solve(arcs.kept(keep), nodes, shares[:, keep])
     if solved is None:
         return found
     better = keep[solved]
@@ -148,21 +148,21 @@ def _holds(arcs: Arcs, path: Indices, limits: tuple[float, float]) -> bool:
 
 
 def _relaxed(
-    arcs: Arcs, nodes: int, prices: Floats, holding: Sequence[Indices]
+    arcs: Arcs, nodes: int, shares: Floats, holding: Sequence[Indices]
 ) -> tuple[Floats, float, Indices | None]:
     """Multipliers of a low upper bound by Polyak's subgradient steps, the bound, and the best path that holds.
 
     Args:
-        prices: (2, arcs) as shares of their limits.
+        shares: (2, arcs) as shares of their limits.
         holding: paths known to hold both limits.
     """
     multipliers, best, lowest = np.zeros(2), np.zeros(2), np.inf
     found = max(holding, key=lambda x: arcs.value[x].sum(), default=None)
     value = -np.inf if found is None else float(arcs.value[found].sum())
     for step in range(_STEPS):
-        path = shortest(arcs, multipliers @ prices - arcs.value, nodes)
+        path = shortest(arcs, multipliers @ shares - arcs.value, nodes)
         assert path is not None
-        slope = prices[:, path].sum(1) - 1
+        slope = shares[:, path].sum(1) - 1
         bound = float(arcs.value[path].sum() - multipliers @ slope)
         if bound < lowest:
             lowest, best = bound, multipliers
@@ -175,14 +175,14 @@ def _relaxed(
     return best, lowest, found
 
 
-def _solve(arcs: Arcs, nodes: int, prices: Floats) -> Indices | None:
-    """The integer programme: one unit of flow from source to sink, prices summing to at most 1."""
+def _solve(arcs: Arcs, nodes: int, shares: Floats) -> Indices | None:
+    """The integer programme: one unit of flow from source to sink, shares of the limits summing to at most 1."""
     count = len(arcs.value)
     columns = np.arange(count)
     ends = np.concatenate([arcs.head, arcs.tail]), np.concatenate([columns, columns])
     flow = coo_array((np.repeat([1.0, -1.0], count), ends), shape=(nodes, count)).tocsr()
     balance = np.zeros(nodes)
     balance[0], balance[-1] = -1.0, 1.0
-    rows = [LinearConstraint(flow, balance, balance), LinearConstraint(prices, -np.inf, 1.0)]
+    rows = [LinearConstraint(flow, balance, balance), LinearConstraint(shares, -np.inf, 1.0)]
     taken = chosen(arcs.value, rows)
     return None if taken is None else taken[np.argsort(arcs.layer[taken])]

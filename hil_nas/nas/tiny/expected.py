@@ -13,19 +13,19 @@ from torch import Tensor, nn
 
 from hil_nas.nas.costs.multipliers import Expectation
 from hil_nas.nas.tiny.architecture import Probabilities
-from hil_nas.nas.tiny.prices import PriceTable
+from hil_nas.nas.tiny.cost_table import CostTable
 
 _SHARPNESS = 20.0  # of the smooth maximum over positions: the worst position weighs e^20 times one of size 0
 
 
 class ExpectedCost(nn.Module):
-    """The price table as tensors.
+    """The cost table as tensors.
 
     Args:
         table: of the space that the probabilities are about.
     """
 
-    def __init__(self, table: PriceTable, dtype: torch.dtype = torch.float32) -> None:
+    def __init__(self, table: CostTable, dtype: torch.dtype = torch.float32) -> None:
         super().__init__()
         space = table.space
         for name, tables in (("cycles", table.cycles), ("ram", table.ram), ("flash", table.flash)):

@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 from numpy.typing import NDArray
 
-from hil_nas.nas.tiny.prices import PriceTable
+from hil_nas.nas.tiny.cost_table import CostTable
 from hil_nas.nas.tiny.space import Choice
 
 Floats = NDArray[np.float64]
@@ -32,7 +32,7 @@ class Preference:
     operations: Floats
 
     @classmethod
-    def none(cls, table: PriceTable) -> Preference:
+    def none(cls, table: CostTable) -> Preference:
         """Every choice alike."""
         space = table.space
         return cls(
@@ -42,7 +42,7 @@ class Preference:
             np.zeros((space.positions, len(space.operations))),
         )
 
-    def of(self, choice: Choice, table: PriceTable) -> float:
+    def of(self, choice: Choice, table: CostTable) -> float:
         """The log-probability of a network; a width that nothing takes is free."""
         total = self.configs[choice.config] + self.stem[choice.stem[0]] + self.widths[0, choice.stem[1]]
         for position, (operation, width) in enumerate(choice.chain):
@@ -62,7 +62,7 @@ class Arcs:
         operation: into the space's stems in layer 0, into its operations in the chain.
         width: the width given.
         value: log-probability.
-        cycles, ram_bytes, flash_bytes: the price, of the network alone.
+        cycles, ram_bytes, flash_bytes: the cost, of the network alone.
     """
 
     layer: Indices
@@ -93,12 +93,12 @@ class Arcs:
         return Choice(config, steps[0], tuple(steps[1:-1]))
 
 
-def arcs_of(table: PriceTable, preference: Preference, config: int) -> Arcs:
+def arcs_of(table: CostTable, preference: Preference, config: int) -> Arcs:
     """The graph of a configuration; operations whose stride a scale cannot take any more are left out."""
     space = table.space
     scales, widths = space.scales, range(len(space.widths))
     count = len(widths)
-    prices = (table.cycles, table.ram, table.flash)
+    tables = (table.cycles, table.ram, table.flash)
     rows: list[tuple[float, ...]] = []
 
     def node(layer: int, scale: int, width: int) -> int:
@@ -106,8 +106,8 @@ def arcs_of(table: PriceTable, preference: Preference, config: int) -> Arcs:
 
     for p, stem in enumerate(space.stems):
         for w in widths:
-            costs = [x.stem[config, p, w] for x in prices]
-            aligned = [x.align[config] for x in prices]
+            costs = [x.stem[config, p, w] for x in tables]
+            aligned = [x.align[config] for x in tables]
             paid = (costs[0] + aligned[0], max(costs[1], aligned[1]), costs[2] + aligned[2])
             value = preference.stem[p] + preference.widths[0, w]
             rows.append((0, 0, node(0, scales.index(stem.stride), w), p, w, value, *paid))
@@ -121,13 +121,13 @@ def arcs_of(table: PriceTable, preference: Preference, config: int) -> Arcs:
                 for v in widths:
                     for w in (v,) if operation.keeps_width else widths:
                         value = liked + (0.0 if operation.keeps_width else preference.widths[layer, w])
-                        paid = tuple(x.chain[config, s, o, v, w] for x in prices)
+                        paid = tuple(x.chain[config, s, o, v, w] for x in tables)
                         ends = (node(layer - 1, s, v), node(layer, after, w))
                         rows.append((layer, *ends, o, w, value, *paid))
     sink = node(space.positions + 1, 0, 0)
     for s in range(len(scales)):
         for v in widths:
-            paid = tuple(x.head[config, s, v] for x in prices)
+            paid = tuple(x.head[config, s, v] for x in tables)
             rows.append((space.positions + 1, node(space.positions, s, v), sink, 0, v, 0.0, *paid))
     columns = np.array(rows, dtype=np.float64).T
     whole = (x.astype(np.int64) for x in columns[:_FIELDS])

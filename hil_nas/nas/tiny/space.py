@@ -144,7 +144,7 @@ class TinySpace:
         return stride if fits else (1, 1)
 
     def allowed(self, scale: Scale, operation: Operation) -> bool:
-        """Whether an operation keeps its stride at a scale; the supernet prices the others at stride 1."""
+        """Whether an operation keeps its stride at a scale; the supernet counts the others at stride 1."""
         return self.stride_at(scale, operation) == operation.stride
 
     def align_operation(self, config: FrontEnd) -> Operation | None:

@@ -1,4 +1,4 @@
-"""The `tiny` space in the search's hands: its supernet, its draws, its prices and its derivation."""
+"""The `tiny` space in the search's hands: its supernet, its draws, its cost table and its derivation."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from hil_nas.nas.protocols import AS_LEARNED, Logits, View, digest, entropy, log
 from hil_nas.nas.schedule import Schedule
 from hil_nas.nas.settings import Settings
 from hil_nas.nas.tiny.architecture import Probabilities
+from hil_nas.nas.tiny.cost_table import CostTable
 from hil_nas.nas.tiny.derive import derive, feasible_configs
 from hil_nas.nas.tiny.expected import ExpectedCost
 from hil_nas.nas.tiny.genotype import TinyGenotype
 from hil_nas.nas.tiny.graph import Preference
-from hil_nas.nas.tiny.prices import PriceTable
 from hil_nas.nas.tiny.settings import TinySettings
 from hil_nas.nas.tiny.space import Choice, TinySpace
 from hil_nas.nas.tiny.supernet import TinySupernet
@@ -65,7 +65,7 @@ class TinyStrategy(TinyNetworks):
     """As `nas.protocols.Strategy`; points are `Choice`s.
 
     Args:
-        prices: of the space to search.
+        cost_table: of the space to search.
         generator: where the first weights come from.
 
     Raises:
@@ -76,22 +76,22 @@ class TinyStrategy(TinyNetworks):
 
     def __init__(
         self,
-        prices: PriceTable,
+        cost_table: CostTable,
         settings: TinySettings,
         limits: Limits,
         generator: torch.Generator,
         device: torch.device,
     ) -> None:
-        self.prices, self.allowed = prices, feasible_configs(prices, limits)
-        super().__init__(prices.space, settings, settings.temperature, generator, device, self.allowed)
+        self.cost_table, self.allowed = cost_table, feasible_configs(cost_table, limits)
+        super().__init__(cost_table.space, settings, settings.temperature, generator, device, self.allowed)
 
     def identity(self) -> dict[str, Any]:
-        tables = (self.prices.cycles, self.prices.ram, self.prices.flash)
+        tables = (self.cost_table.cycles, self.cost_table.ram, self.cost_table.flash)
         parts = [p for x in tables for p in (x.front_end, x.align, x.stem, x.chain, x.head)]
-        return {"space": {"name": "tiny", **self.space.to_json()}, "prices": digest(parts)}
+        return {"space": {"name": "tiny", **self.space.to_json()}, "costs": digest(parts)}
 
     def expected_cost(self, ratio: float) -> Callable[[], Expectation]:
-        expected = ExpectedCost(self.prices.corrected(ratio)).to(self.device)
+        expected = ExpectedCost(self.cost_table.corrected(ratio)).to(self.device)
         return lambda: expected(self.probabilities())
 
     def preference(self, view: View[Choice] = AS_LEARNED) -> Preference:
@@ -112,16 +112,16 @@ class TinyStrategy(TinyNetworks):
         return Preference(view.configs(configs), *map(view.disturbed, (stem, widths, operations)))
 
     def derive(self, ratio: float, limits: Limits, view: View[Choice] = AS_LEARNED) -> Choice:
-        return derive(self.prices.corrected(ratio), self.preference(view), limits)
+        return derive(self.cost_table.corrected(ratio), self.preference(view), limits)
 
     def at(self, point: Choice) -> tuple[TinyGenotype, FrontEnd]:
         return self.space.at(point)
 
     def cost(self, point: Choice, ratio: float) -> Cost:
-        return self.prices.corrected(ratio).cost(point)
+        return self.cost_table.corrected(ratio).cost(point)
 
     def network_cycles(self, point: Choice) -> float:
-        return self.prices.network_cycles(point)
+        return self.cost_table.network_cycles(point)
 
     def figures(self, point: Choice) -> dict[str, Any]:
         with torch.no_grad():

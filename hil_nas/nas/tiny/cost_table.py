@@ -31,7 +31,7 @@ _NONE = -1  # no operator in this place
 
 
 @dataclass(frozen=True)
-class PriceRequests:
+class CostRequests:
     """Every operator that a supernet can contain on one front end, each once, and where it stands.
 
     Attributes:
@@ -74,7 +74,7 @@ class Tables:
 
 
 @dataclass(frozen=True)
-class PriceTable:
+class CostTable:
     """Cycles, flash and multiply-accumulates add up along a chain; RAM is the largest on it plus the front end's."""
 
     space: TinySpace
@@ -98,7 +98,7 @@ class PriceTable:
     def network_macs(self, choice: Choice) -> int:
         return int(sum(self._along(self.macs, choice)))
 
-    def corrected(self, ratio: float) -> PriceTable:
+    def corrected(self, ratio: float) -> CostTable:
         """The network's cycles times a ratio that a measurement gave."""
         return replace(self, cycles=self.cycles.scaled(ratio))
 
@@ -115,7 +115,7 @@ class PriceTable:
         return [float(x) for x in (*found, tables.head[g, space.scales.index(scale), width])]
 
 
-def price_requests(space: TinySpace, config: FrontEnd) -> PriceRequests:
+def cost_requests(space: TinySpace, config: FrontEnd) -> CostRequests:
     """Every operator that the supernet can contain on the features of `config`."""
     found: dict[Operator, int] = {}
 
@@ -138,10 +138,10 @@ def price_requests(space: TinySpace, config: FrontEnd) -> PriceRequests:
             head[s, v] = indices(head_layers(source, space.classes, INPUT), source)
             for o, w, step in _steps(space, scale):
                 chain[s, o, v, w] = indices(step_layers(step, INPUT), source)
-    return PriceRequests(tuple(found), align, stem, chain, head)
+    return CostRequests(tuple(found), align, stem, chain, head)
 
 
-def price(
+def tabulate(
     space: TinySpace,
     operator_cycles: Callable[[Sequence[Operator]], Floats],
     front_end_cycles: Callable[[FrontEnd], float],
@@ -149,8 +149,8 @@ def price(
     overhead_cycles: float = 0.0,
     front_end_ram_bytes: Callable[[FrontEnd], int] = lambda config: 0,
     front_end_flash_bytes: Callable[[FrontEnd], int] = lambda config: 0,
-) -> PriceTable:
-    """Asks once for the price of everything that a search may choose.
+) -> CostTable:
+    """Asks once for the cost of everything that a search may choose.
 
     Args:
         operator_cycles: cycles of operators, such as `LatencyModel.operator_cycles`.
@@ -159,9 +159,9 @@ def price(
         front_end_ram_bytes, front_end_flash_bytes: what a configuration takes beside the network.
 
     Raises:
-        InputError: where a price is negative or no number.
+        InputError: where a cost is negative or no number.
     """
-    requests = [price_requests(space, x) for x in space.configs]
+    requests = [cost_requests(space, x) for x in space.configs]
     every = {x: i for i, x in enumerate(dict.fromkeys(x for request in requests for x in request.operators))}
     operator_indices = [np.array([every[x] for x in request.operators]) for request in requests]
 
@@ -176,7 +176,7 @@ def price(
     ram = by_config(np.array([arena_bytes(x) for x in alone]))
     flash = by_config(np.array([plan_bytes(x) - HEADER_BYTES for x in alone]))
     macs = by_config(np.array([operator_macs(x) for x in every]))
-    return PriceTable(
+    return CostTable(
         space,
         _tables(requests, cycles, front_end, every_network=overhead_cycles),
         _tables(requests, ram, map(front_end_ram_bytes, space.configs), largest=True),
@@ -213,7 +213,7 @@ def _alone(operator: Operator) -> Network:
 
 
 def _tables(
-    requests: Sequence[PriceRequests],
+    requests: Sequence[CostRequests],
     values: Sequence[NDArray[np.generic]],
     front_end: Iterable[float],
     *,
@@ -237,4 +237,4 @@ def _tables(
 def _check(config: FrontEnd, cycles: Floats) -> None:
     if not np.all(np.isfinite(cycles)) or cycles.min() < 0:
         found = cycles[~(np.isfinite(cycles) & (cycles >= 0))][0]
-        raise InputError(f"a price at {config} is {found} cycles, expected a number of 0 or more")
+        raise InputError(f"a cost at {config} is {found} cycles, expected a number of 0 or more")

@@ -1,6 +1,6 @@
 """What every choice of a `darts` space costs: asked for once, before the search. No torch.
 
-All cells of a kind share their edges, so that an edge's price is the sum over the cells that have it. Sums of edges are
+All cells of a kind share their edges, so that an edge's cost is the sum over the cells that have it. Sums of edges are
 what a search follows; they lie above the exact figures only where layers are shared or read by nothing. `cost` gives
 the exact figures of one network: cycles of its own operators, the arena and the plan as they are lowered.
 """
@@ -58,8 +58,8 @@ class EdgeTable:
 
 
 @dataclass(frozen=True)
-class DartsPrices:
-    """The price of everything in a space.
+class DartsCostTable:
+    """The cost of everything in a space.
 
     Attributes:
         cycles, flash: of choices.
@@ -91,12 +91,12 @@ class DartsPrices:
         own = sum(self.operators[anonymous(x)] for x in network.operators() if runs(x.layer.kind))
         return self.ratio * (own + self.overhead_cycles)
 
-    def corrected(self, ratio: float) -> DartsPrices:
+    def corrected(self, ratio: float) -> DartsCostTable:
         """The network's predicted cycles times a ratio that measurements gave."""
         return replace(self, cycles=self.cycles.scaled(ratio / self.ratio), ratio=ratio)
 
 
-def price_darts(
+def tabulate_darts(
     space: DartsSpace,
     operator_cycles: Callable[[Sequence[Operator]], Floats],
     front_end_cycles: Callable[[FrontEnd], float],
@@ -104,11 +104,11 @@ def price_darts(
     overhead_cycles: float = 0.0,
     front_end_ram_bytes: Callable[[FrontEnd], int] = lambda config: 0,
     front_end_flash_bytes: Callable[[FrontEnd], int] = lambda config: 0,
-) -> DartsPrices:
-    """Asks once for the price of everything that a search may choose; arguments as of `nas.tiny.prices.price`.
+) -> DartsCostTable:
+    """Asks once for the cost of everything that a search may choose; arguments as of `nas.tiny.cost_table.tabulate`.
 
     Raises:
-        InputError: where a price is negative or no number.
+        InputError: where a cost is negative or no number.
     """
     parts = [_parts(space, x) for x in space.configs]
     found = {x: None for fixed, edges in parts for x in [*fixed, *(y for row in edges.values() for y in row)]}
@@ -116,11 +116,11 @@ def price_darts(
     front_end = np.array([float(front_end_cycles(x)) for x in space.configs])
     bad = [x for x in (*values, *front_end) if not (np.isfinite(x) and x >= 0)]
     if bad or len(values) != len(found):
-        raise InputError(f"a price is {bad[:1]} cycles, expected {len(found)} numbers of 0 or more")
+        raise InputError(f"a cost is {bad[:1]} cycles, expected {len(found)} numbers of 0 or more")
     cycles = dict(zip(found, map(float, values), strict=True))
     flash = {x: float(plan_bytes(_alone(x)) - HEADER_BYTES) for x in found}
     arenas = {size: _edge_arenas(space, x) for size, x in {_size(x): x for x in space.configs}.items()}
-    return DartsPrices(
+    return DartsCostTable(
         space,
         _table(space, parts, cycles, front_end, overhead_cycles),
         _table(space, parts, flash, np.array([float(front_end_flash_bytes(x)) for x in space.configs]), HEADER_BYTES),
