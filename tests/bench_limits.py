@@ -30,8 +30,8 @@ from hil_nas.nas.tiny.space import TinySpace
 from hil_nas.progress import silent
 from hil_nas.report.page import search_page
 from hil_nas.workflows.finish import Folders
+from hil_nas.workflows.footprint import measure_footprint
 from hil_nas.workflows.measure import folder_name, provenance_of
-from hil_nas.workflows.overhead import measure_overhead
 from hil_nas.workflows.search import run_search
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -45,16 +45,16 @@ def budgets(count: int, rng: np.random.Generator) -> Iterator[Budget]:
     space = TinySpace(configs=grid, classes=len(KEYWORDS) + 2)
     with open_device(BOARD, boards_dir=ROOT / "boards", build_dir=ROOT / "build") as device:
         identity = device.identify()
-        overhead = measure_overhead(device, grid)
+        footprint = measure_footprint(device, grid)
     model = LatencyModel.load(ROOT / "latency_models" / folder_name(identity), expected=provenance_of(identity))
     for _ in range(count):
         config = grid[rng.integers(len(grid))]
         network = space.sample(rng, config)
         slack = rng.uniform(1.01, MOST, 3)
-        cycles = overhead.front_end_cycles[config] + model.network_cycles(network)
+        cycles = footprint.front_end_cycles[config] + model.network_cycles(network)
         yield Budget(
-            int(overhead.ram(network, config) * slack[0]),
-            int(overhead.flash(network, config) * slack[1]),
+            int(footprint.ram(network, config) * slack[0]),
+            int(footprint.flash(network, config) * slack[1]),
             cycles * slack[2] / identity.clock_hz,
         )
 

@@ -40,7 +40,7 @@ from hil_nas.workflows import campaign, profile
 from hil_nas.workflows.baseline import run_baseline
 from hil_nas.workflows.finish import Folders
 from hil_nas.workflows.fitting import fits, front_end_ram_bytes
-from hil_nas.workflows.overhead import measure_overhead
+from hil_nas.workflows.footprint import measure_footprint
 from hil_nas.workflows.search import run_search
 from hil_nas.workflows.verify import Bench, Model
 from tests.tones import KEYWORDS, write_tones
@@ -165,18 +165,18 @@ def test_the_most_operators(device: Device) -> None:
 def test_limits_of_a_search_are_what_the_board_takes(device: Device) -> None:
     """The largest product by RAM: its network is taken beside its own front end, and soon none is beside any."""
     identity, configs = device.identify(), (WIDEST, Mfcc(400, 100, 40, 13))
-    overhead = measure_overhead(device, configs)
-    most_ram, most_flash = overhead.most_bytes(identity)
+    footprint = measure_footprint(device, configs)
+    most_ram, most_flash = footprint.most_bytes(identity)
     channels = range(identity.pool_bytes // identity.input_bytes + 1, 400)
     for config in configs:
-        beside = overhead.front_end_ram_bytes[config]
-        room = (most_ram - overhead.ram_bytes - beside) // STEP_BYTES * STEP_BYTES
+        beside = footprint.front_end_ram_bytes[config]
+        room = (most_ram - footprint.ram_bytes - beside) // STEP_BYTES * STEP_BYTES
         largest, larger = filling(room, channels), filling(room + 3 * STEP_BYTES, channels)
-        assert overhead.ram(largest, config) <= most_ram < overhead.ram(larger, config)
+        assert footprint.ram(largest, config) <= most_ram < footprint.ram(larger, config)
         device.load_front_end(config.blob(0.6, 20))
         assert fits(largest, identity, config) and accepts(device, largest)
         assert not fits(larger, identity, config) and not accepts(device, larger)
-    assert overhead.flash(storing(identity.store_bytes), configs[0]) > most_flash
+    assert footprint.flash(storing(identity.store_bytes), configs[0]) > most_flash
 
 
 def test_a_search_without_a_budget_has_the_boards_own_limits(

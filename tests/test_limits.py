@@ -17,7 +17,7 @@ from hil_nas.errors import InfeasibleError
 from hil_nas.front_ends.mfcc import Mfcc
 from hil_nas.nas.costs.limits import Cost, Limits
 from hil_nas.workflows import finish, search_board
-from hil_nas.workflows.overhead import Overhead
+from hil_nas.workflows.footprint import Footprint
 from hil_nas.workflows.search import SearchJob
 from hil_nas.workflows.search_board import SearchBoard
 from hil_nas.workflows.verify import missed_limits
@@ -104,9 +104,9 @@ def test_the_constructor_of_a_search_asks_nothing_of_board_or_model_and_opens_no
 
     monkeypatch.chdir(tmp_path)
     identity: Any = SimpleNamespace(pool_bytes=200_000, store_bytes=10**6, clock_hz=10**8)
-    overhead, nothing = Overhead(10_000, 50_000, {}, {}, {}), Untouched()
+    footprint, nothing = Footprint(10_000, 50_000, {}, {}, {}), Untouched()
     at = SearchBoard(nothing, identity, nothing, SearchConfig(budget=Budget(max_latency_s=0.1)))  # type: ignore[arg-type]
-    job = SearchJob(at.config, at, overhead, 12, nothing)  # type: ignore[arg-type]
+    job = SearchJob(at.config, at, footprint, 12, nothing)  # type: ignore[arg-type]
     assert job.limits.cycles == 10**7 and not list(tmp_path.iterdir())
 
 

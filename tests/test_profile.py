@@ -29,7 +29,7 @@ from hil_nas.latency.store import Measurements, NetworkRow, Store, network_id
 from hil_nas.network import Network
 from hil_nas.progress import Progress
 from hil_nas.report.profile_page import profile_page
-from hil_nas.workflows import campaign, drawing, evaluate, fitting, measure, overhead, profile
+from hil_nas.workflows import campaign, drawing, evaluate, fitting, footprint, measure, profile
 from hil_nas.workflows.fitting import fits
 
 IDENTITY = Identity(
@@ -275,7 +275,7 @@ def test_fresh_networks_are_measured_and_not_kept(tmp_path: Path, use: Callable[
 
 def test_memory_that_is_promised_too_low_is_said_in_bytes(use: Callable[[FakeDevice], None]) -> None:
     device, network, config = FakeDevice(), campaign.published()[0], Mfcc(640, 320, 40, 10)
-    said = overhead.measure_overhead(device, [config])  # type: ignore[arg-type]
+    said = footprint.measure_footprint(device, [config])  # type: ignore[arg-type]
     product, used = evaluate.Product("tiny", network, config), device.memory()
     exact = replace(used, arena_bytes=arena_bytes(network), plan_bytes=plan_bytes(network))
     assert set(evaluate.memory_errors(said, [product], [exact]).values()) == {0.0}

@@ -178,7 +178,7 @@ def test_a_configuration_found_by_gradient_is_measured_and_kept_over_a_resume(
     result, folder = run(config, tmp_path, resume=True)
     assert result["status"] == "complete" and result["limits_held"] and result["front_end"] == settled
     assert str(read_front_end((folder / "model.tflite").read_bytes())) == settled
-    measured = json.loads((folder / "overhead.json").read_text())["front_end_cycles"]
+    measured = json.loads((folder / "footprint.json").read_text())["front_end_cycles"]
     assert measured == {settled: pytest.approx(result["measured"]["front_end_cycles"], rel=0.01)}
     lines = [json.loads(x) for x in (folder / "metrics.jsonl").read_text().splitlines()]
     assert "Window and hop over their search" in (folder / "report.html").read_text()

@@ -24,8 +24,8 @@ from hil_nas.front_ends.mfcc import Mfcc
 from hil_nas.network import Layer, Network
 from hil_nas.workflows import campaign
 from hil_nas.workflows.drawing import OF_SPACE, mixed_network
+from hil_nas.workflows.footprint import measure_footprint
 from hil_nas.workflows.measure import measure_network
-from hil_nas.workflows.overhead import measure_overhead
 
 
 def mlperf() -> Network:
@@ -93,7 +93,7 @@ def test_the_boards_interpreter_says_the_same_of_a_converted_model(device: Devic
 @needs_tflm
 def test_all_memory_of_a_product_is_known_before_it_is_loaded(device: Device) -> None:
     config = Mfcc(640, 320, 40, 10)
-    said = measure_overhead(device, [config])
+    said = measure_footprint(device, [config])
     for network in (mlperf(), ds_cnn()):
         measure_network(device, device.identify(), network)
         found = device.memory()

@@ -21,8 +21,8 @@ from hil_nas.network import Network
 from hil_nas.progress import Progress, Reporter, silent
 from hil_nas.workflows.drawing import OF_SPACE
 from hil_nas.workflows.fitting import fits, is_measured
+from hil_nas.workflows.footprint import Footprint, measure_footprint
 from hil_nas.workflows.measure import folder_name, measure_front_ends, measure_network, provenance_of
-from hil_nas.workflows.overhead import Overhead, measure_overhead
 
 FRESH_SEED = 0x0F4E5  # networks that no campaign fits to
 FRESH_FRONT_ENDS = 8
@@ -76,14 +76,14 @@ def evaluate(
         model = LatencyModel.load(store.folder, expected=expected)
         known = store.read()
         drawn = [y for x in OF_SPACE for y in fresh_products(x, networks, seed, identity, known)]
-        overhead = measure_overhead(device, list(dict.fromkeys(x.config for x in drawn)))
+        footprint = measure_footprint(device, list(dict.fromkeys(x.config for x in drawn)))
         fresh = Measurements(front_ends=_fresh_front_ends(device, identity, known, seed))
         memories: list[MemoryUse] = []
         for number, product in enumerate(drawn):
             rows, memory = _measure_product(device, identity, product)
             fresh, memories = fresh + rows, [*memories, memory]
             progress(Progress("fresh networks", number + 1, len(drawn), product.space))
-    return {**cycles_errors(model, drawn, known, fresh), **memory_errors(overhead, drawn, memories)}
+    return {**cycles_errors(model, drawn, known, fresh), **memory_errors(footprint, drawn, memories)}
 
 
 def fresh_products(space: Space, count: int, seed: int, identity: Identity, known: Measurements) -> list[Product]:
@@ -127,13 +127,13 @@ def trust(model: LatencyModel, networks: list[Network], fresh: Measurements) -> 
     }
 
 
-def memory_errors(overhead: Overhead, products: list[Product], measured: list[MemoryUse]) -> Report:
+def memory_errors(footprint: Footprint, products: list[Product], measured: list[MemoryUse]) -> Report:
     """How far all RAM and all flash, as the search predicts them, lie from the board's account."""
     report: Report = {}
     pairs = list(zip(products, measured, strict=True))
     for name, predicted, found in (
-        ("ram", [overhead.ram(x.network, x.config) for x in products], [m.ram_bytes for _, m in pairs]),
-        ("flash", [overhead.flash(x.network, x.config) for x in products], [m.flash_bytes for _, m in pairs]),
+        ("ram", [footprint.ram(x.network, x.config) for x in products], [m.ram_bytes for _, m in pairs]),
+        ("flash", [footprint.flash(x.network, x.config) for x in products], [m.flash_bytes for _, m in pairs]),
     ):
         over = np.array(predicted) - np.array(found)  # (products,) bytes
         report[f"{name}_under_bytes"] = float(max(0, -over.min()))

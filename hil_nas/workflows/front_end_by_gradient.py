@@ -19,8 +19,8 @@ from hil_nas.nas.tiny.space import TinySpace
 from hil_nas.progress import Progress, Reporter
 from hil_nas.runs import Run
 from hil_nas.workflows.features import search_clips
+from hil_nas.workflows.footprint import Footprint
 from hil_nas.workflows.measure import FEATURE_SCALE, FEATURE_ZERO_POINT
-from hil_nas.workflows.overhead import Overhead
 from hil_nas.workflows.search_board import SearchBoard
 
 _POINT = ("window_samples", "hop_samples", "coefficients")
@@ -40,8 +40,8 @@ def front_end_by_gradient(
         InfeasibleError: where no network holds the limits even on the cheapest configuration.
     """
     space, networks, config = FrontEndSpace(), TinySpace(classes=classes), target.config
-    overhead = target.overhead([space.cheapest])
-    costs, limits = _costs(target, overhead), target.limits(overhead)
+    footprint = target.footprint([space.cheapest])
+    costs, limits = _costs(target, footprint), target.limits(footprint)
     feasible_configs(costs.table(replace(networks, configs=(space.cheapest,))), limits)
     run = new_run()
     train, validation = search_clips(data(), config.seed, progress)
@@ -56,7 +56,7 @@ def front_end_by_gradient(
     return result.config
 
 
-def _costs(target: SearchBoard, overhead: Overhead) -> FrontEndCosts:
+def _costs(target: SearchBoard, footprint: Footprint) -> FrontEndCosts:
     model, config = target.model, target.config
 
     def front_end(x: FrontEnd) -> Cost:
@@ -64,7 +64,7 @@ def _costs(target: SearchBoard, overhead: Overhead) -> FrontEndCosts:
         own = x.scratch_bytes + x.output_bytes
         # Extrapolated where need be: what is found is measured before a network is searched on it.
         cycles = model.extrapolated_front_end_cycles(x) if config.price_front_end else 0.0
-        return Cost(cycles, overhead.ram_bytes + own, overhead.flash_bytes + len(blob))
+        return Cost(cycles, footprint.ram_bytes + own, footprint.flash_bytes + len(blob))
 
     return FrontEndCosts(model.operator_cycles, model.overhead_cycles, front_end)
 

@@ -30,8 +30,8 @@ from hil_nas.training.recipe import Recipe
 from hil_nas.words import TEN_WORDS
 from hil_nas.workflows.features import search_features
 from hil_nas.workflows.finish import Found, PageWriter, finish, load_data
+from hil_nas.workflows.footprint import Footprint
 from hil_nas.workflows.front_end_by_gradient import found_earlier, front_end_by_gradient
-from hil_nas.workflows.overhead import Overhead
 from hil_nas.workflows.patience import PatientBoard
 from hil_nas.workflows.search_board import SearchBoard
 from hil_nas.workflows.verify import host_library
@@ -68,11 +68,11 @@ def run_search(
                 one = front_end_by_gradient(target, _class_count(config, data), data, new_run, progress)
             config = replace(config, grid=(one,))
         target.expect_inputs(config.grid)
-        overhead = _measured_earlier(earlier) or target.overhead(config.grid)
-        job = SearchJob(config, target, overhead, _class_count(config, data), progress)
+        footprint = _measured_earlier(earlier) or target.footprint(config.grid)
+        job = SearchJob(config, target, footprint, _class_count(config, data), progress)
         job.expect_feasible()
         run = new_run()
-        run.write_json("overhead.json", overhead.to_json())
+        run.write_json("footprint.json", footprint.to_json())
         found = _read_found(run) or job.find(run, data())
         for unfinished in run.folder.glob("candidates-*.pt"):  # nothing resumes from them any more
             unfinished.unlink()
@@ -86,30 +86,30 @@ class SearchJob:
     Its construction measures nothing, trains nothing and opens no folder.
 
     Args:
-        overhead: of every front end in the configuration's grid.
+        footprint: of every front end in the configuration's grid.
         classes: of the task.
     """
 
     def __init__(
-        self, config: SearchConfig, target: SearchBoard, overhead: Overhead, classes: int, progress: Reporter
+        self, config: SearchConfig, target: SearchBoard, footprint: Footprint, classes: int, progress: Reporter
     ) -> None:
-        self.config, self.target, self.overhead, self.progress = config, target, overhead, progress
+        self.config, self.target, self.footprint, self.progress = config, target, footprint, progress
         self.kind, epochs = KINDS[config.preset or config.space], config.train_epochs
         self.recipe = Recipe.plain(epochs) if config.preset == "paper" else Recipe(epochs=epochs)
-        self.limits = target.limits(overhead)
+        self.limits = target.limits(footprint)
         self.space = self.kind.space(configs=config.grid, classes=classes, align=cast(Align, config.align))
 
     @cached_property
     def cost_table(self) -> Any:
         """The cost of everything in the space, computed once."""
-        model, overhead, priced = self.target.model, self.overhead, self.config.price_front_end
+        model, footprint, priced = self.target.model, self.footprint, self.config.price_front_end
         return self.kind.tabulate(
             self.space,
             model.operator_cycles,
-            lambda x: float(overhead.front_end_cycles[x]) if priced else 0.0,
+            lambda x: float(footprint.front_end_cycles[x]) if priced else 0.0,
             overhead_cycles=model.overhead_cycles,
-            front_end_ram_bytes=lambda x: overhead.ram_bytes + overhead.front_end_ram_bytes[x],
-            front_end_flash_bytes=lambda x: overhead.flash_bytes + overhead.front_end_flash_bytes[x],
+            front_end_ram_bytes=lambda x: footprint.ram_bytes + footprint.front_end_ram_bytes[x],
+            front_end_flash_bytes=lambda x: footprint.flash_bytes + footprint.front_end_flash_bytes[x],
         )
 
     def expect_feasible(self) -> None:
@@ -159,7 +159,7 @@ class SearchJob:
             told = told or takes
             self.progress(Progress("trying the best on the board", number, len(ranked), takes))
             if self.limits.held_by(measured):
-                return Found(network, config, self.target.predicted(network, config, self.overhead))
+                return Found(network, config, self.target.predicted(network, config, self.footprint))
         raise InfeasibleError(
             f"no candidate holds the limits on the board, the best takes {told}",
             hint="measure more networks with `hil_nas profile`, or raise the limit",
@@ -186,11 +186,11 @@ def _class_count(config: SearchConfig, data: Callable[[], KeywordData]) -> int:
     return len(config.words or TEN_WORDS) + 2 if config.data is None else len(data().classes)
 
 
-def _measured_earlier(run: Run | None) -> Overhead | None:
+def _measured_earlier(run: Run | None) -> Footprint | None:
     """As the interrupted run measured it: a resumed search sees the same costs."""
-    if run is None or not run.path("overhead.json").exists():
+    if run is None or not run.path("footprint.json").exists():
         return None
-    return Overhead.from_json(json.loads(run.path("overhead.json").read_text()))
+    return Footprint.from_json(json.loads(run.path("footprint.json").read_text()))
 
 
 def _read_found(run: Run) -> Found | None:

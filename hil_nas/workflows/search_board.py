@@ -16,8 +16,8 @@ from hil_nas.latency.model import LatencyModel
 from hil_nas.latency.store import model_folder
 from hil_nas.nas.costs.limits import Cost, Limits
 from hil_nas.network import Network
+from hil_nas.workflows.footprint import Footprint, measure_footprint
 from hil_nas.workflows.measure import folder_name, latency_ms, measure_front_ends, measure_network, provenance_of
-from hil_nas.workflows.overhead import Overhead, measure_overhead
 from hil_nas.workflows.patience import PatientBoard
 
 
@@ -55,9 +55,9 @@ class SearchBoard:
         """Cycles as milliseconds; None on a clock that gives no time."""
         return latency_ms(self.identity.clock_kind, self.identity.clock_hz, cycles)
 
-    def limits(self, overhead: Overhead) -> Limits:
+    def limits(self, footprint: Footprint) -> Limits:
         """The budget in the board's units; where it is silent or beyond, what the board takes is the limit."""
-        budget, ram, flash = self.config.budget, *overhead.most_bytes(self.identity)
+        budget, ram, flash = self.config.budget, *footprint.most_bytes(self.identity)
         cycles = None if budget.max_latency_s is None else budget.max_latency_s * self.identity.clock_hz
         most = (min(budget.max_ram_bytes or ram, ram), min(budget.max_flash_bytes or flash, flash))
         return Limits(cycles, *most, latency_s=budget.max_latency_s)
@@ -71,9 +71,9 @@ class SearchBoard:
                     f"most {self.identity.input_bytes}", hint="choose a longer hop or fewer coefficients",
                 )  # fmt: skip
 
-    def overhead(self, configs: Sequence[FrontEnd]) -> Overhead:
+    def footprint(self, configs: Sequence[FrontEnd]) -> Footprint:
         """Measured, with these front ends."""
-        return self.board.do(lambda device: measure_overhead(device, configs))
+        return self.board.do(lambda device: measure_footprint(device, configs))
 
     def cycles(self, network: Network) -> float:
         """Measured, without a front end."""
@@ -91,7 +91,7 @@ class SearchBoard:
 
         return self.board.do(measure)
 
-    def predicted(self, network: Network, config: FrontEnd, overhead: Overhead) -> dict[str, Any]:
+    def predicted(self, network: Network, config: FrontEnd, footprint: Footprint) -> dict[str, Any]:
         """By the latency model and the planner, as result.json says it."""
         # A front end that a gradient found may lie beyond those measured for the model; its own was measured first.
         front_end, own = self.model.extrapolated_front_end_cycles(config), self.model.network_cycles(network)
@@ -102,6 +102,6 @@ class SearchBoard:
             "front_end_cycles": round(front_end),
             "network_cycles": round(own),
             "network_spread_percent": 100 * self.model.network_spread(network),
-            "ram_bytes": overhead.ram(network, config),
-            "flash_bytes": overhead.flash(network, config),
+            "ram_bytes": footprint.ram(network, config),
+            "flash_bytes": footprint.flash(network, config),
         }

@@ -17,7 +17,7 @@ from hil_nas.workflows.measure import measure_network, run_front_ends
 
 
 @dataclass(frozen=True)
-class Overhead:
+class Footprint:
     """Bytes that do not depend on the network: firmware, audio, deepest stack; and each front end's own.
 
     Attributes:
@@ -40,7 +40,7 @@ class Overhead:
         return {k: {str(c): x for c, x in v.items()} if isinstance(v, dict) else v for k, v in vars(self).items()}
 
     @classmethod
-    def from_json(cls, data: dict[str, Any]) -> Overhead:
+    def from_json(cls, data: dict[str, Any]) -> Footprint:
         """The inverse of `to_json`."""
         values: dict[str, Any] = {
             k: {parse_front_end(c): x for c, x in v.items()} if isinstance(v, dict) else v for k, v in data.items()
@@ -65,7 +65,7 @@ class Overhead:
         return self.flash_bytes + self.front_end_flash_bytes[config] + stored_bytes(network, self.engine)
 
 
-def measure_overhead(device: Device, configs: Sequence[FrontEnd]) -> Overhead:
+def measure_footprint(device: Device, configs: Sequence[FrontEnd]) -> Footprint:
     """Runs every kernel and every front end, and reads the board's own account of its memory and deepest stack.
 
     The stack of a kernel does not depend on the sizes it works on, so no network of kernels that ran here goes
@@ -81,7 +81,7 @@ def measure_overhead(device: Device, configs: Sequence[FrontEnd]) -> Overhead:
     memory = device.memory()
     counted = memory.arena_bytes + memory.front_end_scratch_bytes + memory.io_bytes
     tables = memory.plan_bytes + memory.front_end_tables_bytes
-    return Overhead(
+    return Footprint(
         memory.ram_bytes - counted,
         memory.flash_bytes - tables,
         {row.config: int(row.median_cycles) for row, _, _ in found},
