@@ -15,7 +15,7 @@ from hil_nas.config import SearchConfig
 from hil_nas.errors import InputError, UsageError
 from hil_nas.front_ends import parse_front_end
 from hil_nas.units import parse_bytes, parse_seconds
-from hil_nas.workflows.campaign import CANDIDATES
+from hil_nas.workflows.measurement_plan import CANDIDATES
 
 HUGE = "9" * 400  # as a number, infinite
 DIGITS = "9" * 5000  # more than Python reads

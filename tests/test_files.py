@@ -25,7 +25,7 @@ from hil_nas.files import append, refused, require_writable, whole_file, write_a
 from hil_nas.latency.store import Store
 from hil_nas.network import Layer, Network
 from hil_nas.runs import Run
-from hil_nas.workflows import campaign, profile
+from hil_nas.workflows import measurement_plan, profile
 
 MAIN = "import sys; from hil_nas.cli import main; sys.exit(main())"
 
@@ -127,7 +127,7 @@ def test_a_campaign_is_not_measured_for_a_report_that_cannot_be_written(
 ) -> None:
     asked: list[str] = []
     monkeypatch.setattr(profile, "open_device", lambda target, **_: asked.append(target) or FakeDevice())
-    monkeypatch.setattr(campaign, "front_ends", lambda: CONFIGS)
+    monkeypatch.setattr(measurement_plan, "front_ends", lambda: CONFIGS)
     (tmp_path / "file").write_text("")
     where = ["--models", str(tmp_path / "models"), "--build", str(tmp_path)]
     assert cli.main(["profile", *where, "--runs", str(tmp_path / "file")]) == 1

@@ -36,7 +36,7 @@ from hil_nas.network import INPUT, Layer, Network
 from hil_nas.operators.lowering import CONSTANT_ALIGNMENT_BYTES, constant_room
 from hil_nas.progress import silent
 from hil_nas.report.page import search_page
-from hil_nas.workflows import campaign, profile
+from hil_nas.workflows import measurement_plan, profile
 from hil_nas.workflows.baseline import run_baseline
 from hil_nas.workflows.finish import Folders
 from hil_nas.workflows.fitting import fits, front_end_ram_bytes
@@ -49,7 +49,7 @@ STAND_IN = pytest.param(
     "nucleo-h743zi",  # the image for silicon, on the part's registers in this process
     marks=pytest.mark.skipif(shutil.which("arm-none-eabi-gcc") is None, reason="needs arm-none-eabi-gcc: make setup"),
 )
-WIDEST = Mfcc(2048, 1000, 80, 80)  # of those that a campaign measures: no FFT is larger
+WIDEST = Mfcc(2048, 1000, 80, 80)  # of those that are measured: no FFT is larger
 STEP_BYTES = 16  # of an arena
 
 
@@ -242,11 +242,11 @@ def test_a_campaign_measures_what_takes_all_of_the_ram(
     with opened(target, boards_dir, build_dir) as device:
         identity = device.identify()
         full = filling(identity.pool_bytes, range(50, 400))
-        drawn = [full, filling(identity.pool_bytes + STEP_BYTES, range(50, 400)), campaign.smallest()[0]]
+        drawn = [full, filling(identity.pool_bytes + STEP_BYTES, range(50, 400)), measurement_plan.smallest()[0]]
         assert accepts(device, full)
         monkeypatch.setattr(profile, "open_device", lambda target, **where: device)
-        monkeypatch.setattr(campaign, "front_ends", lambda: (Mfcc(400, 100, 40, 13), WIDEST))
-        monkeypatch.setattr(campaign, "networks", lambda count, seed, takes: [x for x in drawn if takes(x)])
+        monkeypatch.setattr(measurement_plan, "front_ends", lambda: (Mfcc(400, 100, 40, 13), WIDEST))
+        monkeypatch.setattr(measurement_plan, "networks", lambda count, seed, takes: [x for x in drawn if takes(x)])
         where: dict[str, Any] = {"boards_dir": boards_dir, "build_dir": build_dir, "models_dir": tmp_path}
         monkeypatch.setattr(profile, "held_out_errors", lambda rows: {})  # of two networks there are none
         done = profile.profile(target, networks=3, **where)

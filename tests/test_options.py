@@ -17,7 +17,7 @@ from hil_nas.config import SPACES, USUAL, BaselineConfig, SearchConfig
 from hil_nas.errors import InputError, UsageError
 from hil_nas.nas.spaces import KINDS
 from hil_nas.options import check, like, option, option_of
-from hil_nas.workflows.drawing import OF_SPACE
+from hil_nas.workflows.network_sampling import OF_SPACE
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""A campaign against a device that makes up its counts: what is kept, resumed, refused and reported."""
+"""Measuring a device that makes up its counts: what is kept, resumed, refused and reported."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from hil_nas.latency.store import Measurements, NetworkRow, Store, network_id
 from hil_nas.network import Network
 from hil_nas.progress import Progress
 from hil_nas.report.profile_page import profile_page
-from hil_nas.workflows import campaign, drawing, evaluate, fitting, footprint, measure, profile
+from hil_nas.workflows import evaluate, fitting, footprint, measure, measurement_plan, network_sampling, profile
 from hil_nas.workflows.fitting import fits
 
 IDENTITY = Identity(
@@ -135,15 +135,15 @@ class FakeDevice:
 
 @cache
 def few_corners() -> list[Network]:
-    return campaign.corners()[::16]
+    return measurement_plan.corners()[::16]
 
 
 def make_small(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Campaigns of a second: what they choose from is little."""
-    monkeypatch.setattr(campaign, "front_ends", lambda: CONFIGS)
-    monkeypatch.setattr(campaign, "CANDIDATES", 60)
+    """Plans of a second: what they choose from is little."""
+    monkeypatch.setattr(measurement_plan, "front_ends", lambda: CONFIGS)
+    monkeypatch.setattr(measurement_plan, "CANDIDATES", 60)
     corners = few_corners()
-    monkeypatch.setattr(campaign, "corners", lambda: corners)
+    monkeypatch.setattr(measurement_plan, "corners", lambda: corners)
 
 
 @pytest.fixture
@@ -170,7 +170,7 @@ def test_a_campaign_leaves_a_model_that_answers(tmp_path: Path, use: Callable[[F
     assert (found.networks, found.measured_networks, found.front_ends) == (12, 12, len(CONFIGS))
     assert [x.done for x in steps if x.task == "networks"] == list(range(1, 13))
     model = LatencyModel.load(found.folder, expected=measure.provenance_of(IDENTITY))
-    network = campaign.networks(12, 0, lambda x: fitting.is_measured(x, IDENTITY))[3]
+    network = measurement_plan.networks(12, 0, lambda x: fitting.is_measured(x, IDENTITY))[3]
     assert model.network_cycles(network) > 0 and model.overhead_cycles == 120
     prefixes = ("", "macs_linear_", "look_up_")
     names = (
@@ -250,7 +250,7 @@ def test_other_kernels_are_not_mixed_in(tmp_path: Path, use: Callable[[FakeDevic
 
 def test_silicon_is_timed_several_times(use: Callable[[FakeDevice], None]) -> None:
     identity = replace(IDENTITY, clock_kind="silicon", host="serial")
-    network = campaign.published()[0]
+    network = measurement_plan.published()[0]
     total, operators = measure.measure_network(FakeDevice(identity), identity, network)  # type: ignore[arg-type]
     assert len(total.cycles) == 5 and total.arena_bytes == arena_bytes(network)
     assert [x.operator for x in operators] == [x for x in network.operators() if is_executed(x)]
@@ -264,17 +264,18 @@ def test_fresh_networks_are_measured_and_not_kept(tmp_path: Path, use: Callable[
     report = evaluate.evaluate("nucleo-l4r5@virtual", networks=5, **folders)
     assert (found.folder / "measurements.csv").read_bytes() == before
     assert (report["networks"], report["tiny_networks"], report["darts_networks"]) == (10, 5, 5)
-    assert report["networks_outside_range"] == sum(report[f"{x}_networks_outside_range"] for x in drawing.OF_SPACE)
+    outside = [report[f"{x}_networks_outside_range"] for x in network_sampling.OF_SPACE]
+    assert report["networks_outside_range"] == sum(outside)
     for name in ("network_mean_error_percent", "macs_linear_network_mean_error_percent"):
         assert report[name] == pytest.approx((report[f"tiny_{name}"] + report[f"darts_{name}"]) / 2)
-    assert not any("front_end" in x for x in report if x.startswith(tuple(drawing.OF_SPACE)))
+    assert not any("front_end" in x for x in report if x.startswith(tuple(network_sampling.OF_SPACE)))
     assert report["ram_under_bytes"] == report["flash_under_bytes"] == report["flash_over_bytes"] == 0
     assert report["ram_over_bytes"] in (0, 200)  # a network without a softmax goes less deep
     assert report["network_mean_error_percent"] <= report["network_worst_error_percent"]
 
 
 def test_memory_that_is_promised_too_low_is_said_in_bytes(use: Callable[[FakeDevice], None]) -> None:
-    device, network, config = FakeDevice(), campaign.published()[0], Mfcc(640, 320, 40, 10)
+    device, network, config = FakeDevice(), measurement_plan.published()[0], Mfcc(640, 320, 40, 10)
     said = footprint.measure_footprint(device, [config])  # type: ignore[arg-type]
     product, used = evaluate.Product("tiny", network, config), device.memory()
     exact = replace(used, arena_bytes=arena_bytes(network), plan_bytes=plan_bytes(network))
@@ -290,7 +291,7 @@ def test_memory_that_is_promised_too_low_is_said_in_bytes(use: Callable[[FakeDev
 
 
 def test_every_kernel_is_run_to_see_the_deepest_stack() -> None:
-    networks = campaign.every_kernel()
+    networks = measurement_plan.every_kernel()
     for network in networks:
         assert {kernel_path(x) for x in network.operators()} == set(PATHS)
         assert network_macs(network) < 2_000_000
@@ -328,9 +329,9 @@ def test_instructions_are_no_time_on_the_page(tmp_path: Path, use: Callable[[Fak
 
 def test_the_smallest_network_has_the_least_of_every_kernel() -> None:
     random = np.random.default_rng(3)
-    least = {kernel_path(x): math.prod(x.output) for x in campaign.smallest()[0].operators()}
+    least = {kernel_path(x): math.prod(x.output) for x in measurement_plan.smallest()[0].operators()}
     assert set(least) == set(PATHS)
-    for space in drawing.OF_SPACE.values():
+    for space in network_sampling.OF_SPACE.values():
         for operator in (y for _ in range(40) for y in space(random).operators()):
             assert not is_executed(operator) or math.prod(operator.output) >= least[kernel_path(operator)]
 
@@ -376,19 +377,19 @@ def test_evaluating_without_a_model_says_what_to_do(tmp_path: Path, use: Callabl
 @pytest.fixture(autouse=True, scope="module")
 def few_candidates() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(campaign, "CANDIDATES", 160)
+        patch.setattr(measurement_plan, "CANDIDATES", 160)
         yield
 
 
 @pytest.fixture(scope="module")
 def planned() -> list[Network]:
-    return campaign.networks(120, 0, lambda x: fitting.is_measured(x, IDENTITY))
+    return measurement_plan.networks(120, 0, lambda x: fitting.is_measured(x, IDENTITY))
 
 
 def test_the_list_of_networks_is_the_same_every_time(planned: list[Network]) -> None:
-    assert campaign.networks(120, 0, lambda x: fitting.is_measured(x, IDENTITY)) == planned
+    assert measurement_plan.networks(120, 0, lambda x: fitting.is_measured(x, IDENTITY)) == planned
     assert len(set(planned)) == 120
-    assert campaign.networks(120, 1, lambda x: fitting.is_measured(x, IDENTITY)) != planned
+    assert measurement_plan.networks(120, 1, lambda x: fitting.is_measured(x, IDENTITY)) != planned
 
 
 def test_the_list_covers_every_kernel_path(planned: list[Network]) -> None:
@@ -399,5 +400,5 @@ def test_the_list_covers_every_kernel_path(planned: list[Network]) -> None:
 def test_every_network_fits_the_board(planned: list[Network]) -> None:
     tight = replace(IDENTITY, pool_bytes=100_000)
     assert all(fits(x, IDENTITY) for x in planned)
-    small = campaign.networks(20, 0, lambda x: fitting.is_measured(x, tight))
+    small = measurement_plan.networks(20, 0, lambda x: fitting.is_measured(x, tight))
     assert len(small) == 20 and max(arena_bytes(x) for x in small) <= 100_000

@@ -19,7 +19,7 @@ from hil_nas.report import figures
 from hil_nas.report.figures import NOTHING
 from hil_nas.report.page import search_page
 from hil_nas.report.profile_page import profile_page
-from hil_nas.workflows import campaign, profile
+from hil_nas.workflows import measurement_plan, profile
 from hil_nas.workflows.sweep import sweep_points
 
 NAN = float("nan")
@@ -75,7 +75,7 @@ def test_a_page_of_a_small_campaign(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     use(FakeDevice())
-    monkeypatch.setattr(campaign, "front_ends", lambda: CONFIGS[:front_ends])
+    monkeypatch.setattr(measurement_plan, "front_ends", lambda: CONFIGS[:front_ends])
     folders = {"boards_dir": tmp_path, "build_dir": tmp_path, "models_dir": tmp_path / "latency_models"}
     _, folder = profile.run_profile(
         "nucleo-l4r5@virtual", runs_dir=tmp_path / "runs", page=profile_page, networks=networks, **folders

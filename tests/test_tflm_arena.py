@@ -22,10 +22,10 @@ from hil_nas.device.device import Device
 from hil_nas.device.hosts import open_device
 from hil_nas.front_ends.mfcc import Mfcc
 from hil_nas.network import Layer, Network
-from hil_nas.workflows import campaign
-from hil_nas.workflows.drawing import OF_SPACE, mixed_network
+from hil_nas.workflows import measurement_plan as measurement_plan
 from hil_nas.workflows.footprint import measure_footprint
 from hil_nas.workflows.measure import measure_network
+from hil_nas.workflows.network_sampling import OF_SPACE, mixed_network
 
 
 def mlperf() -> Network:
@@ -80,7 +80,7 @@ def device(boards_dir: Path, build_dir: Path) -> Iterator[Device]:
 
 @needs_tflm
 def test_the_boards_interpreter_says_the_same_of_every_kernel(device: Device) -> None:
-    for network in (*campaign.every_kernel(), *campaign.smallest(), mlperf(), *drawn(9)):
+    for network in (*measurement_plan.every_kernel(), *measurement_plan.smallest(), mlperf(), *drawn(9)):
         info = device.load_model({"tflm": write_tflite(random_graph(network, 0))})
         assert info.arena_bytes == tflm_arena(network, converted=False).arena_bytes
 

@@ -1,4 +1,4 @@
-"""`hil_nas profile`: campaigns, their evaluation, or two latency models side by side."""
+"""`hil_nas profile`: measurements, their evaluation, or two latency models side by side."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class Profile(RunCommand):
         help=f"default: {SearchConfig().board}; given again, several boards work at once",
     )  # fmt: skip
     engine: Engine = like(Verify, "engine")
-    networks: int | None = option(  # at most as many as a campaign draws to choose from
+    networks: int | None = option(  # at most as many as a plan samples to choose from
         None, least=1, most=600, metavar="N",
         help="how many to measure (default: 160, with --evaluate 100 of each space)",
     )  # fmt: skip

@@ -157,13 +157,13 @@ class FrontEnd(ABC):
 
     @classmethod
     @abstractmethod
-    def campaign(cls) -> tuple[FrontEnd, ...]:
+    def to_measure(cls) -> tuple[FrontEnd, ...]:
         """What is measured on a board to learn what any front end of this kind costs there."""
 
     @classmethod
     @abstractmethod
     def drawn(cls, rng: Generator) -> FrontEnd:
-        """One between those of `campaign`, to see how well its cost is known."""
+        """One between those of `to_measure`, to see how well its cost is known."""
 
     @property
     def values(self) -> tuple[int, ...]:

@@ -169,7 +169,7 @@ def _predictions(splits: Iterator[tuple[Measurements, Measurements]]) -> dict[st
 
 @dataclass(frozen=True)
 class CurvePoint:
-    """Errors of predictors fitted to the first networks of a campaign.
+    """Errors of predictors fitted to the first networks of a plan.
 
     Attributes:
         networks: how many were fitted to.

@@ -80,7 +80,7 @@ class LatencyModel:
 
     @classmethod
     def fit(cls, rows: Measurements, provenance: Provenance | None = None) -> Self:
-        """Fit to measured rows; deterministic, well below a second for a campaign's rows.
+        """Fit to measured rows; deterministic, well below a second for the rows of a plan.
 
         Raises:
             InputError: where there are no rows.

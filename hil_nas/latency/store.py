@@ -1,4 +1,4 @@
-"""The rows of a measuring campaign on disk: appended as they come, read again after an interruption.
+"""The rows of measurements on disk: appended as they come, read again after an interruption.
 
 `measurements.csv` holds the raw counts, `campaign.json` beside it what they hold for and how many they are. A network's
 rows end with its total, and all of them reach the disk before the next network begins; what an interruption left
@@ -224,7 +224,7 @@ class Store:
         _write_header(self.folder / HEADER, provenance, {**kept, "rows": _counted(text)})
 
     def _first_rows(self, provenance: Provenance, shipped_dir: Path | None) -> Store | None:
-        """Where the rows stand that a campaign goes on behind: here, among the shipped, or nowhere."""
+        """Where the rows stand that measuring goes on behind: here, among the shipped, or nowhere."""
         if self.has_rows() or any(self._promised().values()):
             provenance.require(self.provenance(), self.folder)
             return self

@@ -1,4 +1,4 @@
-"""The page of a measuring campaign: how well the latency model predicts, and what it has learned."""
+"""The page of a profile: how well the latency model predicts, and what it has learned."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ SHOWN_SHARE = 0.005  # of a path's cycles: coefficients below are summed up
 
 
 def profile_page(result: dict[str, Any], summary: Summary) -> str:
-    """A self-contained HTML page for a finished campaign.
+    """A self-contained HTML page for a finished profile.
 
     Args:
         result: what result.json says.
-        summary: of the folder that the campaign measured into.
+        summary: of the folder that was measured into.
     """
     unit = count_unit(result["clock"]["kind"])
     found = summary.predictions

@@ -19,12 +19,12 @@ from hil_nas.latency.model import LatencyModel
 from hil_nas.latency.store import FrontEndRow, Measurements, Store, model_folder, network_id
 from hil_nas.network import Network
 from hil_nas.progress import Progress, Reporter, silent
-from hil_nas.workflows.drawing import OF_SPACE
 from hil_nas.workflows.fitting import fits, is_measured
 from hil_nas.workflows.footprint import Footprint, measure_footprint
 from hil_nas.workflows.measure import folder_name, measure_front_ends, measure_network, provenance_of
+from hil_nas.workflows.network_sampling import OF_SPACE
 
-FRESH_SEED = 0x0F4E5  # networks that no campaign fits to
+FRESH_SEED = 0x0F4E5  # networks that no plan holds
 FRESH_FRONT_ENDS = 8
 
 

@@ -44,7 +44,7 @@ def fits(network: Network, identity: Identity, beside: FrontEnd | None = None, w
 
 
 def is_measured(network: Network, identity: Identity) -> bool:
-    """Whether a campaign measures a network that it has drawn: the board takes it, and runs it in seconds."""
+    """Whether a measurement plan takes a network that it has sampled: the board takes it, and runs it in seconds."""
     return network_macs(network) <= MOST_MACS and fits(network, identity)
 
 

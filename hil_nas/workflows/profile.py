@@ -28,7 +28,7 @@ from hil_nas.latency.summary import Summary, summarise
 from hil_nas.progress import Progress, Reporter, silent
 from hil_nas.runs import Run
 from hil_nas.units import count_unit
-from hil_nas.workflows import campaign
+from hil_nas.workflows import measurement_plan as measurement_plan
 from hil_nas.workflows.fitting import WEIGHTS, fits, is_measured
 from hil_nas.workflows.measure import folder_name, measure_front_ends, measure_network, provenance_of
 from hil_nas.workflows.patience import PatientBoard
@@ -38,7 +38,7 @@ NETWORKS = 160
 
 @dataclass(frozen=True)
 class Profile:
-    """What a campaign left behind.
+    """What was measured, and how well it predicts.
 
     Attributes:
         folder: the latency model, `latency_models/<BOARD@HOST>`.
@@ -129,8 +129,8 @@ def profile(
         InputError: where the folder holds measurements of something else, or for more networks than are drawn.
         DeviceError: where the board does not answer; what was measured by then is kept.
     """
-    if networks > campaign.CANDIDATES:
-        raise InputError(f"a campaign of {networks} networks, at most {campaign.CANDIDATES} are drawn")
+    if networks > measurement_plan.CANDIDATES:
+        raise InputError(f"a plan of {networks} networks, at most {measurement_plan.CANDIDATES} are drawn")
     opened = partial(open_device, target, boards_dir=boards_dir, build_dir=build_dir, port=port, engine=engine)
     with ExitStack() as alone, PatientBoard(opened(flash=flash), opened, progress) as board:
         started_s = time.monotonic()
@@ -140,7 +140,7 @@ def profile(
         store.open(provenance_of(identity), identity.build, shipped_dir)
         known = store.read() if store.has_rows() else Measurements()
         _measure_front_ends(board, identity, store, known, progress)
-        plan = campaign.networks(networks, seed, lambda x: is_measured(x, identity))
+        plan = measurement_plan.networks(networks, seed, lambda x: is_measured(x, identity))
         done = {x.network for x in known.networks}
         missing = [x for x in plan if network_id(x) not in done]
         for number, network in enumerate(missing):
@@ -178,7 +178,7 @@ def _published_cycles(device: Device, identity: Identity, rows: Measurements) ->
 def _measure_front_ends(
     board: PatientBoard, identity: Identity, store: Store, known: Measurements, progress: Reporter
 ) -> None:
-    wanted = campaign.front_ends()
+    wanted = measurement_plan.front_ends()
     done = {x.config for x in known.front_ends}
 
     def measure_missing(device: Device) -> None:

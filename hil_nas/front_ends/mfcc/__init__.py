@@ -82,7 +82,7 @@ class Mfcc(MelFrontEnd):
         return lambda waveform, window, hop: continuous_mfcc(waveform, window, hop, self)
 
     @classmethod
-    def campaign(cls) -> tuple[FrontEnd, ...]:
+    def to_measure(cls) -> tuple[FrontEnd, ...]:
         """The paper's grid, and around it every FFT size, few and many coefficients, mel bins of every parity."""
         few = [x.with_columns(y) for y in (10, 13) for x in paper_grid()]
         most = [x.transform for x in paper_grid() if x.mel_bins == 80]

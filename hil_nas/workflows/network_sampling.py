@@ -22,7 +22,7 @@ ALIGNMENTS: tuple[Align, ...] = ("conv", "pad")
 CELLS, NODES, CHANNELS = (3, 8), (2, 4), (4, 24)  # the least and the most of a `darts` space
 
 
-def draw(rng: np.random.Generator) -> Iterator[Network]:
+def sample_networks(rng: np.random.Generator) -> Iterator[Network]:
     """Networks without end: half of them of `tiny`, a quarter of `darts`, a quarter with what both lack."""
     kinds = (tiny_network, tiny_network, darts_network, mixed_network)
     while True:

@@ -1,4 +1,4 @@
-"""What a campaign measures: networks that between them cover the kernels, and front ends of every kind."""
+"""What a measurement plan holds: networks that between them cover the kernels, and front ends of every kind."""
 
 from __future__ import annotations
 
@@ -18,24 +18,33 @@ from hil_nas.nas.darts.space import DartsSpace
 from hil_nas.nas.tiny.genotype import Step, TinyGenotype
 from hil_nas.nas.tiny.space import TinySpace
 from hil_nas.network import INPUT, Layer, Network, Shape
-from hil_nas.workflows.drawing import ALIGNMENTS, ARRANGEMENTS, CELLS, CHANNELS, CLASSES, COEFFICIENTS, NODES, draw
+from hil_nas.workflows.network_sampling import (
+    ALIGNMENTS,
+    ARRANGEMENTS,
+    CELLS,
+    CHANNELS,
+    CLASSES,
+    COEFFICIENTS,
+    NODES,
+    sample_networks,
+)
 
 Value = TypeVar("Value")
 
 MACS_PER_NETWORK = 2_000_000  # uploading a network and preparing it take as long as running so many
-CANDIDATES = 600  # drawn before any is chosen: the most that a campaign can measure
+CANDIDATES = 600  # sampled before any is chosen: the most that a plan can hold
 
 
 def front_ends() -> tuple[FrontEnd, ...]:
     """The front ends that every kind wants measured."""
-    return tuple(x for kind in KINDS.values() for x in kind.campaign())
+    return tuple(x for kind in KINDS.values() for x in kind.to_measure())
 
 
 def networks(count: int, seed: int, fits: Callable[[Network], bool]) -> list[Network]:
     """Networks to measure: published ones, those that span the spaces, then what adds most to all before.
 
     The list depends on the seed and the board's memory alone and a shorter one is the beginning of a longer
-    one, so that a campaign can be interrupted and prolonged.
+    one, so that measuring can be interrupted and prolonged.
 
     Args:
         count: how many, at most `CANDIDATES`.
@@ -44,7 +53,7 @@ def networks(count: int, seed: int, fits: Callable[[Network], bool]) -> list[Net
     ends = [x for x in corners() if fits(x)]
     spanning = [ends[i] for i in spanning_networks(ends, SLACK)]
     first = list(dict.fromkeys([*(x for x in (*published(), *smallest()) if fits(x)), *spanning]))
-    drawn = islice((x for x in draw(np.random.default_rng(seed)) if fits(x)), CANDIDATES)
+    drawn = islice((x for x in sample_networks(np.random.default_rng(seed)) if fits(x)), CANDIDATES)
     candidates = [x for x in dict.fromkeys(drawn) if x not in first]
     measured = [operator for network in first for operator in network.operators()]
     costs = [MACS_PER_NETWORK + network_macs(x) for x in candidates]
