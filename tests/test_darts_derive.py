@@ -233,7 +233,7 @@ def test_limits_out_of_reach_name_the_nearest(cost_table: DartsCostTable) -> Non
     assert feasible_darts_configs(cost_table, Limits()) == (0, 1)
 
 
-def test_a_barred_configuration_is_never_derived(cost_table: DartsCostTable) -> None:
+def test_a_masked_configuration_is_never_derived(cost_table: DartsCostTable) -> None:
     liked = preference(0)
     for config in (0, 1):
         only = DartsPreference(np.where(np.arange(2) == config, 0.0, -np.inf), liked.alpha, liked.beta)

@@ -261,8 +261,8 @@ def test_fewer_coefficients_are_mixed_in_at_their_places(name: str) -> None:
     torch.testing.assert_close(first[..., :79], weights[1] * last)
 
 
-def test_a_barred_configuration_is_never_mixed_in() -> None:
-    net = TinySupernet(SPACES["channels"], torch.Generator(), allowed=(0, 2))
+def test_a_masked_configuration_is_never_mixed_in() -> None:
+    net = TinySupernet(SPACES["channels"], torch.Generator(), feasible=(0, 2))
     assert net.alignment.configs == (0, 2)
     assert net.alignment.weights().tolist() == pytest.approx([0.5, 0.0, 0.5])
 

@@ -93,7 +93,7 @@ def _beside(strategy: Strategy[Point], config: int) -> list[int]:
     """The other configurations of its window and hop."""
     configs = strategy.space.configs
     window, hop = configs[config].window_samples, configs[config].hop_samples
-    alike = [x for x in strategy.allowed if (configs[x].window_samples, configs[x].hop_samples) == (window, hop)]
+    alike = [x for x in strategy.feasible if (configs[x].window_samples, configs[x].hop_samples) == (window, hop)]
     return [x for x in alike if x != config]
 
 

@@ -170,7 +170,7 @@ class Strategy(Networks, Protocol[Point]):
     `ratio` is measured over predicted cycles of a network without its front end: it corrects the costs.
 
     Attributes:
-        allowed: the configurations on which a network holds the limits.
+        feasible: the configurations on which a network holds the limits.
     """
 
     @property
@@ -180,7 +180,7 @@ class Strategy(Networks, Protocol[Point]):
     def settings(self) -> GridSettings: ...
 
     @property
-    def allowed(self) -> tuple[int, ...]: ...
+    def feasible(self) -> tuple[int, ...]: ...
 
     def identity(self) -> dict[str, Any]:
         """The space and a digest of its cost table, as JSON has it."""

@@ -43,8 +43,8 @@ class DartsStrategy:
         device: torch.device,
     ) -> None:
         self.cost_table, self.space, self.settings, self.device = cost_table, cost_table.space, settings, device
-        self.allowed = feasible_darts_configs(cost_table, limits)
-        self.net = DartsSupernet(self.space, generator, self.allowed).to(device)
+        self.feasible = feasible_darts_configs(cost_table, limits)
+        self.net = DartsSupernet(self.space, generator, self.feasible).to(device)
         with torch.no_grad():
             self._average_cycles = float(self.expected_cost(1.0)().cycles)  # before anything is learned
 

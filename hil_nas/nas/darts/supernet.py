@@ -106,7 +106,7 @@ class DartsSupernet(Supernet):
 
     Args:
         generator: where all first weights come from.
-        allowed: configurations that can hold the limits.
+        feasible: configurations that can hold the limits.
         parts: 1/parts of an edge's channels is mixed.
     """
 
@@ -114,13 +114,13 @@ class DartsSupernet(Supernet):
         self,
         space: DartsSpace,
         generator: torch.Generator,
-        allowed: Sequence[int] | None = None,
+        feasible: Sequence[int] | None = None,
         *,
         parts: int = PARTS,
     ) -> None:
         super().__init__()
         self.space = space
-        self.alignment = Alignment(space, generator, allowed)
+        self.alignment = Alignment(space, generator, feasible)
         self.architecture = DartsArchitecture(space, generator)
         self.stem = _Convolution(1, space.channels, STEM_KERNEL[0], STEM_STRIDE[0], generator)
         # channels and strides are those of every configuration

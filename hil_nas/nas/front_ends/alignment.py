@@ -21,16 +21,16 @@ class Alignment(nn.Module):
 
     Args:
         generator: where the convolutions' first weights come from.
-        allowed: configurations that can hold the limits; the others keep gamma 0.
+        feasible: configurations that can hold the limits; the others keep gamma 0.
     """
 
-    def __init__(self, space: InputSpace, generator: torch.Generator, allowed: Sequence[int] | None = None) -> None:
+    def __init__(self, space: InputSpace, generator: torch.Generator, feasible: Sequence[int] | None = None) -> None:
         super().__init__()
         self.space = space
         self.gamma = nn.Parameter(torch.zeros(len(space.configs)))
-        barred = torch.ones(len(space.configs), dtype=torch.bool)
-        barred[list(range(len(space.configs)) if allowed is None else allowed)] = False
-        self.register_buffer("barred", barred)
+        masked = torch.ones(len(space.configs), dtype=torch.bool)
+        masked[list(range(len(space.configs)) if feasible is None else feasible)] = False
+        self.register_buffer("masked", masked)
         self.chosen: int | None = None
         self.kernels = nn.ParameterDict()
         for index, config in enumerate(space.configs):
@@ -44,14 +44,14 @@ class Alignment(nn.Module):
         """The configurations that still take part."""
         if self.chosen is not None:
             return (self.chosen,)
-        barred = cast(Tensor, self.barred)
-        return tuple(i for i in range(len(self.space.configs)) if not barred[i])
+        masked = cast(Tensor, self.masked)
+        return tuple(i for i in range(len(self.space.configs)) if not masked[i])
 
     def weights(self) -> Tensor:
         """(configs,): softmax(gamma), or the chosen configuration alone."""
         if self.chosen is not None:
             return F.one_hot(torch.tensor(self.chosen), len(self.gamma)).to(self.gamma)
-        return torch.softmax(self.gamma.masked_fill(cast(Tensor, self.barred), -torch.inf), 0)
+        return torch.softmax(self.gamma.masked_fill(cast(Tensor, self.masked), -torch.inf), 0)
 
     def forward(self, features: Sequence[Tensor]) -> Tensor:
         """Features of `configs`, each (coefficients, batch, frames), to the stem's input (C, B, F, T)."""

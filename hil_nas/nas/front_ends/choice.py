@@ -41,8 +41,8 @@ class FrontEndChoice(FrontEndVariable):
         batch = self._settings.batch
         self._batches = {half: Batches(len(x), batch, generator) for half, x in self._stores.items()}
         self.parameter, self.rounds = self._alignment.gamma, len(train.labels) // batch
-        if len(strategy.allowed) == 1:
-            self._settle(strategy.allowed[0])
+        if len(strategy.feasible) == 1:
+            self._settle(strategy.feasible[0])
 
     @property
     def phase(self) -> str:

@@ -34,7 +34,7 @@ class TinyNetworks:
     Args:
         temperature: of the samples, at first, behind the warm-up and at last.
         generator: where the first weights come from.
-        allowed: configurations that can hold the limits; None: all.
+        feasible: configurations that can hold the limits; None: all.
     """
 
     def __init__(
@@ -44,11 +44,11 @@ class TinyNetworks:
         temperature: tuple[float, float, float],
         generator: torch.Generator,
         device: torch.device,
-        allowed: Sequence[int] | None = None,
+        feasible: Sequence[int] | None = None,
     ) -> None:
         self.space, self.settings, self.device, self._temperature = space, settings, device, temperature
         self._schedule = Schedule(settings.epochs, settings.warmup_epochs)
-        self.net = TinySupernet(space, generator, allowed).to(device)
+        self.net = TinySupernet(space, generator, feasible).to(device)
 
     def weight_optimizer(self, weights: list[nn.Parameter]) -> torch.optim.Optimizer:
         return torch.optim.AdamW(weights, self.settings.weight_rate, weight_decay=self.settings.weight_decay)
@@ -82,8 +82,8 @@ class TinyStrategy(TinyNetworks):
         generator: torch.Generator,
         device: torch.device,
     ) -> None:
-        self.cost_table, self.allowed = cost_table, feasible_configs(cost_table, limits)
-        super().__init__(cost_table.space, settings, settings.temperature, generator, device, self.allowed)
+        self.cost_table, self.feasible = cost_table, feasible_configs(cost_table, limits)
+        super().__init__(cost_table.space, settings, settings.temperature, generator, device, self.feasible)
 
     def identity(self) -> dict[str, Any]:
         tables = (self.cost_table.cycles, self.cost_table.ram, self.cost_table.flash)

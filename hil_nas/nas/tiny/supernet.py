@@ -41,13 +41,13 @@ class TinySupernet(Supernet):
 
     Args:
         generator: where all first weights come from.
-        allowed: configurations that can hold the limits.
+        feasible: configurations that can hold the limits.
     """
 
-    def __init__(self, space: TinySpace, generator: torch.Generator, allowed: Sequence[int] | None = None) -> None:
+    def __init__(self, space: TinySpace, generator: torch.Generator, feasible: Sequence[int] | None = None) -> None:
         super().__init__()
         self.space = space
-        self.alignment = Alignment(space, generator, allowed)
+        self.alignment = Alignment(space, generator, feasible)
         self.architecture = Architecture(space)
         most, source = space.widths[-1], max(space.aligned_shape(x)[2] for x in space.configs)
         stem, chain = largest([x.kernel for x in space.stems]), range(space.positions)
