@@ -25,7 +25,7 @@
 /* Kinds and FFT sizes to link, as sums of powers of two (1 << kind; 128 to 2048). A product that knows its blob defines
  * one each: the code and twiddle tables of the others, up to 30 KB of flash, are then left out. */
 #ifndef FRONT_END_KINDS
-#define FRONT_END_KINDS ((1 << FRONT_END_MFCC) + (1 << FRONT_END_LOG_MEL))
+#define FRONT_END_KINDS 0xFFFFFFFFu
 #endif
 #ifndef FRONT_END_FFT_SIZES
 #define FRONT_END_FFT_SIZES (128 + 256 + 512 + 1024 + 2048)

@@ -6,7 +6,9 @@
 #include "crc32.h"
 #include "front_ends/kind.h"
 
-#define LINKED(kind) ((FRONT_END_KINDS & (1 << (kind))) != 0)
+#define LINKED(kind) ((FRONT_END_KINDS & (1u << (kind))) != 0)
+
+extern const struct front_end_kind front_end_mfcc, front_end_log_mel;
 
 static const struct front_end_kind *const kinds[] = {
 #if LINKED(FRONT_END_MFCC)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * What a kind of front end is: one of these, in the table of front_end.c.
+ * What a kind of front end is: one struct front_end_kind, in the table of front_end.c.
  */
 #ifndef HIL_FRONT_END_KIND_H
 #define HIL_FRONT_END_KIND_H
@@ -17,8 +17,6 @@ struct front_end_kind {
     size_t (*scratch_bytes)(const void *blob);
     void (*pair)(const void *blob, const int16_t *a, const int16_t *b, void *scratch, int8_t *out_a, int8_t *out_b);
 };
-
-extern const struct front_end_kind front_end_mfcc, front_end_log_mel;
 
 static inline const void *table_of(const void *blob, uint32_t offset)
 {
