@@ -27,7 +27,7 @@ OTHERS = (
     LogMel(250, 80, 40, clip=EIGHT_KHZ),
     Mfcc(400, 200, 40, 10, clip=ClipFormat(16_000, 8_000)),
 )
-EVERY = (*search_grid(), *(x for kind in KINDS.values() for x in kind.campaign()), *OTHERS)
+EVERY = (*search_grid(), *(x for kind in KINDS.values() for x in kind.to_measure()), *OTHERS)
 
 
 def test_a_name_says_everything() -> None:
@@ -103,17 +103,17 @@ def test_clips_of_other_rates_and_lengths(
 @pytest.mark.parametrize("kind", KINDS.values(), ids=lambda x: x.kind)
 def test_a_campaign_spans_what_is_drawn(kind: type[FrontEnd]) -> None:
     """Cycles made of the counts themselves, an FFT's some ten thousand: the regression finds the others'."""
-    names, rng = list(kind.campaign()[0].work()), np.random.default_rng(1)
+    names, rng = list(kind.to_measure()[0].work()), np.random.default_rng(1)
     costs = [rng.uniform(1, 30) * (1000 if x.startswith("fft") else 1) for x in names]
 
     def cycles(front_end: FrontEnd) -> float:
         return float(np.dot(costs, list(front_end.work().values())))
 
-    rows = tuple(FrontEndRow(x, (round(cycles(x)),)) for x in kind.campaign())
+    rows = tuple(FrontEndRow(x, (round(cycles(x)),)) for x in kind.to_measure())
     model = LatencyModel.fit(Measurements(front_ends=rows))
     for front_end in (kind.drawn(rng) for _ in range(100)):
         assert model.extrapolated_front_end_cycles(front_end) == pytest.approx(cycles(front_end), rel=0.01)
-    assert set(kind.campaign()[0].work()) == set(kind.counted)
+    assert set(kind.to_measure()[0].work()) == set(kind.counted)
 
 
 def test_a_log_mel_does_what_an_mfcc_does_but_for_the_cosine_transform() -> None:

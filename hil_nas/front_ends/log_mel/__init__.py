@@ -39,7 +39,7 @@ class LogMel(MelFrontEnd):
         return LogMelEnergies(self)
 
     @classmethod
-    def campaign(cls) -> tuple[LogMel, ...]:
+    def to_measure(cls) -> tuple[LogMel, ...]:
         """Every FFT size, windows that fill it and that do not, few and many mel bins."""
         windows = ((128, 128), (240, 80), (400, 100), (512, 256), (640, 160), (1200, 400), (2048, 1000))
         return tuple(cls(*window, mel_bins) for window, mel_bins in product(windows, (20, 80)))
