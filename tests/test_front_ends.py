@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from front_end_signals import oracle
-from hil_nas.latency.flash_cache import sectors_of, sweep
 
 from hil_nas.errors import InputError, UnsupportedError
 from hil_nas.front_ends import KINDS, ONE_SECOND, ClipFormat, FrontEnd, parse_front_end, search_grid, transforms
@@ -18,6 +17,7 @@ from hil_nas.front_ends.mel import MelFrontEnd
 from hil_nas.front_ends.mfcc import Mfcc
 from hil_nas.front_ends.mfcc.tables import dct_tables
 from hil_nas.front_ends.scale import int8_quantisation
+from hil_nas.kernels.flash_cache import sectors_of, sweep
 from hil_nas.latency.model import LatencyModel
 from hil_nas.latency.store import FrontEndRow, Measurements
 
