@@ -174,6 +174,15 @@ def test_a_step_of_one_half_leaves_the_other_parameters_alone() -> None:
     assert changed(one.loop.weight_step) == set(one.loop.net.weight_parameters())
 
 
+def test_the_limits_close_in_from_what_the_start_costs() -> None:
+    one = begun(QUICK)
+    with torch.no_grad():
+        there = one.anchors(torch.tensor(SPACE.start, dtype=torch.float32), one.networks.probabilities())
+        found = one.front_end.expected()
+    for ours, theirs in zip(found.values(), there.values(), strict=True):
+        assert float(ours) == pytest.approx(float(theirs), rel=1e-4)
+
+
 def test_one_batch_pulls_no_harder_than_it_may() -> None:
     one = begun(replace(QUICK, data_clip=1e-3))
     one.loop.decision_step()

@@ -165,8 +165,8 @@ class ContinuousFrontEnd(FrontEndVariable):
         return expected
 
     def expected(self) -> Expectation:
-        """At the epoch's mean."""
-        return self._expected(self.point.at(self.means[-1]) if self.means else self.parameter)
+        """At the epoch's mean; before the first, where the search starts."""
+        return self._expected(self.point.at(self.means[-1] if self.means else self.parameter))
 
     def found(self) -> tuple[float, float, float]:
         """The mean of the last epoch: window and hop in samples, coefficients."""
