@@ -84,7 +84,7 @@ def test_it_learns_what_can_be_learnt(data: KeywordData) -> None:
 def test_it_learns_from_log_mel_energies_and_from_shorter_clips(data: KeywordData, front_end: HostFrontEnd) -> None:
     clip = ClipFormat(16_000, 12_000)
     log_mel = LogMel(640, 640, 20, clip=clip)
-    layers = (Layer("conv", (INPUT,), 8, (5, 5), (2, 2), relu=True), Layer("dense", (0,), 3))
+    layers = (Layer("conv", (INPUT,), 8, (5, 5), (2, 2), relu=True), Layer("fully_connected", (0,), 3))
     recipe = replace(SMALL, epochs=6, learning_rate=1e-2)
     splits = {x: Clips(data.split(x).samples[:, 2000:14_000], data.split(x).labels) for x in SPLITS}
     shorter = replace(data, clip=clip, **splits)
