@@ -293,7 +293,7 @@ def test_kinds_of_front_end_compete(asked: SearchConfig, tmp_path: Path) -> None
     """One supernet over both, and one over log-mel alone: trained, priced, measured, with equal bits."""
     log_mel = parse_front_end("logmel:640/640/20")
     grid = (log_mel, parse_front_end("mfcc:640/640/20/10"))
-    quick = replace(asked, grid=grid, rivals=0, train_epochs=1)
+    quick = replace(asked, grid=grid, candidates=0, train_epochs=1)
     result, folder = run(quick, tmp_path)
     assert result["status"] == "complete" and result["bits_equal"] and result["front_end"] in map(str, grid)
     epochs = [json.loads(x) for x in (folder / "metrics.jsonl").read_text().splitlines()]
