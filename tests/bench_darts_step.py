@@ -28,14 +28,14 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from hil_nas.cost import operator_macs
 from hil_nas.learning.accelerator import accelerator
-from hil_nas.nas.costs.limits import Limits
+from hil_nas.nas.costs.network_limits import Limits
 from hil_nas.nas.darts.cost_table import tabulate_darts
 from hil_nas.nas.darts.settings import DartsSettings
 from hil_nas.nas.darts.space import DartsSpace
 from hil_nas.nas.darts.strategy import DartsStrategy
 from hil_nas.nas.front_ends.feature_store import FeatureSet
-from hil_nas.nas.loop import Loop
-from hil_nas.nas.search import Search
+from hil_nas.nas.grid_search import GridSearch
+from hil_nas.nas.search_loop import Loop
 from hil_nas.nas.spaces import KINDS
 from hil_nas.nas.tiny.cost_table import tabulate
 from hil_nas.nas.tiny.settings import TinySettings
@@ -47,7 +47,7 @@ BATCH, CLIPS = 64, 512
 WARM, ROUNDS = (1, 3) if DEVICE.type == "cpu" else (3, 20)  # the first steps are not timed: they warm up, or compile
 CELLS, TINY = DartsSpace(), TinySpace(configs=DartsSpace().configs[6:7])
 PAPER = KINDS["paper"].space(configs=CELLS.configs, classes=35)
-Step = Callable[[], object]
+ChainStep = Callable[[], object]
 
 
 class PlainEdge(nn.Module):
@@ -144,7 +144,7 @@ class PlainDarts(nn.Module):
         return logits
 
 
-def plain_step(space: DartsSpace, batch: int) -> Step:
+def plain_step(space: DartsSpace, batch: int) -> ChainStep:
     torch.manual_seed(0)
     net = PlainDarts(space).to(DEVICE)
     deciding = [net.alpha, net.beta, net.gamma]
@@ -173,7 +173,8 @@ def searched(strategy: Any, settings: Any, cost_table: Any) -> Loop:
     shapes = [(CLIPS, x.frames, x.coefficients) for x in space.configs]
     features = tuple(torch.randn(x, generator=random) for x in shapes)
     data = FeatureSet(features, torch.arange(CLIPS) % space.classes)
-    return Search(strategy(cost_table, settings, limits, generator, DEVICE), data, data, limits, generator, DEVICE).loop
+    chosen = strategy(cost_table, settings, limits, generator, DEVICE)
+    return GridSearch(chosen, data, data, limits, generator, DEVICE).loop
 
 
 def our_step(loop: Loop) -> None:
@@ -181,7 +182,7 @@ def our_step(loop: Loop) -> None:
     loop.weight_step()
 
 
-def largest_step(loop: Loop) -> Step:
+def largest_step(loop: Loop) -> ChainStep:
     """Of the weights, with the widest and deepest chain of the largest kernels alone."""
     kernels = [(x.kernel[0], -x.stride[0], i) for i, x in enumerate(TINY.operations) if x.kind == "separable"]
     stem = max((x.kernel[0], -x.stride[0], i) for i, x in enumerate(TINY.stems))[2]
@@ -207,7 +208,7 @@ def main() -> None:
     torch.set_num_threads(1)
     cells, chain = tabulate_darts(CELLS, macs, lambda config: 0.0), tabulate(TINY, macs, lambda config: 0.0)
     tiny = searched(TinyStrategy, TinySettings(), chain)
-    steps: dict[str, Step] = {"plain PC-DARTS": plain_step(CELLS, BATCH)}
+    steps: dict[str, ChainStep] = {"plain PC-DARTS": plain_step(CELLS, BATCH)}
     for name, drawn in {"all operators": 0, "2 drawn": 2, "1 drawn": 1}.items():
         steps[name] = partial(our_step, searched(DartsStrategy, DartsSettings(drawn=drawn), cells))
     steps["largest chain"] = largest_step(tiny)
@@ -229,7 +230,7 @@ def main() -> None:
             print(f"{name:21} {seconds[name]:7.4f} s a step on {torch.cuda.get_device_name()}")
 
 
-def timed(steps: dict[str, Step]) -> dict[str, float]:
+def timed(steps: dict[str, ChainStep]) -> dict[str, float]:
     """The median of each, in seconds."""
     times: dict[str, list[float]] = {name: [] for name in steps}
     for turn in range(WARM + ROUNDS):

@@ -21,7 +21,7 @@ import torch
 import torch._dynamo  # seconds, which the first optimizer of every life would take
 
 from hil_nas.candidates.sampling import Candidates
-from hil_nas.nas.costs.limits import Limits
+from hil_nas.nas.costs.network_limits import Limits
 from hil_nas.nas.darts.cost_table import tabulate_darts
 from hil_nas.nas.tiny.cost_table import tabulate
 from tests import test_darts_search as darts

@@ -13,20 +13,20 @@ from hil_nas.audio.datasets import KeywordData
 from hil_nas.candidates.short_training import short_trainings
 from hil_nas.front_ends import parse_front_end
 from hil_nas.front_ends.host import HostFrontEnd
-from hil_nas.nas.costs.limits import Limits
+from hil_nas.nas.costs.network_limits import Limits
 from hil_nas.nas.darts.strategy import DartsStrategy
 from hil_nas.nas.front_ends.search_continuous import FrontEndSearch
-from hil_nas.nas.search import Search
+from hil_nas.nas.grid_search import GridSearch
 from hil_nas.nas.tiny.cost_table import tabulate
 from hil_nas.nas.tiny.strategy import TinyStrategy
-from hil_nas.training.loop import train
 from hil_nas.training.tune import tune_for_int8
+from hil_nas.training.whole_training import train
 from tests import test_darts_search as darts
 from tests import test_nas_continuous as continuous
 from tests import test_nas_search as tiny
 from tests.absent_gpu import DEVICE, AbsentGpu
 from tests.test_nas_space import toy_cycles
-from tests.test_training_loop import CONFIG, SMALL, data, front_end, network  # noqa: F401  (fixtures)
+from tests.test_whole_training import CONFIG, SMALL, data, front_end, network  # noqa: F401  (fixtures)
 
 LIMITS = Limits(cycles=1e9)
 
@@ -59,7 +59,7 @@ def test_a_search_of_chains() -> None:
 def searched(start: Any, sets: Any) -> None:
     with AbsentGpu() as gpu:
         generator = torch.Generator().manual_seed(0)
-        run = Search(start(LIMITS, generator, DEVICE), *sets, LIMITS, generator, DEVICE)
+        run = GridSearch(start(LIMITS, generator, DEVICE), *sets, LIMITS, generator, DEVICE)
         for _ in range(run.loop.settings.warmup_epochs + 1):
             run.loop.advance()
         run.result()

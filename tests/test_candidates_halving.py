@@ -14,11 +14,11 @@ import pytest
 from hil_nas.candidates import halving
 from hil_nas.candidates.short_training import Score
 from hil_nas.front_ends.mfcc import Mfcc
-from hil_nas.nas.costs.limits import Cost
+from hil_nas.nas.costs.network_limits import Cost
+from hil_nas.nas.grid_search import SearchResult
 from hil_nas.nas.input_space import Operation
 from hil_nas.nas.protocols import Derived
-from hil_nas.nas.search import SearchResult
-from hil_nas.nas.tiny.genotype import Step, TinyGenotype
+from hil_nas.nas.tiny.genotype import ChainStep, TinyGenotype
 from hil_nas.network import Network
 from hil_nas.progress import Progress
 from hil_nas.runs import Run
@@ -34,7 +34,7 @@ def progress(step: Progress) -> None:
 
 
 def derived(width: int, config: Mfcc = CONFIG, near: Any = lambda count, rng: []) -> dict[str, Any]:
-    genotype = TinyGenotype("channels", None, Step(Operation("conv", (3, 1)), width), (), 3)
+    genotype = TinyGenotype("channels", None, ChainStep(Operation("conv", (3, 1)), width), (), 3)
     cost = Cost(100.0 * width, width, 2 * width)
     return {
         "point": near, "genotype": genotype, "config": config, "network": genotype.build(config), "cost": cost

@@ -14,7 +14,7 @@ import torch
 from hil_nas.candidates.sampling import Candidates
 from hil_nas.front_ends import parse_front_end
 from hil_nas.nas.costs.calibrated import Calibrated
-from hil_nas.nas.costs.limits import Limits
+from hil_nas.nas.costs.network_limits import Limits
 from hil_nas.nas.protocols import View
 from hil_nas.nas.tiny.cost_table import CostTable, tabulate
 from hil_nas.nas.tiny.space import Choice

@@ -9,15 +9,15 @@ import pytest
 import torch
 
 from hil_nas.audio.datasets import KeywordData
-from hil_nas.candidates import short_training as race_module
+from hil_nas.candidates import short_training
 from hil_nas.candidates.short_training import short_trainings
 from hil_nas.errors import RunError
 from hil_nas.network import INPUT, Layer, Network
 from hil_nas.progress import Progress
-from hil_nas.training.loop import train
 from hil_nas.training.module import NetworkModule
 from hil_nas.training.recipe import Recipe
-from tests.test_training_loop import CONFIG, SMALL, data, network  # noqa: F401  (data is a fixture)
+from hil_nas.training.whole_training import train
+from tests.test_whole_training import CONFIG, SMALL, data, network  # noqa: F401  (data is a fixture)
 
 
 def blind() -> Network:
@@ -66,7 +66,7 @@ def test_one_that_diverges_comes_last_and_stops_no_other(
     data: KeywordData, monkeypatch: pytest.MonkeyPatch  # noqa: F811
 ) -> None:
     alone = short_trainings([network()], CONFIG, data, SMALL, seed=0)
-    made = race_module.make_optimizer
+    made = short_training.make_optimizer
 
     def broken(module: NetworkModule, recipe: Recipe) -> torch.optim.Optimizer:
         optimizer = made(module, recipe)
@@ -75,7 +75,7 @@ def test_one_that_diverges_comes_last_and_stops_no_other(
                 next(module.parameters()).fill_(torch.nan)
         return optimizer
 
-    monkeypatch.setattr(race_module, "make_optimizer", broken)
+    monkeypatch.setattr(short_training, "make_optimizer", broken)
     diverged, other = short_trainings([blind(), network()], CONFIG, data, SMALL, seed=0)
     assert diverged.loss == math.inf and [other] == alone
 

@@ -11,7 +11,7 @@ from hil_nas.cost.arena import arena_bytes
 from hil_nas.cost.blob import plan_bytes
 from hil_nas.errors import InfeasibleError, InputError
 from hil_nas.front_ends.mfcc import Mfcc
-from hil_nas.nas.costs.limits import Limits
+from hil_nas.nas.costs.network_limits import Limits
 from hil_nas.nas.darts.cost_table import DartsCostTable, tabulate_darts
 from hil_nas.nas.darts.derive import (
     DartsPreference,

@@ -15,7 +15,7 @@ import torch
 from hil_nas.candidates.sampling import Candidates
 from hil_nas.errors import InfeasibleError, InputError, RunError
 from hil_nas.front_ends.mfcc import Mfcc
-from hil_nas.nas.costs.limits import Limits
+from hil_nas.nas.costs.network_limits import Limits
 from hil_nas.nas.darts.cost_table import DartsCostTable, tabulate_darts
 from hil_nas.nas.darts.derive import DartsPreference, derive_darts
 from hil_nas.nas.darts.genotype import DartsGenotype
@@ -23,8 +23,8 @@ from hil_nas.nas.darts.settings import DartsSettings
 from hil_nas.nas.darts.space import SKIP, DartsSpace
 from hil_nas.nas.darts.strategy import DartsPoint, DartsStrategy
 from hil_nas.nas.front_ends.feature_store import FeatureSet
-from hil_nas.nas.loop import Loop
-from hil_nas.nas.search import Search, SearchResult, search
+from hil_nas.nas.grid_search import GridSearch, SearchResult, search
+from hil_nas.nas.search_loop import Loop
 from hil_nas.network import Network
 from tests.test_nas_space import toy_cycles
 
@@ -112,13 +112,13 @@ def test_a_killed_search_resumes_to_the_same_bits(
     cost_table: DartsCostTable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: dict[str, Any]
 ) -> None:
     settings, states = replace(QUICK, **change), []
-    original = Search.result
+    original = GridSearch.result
 
     def watched(self: Any) -> Any:
         states.append(self.loop.net.state_dict())
         return original(self)
 
-    monkeypatch.setattr(Search, "result", watched)
+    monkeypatch.setattr(GridSearch, "result", watched)
     whole = run(cost_table, settings=settings)
     steps, step = 0, Loop.weight_step
 
@@ -163,7 +163,7 @@ def test_a_checkpoint_of_another_search_is_refused(
 def test_a_step_of_one_half_leaves_the_other_parameters_alone(cost_table: DartsCostTable) -> None:
     generator, device = torch.Generator().manual_seed(0), torch.device("cpu")
     strategy = DartsStrategy(cost_table, replace(QUICK, drawn=0), Limits(), generator, device)
-    one = Search(strategy, clips(1), clips(2), Limits(), generator, device).loop
+    one = GridSearch(strategy, clips(1), clips(2), Limits(), generator, device).loop
     before = {k: v.clone() for k, v in one.net.state_dict().items()}
     one.decision_step()
     changed = {k for k, v in one.net.state_dict().items() if not torch.equal(v, before[k])}

@@ -30,7 +30,7 @@ from hil_nas.device.replies import Where
 from hil_nas.errors import InfeasibleError, InputError, RefusedError, UnsupportedError
 from hil_nas.front_ends.host import HostFrontEnd, build_host_library
 from hil_nas.front_ends.mfcc import Mfcc
-from hil_nas.nas.costs.limits import Limits
+from hil_nas.nas.costs.network_limits import Limits
 from hil_nas.nas.spaces import KINDS
 from hil_nas.network import INPUT, Layer, Network
 from hil_nas.operators.lowering import CONSTANT_ALIGNMENT_BYTES, constant_room

@@ -15,20 +15,20 @@ from hil_nas.audio.datasets import KeywordData
 from hil_nas.audio.features import TorchFeatures, features_of, to_waveforms, training_scale
 from hil_nas.candidates.short_training import short_trainings
 from hil_nas.learning.accelerator import accelerator
-from hil_nas.nas.costs.limits import Limits
+from hil_nas.nas.costs.network_limits import Limits
 from hil_nas.nas.darts.strategy import DartsStrategy
 from hil_nas.nas.front_ends.feature_store import FeatureSet
-from hil_nas.nas.search import Search, SearchResult, search
+from hil_nas.nas.grid_search import GridSearch, SearchResult, search
 from hil_nas.nas.tiny.cost_table import tabulate
 from hil_nas.nas.tiny.strategy import TinyStrategy
 from hil_nas.training.evaluate import evaluate
-from hil_nas.training.loop import train
 from hil_nas.training.tune import tune_for_int8
+from hil_nas.training.whole_training import train
 from tests import test_darts_search as darts
 from tests import test_nas_continuous as continuous
 from tests import test_nas_search as tiny
 from tests.test_nas_space import toy_cycles
-from tests.test_training_loop import CONFIG, SMALL, data, network  # noqa: F401  (data is a fixture)
+from tests.test_whole_training import CONFIG, SMALL, data, network  # noqa: F401  (data is a fixture)
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU in CUDA_VISIBLE_DEVICES")
 GPU, CPU = torch.device("cuda"), torch.device("cpu")
@@ -53,7 +53,7 @@ def test_losses_and_gradients_of_a_step_are_the_cpu_s(name: str) -> None:
     for device in (CPU, GPU):
         generator = torch.Generator().manual_seed(0)
         limits = Limits(cycles=1e9)
-        run = Search(STRATEGIES[name](limits, generator, device), *sets(name), limits, generator, device).loop
+        run = GridSearch(STRATEGIES[name](limits, generator, device), *sets(name), limits, generator, device).loop
         logits = run.networks.draw(run.generator, 0)
         loss = run.loss(run.front_end.read("validation", 0), logits)
         alphas = torch.autograd.grad(loss, run.decisions, retain_graph=True)

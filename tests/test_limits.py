@@ -15,7 +15,7 @@ from hil_nas.budget import Budget
 from hil_nas.config import SearchConfig
 from hil_nas.errors import InfeasibleError
 from hil_nas.front_ends.mfcc import Mfcc
-from hil_nas.nas.costs.limits import Cost, Limits
+from hil_nas.nas.costs.network_limits import Cost, Limits
 from hil_nas.workflows import finish, search_board
 from hil_nas.workflows.footprint import Footprint
 from hil_nas.workflows.search import SearchJob

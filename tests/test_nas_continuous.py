@@ -15,10 +15,10 @@ import torch
 from hil_nas.errors import InfeasibleError, InputError, RunError
 from hil_nas.front_ends import parse_front_end
 from hil_nas.front_ends.mfcc import Mfcc
-from hil_nas.nas import loop as loop_module
-from hil_nas.nas.costs.limits import Cost, Limits
+from hil_nas.nas import search_loop as loop_module
+from hil_nas.nas.costs.network_limits import Cost, Limits
 from hil_nas.nas.front_ends.anchors import AnchorCosts, FrontEndCosts, FrontEndSpace, between, holds
-from hil_nas.nas.front_ends.continuous import ClipSet, ContinuousSettings, kept, standardised
+from hil_nas.nas.front_ends.point import ClipSet, ContinuousSettings, kept, standardised
 from hil_nas.nas.front_ends.search_continuous import FrontEndResult, FrontEndSearch, search_front_end
 from hil_nas.nas.input_space import Operation
 from hil_nas.nas.tiny import strategy as tiny_module

@@ -10,11 +10,11 @@ import pytest
 
 from hil_nas.errors import InfeasibleError
 from hil_nas.front_ends.mfcc import Mfcc
-from hil_nas.nas.costs.limits import Limits
+from hil_nas.nas.costs.network_limits import Limits
 from hil_nas.nas.input_space import Operation
+from hil_nas.nas.tiny.chain_graph import Preference
 from hil_nas.nas.tiny.cost_table import CostTable, tabulate
 from hil_nas.nas.tiny.derive import cheapest, derive, feasible_configs, nearest
-from hil_nas.nas.tiny.graph import Preference
 from hil_nas.nas.tiny.space import Choice, TinySpace
 from hil_nas.units import parse_bytes, parse_seconds
 from tests.test_nas_space import toy_cycles

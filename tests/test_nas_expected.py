@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from hil_nas.nas.costs.limits import Limits
 from hil_nas.nas.costs.multipliers import Expectation, Multipliers
+from hil_nas.nas.costs.network_limits import Limits
 from hil_nas.nas.tiny.architecture import Probabilities
 from hil_nas.nas.tiny.cost_table import tabulate
 from hil_nas.nas.tiny.expected import ExpectedCost

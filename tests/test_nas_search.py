@@ -17,12 +17,12 @@ from hil_nas.cost.arena import arena_bytes
 from hil_nas.cost.blob import plan_bytes
 from hil_nas.errors import DivergedError, InfeasibleError, InputError, RunError
 from hil_nas.front_ends.mfcc import Mfcc
-from hil_nas.nas import loop as loop_module
+from hil_nas.nas import search_loop as loop_module
 from hil_nas.nas.costs.calibrated import Calibrated
-from hil_nas.nas.costs.limits import Limits
+from hil_nas.nas.costs.network_limits import Limits
 from hil_nas.nas.front_ends.feature_store import Batches, FeatureSet, FeatureStore, shifted
+from hil_nas.nas.grid_search import GridSearch, SearchResult, search
 from hil_nas.nas.input_space import Operation
-from hil_nas.nas.search import Search, SearchResult, search
 from hil_nas.nas.tiny import strategy as tiny_module
 from hil_nas.nas.tiny.cost_table import CostTable, tabulate
 from hil_nas.nas.tiny.settings import TinySettings
@@ -292,7 +292,7 @@ def test_every_validation_step_sees_a_fresh_batch(cost_table: CostTable, monkeyp
 def test_a_step_of_one_half_leaves_the_other_parameters_alone(cost_table: CostTable) -> None:
     generator, device = torch.Generator().manual_seed(0), torch.device("cpu")
     strategy = TinyStrategy(cost_table, QUICK, Limits(), generator, device)
-    one = Search(strategy, clips(1, (1,)), clips(2, (1,)), Limits(), generator, device).loop
+    one = GridSearch(strategy, clips(1, (1,)), clips(2, (1,)), Limits(), generator, device).loop
     before = {k: v.clone() for k, v in one.net.state_dict().items()}
     one.decision_step()
     changed = {k for k, v in one.net.state_dict().items() if not torch.equal(v, before[k])}

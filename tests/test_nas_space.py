@@ -17,10 +17,10 @@ from hil_nas.cost.macs import network_macs, operator_macs
 from hil_nas.errors import InputError
 from hil_nas.front_ends import paper_grid
 from hil_nas.front_ends.mfcc import Mfcc
-from hil_nas.nas.costs.limits import Cost, Limits
+from hil_nas.nas.costs.network_limits import Cost, Limits
 from hil_nas.nas.input_space import Operation
 from hil_nas.nas.tiny.cost_table import CostTable, cost_requests, tabulate
-from hil_nas.nas.tiny.space import Choice, Step, TinyGenotype, TinySpace
+from hil_nas.nas.tiny.space import ChainStep, Choice, TinyGenotype, TinySpace
 from hil_nas.network import INPUT, Layer, Network, Operator
 
 SPACES = {
@@ -86,8 +86,8 @@ def test_published_networks_are_points_of_a_plane_space() -> None:
 def test_a_tc_resnet_like_chain_is_a_point_of_the_default_space() -> None:
     space, config = TinySpace(align="pad"), Mfcc(400, 200, 40, 40)
     blocks = [((9, 1), (2, 1), 24), ((9, 1), (1, 1), 24), ((9, 1), (2, 1), 32), ((9, 1), (1, 1), 48)]
-    chain = tuple(Step(Operation("separable", k, s), w) for k, s, w in blocks)
-    genotype = TinyGenotype("channels", None, Step(Operation("conv", (3, 1)), 16), chain, 12)
+    chain = tuple(ChainStep(Operation("separable", k, s), w) for k, s, w in blocks)
+    genotype = TinyGenotype("channels", None, ChainStep(Operation("conv", (3, 1)), 16), chain, 12)
     assert space.contains(genotype, config)
     network = genotype.build(config)
     assert network.shapes[0] == (79, 1, 40)  # frequency as channels

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from hil_nas.front_ends import paper_grid
 from hil_nas.front_ends.mfcc import Mfcc
 from hil_nas.nas.blocks.banded import averaging, depthwise, dilated_averaging, dilated_depthwise
-from hil_nas.nas.blocks.shared import SharedConvolution, mixed_convolution, window
+from hil_nas.nas.blocks.shared_weights import SharedConvolution, mixed_convolution, window
 from hil_nas.nas.front_ends.alignment import decided
 from hil_nas.nas.input_space import Operation
 from hil_nas.nas.tiny.space import Choice, TinySpace

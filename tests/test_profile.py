@@ -29,7 +29,7 @@ from hil_nas.latency.store import Measurements, NetworkRow, Store, network_id
 from hil_nas.network import Network
 from hil_nas.progress import Progress
 from hil_nas.report.profile_page import profile_page
-from hil_nas.workflows import evaluate, fitting, footprint, measure, measurement_plan, network_sampling, profile
+from hil_nas.workflows import fitting, footprint, fresh_networks, measure, measurement_plan, network_sampling, profile
 from hil_nas.workflows.fitting import fits
 
 IDENTITY = Identity(
@@ -152,7 +152,7 @@ def use(monkeypatch: pytest.MonkeyPatch) -> Callable[[FakeDevice], None]:
 
     def install(device: FakeDevice) -> None:
         monkeypatch.setattr(profile, "open_device", lambda target, **folders: device)
-        monkeypatch.setattr(evaluate, "open_device", lambda target, **folders: device)
+        monkeypatch.setattr(fresh_networks, "open_device", lambda target, **folders: device)
 
     return install
 
@@ -261,7 +261,7 @@ def test_fresh_networks_are_measured_and_not_kept(tmp_path: Path, use: Callable[
     found = run(tmp_path, networks=40)
     before = (found.folder / "measurements.csv").read_bytes()
     folders = {"boards_dir": tmp_path, "build_dir": tmp_path, "models_dir": tmp_path / "latency_models"}
-    report = evaluate.evaluate("nucleo-l4r5@virtual", networks=5, **folders)
+    report = fresh_networks.evaluate("nucleo-l4r5@virtual", networks=5, **folders)
     assert (found.folder / "measurements.csv").read_bytes() == before
     assert (report["networks"], report["tiny_networks"], report["darts_networks"]) == (10, 5, 5)
     outside = [report[f"{x}_networks_outside_range"] for x in network_sampling.OF_SPACE]
@@ -277,10 +277,10 @@ def test_fresh_networks_are_measured_and_not_kept(tmp_path: Path, use: Callable[
 def test_memory_that_is_promised_too_low_is_said_in_bytes(use: Callable[[FakeDevice], None]) -> None:
     device, network, config = FakeDevice(), measurement_plan.published()[0], Mfcc(640, 320, 40, 10)
     said = footprint.measure_footprint(device, [config])  # type: ignore[arg-type]
-    product, used = evaluate.Product("tiny", network, config), device.memory()
+    product, used = fresh_networks.FreshNetwork("tiny", network, config), device.memory()
     exact = replace(used, arena_bytes=arena_bytes(network), plan_bytes=plan_bytes(network))
-    assert set(evaluate.memory_errors(said, [product], [exact]).values()) == {0.0}
-    wrong = evaluate.memory_errors(
+    assert set(fresh_networks.memory_errors(said, [product], [exact]).values()) == {0.0}
+    wrong = fresh_networks.memory_errors(
         said,
         [product] * 2,
         [replace(exact, stack_bytes=exact.stack_bytes + 24), replace(exact, image_bytes=exact.image_bytes - 900)],
@@ -342,7 +342,7 @@ def test_fresh_networks_are_told_apart_by_how_near_the_model_says_it_is(
     use(FakeDevice())
     known = Store(run(tmp_path, networks=40).folder).read()
     model = LatencyModel.fit(known)
-    fresh = evaluate.fresh_products("tiny", 40, 0, IDENTITY, known)
+    fresh = fresh_networks.fresh_products("tiny", 40, 0, IDENTITY, known)
     drawn = [x for x in fresh if all(model.outside(y) is None for y in x.network.operators())][:6]
     exact = Measurements(networks=tuple(
         NetworkRow(network_id(x.network), 1, (round(model.network_cycles(x.network)),)) for x in drawn
@@ -352,8 +352,8 @@ def test_fresh_networks_are_told_apart_by_how_near_the_model_says_it_is(
         for i, (x, y) in enumerate(zip(drawn, exact.networks, strict=True))
     ))  # fmt: skip
     name = "networks_within_spread_percent"
-    assert evaluate.trust(model, [x.network for x in drawn], exact)[name] == 100
-    assert evaluate.trust(model, [x.network for x in drawn], beyond)[name] == 50
+    assert fresh_networks.trust(model, [x.network for x in drawn], exact)[name] == 100
+    assert fresh_networks.trust(model, [x.network for x in drawn], beyond)[name] == 50
 
 
 @pytest.mark.parametrize("also", [[], ["--evaluate"]])
@@ -371,7 +371,7 @@ def test_port_and_flash_reach_the_board(
 def test_evaluating_without_a_model_says_what_to_do(tmp_path: Path, use: Callable[[FakeDevice], None]) -> None:
     use(FakeDevice())
     with pytest.raises(InputError, match="hil_nas profile"):
-        evaluate.evaluate("nucleo-l4r5@virtual", boards_dir=tmp_path, build_dir=tmp_path, models_dir=tmp_path)
+        fresh_networks.evaluate("nucleo-l4r5@virtual", boards_dir=tmp_path, build_dir=tmp_path, models_dir=tmp_path)
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -22,7 +22,7 @@ from hil_nas.device.device import Device
 from hil_nas.errors import InfeasibleError, InputError, RunError
 from hil_nas.front_ends import parse_front_end
 from hil_nas.front_ends.mfcc import Mfcc
-from hil_nas.nas.costs.limits import Cost
+from hil_nas.nas.costs.network_limits import Cost
 from hil_nas.nas.darts.settings import PC_DARTS, DartsSettings
 from hil_nas.nas.darts.space import DartsSpace
 from hil_nas.nas.spaces import KINDS

@@ -7,7 +7,7 @@ from itertools import product
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hil_nas.workflows.compare import front
+from hil_nas.workflows.sweep_front import front
 
 
 def beats(one: tuple[int, ...], other: tuple[int, ...]) -> bool:

@@ -19,12 +19,12 @@ from hil_nas.errors import InputError
 from hil_nas.front_ends.mfcc import Mfcc
 from hil_nas.front_ends.scale import FeatureScale
 from hil_nas.network import INPUT, Layer, Network
-from hil_nas.training import loop
-from hil_nas.training.loop import _State, fingerprint
+from hil_nas.training import whole_training as loop
 from hil_nas.training.module import NetworkModule
 from hil_nas.training.recipe import Recipe, learning_rate
 from hil_nas.training.result import Epoch
 from hil_nas.training.step import Learner, make_optimizer, run_epoch
+from hil_nas.training.whole_training import _State, fingerprint
 
 RECIPE = Recipe(epochs=2, batch=4)
 NETWORK = Network((1, 1, 3), (Layer("fully_connected", (INPUT,), 3),))

@@ -17,8 +17,8 @@ import numpy as np
 from hil_nas.audio.datasets import KeywordData
 from hil_nas.candidates.sampling import Candidates
 from hil_nas.candidates.short_training import Score, short_trainings
+from hil_nas.nas.grid_search import SearchResult
 from hil_nas.nas.protocols import Derived
-from hil_nas.nas.search import SearchResult
 from hil_nas.progress import Reporter
 from hil_nas.runs import Run
 from hil_nas.training.recipe import Recipe

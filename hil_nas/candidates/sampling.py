@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hil_nas.errors import InfeasibleError
+from hil_nas.nas.grid_search import SearchResult
 from hil_nas.nas.protocols import Derived, Point, Strategy, View
-from hil_nas.nas.search import SearchResult
 
 LEADERS = 4  # configurations that take part, by gamma; of one window and hop only the first
 _TRIES = 4  # draws for each network asked for: many are the same, or leave much of the limit unused

@@ -139,7 +139,7 @@ def _profile_one(options: Profile, board: str, progress: Reporter) -> tuple[dict
 
 
 def _evaluate(board: str, where: dict[str, Any]) -> tuple[dict[str, Any], Group]:
-    from hil_nas.workflows.evaluate import evaluate
+    from hil_nas.workflows.fresh_networks import evaluate
 
     report = {x: y if math.isfinite(y) else None for x, y in evaluate(board, **where).items()}
     tables = [_error_table(f"{board}: {report['networks']:.0f} networks that were never seen", report)]

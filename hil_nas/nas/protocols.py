@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from hil_nas.front_ends import FrontEnd
-from hil_nas.nas.costs.limits import Cost, Limits
 from hil_nas.nas.costs.multipliers import Expectation
+from hil_nas.nas.costs.network_limits import Cost, Limits
 from hil_nas.nas.front_ends.alignment import Supernet
 from hil_nas.nas.input_space import InputSpace
 from hil_nas.nas.settings import GridSettings, Settings

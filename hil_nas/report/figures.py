@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from markupsafe import Markup
 
-from hil_nas.workflows.compare import front
+from hil_nas.workflows.sweep_front import front
 
 NOTHING = Markup('<p class="note">Too little was measured to draw anything.</p>')
 _INK, _ACCENT, _APART = "#24292f", "#0969da", "#cf222e"

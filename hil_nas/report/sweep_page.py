@@ -10,7 +10,7 @@ from markupsafe import Markup
 from hil_nas.report import figures
 from hil_nas.report.document import counts_of, render
 from hil_nas.units import count_unit, format_bytes
-from hil_nas.workflows.compare import ENDED
+from hil_nas.workflows.sweep_front import ENDED
 
 Show = Callable[[float], str]
 

@@ -20,10 +20,10 @@ from hil_nas.network import Network
 from hil_nas.progress import Progress, Reporter
 from hil_nas.runs import Run
 from hil_nas.training.evaluate import Evaluation, count, evaluate
-from hil_nas.training.loop import train
 from hil_nas.training.recipe import Recipe
 from hil_nas.training.result import TrainResult
 from hil_nas.training.tune import tune_for_int8
+from hil_nas.training.whole_training import train
 
 CALIBRATION_CLIPS = 500
 MOST_LOST = 0.003  # of validation accuracy by converting to int8; beyond it the network is tuned with rounding

@@ -10,18 +10,18 @@ from typing import Any
 from hil_nas.audio.datasets import KeywordData
 from hil_nas.errors import InputError, RunError
 from hil_nas.front_ends import FrontEnd, parse_front_end
-from hil_nas.nas.costs.limits import Cost
+from hil_nas.nas.costs.network_limits import Cost
 from hil_nas.nas.front_ends.anchors import FrontEndCosts, FrontEndSpace
-from hil_nas.nas.front_ends.continuous import ContinuousSettings
+from hil_nas.nas.front_ends.point import ContinuousSettings
 from hil_nas.nas.front_ends.search_continuous import search_front_end
 from hil_nas.nas.tiny.derive import feasible_configs
 from hil_nas.nas.tiny.space import TinySpace
 from hil_nas.progress import Progress, Reporter
 from hil_nas.runs import Run
-from hil_nas.workflows.features import search_clips
 from hil_nas.workflows.footprint import Footprint
 from hil_nas.workflows.measure import FEATURE_SCALE, FEATURE_ZERO_POINT
 from hil_nas.workflows.search_board import SearchBoard
+from hil_nas.workflows.search_data import search_clips
 
 _POINT = ("window_samples", "hop_samples", "coefficients")
 

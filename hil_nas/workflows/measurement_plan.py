@@ -15,7 +15,7 @@ from hil_nas.latency.choose import farthest_networks, spanning_networks
 from hil_nas.latency.model import SLACK
 from hil_nas.nas.darts.genotype import Cell, DartsGenotype, Edge
 from hil_nas.nas.darts.space import DartsSpace
-from hil_nas.nas.tiny.genotype import Step, TinyGenotype
+from hil_nas.nas.tiny.genotype import ChainStep, TinyGenotype
 from hil_nas.nas.tiny.space import TinySpace
 from hil_nas.network import INPUT, Layer, Network, Shape
 from hil_nas.workflows.network_sampling import (
@@ -132,13 +132,13 @@ def _corner(space: TinySpace, first: int, widths: tuple[int, int]) -> TinyGenoty
     """A stem and two operations, counted from `first` on, the widths taking turns."""
     operations = [x for x in space.operations if x.kind != "skip"]
     stem = space.stems[first % len(space.stems)]
-    steps, scale = [Step(stem, widths[0])], stem.stride
+    steps, scale = [ChainStep(stem, widths[0])], stem.stride
     for number, operation in enumerate(
         (operations[first % len(operations)], operations[(first + 1) % len(operations)])
     ):
         if space.allowed(scale, operation):
             width = steps[-1].width if operation.keeps_width else widths[(number + 1) % 2]
-            steps.append(Step(operation, width))
+            steps.append(ChainStep(operation, width))
             scale = space.scale_after(scale, operation)
     return space.genotype(space.configs[0], steps[0], steps[1:])
 

@@ -19,21 +19,21 @@ from hil_nas.errors import InfeasibleError, InputError, RunError
 from hil_nas.files import require_writable
 from hil_nas.folders import Folders
 from hil_nas.front_ends import parse_front_end
+from hil_nas.nas.grid_search import SearchResult, search
 from hil_nas.nas.input_space import Align
 from hil_nas.nas.protocols import Derived
-from hil_nas.nas.search import SearchResult, search
 from hil_nas.nas.spaces import KINDS
 from hil_nas.network import Network
 from hil_nas.progress import Progress, Reporter
 from hil_nas.runs import Run
 from hil_nas.training.recipe import Recipe
 from hil_nas.words import TEN_WORDS
-from hil_nas.workflows.features import search_features
 from hil_nas.workflows.finish import Found, PageWriter, finish, load_data
 from hil_nas.workflows.footprint import Footprint
 from hil_nas.workflows.front_end_by_gradient import found_earlier, front_end_by_gradient
 from hil_nas.workflows.patience import PatientBoard
 from hil_nas.workflows.search_board import SearchBoard
+from hil_nas.workflows.search_data import search_features
 from hil_nas.workflows.verify import host_library
 
 

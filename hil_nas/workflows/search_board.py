@@ -14,7 +14,7 @@ from hil_nas.folders import Folders
 from hil_nas.front_ends import FrontEnd
 from hil_nas.latency.model import LatencyModel
 from hil_nas.latency.store import model_folder
-from hil_nas.nas.costs.limits import Cost, Limits
+from hil_nas.nas.costs.network_limits import Cost, Limits
 from hil_nas.network import Network
 from hil_nas.workflows.footprint import Footprint, measure_footprint
 from hil_nas.workflows.measure import folder_name, latency_ms, measure_front_ends, measure_network, provenance_of

@@ -27,8 +27,8 @@ from hil_nas.progress import Progress, Reporter
 from hil_nas.runs import Run, read_result
 from hil_nas.target import BoardTarget
 from hil_nas.units import format_bytes
-from hil_nas.workflows.compare import compared
 from hil_nas.workflows.finish import PageWriter, load_data
+from hil_nas.workflows.sweep_front import compared
 from hil_nas.workflows.verify import host_library
 
 Outcome = dict[str, Any]

@@ -8,8 +8,8 @@ from math import exp, log
 from typing import Any, Generic
 
 from hil_nas.errors import InputError
-from hil_nas.nas.costs.limits import Limits
 from hil_nas.nas.costs.multipliers import Expectation
+from hil_nas.nas.costs.network_limits import Limits
 from hil_nas.nas.protocols import Derived, Point, Strategy
 from hil_nas.network import Network
 

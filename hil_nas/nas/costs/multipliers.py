@@ -8,7 +8,7 @@ from math import isfinite, log
 
 from torch import Tensor
 
-from hil_nas.nas.costs.limits import Limits
+from hil_nas.nas.costs.network_limits import Limits
 
 _LEAST = 1e-9  # keeps logs finite
 _HELD = 0.01  # a mean violation so small is none

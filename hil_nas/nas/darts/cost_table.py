@@ -17,7 +17,7 @@ from hil_nas.cost.arena import arena_bytes
 from hil_nas.cost.blob import HEADER_BYTES, plan_bytes
 from hil_nas.errors import InputError
 from hil_nas.front_ends import FrontEnd
-from hil_nas.nas.costs.limits import Cost
+from hil_nas.nas.costs.network_limits import Cost
 from hil_nas.nas.darts.genotype import CHOICES, Cell, DartsGenotype, Edge, edge_layers, entry_layer, stem_layer
 from hil_nas.nas.darts.space import CELL_INPUTS, CELL_KINDS, OPERATORS, CellShapes, DartsSpace
 from hil_nas.nas.input_space import align_layers, head_layers

@@ -23,7 +23,7 @@ from scipy.sparse import csr_array
 
 from hil_nas.errors import InfeasibleError
 from hil_nas.nas.costs.integer_programme import chosen
-from hil_nas.nas.costs.limits import Cost, Limits, infeasible
+from hil_nas.nas.costs.network_limits import Cost, Limits, infeasible
 from hil_nas.nas.darts.cost_table import DartsCostTable
 from hil_nas.nas.darts.genotype import CHOICES, Cell, DartsGenotype, Edge
 from hil_nas.nas.darts.space import CELL_KINDS, OPERATORS, DartsSpace

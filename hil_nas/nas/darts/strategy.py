@@ -9,8 +9,8 @@ import torch
 from torch import nn
 
 from hil_nas.front_ends import FrontEnd
-from hil_nas.nas.costs.limits import Cost, Limits
 from hil_nas.nas.costs.multipliers import Expectation
+from hil_nas.nas.costs.network_limits import Cost, Limits
 from hil_nas.nas.darts.cost_table import DartsCostTable
 from hil_nas.nas.darts.derive import DartsPreference, derive_darts, feasible_darts_configs
 from hil_nas.nas.darts.expected import DartsExpectedCost, skip_share

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from hil_nas.nas.blocks.shared import BATCH_NORM_EPSILON
+from hil_nas.nas.blocks.shared_weights import BATCH_NORM_EPSILON
 from hil_nas.nas.darts.space import (
     CELL_INPUTS,
     CELL_KINDS,

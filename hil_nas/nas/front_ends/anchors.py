@@ -19,8 +19,8 @@ from torch.nn import functional as F
 
 from hil_nas.errors import InfeasibleError, InputError
 from hil_nas.front_ends import FrontEnd, search_grid
-from hil_nas.nas.costs.limits import Cost, Limits
 from hil_nas.nas.costs.multipliers import Expectation
+from hil_nas.nas.costs.network_limits import Cost, Limits
 from hil_nas.nas.protocols import digest
 from hil_nas.nas.tiny.architecture import Probabilities
 from hil_nas.nas.tiny.cost_table import CostTable, Floats, tabulate

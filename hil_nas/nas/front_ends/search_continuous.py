@@ -14,10 +14,10 @@ import torch
 
 from hil_nas.front_ends import FrontEnd
 from hil_nas.learning.accelerator import accelerator
-from hil_nas.nas.costs.limits import Limits
+from hil_nas.nas.costs.network_limits import Limits
 from hil_nas.nas.front_ends.anchors import AnchorCosts, FrontEndCosts, FrontEndSpace, holds
-from hil_nas.nas.front_ends.continuous import ClipSet, ContinuousFrontEnd, ContinuousSettings, Extract
-from hil_nas.nas.loop import Loop
+from hil_nas.nas.front_ends.point import ClipSet, ContinuousFrontEnd, ContinuousSettings, Extract
+from hil_nas.nas.search_loop import Loop
 from hil_nas.nas.tiny.cost_table import CostTable
 from hil_nas.nas.tiny.derive import feasible_configs
 from hil_nas.nas.tiny.expected import ExpectedCost

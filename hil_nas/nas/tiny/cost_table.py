@@ -18,9 +18,9 @@ from hil_nas.cost.blob import HEADER_BYTES, plan_bytes
 from hil_nas.cost.macs import operator_macs
 from hil_nas.errors import InputError
 from hil_nas.front_ends import FrontEnd
-from hil_nas.nas.costs.limits import Cost
+from hil_nas.nas.costs.network_limits import Cost
 from hil_nas.nas.input_space import align_layers, head_layers
-from hil_nas.nas.tiny.genotype import Step, step_layers
+from hil_nas.nas.tiny.genotype import ChainStep, step_layers
 from hil_nas.nas.tiny.space import Choice, TinySpace
 from hil_nas.network import INPUT, Layer, Network, Operator, Shape
 from hil_nas.operators.table import runs
@@ -50,7 +50,7 @@ class CostRequests:
 
 
 @dataclass(frozen=True)
-class Tables:
+class ChoiceCosts:
     """One kind of cost of every choice, by configuration.
 
     Attributes:
@@ -67,10 +67,10 @@ class Tables:
     chain: Floats
     head: Floats
 
-    def scaled(self, ratio: float) -> Tables:
+    def scaled(self, ratio: float) -> ChoiceCosts:
         """The network's part times a ratio; the front end's stays."""
         parts = (x * ratio for x in (self.align, self.stem, self.chain, self.head))
-        return Tables(self.front_end, *parts)
+        return ChoiceCosts(self.front_end, *parts)
 
 
 @dataclass(frozen=True)
@@ -78,10 +78,10 @@ class CostTable:
     """Cycles, flash and multiply-accumulates add up along a chain; RAM is the largest on it plus the front end's."""
 
     space: TinySpace
-    cycles: Tables
-    ram: Tables
-    flash: Tables
-    macs: Tables
+    cycles: ChoiceCosts
+    ram: ChoiceCosts
+    flash: ChoiceCosts
+    macs: ChoiceCosts
 
     def cost(self, choice: Choice) -> Cost:
         """The cost of a point, front end included."""
@@ -102,7 +102,7 @@ class CostTable:
         """The network's cycles times a ratio that a measurement gave."""
         return replace(self, cycles=self.cycles.scaled(ratio))
 
-    def _along(self, tables: Tables, choice: Choice) -> list[float]:
+    def _along(self, tables: ChoiceCosts, choice: Choice) -> list[float]:
         """The entries of one network, from its alignment to its head."""
         space, g = self.space, choice.config
         scale, width = space.stems[choice.stem[0]].stride, choice.stem[1]
@@ -131,7 +131,7 @@ def cost_requests(space: TinySpace, config: FrontEnd) -> CostRequests:
     head = np.full((len(scales), count, 2), _NONE)
     for p, operation in enumerate(space.stems):
         for w, width in enumerate(space.widths):
-            stem[p, w] = indices(step_layers(Step(operation, width), INPUT), space.aligned_shape(config))
+            stem[p, w] = indices(step_layers(ChainStep(operation, width), INPUT), space.aligned_shape(config))
     for s, scale in enumerate(scales):
         for v, width_in in enumerate(space.widths):
             source = space.shape_at(config, scale, width_in)
@@ -185,14 +185,14 @@ def tabulate(
     )
 
 
-def _steps(space: TinySpace, scale: tuple[int, int]) -> Iterator[tuple[int, int, Step]]:
+def _steps(space: TinySpace, scale: tuple[int, int]) -> Iterator[tuple[int, int, ChainStep]]:
     """(operation, width out, what it does at this scale); a pool at the largest scale does nothing."""
     for o, operation in enumerate(space.operations):
         stride = space.stride_at(scale, operation)
         if operation.kind == "pool" and stride != operation.stride:
             continue
         for w, width in enumerate(space.widths):
-            yield o, w, Step(replace(operation, stride=stride), width)
+            yield o, w, ChainStep(replace(operation, stride=stride), width)
 
 
 def _operators(layers: Sequence[Layer], source: Shape) -> list[Operator]:
@@ -219,7 +219,7 @@ def _tables(
     *,
     every_network: float = 0.0,
     largest: bool = False,
-) -> Tables:
+) -> ChoiceCosts:
     """Spreads the operators' values over the choices, summed or the largest of each choice's operators."""
 
     def spread(name: str) -> Floats:
@@ -231,7 +231,7 @@ def _tables(
         return np.stack(rows)
 
     own = np.array([float(x) for x in front_end])
-    return Tables(own, spread("align"), spread("stem"), spread("chain"), spread("head") + every_network)
+    return ChoiceCosts(own, spread("align"), spread("stem"), spread("chain"), spread("head") + every_network)
 
 
 def _check(config: FrontEnd, cycles: Floats) -> None:

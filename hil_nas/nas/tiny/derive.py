@@ -17,9 +17,9 @@ from scipy.sparse import coo_array
 
 from hil_nas.errors import InfeasibleError
 from hil_nas.nas.costs.integer_programme import chosen
-from hil_nas.nas.costs.limits import RESOURCES, Cost, Limits, infeasible
+from hil_nas.nas.costs.network_limits import RESOURCES, Cost, Limits, infeasible
+from hil_nas.nas.tiny.chain_graph import Arcs, Floats, Indices, Preference, arcs_of, distances, shortest
 from hil_nas.nas.tiny.cost_table import CostTable
-from hil_nas.nas.tiny.graph import Arcs, Floats, Indices, Preference, arcs_of, distances, shortest
 from hil_nas.nas.tiny.space import Choice
 
 _TOLERANCE = 1e-6  # of the solver, on rows scaled to 1

@@ -13,7 +13,7 @@ from hil_nas.network import Layer, Network, Pair, Shape
 
 
 @dataclass(frozen=True)
-class Step:
+class ChainStep:
     """An operation and the channels it gives; of a pool they are those it reads."""
 
     operation: Operation
@@ -26,8 +26,8 @@ class TinyGenotype:
 
     arrangement: Arrangement
     align: Operation | None
-    stem: Step
-    chain: tuple[Step, ...]
+    stem: ChainStep
+    chain: tuple[ChainStep, ...]
     classes: int
 
     def build(self, config: FrontEnd) -> Network:
@@ -76,7 +76,7 @@ class TinyGenotype:
         return genotype
 
 
-def step_layers(step: Step, source: int) -> list[Layer]:
+def step_layers(step: ChainStep, source: int) -> list[Layer]:
     """The layers of one position, the first of them reading layer `source`."""
     operation = step.operation
     if operation.kind == "skip":
@@ -110,23 +110,23 @@ def _parse(network: Network) -> TinyGenotype | None:
     steps = list(_parse_steps(layers[start:-2], shapes[start:-2]))
     if not steps or layers[-1].kind != "fully_connected":
         return None
-    first = Step(Operation("conv", steps[0].operation.kernel, steps[0].operation.stride), steps[0].width)
+    first = ChainStep(Operation("conv", steps[0].operation.kernel, steps[0].operation.stride), steps[0].width)
     return TinyGenotype(arrangement, align, first, tuple(steps[1:]), layers[-1].out_channels)
 
 
-def _parse_steps(layers: Sequence[Layer], shapes: Sequence[Shape]) -> Iterator[Step]:
+def _parse_steps(layers: Sequence[Layer], shapes: Sequence[Shape]) -> Iterator[ChainStep]:
     pending: Layer | None = None
     for layer, shape in zip(layers, shapes, strict=True):
         if layer.kind == "depthwise":
             pending = layer
             continue
         if layer.kind == "average_pool":
-            yield Step(Operation("pool", layer.kernel, layer.stride), shape[2])
+            yield ChainStep(Operation("pool", layer.kernel, layer.stride), shape[2])
         elif pending is not None:
-            yield Step(Operation("separable", pending.kernel, pending.stride), shape[2])
+            yield ChainStep(Operation("separable", pending.kernel, pending.stride), shape[2])
         else:
             kind: OperationKind = "pointwise" if layer.kernel == layer.stride == (1, 1) else "conv"
-            yield Step(Operation(kind, layer.kernel, layer.stride), shape[2])
+            yield ChainStep(Operation(kind, layer.kernel, layer.stride), shape[2])
         pending = None
 
 
@@ -137,11 +137,11 @@ def _operation(data: Any) -> Operation:
     return Operation(values["kind"], _pair(values["kernel"]), _pair(values["stride"]))
 
 
-def _step(data: Any) -> Step:
+def _step(data: Any) -> ChainStep:
     values = dict(data)
     if set(values) != {"operation", "width"} or type(values["width"]) is not int:
         raise InputError(f"not a step of a chain: {data!r}")
-    return Step(_operation(values["operation"]), values["width"])
+    return ChainStep(_operation(values["operation"]), values["width"])
 
 
 def _pair(data: Any) -> Pair:

@@ -24,7 +24,7 @@ import numpy as np
 from hil_nas.errors import InputError
 from hil_nas.front_ends import FrontEnd, paper_grid
 from hil_nas.nas.input_space import Align, Arrangement, Operation, align_stride
-from hil_nas.nas.tiny.genotype import Step, TinyGenotype
+from hil_nas.nas.tiny.genotype import ChainStep, TinyGenotype
 from hil_nas.network import Network, Pair, Shape
 
 Scale = Pair  # by how much (time, frequency) have been reduced since the aligned input
@@ -167,21 +167,21 @@ class TinySpace:
         frames, coefficients, _ = self.aligned_shape(config)
         return (-(-frames // scale[0]), -(-coefficients // scale[1]), width)
 
-    def genotype(self, config: FrontEnd, stem: Step, chain: Sequence[Step]) -> TinyGenotype:
+    def genotype(self, config: FrontEnd, stem: ChainStep, chain: Sequence[ChainStep]) -> TinyGenotype:
         """The chain without its skips."""
         kept = tuple(x for x in chain if x.operation.kind != "skip")
         return TinyGenotype(self.arrangement, self.align_operation(config), stem, kept, self.classes)
 
     def at(self, choice: Choice) -> tuple[TinyGenotype, FrontEnd]:
         """What stands at a point; a stride that would pass `max_scale` is not taken."""
-        stem = Step(self.stems[choice.stem[0]], self.widths[choice.stem[1]])
+        stem = ChainStep(self.stems[choice.stem[0]], self.widths[choice.stem[1]])
         scale, width, chain = stem.operation.stride, stem.width, []
         for index, width_index in choice.chain:
             operation = self.operations[index]
             stride = self.stride_at(scale, operation)
             width = width if operation.keeps_width else self.widths[width_index]
             if operation.kind != "pool" or stride == operation.stride:
-                chain.append(Step(replace(operation, stride=stride), width))
+                chain.append(ChainStep(replace(operation, stride=stride), width))
             scale = self.scale_after(scale, operation)
         config = self.configs[choice.config]
         return self.genotype(config, stem, chain), config
@@ -218,12 +218,12 @@ class TinySpace:
             near = int(np.clip(level + rng.integers(-2, 3), 0, len(self.widths) - 1))
             return self.widths[near]
 
-        stem = Step(self.stems[rng.integers(len(self.stems))], width())
+        stem = ChainStep(self.stems[rng.integers(len(self.stems))], width())
         scale, chain = stem.operation.stride, [stem]
         for _ in range(int(rng.integers(1, self.positions + 1))):
             choices = [x for x in self.operations if x.kind != "skip" and self.allowed(scale, x)]
             operation = choices[rng.integers(len(choices))]
-            chain.append(Step(operation, chain[-1].width if operation.keeps_width else width()))
+            chain.append(ChainStep(operation, chain[-1].width if operation.keeps_width else width()))
             scale = self.scale_after(scale, operation)
         return self.genotype(config, stem, chain[1:])
 

@@ -10,17 +10,17 @@ import torch
 from torch import nn
 
 from hil_nas.front_ends import FrontEnd
-from hil_nas.nas.costs.limits import Cost, Limits
 from hil_nas.nas.costs.multipliers import Expectation
+from hil_nas.nas.costs.network_limits import Cost, Limits
 from hil_nas.nas.protocols import AS_LEARNED, Logits, View, digest, entropy, logs_of, made
 from hil_nas.nas.schedule import Schedule
 from hil_nas.nas.settings import Settings
 from hil_nas.nas.tiny.architecture import Probabilities
+from hil_nas.nas.tiny.chain_graph import Preference
 from hil_nas.nas.tiny.cost_table import CostTable
 from hil_nas.nas.tiny.derive import derive, feasible_configs
 from hil_nas.nas.tiny.expected import ExpectedCost
 from hil_nas.nas.tiny.genotype import TinyGenotype
-from hil_nas.nas.tiny.graph import Preference
 from hil_nas.nas.tiny.settings import TinySettings
 from hil_nas.nas.tiny.space import Choice, TinySpace
 from hil_nas.nas.tiny.supernet import TinySupernet

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hil_nas.nas.blocks.banded import averaging, depthwise, dilated_averaging, dilated_depthwise
-from hil_nas.nas.blocks.shared import (
+from hil_nas.nas.blocks.shared_weights import (
     SharedConvolution,
     common,
     convolution,

@@ -18,8 +18,8 @@ from torch.nn import functional as F
 
 from hil_nas.learning import checkpoint as checkpoints
 from hil_nas.learning.gradients import finite, gradients, step, summed
-from hil_nas.nas.costs.limits import Limits
 from hil_nas.nas.costs.multipliers import Multipliers
+from hil_nas.nas.costs.network_limits import Limits
 from hil_nas.nas.protocols import FrontEndVariable, Logits, Networks, Observer, Reading
 from hil_nas.nas.schedule import Schedule
 

@@ -22,9 +22,9 @@ from hil_nas.front_ends.mfcc import Mfcc
 from hil_nas.network import INPUT, Layer, Network
 from hil_nas.progress import Progress
 from hil_nas.training.evaluate import evaluate
-from hil_nas.training.loop import TrainResult, train
 from hil_nas.training.module import NetworkModule
 from hil_nas.training.recipe import Recipe, learning_rate
+from hil_nas.training.whole_training import TrainResult, train
 
 CONFIG = Mfcc(640, 640, 20, 8)
 SMALL = Recipe(epochs=3, device_epochs=1, batch=16, warmup_epochs=0.5, augmentation=Augmentation(time_masks=1))

@@ -15,8 +15,8 @@ from zlib import crc32
 import torch
 from torch import Tensor, nn
 
-from hil_nas.nas.costs.limits import Limits
 from hil_nas.nas.costs.multipliers import TIGHT, Expectation
+from hil_nas.nas.costs.network_limits import Limits
 from hil_nas.nas.front_ends.anchors import AnchorCosts, FrontEndSpace
 from hil_nas.nas.front_ends.feature_store import Batches
 from hil_nas.nas.protocols import FrontEndVariable, Half, Reading

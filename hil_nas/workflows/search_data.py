@@ -9,8 +9,8 @@ from hil_nas.audio.clips import Clips
 from hil_nas.audio.datasets import KeywordData, balanced_indices, word_count
 from hil_nas.audio.features import augmented_features, augmented_samples, labels_of
 from hil_nas.front_ends import FrontEnd, transforms
-from hil_nas.nas.front_ends.continuous import ClipSet
 from hil_nas.nas.front_ends.feature_store import FeatureSet
+from hil_nas.nas.front_ends.point import ClipSet
 from hil_nas.progress import Reporter
 
 _RAW_CLIPS = 4096  # as many as a search among configurations of any kind hears

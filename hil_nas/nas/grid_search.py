@@ -15,11 +15,11 @@ import torch
 from hil_nas.errors import InfeasibleError
 from hil_nas.learning.accelerator import accelerator
 from hil_nas.nas.costs.calibrated import Calibrated, Measure
-from hil_nas.nas.costs.limits import Limits
+from hil_nas.nas.costs.network_limits import Limits
 from hil_nas.nas.front_ends.choice import FrontEndChoice
 from hil_nas.nas.front_ends.feature_store import FeatureSet
-from hil_nas.nas.loop import Loop
 from hil_nas.nas.protocols import Derived, Point, Start, Strategy
+from hil_nas.nas.search_loop import Loop
 
 _FINAL_TRIES = 8  # networks that a board may find too slow before the search gives up
 
@@ -84,12 +84,12 @@ def search(
         "train": train.digest(),
         "validation": validation.digest(),
     }
-    whole = Search(strategy, train, validation, limits, generator, device, measure)
+    whole = GridSearch(strategy, train, validation, limits, generator, device, measure)
     whole.loop.run(identity, on_epoch=on_epoch, checkpoint=checkpoint, resume=resume)
     return whole.result()
 
 
-class Search(Generic[Point]):
+class GridSearch(Generic[Point]):
     """The parts of a search; its construction trains and measures nothing."""
 
     def __init__(

@@ -29,7 +29,7 @@ FRESH_FRONT_ENDS = 8
 
 
 @dataclass(frozen=True)
-class Product:
+class FreshNetwork:
     """A network of a space, with a front end that gives its input."""
 
     space: str
@@ -86,10 +86,10 @@ def evaluate(
     return {**cycles_errors(model, drawn, known, fresh), **memory_errors(footprint, drawn, memories)}
 
 
-def fresh_products(space: Space, count: int, seed: int, identity: Identity, known: Measurements) -> list[Product]:
+def fresh_products(space: Space, count: int, seed: int, identity: Identity, known: Measurements) -> list[FreshNetwork]:
     """Networks of a space that fit the board and are not among `known`, each with a front end made for its input."""
     seen = {x.network for x in known.networks}
-    found: list[Product] = []
+    found: list[FreshNetwork] = []
     rng = np.random.default_rng([FRESH_SEED, seed, *space.encode()])
     while len(found) < count:
         network = OF_SPACE[space](rng)
@@ -97,12 +97,12 @@ def fresh_products(space: Space, count: int, seed: int, identity: Identity, know
         configs = [x for x in paper_grid(coefficients) if x.frames == frames]
         config = configs[len(found) % len(configs)]
         if is_measured(network, identity) and fits(network, identity, config) and network_id(network) not in seen:
-            found.append(Product(space, network, config))
+            found.append(FreshNetwork(space, network, config))
             seen.add(network_id(network))
     return found
 
 
-def cycles_errors(model: LatencyModel, drawn: list[Product], known: Measurements, fresh: Measurements) -> Report:
+def cycles_errors(model: LatencyModel, drawn: list[FreshNetwork], known: Measurements, fresh: Measurements) -> Report:
     """Figures of all fresh networks and, under its name, of each space's; of both baselines too."""
     report = {**errors(of_fresh(known, fresh)), **trust(model, [x.network for x in drawn], fresh)}
     for space in dict.fromkeys(x.space for x in drawn):
@@ -127,7 +127,7 @@ def trust(model: LatencyModel, networks: list[Network], fresh: Measurements) -> 
     }
 
 
-def memory_errors(footprint: Footprint, products: list[Product], measured: list[MemoryUse]) -> Report:
+def memory_errors(footprint: Footprint, products: list[FreshNetwork], measured: list[MemoryUse]) -> Report:
     """How far all RAM and all flash, as the search predicts them, lie from the board's account."""
     report: Report = {}
     pairs = list(zip(products, measured, strict=True))
@@ -142,7 +142,7 @@ def memory_errors(footprint: Footprint, products: list[Product], measured: list[
     return report
 
 
-def _measure_product(device: Device, identity: Identity, product: Product) -> tuple[Measurements, MemoryUse]:
+def _measure_product(device: Device, identity: Identity, product: FreshNetwork) -> tuple[Measurements, MemoryUse]:
     device.reset()
     total, operators = measure_network(device, identity, product.network)
     next(measure_front_ends(device, identity, [product.config]))
