@@ -157,7 +157,7 @@ def use(monkeypatch: pytest.MonkeyPatch) -> Callable[[FakeDevice], None]:
     return install
 
 
-def run(tmp_path: Path, **values: Any) -> profile.Profile:
+def run(tmp_path: Path, **values: Any) -> profile.ProfileResult:
     folders = {"boards_dir": tmp_path, "build_dir": tmp_path, "models_dir": tmp_path / "latency_models"}
     return profile.profile("nucleo-l4r5@virtual", **{**folders, "networks": 12, **values})
 

@@ -332,7 +332,7 @@ def test_more_conditional_instructions_than_can_be_watched_are_a_fault(
     .endr
     """
     machine = power_on(compile_program(tmp_path, source, "S", ["-nostdlib"]), library(boards_dir, build_dir))
-    timing, engine = machine._timing, machine._uc._uch
+    timing, engine = machine._counters, machine._uc._uch
     on_block = timing._library.timing_on_block
     on_block.argtypes = [ctypes.c_void_p, ctypes.c_uint64, ctypes.c_uint32, ctypes.c_void_p]
     timing.start()

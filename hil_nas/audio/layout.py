@@ -52,8 +52,8 @@ class Recording:
 
 
 @dataclass(frozen=True)
-class Layout:
-    """What was found.
+class DataFolder:
+    """Recordings, words and empty folders of a data set.
 
     Attributes:
         recordings: in the order of their names.
@@ -92,7 +92,7 @@ def is_word(name: str) -> bool:
     return name not in (SILENCE, UNKNOWN, BACKGROUND)
 
 
-def find_recordings(folder: Path, asked: Sequence[str] = ()) -> Layout:
+def find_recordings(folder: Path, asked: Sequence[str] = ()) -> DataFolder:
     """Every recording below a folder; reads names only.
 
     Args:
@@ -123,7 +123,7 @@ def find_recordings(folder: Path, asked: Sequence[str] = ()) -> Layout:
             hint="lay the clips out as <folder>/<word>/<clip>.wav",
         )
     empty = tuple(plain_name(x.name) for x, files in below.items() if not files)
-    return Layout(folder, tuple(sorted(recordings, key=_order)), words, empty)
+    return DataFolder(folder, tuple(sorted(recordings, key=_order)), words, empty)
 
 
 def find_test_set(folder: Path) -> list[Recording]:

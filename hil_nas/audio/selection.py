@@ -14,7 +14,7 @@ from hil_nas.audio.layout import (
     SILENCE,
     TEST_FOLDER,
     UNKNOWN,
-    Layout,
+    DataFolder,
     Recording,
     find_recordings,
     find_test_set,
@@ -61,17 +61,17 @@ def select(folder: Path, words: Sequence[str] | None, *, silence: bool) -> Selec
         InputError: for a missing folder or word, too few recordings or speakers, or a list or table that is not what
             it must be.
     """
-    layout = find_recordings(folder, [plain_name(x) for x in words or ()])
-    chosen, tested = _chosen_words(layout, words), find_test_set(folder)
-    recordings = [x for x in layout.recordings if x.word != BACKGROUND]
-    noise = layout.of(BACKGROUND)
+    data = find_recordings(folder, [plain_name(x) for x in words or ()])
+    chosen, tested = _chosen_words(data, words), find_test_set(folder)
+    recordings = [x for x in data.recordings if x.word != BACKGROUND]
+    noise = data.of(BACKGROUND)
     speakers = find_speakers(folder, [*recordings, *tested])
     speaker_of = {x.name: y for x, y in zip([*recordings, *tested], speakers, strict=True) if y}
     everything = [*recordings, *noise]
     splits = split_recordings(folder, everything, [speaker_of.get(x.name) for x in everything])
     split_of = {x.name: y for x, y in zip(everything, splits, strict=True)}
 
-    files: dict[str, Files] = {x: {y: [] for y in SPLITS} for x in (*sorted(layout.words), UNKNOWN)}
+    files: dict[str, Files] = {x: {y: [] for y in SPLITS} for x in (*sorted(data.words), UNKNOWN)}
     for recording in recordings:
         if recording.word != SILENCE:
             files[recording.word][split_of[recording.name]].append(recording)
@@ -80,7 +80,7 @@ def select(folder: Path, words: Sequence[str] | None, *, silence: bool) -> Selec
     test_set, lacking = _test_set(tested, chosen, classes)
     needed = SPLITS if test_set is None else SPLITS[:2]
     for word in chosen:
-        _check_splits(layout, word, files[word], needed, speaker_of)
+        _check_splits(data, word, files[word], needed, speaker_of)
     taken: list[tuple[Recording, Split]] = [(y, x) for word in files.values() for x in needed for y in word[x]]
     taken += [(x, "test") for x, _ in test_set or ()]
     voices = _voices(taken, speaker_of)
@@ -91,7 +91,7 @@ def select(folder: Path, words: Sequence[str] | None, *, silence: bool) -> Selec
         classes,
         {x: files[x] for x in chosen},
         others,
-        [(x, split_of[x.name]) for x in (*noise, *layout.of(SILENCE))],
+        [(x, split_of[x.name]) for x in (*noise, *data.of(SILENCE))],
         test_set,
         Findings(
             {x: sum(x in found_in for found_in in voices.values()) for x in SPLITS},
@@ -99,37 +99,37 @@ def select(folder: Path, words: Sequence[str] | None, *, silence: bool) -> Selec
             unknown,
             (
                 *speaker_warnings(unknown, sum(x.word != SILENCE for x, _ in taken), twice),
-                *unused_warnings(layout.empty, TEST_FOLDER if tested and test_set is None else "", lacking),
+                *unused_warnings(data.empty, TEST_FOLDER if tested and test_set is None else "", lacking),
             ),
         ),
     )
 
 
-def _chosen_words(layout: Layout, words: Sequence[str] | None) -> tuple[str, ...]:
+def _chosen_words(data: DataFolder, words: Sequence[str] | None) -> tuple[str, ...]:
     """The keywords that were named; else the ten standard words where the folder has them all, else all its words."""
     if words is None:
-        words = TEN_WORDS if set(TEN_WORDS) <= set(layout.words) else list(layout.words)
-    folder, chosen = plain_name(layout.folder), [plain_name(x) for x in words]
+        words = TEN_WORDS if set(TEN_WORDS) <= set(data.words) else list(data.words)
+    folder, chosen = plain_name(data.folder), [plain_name(x) for x in words]
     for word in chosen:
         if not is_word(role(word)):
             raise InputError(
                 f"'{word}' is a class of its own, expected words beside it",
                 hint="leave it out: its folder is used all the same",
             )
-        if word not in layout.words:
-            close = difflib.get_close_matches(word, layout.words, 1)
+        if word not in data.words:
+            close = difflib.get_close_matches(word, data.words, 1)
             raise InputError(
                 f"{folder} has no clips of '{word}'",
-                hint=f"did you mean '{close[0]}'?" if close else f"it has {', '.join(sorted(layout.words))}",
+                hint=f"did you mean '{close[0]}'?" if close else f"it has {', '.join(sorted(data.words))}",
             )
-        if not layout.words[word]:
+        if not data.words[word]:
             raise InputError(
                 f"{folder}/{word} holds no audio file, expected clips of '{word}'",
                 hint="put them there, remove the folder, or name the words that are wanted with --words",
             )
-        if layout.words[word] < _FEWEST_CLIPS:
+        if data.words[word] < _FEWEST_CLIPS:
             raise InputError(
-                f"{folder}/{word} has {layout.words[word]} clips, expected at least {_FEWEST_CLIPS}",
+                f"{folder}/{word} has {data.words[word]} clips, expected at least {_FEWEST_CLIPS}",
                 hint="record more, by several speakers, or leave the word out",
             )
     if not chosen:
@@ -138,7 +138,7 @@ def _chosen_words(layout: Layout, words: Sequence[str] | None) -> tuple[str, ...
 
 
 def _check_splits(
-    layout: Layout, word: str, files: Files, needed: Sequence[Split], speaker_of: dict[str, str]
+    data: DataFolder, word: str, files: Files, needed: Sequence[Split], speaker_of: dict[str, str]
 ) -> None:
     empty = [x for x in needed if not files[x]]
     if not empty:
@@ -146,7 +146,7 @@ def _check_splits(
     clips = [x for split in files.values() for x in split]
     voices = sorted({speaker_of.get(x.name, x.name) for x in clips})
     raise InputError(
-        f"{plain_name(layout.folder)}/{word}: the split by speaker leaves no {empty[0]} clip of its {len(clips)} "
+        f"{plain_name(data.folder)}/{word}: the split by speaker leaves no {empty[0]} clip of its {len(clips)} "
         f"by {len(voices)} speaker{'s' * (len(voices) != 1)} ({', '.join(voices[:3])}{', ...' * (len(voices) > 3)}), "
         "expected at least one",
         hint="add clips of more speakers, at least 3 for each word, or say in speakers.csv who speaks, or write "

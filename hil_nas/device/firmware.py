@@ -149,7 +149,7 @@ class _Build:
         out: Path,
         third_party: ThirdParty,
         extra_flags: tuple[str, ...],
-        engine: tflm.Tflm | None,
+        engine: tflm.TflmBuild | None,
     ) -> None:
         self.board, self.boards_dir, self.out, self.third_party = board, boards_dir, out, third_party
         self.tflm, self.tflm_digest = engine, engine.digest() if engine else b""

@@ -22,7 +22,7 @@ FLAGS = (
 
 
 @dataclass(frozen=True)
-class Tflm:
+class TflmBuild:
     """TFLM's sources, for their headers, and its library for one core."""
 
     root: Path
@@ -41,7 +41,7 @@ class Tflm:
         return digest.digest()
 
 
-def find_tflm(core: str) -> Tflm:
+def find_tflm(core: str) -> TflmBuild:
     """TFLM_ROOT's sources, and TFLM_LIBRARY or the library where TFLM's own build puts it for a core.
 
     Args:
@@ -66,4 +66,4 @@ def find_tflm(core: str) -> Tflm:
             hint=f"in {root}: make -f tensorflow/lite/micro/tools/make/Makefile TARGET=cortex_m_generic "
             f"TARGET_ARCH={core}+fp OPTIMIZED_KERNEL_DIR=cmsis_nn microlite",
         )
-    return Tflm(root, found)
+    return TflmBuild(root, found)

@@ -34,7 +34,7 @@ class Misses(NamedTuple):
         return Misses(self.sectors * count, self.lines * count)
 
 
-class Sweep(NamedTuple):
+class SweepMisses(NamedTuple):
     """Misses of the first pass over a kernel's constants, and of each pass after it."""
 
     cold: Misses
@@ -71,13 +71,13 @@ class FlashCache:
         return Misses(float(missed_sectors), float(missed_lines))
 
 
-def sweep(sectors: Iterable[int]) -> Sweep:
+def sweep(sectors: Iterable[int]) -> SweepMisses:
     """What equal passes over sectors miss, from a cold cache.
 
     The second pass is the steady state: under LRU the lines left behind by a pass depend on that pass alone.
     """
     cache, trace = FlashCache(), tuple(sectors)
-    return Sweep(cache.read(trace), cache.read(trace))
+    return SweepMisses(cache.read(trace), cache.read(trace))
 
 
 def sectors_of(address: int, size_bytes: int) -> range:

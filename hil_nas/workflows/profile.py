@@ -37,7 +37,7 @@ NETWORKS = 160
 
 
 @dataclass(frozen=True)
-class Profile:
+class ProfileResult:
     """What was measured, and how well it predicts.
 
     Attributes:
@@ -116,7 +116,7 @@ def profile(
     port: str | None = None,
     flash: bool = False,
     engine: Engine = "cmsis-nn",
-) -> Profile:
+) -> ProfileResult:
     """Measure on a board until its latency model rests on `networks` networks; goes on where it stopped.
 
     Args:
@@ -151,7 +151,7 @@ def profile(
         rows = store.read()
         published = board.do(lambda device: _published_cycles(device, identity, rows))
         measuring_s = time.monotonic() - started_s
-    return Profile(
+    return ProfileResult(
         store.folder,
         identity,
         len(rows.networks),

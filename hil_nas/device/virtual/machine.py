@@ -21,7 +21,7 @@ from hil_nas.device.virtual.aside import aside
 from hil_nas.device.virtual.chip import PAGE_BYTES, PERIPHERAL_PAGES, Chip
 from hil_nas.device.virtual.elf import Image
 from hil_nas.device.virtual.flash import FLASH_BASE, FLASH_BYTES
-from hil_nas.device.virtual.timing import BETWEEN_BLOCKS, SHADOW_BASE, Counts, Memory, Timing, TimingModel
+from hil_nas.device.virtual.timing import BETWEEN_BLOCKS, SHADOW_BASE, Counts, CycleCounters, Memory, TimingModel
 from hil_nas.errors import DeviceError, InputError
 
 RAM_BASE, RAM_BYTES = 0x20000000, 640 * 1024
@@ -62,7 +62,7 @@ class Machine:
         self._uc.ctl_set_cpu_model(arm_const.UC_CPU_ARM_CORTEX_M4)
         flash = Memory(FLASH_BASE, FLASH_BYTES, _host_address(self._flash))
         ram = Memory(RAM_BASE, RAM_BYTES, _host_address(self._ram))
-        self._timing = Timing(library, model, flash, ram, uclib)
+        self._counters = CycleCounters(library, model, flash, ram, uclib)
         self._cycles = 0
         self._counting = False
         self._counted = False  # whether Unicorn's pages are those for counting
@@ -87,12 +87,12 @@ class Machine:
     def cycles(self) -> int:
         """Modelled cycles since power-on, as the executing instruction would read them."""
         if self._counting:
-            self._cycles = self.counts().cycles(self._timing.model)
+            self._cycles = self.counts().cycles(self._counters.model)
         return self._cycles
 
     def counts(self) -> Counts:
         """The raw counts behind `cycles`."""
-        return self._timing.counts(self.pc() if self._running else BETWEEN_BLOCKS)
+        return self._counters.counts(self.pc() if self._running else BETWEEN_BLOCKS)
 
     def now_s(self) -> float:
         """The time that firmware sees."""
@@ -119,12 +119,12 @@ class Machine:
 
     def set_caches(self, icache_on: bool, dcache_on: bool) -> None:
         """FLASH_ACR changes."""
-        self._timing.set_caches(icache_on, dcache_on)
+        self._counters.set_caches(icache_on, dcache_on)
 
     def stop(self, why: str) -> None:
         """End the emulation soon, between two blocks."""
         self._flags.add(why)
-        self._timing.stop_soon()
+        self._counters.stop_soon()
 
     def load(self, offset: int, size: int) -> bytes:
         """Bytes of flash."""
@@ -135,7 +135,7 @@ class Machine:
         self._flash[offset : offset + len(data)] = data
         for base in (0, FLASH_BASE):
             self._uc.ctl_remove_cache(base + offset, base + offset + len(data))
-        self._timing.forget(offset, len(data))
+        self._counters.forget(offset, len(data))
 
     # -- what a user of the machine asks
 
@@ -184,7 +184,7 @@ class Machine:
 
     def _stop_soon(self) -> None:
         self._enough = True
-        self._timing.stop_soon()
+        self._counters.stop_soon()
 
     def _run(self) -> bool:
         while True:
@@ -201,9 +201,9 @@ class Machine:
                 return False
 
     def _emulate(self) -> None:
-        self._timing.resume()
+        self._counters.resume()
         if self._enough:  # from here on stop_soon() is heard
-            self._timing.stop_soon()
+            self._counters.stop_soon()
         self._since_s = time.perf_counter()
         self._running = True
         try:
@@ -226,26 +226,26 @@ class Machine:
             self._since_s = now_s
 
     def _end_counting(self, pc: int) -> None:
-        self._timing.end(pc)
-        self._cycles = self._timing.counts(pc).cycles(self._timing.model)
+        self._counters.end(pc)
+        self._cycles = self._counters.counts(pc).cycles(self._counters.model)
 
     def _switch_counting(self, on: bool) -> None:
         """Start counting where it was asked for; what Unicorn knows about pages of flash is then out of date."""
         if on:
-            self._timing.start()
+            self._counters.start()
         if on != self._counted:
             self._uc.ctl(uc.UC_CTL_TLB_FLUSH, uc.UC_CTL_IO_WRITE)
         self._counted = on
 
     def _watch_sites(self) -> None:
         """Have the conditional instructions watched that the last block to be counted turned out to hold."""
-        for address, site in self._timing.new_sites():
+        for address, site in self._counters.new_sites():
             self._add_hook(uc.UC_HOOK_CODE, "timing_on_site", site, address, address)
             self._uc.ctl_remove_cache(address, address + 2)  # it was translated without
 
     def _add_hook(self, kind: int, callback: str, user: int, begin: int, end: int) -> None:
         hook = ctypes.c_size_t()
-        address = ctypes.c_void_p(self._timing.callback(callback))
+        address = ctypes.c_void_p(self._counters.callback(callback))
         status = uclib.uc_hook_add(
             self._uc._uch, ctypes.byref(hook), kind, address, ctypes.c_void_p(user),
             ctypes.c_uint64(begin), ctypes.c_uint64(end),
@@ -270,8 +270,8 @@ class Machine:
             self._uc.mmio_map(page, PAGE_BYTES, self._read_register, page, self._write_register, page)
 
     def _map_shadow(self) -> None:
-        read = ctypes.c_void_p(self._timing.callback("timing_read_shadow"))
-        handle = ctypes.c_void_p(self._timing.handle)
+        read = ctypes.c_void_p(self._counters.callback("timing_read_shadow"))
+        handle = ctypes.c_void_p(self._counters.handle)
         status = uclib.uc_mmio_map(self._uc._uch, SHADOW_BASE, FLASH_BYTES, read, handle, None, None)
         if status:
             raise DeviceError(f"Unicorn refuses the shadow of flash: error {status}")
@@ -280,7 +280,7 @@ class Machine:
         # A peripheral's page allows nothing, and the callback lets everything pass: Unicorn works out the PC
         # before a callback on protected memory, and for a peripheral it does not.
         protected = uc.UC_HOOK_MEM_READ_PROT | uc.UC_HOOK_MEM_WRITE_PROT
-        handle, flash_end = self._timing.handle or 0, FLASH_BASE + FLASH_BYTES - 1
+        handle, flash_end = self._counters.handle or 0, FLASH_BASE + FLASH_BYTES - 1
         for page in PERIPHERAL_PAGES:
             self._uc.mem_protect(page, PAGE_BYTES, uc.UC_PROT_NONE)
             self._add_hook(protected, "timing_on_peripheral", handle, page, page + PAGE_BYTES - 1)
@@ -315,7 +315,7 @@ class Machine:
         if self._fault is None:
             self._fault = DeviceError(f"{message}, at {self.image.where(self.pc())}", hint=hint)
         self._uc.emu_stop()
-        self._timing.stop_soon()  # an IT block takes the first one back
+        self._counters.stop_soon()  # an IT block takes the first one back
 
     def _bad_access(self, _: Uc, kind: int, address: int, __: int, ___: int, ____: Any) -> bool:
         why = "which is read-only" if kind == uc.UC_MEM_WRITE_PROT else "where nothing is"

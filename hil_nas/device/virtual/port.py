@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from serial.serialutil import PortNotOpenError, SerialBase, SerialException, Timeout
 
-from hil_nas.device.boards import Timing as BoardTiming
+from hil_nas.device.boards import Timing
 from hil_nas.device.virtual.elf import read_elf
 from hil_nas.device.virtual.machine import Machine
 from hil_nas.device.virtual.timing import TimingModel, build_timing_library
@@ -30,7 +30,7 @@ class BoardLike(Protocol):
     def name(self) -> str: ...
 
     @property
-    def timing(self) -> BoardTiming | None: ...
+    def timing(self) -> Timing | None: ...
 
 
 class VirtualSerial(SerialBase):  # type: ignore[misc]
@@ -190,7 +190,7 @@ def power_on(board: BoardLike, elf: Path, *, boards_dir: Path, build_dir: Path) 
     return Machine(read_elf(elf), library, timing_model(board.timing))
 
 
-def timing_model(timing: BoardTiming) -> TimingModel:
+def timing_model(timing: Timing) -> TimingModel:
     """The penalties of `board.toml` as the cycle model takes them."""
     return TimingModel(
         taken_branch_cycles=timing.branch_cycles,

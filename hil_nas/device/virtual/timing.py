@@ -106,7 +106,7 @@ def build_timing_library(boards_dir: Path, build_dir: Path) -> Path:
     return shared_library("timing", build_dir / "virtual", sources, headers, _FLAGS)
 
 
-class Timing:
+class CycleCounters:
     """The counters of one machine.
 
     Args:

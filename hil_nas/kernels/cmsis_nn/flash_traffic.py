@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterator
 from functools import lru_cache
 
-from hil_nas.kernels.flash_cache import LINE_BYTES, FlashCache, Misses, Sweep, aligned, sectors_of, sweep
+from hil_nas.kernels.flash_cache import LINE_BYTES, FlashCache, Misses, SweepMisses, aligned, sectors_of, sweep
 from hil_nas.network import Pair
 
 WORD_BYTES = 4
@@ -53,7 +53,7 @@ def _pair_misses(cache: FlashCache, depth: int, outputs: int, pair: int, tiles: 
 
 
 @lru_cache(maxsize=4096)
-def rows_sweep(column: int, outputs: int) -> Sweep:
+def rows_sweep(column: int, outputs: int) -> SweepMisses:
     return sweep(_rows_trace(column, outputs))
 
 
@@ -81,7 +81,7 @@ def depthwise_misses(rows: Taps, columns: Taps, kernel: Pair, channels: int, blo
 
 
 @lru_cache(maxsize=4096)
-def _pixel_sweep(row: Pair, column: Pair, kernel: Pair, channels: int, block: int) -> Sweep:
+def _pixel_sweep(row: Pair, column: Pair, kernel: Pair, channels: int, block: int) -> SweepMisses:
     return sweep(_pixel_trace(row, column, kernel, channels, block))
 
 
