@@ -4,7 +4,7 @@
 
 is `--epochs N`, refuses what is no whole number from 1 to 10000 wherever it is set (`check`), and is listed by --help.
 How the text is read follows from the field's type: a whole number, a finite number, one of a Literal's names, a path;
-a bool is a switch. `cli.options` makes the parser.
+a bool is a switch. `cli.parsing` makes the parser.
 """
 
 from __future__ import annotations

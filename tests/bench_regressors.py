@@ -25,7 +25,7 @@ from sklearn.neighbors import KNeighborsRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
-from hil_nas.latency.features import kernel_work
+from hil_nas.latency.kernel_work import kernel_work
 from hil_nas.latency.model import LatencyModel
 from hil_nas.latency.regressor import CyclesRegressor
 from hil_nas.latency.store import Measurements, Store

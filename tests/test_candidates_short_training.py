@@ -14,7 +14,7 @@ from hil_nas.candidates.short_training import short_trainings
 from hil_nas.errors import RunError
 from hil_nas.network import INPUT, Layer, Network
 from hil_nas.progress import Progress
-from hil_nas.training.module import NetworkModule
+from hil_nas.training.network_module import NetworkModule
 from hil_nas.training.recipe import Recipe
 from hil_nas.training.whole_training import train
 from tests.test_whole_training import CONFIG, SMALL, data, network  # noqa: F401  (data is a fixture)

@@ -14,7 +14,7 @@ from hil_nas import cli
 from hil_nas.cli import commands
 from hil_nas.cli.arguments import parser
 from hil_nas.cli.console import Console
-from hil_nas.cli.options import settings
+from hil_nas.cli.parsing import settings
 from hil_nas.config import SearchConfig
 from hil_nas.errors import InfeasibleError, LimitsMissedError
 from hil_nas.front_ends.mfcc import Mfcc

@@ -10,7 +10,7 @@ import pytest
 from hil_nas import cli
 from hil_nas.audio.clips import Clips
 from hil_nas.cli.arguments import parser
-from hil_nas.cli.options import settings
+from hil_nas.cli.parsing import settings
 from hil_nas.config import SearchConfig
 from hil_nas.errors import InputError, UsageError
 from hil_nas.front_ends import parse_front_end

@@ -11,7 +11,7 @@ from hil_nas.deploy.lower import lower
 from hil_nas.deploy.tflite import read_tflite
 from hil_nas.front_ends.mfcc import Mfcc
 from hil_nas.nas.darts.genotype import CHOICES, Cell, DartsGenotype, Edge
-from hil_nas.training.module import NetworkModule
+from hil_nas.training.network_module import NetworkModule
 from tests.test_darts_space import uniform
 
 CONFIG = Mfcc(640, 320, 40, 10)

@@ -29,7 +29,7 @@ from hil_nas.nas.darts.supernet import (
     _Separable,
     shuffled,
 )
-from hil_nas.training.module import Convolution, Dense, NetworkModule
+from hil_nas.training.network_module import Convolution, Dense, NetworkModule
 from tests.test_darts_space import random_genotype
 from tests.test_nas_space import toy_cycles
 

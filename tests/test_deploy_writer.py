@@ -11,9 +11,9 @@ from deploy_harness import Engine, build_engine, random_inputs, random_network
 from tflite_micro.tensorflow.lite.micro.python import schema_py_generated as schema
 
 from hil_nas.baselines import ds_cnn, micronet_kws_s
+from hil_nas.deploy.front_end_metadata import attach_front_end, read_front_end
 from hil_nas.deploy.graph import QuantGraph
 from hil_nas.deploy.lower import lower
-from hil_nas.deploy.metadata import attach_front_end, read_front_end
 from hil_nas.deploy.reference import Tflm
 from hil_nas.deploy.synthetic import random_graph
 from hil_nas.deploy.tflite import read_tflite

@@ -14,8 +14,8 @@ import pytest
 from hil_nas.audio.checks import Findings
 from hil_nas.audio.clips import Clips
 from hil_nas.budget import Budget
+from hil_nas.deploy.front_end_metadata import attach_front_end
 from hil_nas.deploy.lower import lower
-from hil_nas.deploy.metadata import attach_front_end
 from hil_nas.deploy.synthetic import random_graph
 from hil_nas.deploy.tflite import read_tflite
 from hil_nas.deploy.tflite_writer import write_tflite

@@ -12,7 +12,7 @@ import pytest
 from hil_nas import cli, folders, runs
 from hil_nas.cli.arguments import parser
 from hil_nas.cli.commands import Search
-from hil_nas.cli.options import settings
+from hil_nas.cli.parsing import settings
 from hil_nas.device.boards import board_names
 from hil_nas.folders import Folders, usual_folders
 

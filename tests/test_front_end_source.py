@@ -25,12 +25,12 @@ from front_end_signals import (
 
 from hil_nas.errors import BuildError, InputError, MissingToolError
 from hil_nas.front_ends import paper_grid
-from hil_nas.front_ends.blob import HEADER
 from hil_nas.front_ends.host import HostFrontEnd, build_host_library
 from hil_nas.front_ends.log_mel import LogMel
 from hil_nas.front_ends.mel import MelFrontEnd, hann_window
 from hil_nas.front_ends.mfcc import Mfcc
 from hil_nas.front_ends.mfcc.tables import dct_matrix
+from hil_nas.front_ends.packing import HEADER
 from hil_nas.front_ends.scale import int8_quantisation, quantise
 
 

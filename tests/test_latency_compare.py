@@ -13,7 +13,7 @@ from hil_nas.baselines import ds_cnn
 from hil_nas.errors import InputError
 from hil_nas.front_ends.mfcc import Mfcc
 from hil_nas.latency.compare import compare
-from hil_nas.latency.features import is_executed, kernel_path
+from hil_nas.latency.kernel_work import is_executed, kernel_path
 from hil_nas.latency.store import FrontEndRow, NetworkRow, OperatorRow, Provenance, Store
 
 PROVENANCE = Provenance("nucleo_l4r5", "virtual", "modelled", 120_000_000, "cmsis-nn", "a" * 16, "gcc 12", "flash")

@@ -12,9 +12,9 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from hil_nas.errors import InputError, OutOfRangeError
 from hil_nas.front_ends import paper_grid
 from hil_nas.front_ends.mfcc import Mfcc
-from hil_nas.latency.baselines import LookUp, MacsLinear
+from hil_nas.latency.baseline_models import LookUp, MacsLinear
 from hil_nas.latency.choose import farthest_networks
-from hil_nas.latency.features import is_executed, kernel_work
+from hil_nas.latency.kernel_work import is_executed, kernel_work
 from hil_nas.latency.model import LatencyModel
 from hil_nas.latency.regressor import CyclesRegressor
 from hil_nas.latency.store import FrontEndRow, Measurements, NetworkRow, OperatorRow, network_id

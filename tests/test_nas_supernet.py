@@ -17,7 +17,7 @@ from hil_nas.nas.input_space import Operation
 from hil_nas.nas.tiny.space import Choice, TinySpace
 from hil_nas.nas.tiny.supernet import TinySupernet
 from hil_nas.network import Pair, same_padding
-from hil_nas.training.module import Convolution, Dense, NetworkModule
+from hil_nas.training.network_module import Convolution, Dense, NetworkModule
 from tests.test_nas_space import random_choice
 
 GRID = (Mfcc(640, 320, 40, 10), Mfcc(400, 200, 40, 10), Mfcc(400, 100, 40, 10))

@@ -19,7 +19,7 @@ from hil_nas.errors import InputError
 from hil_nas.kernels import LISTS
 from hil_nas.network import INPUT, Layer, Network
 from hil_nas.operators.table import BY_CODE, BY_NAME, PLAN_CODES
-from hil_nas.training.module import MODULES
+from hil_nas.training.network_module import MODULES
 
 
 def found_in(boards_dir: Path, pattern: str) -> list[tuple[str, str]]:

@@ -11,7 +11,7 @@ from typing import Any, Literal, get_type_hints
 import pytest
 
 from hil_nas.cli.arguments import parser
-from hil_nas.cli.options import add_options, settings
+from hil_nas.cli.parsing import add_options, settings
 from hil_nas.cli.usage import Parser
 from hil_nas.config import SPACES, USUAL, BaselineConfig, SearchConfig
 from hil_nas.errors import InputError, UsageError

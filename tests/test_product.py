@@ -22,7 +22,7 @@ from hil_nas.network import INPUT, Layer, Network
 from hil_nas.runs import Run
 from hil_nas.training import product
 from hil_nas.training.evaluate import Evaluation
-from hil_nas.training.module import NetworkModule
+from hil_nas.training.network_module import NetworkModule
 from hil_nas.training.product import CALIBRATION_CLIPS, calibration_features, make_product
 from hil_nas.training.result import Epoch, TrainResult
 

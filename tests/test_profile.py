@@ -23,7 +23,7 @@ from hil_nas.deploy.plan import Plan, PlanOperator
 from hil_nas.device.replies import FrontEndInfo, Identity, MemoryUse, OperatorCycles, PlanInfo, RunCounts
 from hil_nas.errors import InputError, LinkError
 from hil_nas.front_ends.mfcc import Mfcc
-from hil_nas.latency.features import PATHS, is_executed, kernel_path
+from hil_nas.latency.kernel_work import PATHS, is_executed, kernel_path
 from hil_nas.latency.model import LatencyModel
 from hil_nas.latency.store import Measurements, NetworkRow, Store, network_id
 from hil_nas.network import Network

@@ -21,7 +21,7 @@ from hil_nas.deploy.tflite_writer import write_tflite
 from hil_nas.device.firmware import build_firmware, find_third_party
 from hil_nas.errors import UnsupportedError
 from hil_nas.kernels import Constants, Counts, Fault, Kernel, KernelCall, KernelList, call_of, kernel_for, list_for
-from hil_nas.latency.features import kernel_path, kernel_work
+from hil_nas.latency.kernel_work import kernel_path, kernel_work
 from hil_nas.network import Layer, Network
 
 SOURCE = Path(__file__).with_name("second_kernels")

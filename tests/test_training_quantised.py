@@ -21,7 +21,7 @@ from hil_nas.front_ends.mfcc import Mfcc
 from hil_nas.front_ends.scale import FeatureScale
 from hil_nas.network import INPUT, Layer, Network
 from hil_nas.training import tune
-from hil_nas.training.module import NetworkModule
+from hil_nas.training.network_module import NetworkModule
 from hil_nas.training.quantised import QuantisedNetwork
 from hil_nas.training.recipe import Recipe, learning_rate
 from hil_nas.training.result import Epoch, TrainResult

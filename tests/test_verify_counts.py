@@ -12,7 +12,7 @@ import pytest
 
 from hil_nas.audio.clips import Clips
 from hil_nas.budget import Budget
-from hil_nas.deploy.metadata import attach_front_end
+from hil_nas.deploy.front_end_metadata import attach_front_end
 from hil_nas.deploy.reference import Tflm
 from hil_nas.deploy.synthetic import random_graph
 from hil_nas.deploy.tflite_writer import write_tflite

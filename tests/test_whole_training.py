@@ -22,7 +22,7 @@ from hil_nas.front_ends.mfcc import Mfcc
 from hil_nas.network import INPUT, Layer, Network
 from hil_nas.progress import Progress
 from hil_nas.training.evaluate import evaluate
-from hil_nas.training.module import NetworkModule
+from hil_nas.training.network_module import NetworkModule
 from hil_nas.training.recipe import Recipe, learning_rate
 from hil_nas.training.whole_training import TrainResult, train
 

@@ -24,7 +24,7 @@ from hil_nas.network import Network
 from hil_nas.progress import Progress, Reporter, silent
 from hil_nas.training.evaluate import logits_of
 from hil_nas.training.feed import Feed
-from hil_nas.training.module import NetworkModule
+from hil_nas.training.network_module import NetworkModule
 from hil_nas.training.recipe import Recipe, learning_rate
 from hil_nas.training.step import Learner, make_optimizer, run_epoch
 from hil_nas.training.whole_training import fingerprint

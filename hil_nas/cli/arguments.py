@@ -8,7 +8,7 @@ from collections.abc import Callable
 from hil_nas.cli import commands, profile, sweep
 from hil_nas.cli.console import Console
 from hil_nas.cli.doctor import Doctor, doctor
-from hil_nas.cli.options import add_options
+from hil_nas.cli.parsing import add_options
 from hil_nas.cli.usage import Parser
 from hil_nas.config import SearchConfig
 

@@ -15,7 +15,7 @@ from rich.text import Text
 
 from hil_nas.budget import Budget
 from hil_nas.cli.console import Console
-from hil_nas.cli.options import settings
+from hil_nas.cli.parsing import settings
 from hil_nas.cli.shared import BoardCommand, RunCommand, require_recordings
 from hil_nas.config import BaselineConfig, SearchConfig
 from hil_nas.device.firmware import Engine

@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from hil_nas.cli.console import Console
-from hil_nas.cli.options import settings
+from hil_nas.cli.parsing import settings
 from hil_nas.cli.shared import Command
 from hil_nas.options import option
 

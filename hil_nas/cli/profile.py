@@ -14,7 +14,7 @@ from rich.table import Table
 
 from hil_nas.cli.commands import Verify
 from hil_nas.cli.console import Console, failure
-from hil_nas.cli.options import settings
+from hil_nas.cli.parsing import settings
 from hil_nas.cli.shared import RunCommand
 from hil_nas.config import SPACES, SearchConfig
 from hil_nas.device.firmware import Engine

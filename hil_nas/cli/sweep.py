@@ -17,7 +17,7 @@ from rich.text import Text
 from hil_nas.baselines import BASELINES
 from hil_nas.cli.commands import Search
 from hil_nas.cli.console import Console
-from hil_nas.cli.options import LISTS, settings
+from hil_nas.cli.parsing import LISTS, settings
 from hil_nas.cli.shared import RunCommand, require_recordings
 from hil_nas.config import SearchConfig
 from hil_nas.errors import InputError, UsageError

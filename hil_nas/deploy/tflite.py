@@ -7,8 +7,8 @@ from dataclasses import replace
 
 from hil_nas.deploy.ends import EndKind
 from hil_nas.deploy.folding import fold_shapes
+from hil_nas.deploy.front_end_metadata import attach_front_end, read_front_end
 from hil_nas.deploy.graph import QuantGraph
-from hil_nas.deploy.metadata import attach_front_end, read_front_end
 from hil_nas.deploy.model_kind import check_kind
 from hil_nas.errors import UnsupportedError
 from hil_nas.operators.int8 import QuantOperator

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from hil_nas.errors import InputError, UnsupportedError
-from hil_nas.front_ends.blob import Tables, pack
+from hil_nas.front_ends.packing import Tables, pack
 
 if TYPE_CHECKING:
     from numpy.random import Generator

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from hil_nas.errors import InputError
 from hil_nas.front_ends.base import Counts, FrontEnd
-from hil_nas.front_ends.blob import Tables
+from hil_nas.front_ends.packing import Tables
 
 LOW_HZ = 20.0
 """Lowest frequency of the filters, as in Kaldi and TensorFlow's speech_commands: hum and DC offset lie below."""

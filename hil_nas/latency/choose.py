@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from hil_nas.latency.features import is_executed, kernel_work
+from hil_nas.latency.kernel_work import is_executed, kernel_work
 from hil_nas.latency.regressor import Floats
 from hil_nas.network import Network, Operator
 

@@ -10,7 +10,7 @@ from statistics import median
 from typing import Any
 
 from hil_nas.errors import InputError
-from hil_nas.latency.features import kernel_path
+from hil_nas.latency.kernel_work import kernel_path
 from hil_nas.latency.store import Measurements, Provenance, Store
 from hil_nas.network import Operator
 

@@ -15,7 +15,7 @@ from sklearn.model_selection import GroupKFold
 from hil_nas.errors import InputError, OutOfRangeError
 from hil_nas.front_ends import FrontEnd
 from hil_nas.kernels.kernel import Counts
-from hil_nas.latency.features import is_executed, kernel_work
+from hil_nas.latency.kernel_work import is_executed, kernel_work
 from hil_nas.latency.regressor import CyclesRegressor, Floats
 from hil_nas.latency.store import Measurements, Provenance, Store
 from hil_nas.network import Network, Operator

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from hil_nas.kernels.kernel import Counts
-from hil_nas.latency.evaluate import CurvePoint, Predictions, held_out, learning_curve
-from hil_nas.latency.features import kernel_work
+from hil_nas.latency.kernel_work import kernel_work
 from hil_nas.latency.model import LatencyModel
+from hil_nas.latency.prediction_errors import CurvePoint, Predictions, held_out, learning_curve
 from hil_nas.latency.store import Measurements, Provenance, Store
 
 

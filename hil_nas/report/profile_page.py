@@ -8,8 +8,8 @@ from typing import Any
 
 from markupsafe import Markup
 
-from hil_nas.latency.evaluate import LOOK_UP, MACS_LINEAR, MODEL, Predictions
 from hil_nas.latency.meanings import PATHS, meaning
+from hil_nas.latency.prediction_errors import LOOK_UP, MACS_LINEAR, MODEL, Predictions
 from hil_nas.latency.summary import Summary
 from hil_nas.report import figures
 from hil_nas.report.document import counts_of, render

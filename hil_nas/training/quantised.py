@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from hil_nas.network import INPUT, Network
 from hil_nas.operators.table import layer_rules
-from hil_nas.training.module import Convolution, Dense, Folded, NetworkModule, nhwc, to_keras
+from hil_nas.training.network_module import Convolution, Dense, Folded, NetworkModule, nhwc, to_keras
 
 
 class QuantisedNetwork(nn.Module):

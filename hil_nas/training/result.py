@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from hil_nas.front_ends.scale import FeatureScale
-from hil_nas.training.module import NetworkModule
+from hil_nas.training.network_module import NetworkModule
 from hil_nas.training.quantised import QuantisedNetwork
 
 

@@ -17,7 +17,7 @@ from hil_nas.learning.accelerator import accelerator
 from hil_nas.progress import Progress, Reporter, silent
 from hil_nas.training.evaluate import evaluate
 from hil_nas.training.feed import Feed
-from hil_nas.training.module import NetworkModule
+from hil_nas.training.network_module import NetworkModule
 from hil_nas.training.quantised import QuantisedNetwork
 from hil_nas.training.recipe import Recipe, learning_rate
 from hil_nas.training.result import TrainResult

@@ -17,7 +17,7 @@ from hil_nas.deploy.tflite_writer import write_tflite
 from hil_nas.device.firmware import Engine
 from hil_nas.device.replies import Identity, Where
 from hil_nas.front_ends import FrontEnd
-from hil_nas.latency.features import is_executed
+from hil_nas.latency.kernel_work import is_executed
 from hil_nas.network import Network
 
 WEIGHTS: Where = "flash"  # where products keep them

@@ -14,8 +14,8 @@ from hil_nas.device.firmware import Engine
 from hil_nas.device.hosts import open_device
 from hil_nas.device.replies import Identity, MemoryUse
 from hil_nas.front_ends import KINDS, FrontEnd, paper_grid
-from hil_nas.latency.evaluate import Report, errors, of_fresh
 from hil_nas.latency.model import LatencyModel
+from hil_nas.latency.prediction_errors import Report, errors, of_fresh
 from hil_nas.latency.store import FrontEndRow, Measurements, Store, model_folder, network_id
 from hil_nas.network import Network
 from hil_nas.progress import Progress, Reporter, silent
@@ -59,9 +59,9 @@ def evaluate(
         networks: how many of each space.
 
     Returns:
-        What `latency.evaluate.errors` names, of all networks and, under the spaces' names, of those of each; how many
-        `networks` that were, and how many of them the model would have refused (`networks_outside_range`) or
-        predicted within the spread that it states; of all RAM and flash how far the most wanting prediction lies
+        What `latency.prediction_errors.errors` names, of all networks and, under the spaces' names, of those of each;
+        how many `networks` that were, and how many of them the model would have refused (`networks_outside_range`)
+        or predicted within the spread that it states; of all RAM and flash how far the most wanting prediction lies
         under the board's own account in bytes, and the most generous over it in percent.
 
     Raises:

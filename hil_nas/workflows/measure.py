@@ -15,7 +15,7 @@ from hil_nas.deploy.tflite_writer import write_tflite
 from hil_nas.device.device import Device
 from hil_nas.device.replies import FrontEndInfo, Identity, Where
 from hil_nas.front_ends import FrontEnd
-from hil_nas.latency.features import is_executed
+from hil_nas.latency.kernel_work import is_executed
 from hil_nas.latency.store import FrontEndRow, NetworkRow, OperatorRow, Provenance, network_id
 from hil_nas.network import Network
 from hil_nas.operators.table import runs

@@ -18,7 +18,7 @@ from hil_nas.device.hosts import open_device
 from hil_nas.device.replies import Identity
 from hil_nas.errors import InputError
 from hil_nas.files import require_writable
-from hil_nas.latency.evaluate import Report, held_out_errors
+from hil_nas.latency.prediction_errors import Report, held_out_errors
 from hil_nas.latency.store import (
     Measurements,
     Store,
@@ -46,7 +46,7 @@ class ProfileResult:
         measured_networks: of them, those measured by this call.
         measuring_s: how long this call measured.
         published_cycles: of MLPerf Tiny's network, with its weights in `flash` and in `ram`, where there is room.
-        report: held-out errors, see `latency.evaluate.errors`.
+        report: held-out errors, see `latency.prediction_errors.errors`.
     """
 
     folder: Path

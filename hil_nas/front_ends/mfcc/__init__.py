@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, ClassVar
 
 from hil_nas.errors import InputError
 from hil_nas.front_ends.base import Counts, FrontEnd
-from hil_nas.front_ends.blob import Tables
 from hil_nas.front_ends.mel import HEADER as MEL_HEADER
 from hil_nas.front_ends.mel import MelFrontEnd
 from hil_nas.front_ends.mfcc.tables import cosine_transform_work, dct_tables
+from hil_nas.front_ends.packing import Tables
 
 if TYPE_CHECKING:
     from numpy.random import Generator

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from math import prod
 
-from hil_nas.kernels.cmsis_nn import limits, scratch, work
+from hil_nas.kernels.cmsis_nn import scratch, size_limits, work
 from hil_nas.kernels.kernel import Kernel, KernelCall, KernelList
 
 SOURCE_FOLDERS = ("ConvolutionFunctions", "FullyConnectedFunctions", "NNSupportFunctions", "PoolingFunctions")
@@ -32,14 +32,14 @@ KERNELS = KernelList(
     2,
     {
         "conv": Kernel(
-            fault=limits.conv,
+            fault=size_limits.conv,
             scratch_bytes=scratch.conv,
             constant_bytes=_conv_bytes,
             path=work.conv_path,
             counts={"conv_1x1": work.conv_1x1, "conv_im2col": work.conv_im2col},
         ),
         "depthwise": Kernel(
-            fault=limits.depthwise,
+            fault=size_limits.depthwise,
             scratch_bytes=scratch.depthwise,
             constant_bytes=_depthwise_bytes,
             path=work.depthwise_path,
@@ -53,8 +53,8 @@ KERNELS = KernelList(
             constant_bytes=_fully_connected_bytes, counts={"fully_connected": work.fully_connected}
         ),
         "average_pool": Kernel(
-            fault=limits.pool, scratch_bytes=scratch.average_pool, counts={"average_pool": work.average_pool}
+            fault=size_limits.pool, scratch_bytes=scratch.average_pool, counts={"average_pool": work.average_pool}
         ),
-        "max_pool": Kernel(fault=limits.pool, counts={"max_pool": work.max_pool}),
+        "max_pool": Kernel(fault=size_limits.pool, counts={"max_pool": work.max_pool}),
     },
 )

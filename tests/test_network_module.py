@@ -11,7 +11,7 @@ import torch
 from hil_nas.baselines import ds_cnn, micronet_kws_s
 from hil_nas.errors import InputError
 from hil_nas.network import INPUT, Layer, Network
-from hil_nas.training.module import NetworkModule
+from hil_nas.training.network_module import NetworkModule
 
 
 def random_network(rng: np.random.Generator) -> Network:

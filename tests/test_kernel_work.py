@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from hil_nas.kernels import call_of
 from hil_nas.kernels.flash_cache import sweep
-from hil_nas.latency.features import kernel_path, kernel_work
+from hil_nas.latency.kernel_work import kernel_path, kernel_work
 from hil_nas.network import INPUT, Layer, Network, Operator
 
 STUBS = """
