@@ -20,11 +20,11 @@ def find_tool(name: str) -> str:
     Raises:
         MissingToolError: where it is not installed.
     """
-    found = shutil.which(name)
-    if found is None:
+    path = shutil.which(name)
+    if path is None:
         package = "gcc-arm-none-eabi libnewlib-arm-none-eabi" if name.startswith("arm-none-eabi-") else name
         raise MissingToolError(f"'{name}' was not found", hint=f"apt install {package}")
-    return found
+    return path
 
 
 def run_tool(command: Sequence[str], folder: Path | None = None) -> subprocess.CompletedProcess[str]:

@@ -129,8 +129,8 @@ class SearchConfig:
         if not self.grid and not USUAL[self.preset or self.space].continuous:
             raise InputError(f"the space '{self.space}' needs configurations to choose from", hint="name some of them")
         if len(set(self.grid)) != len(self.grid):
-            found = [str(x) for x in self.grid]
-            raise InputError(f"the grid needs different front ends, found {found}")
+            names = [str(x) for x in self.grid]
+            raise InputError(f"the grid needs different front ends, found {names}")
         if len({x.clip for x in self.grid}) > 1:
             raise InputError(f"front ends of one search hear the same audio, found {[str(x) for x in self.grid]}")
         _check_words(self.words)
@@ -140,17 +140,17 @@ class SearchConfig:
         """Fills in what was left open."""
         if self.space not in SPACES:
             raise InputError(f"there is no space '{self.space}', expected one of {', '.join(SPACES)}")
-        found: dict[str, Any] = {}
+        resolved: dict[str, Any] = {}
         if self.preset == "paper":
             if self.data is None:
                 raise InputError("the paper's protocol learns from Speech Commands", hint="name its folder with --data")
             grid = paper_grid() if self.grid == search_grid() else self.grid
-            found = {"space": "darts", "words": self.words or ALL_WORDS, "grid": grid}
+            resolved = {"space": "darts", "words": self.words or ALL_WORDS, "grid": grid}
         usual = USUAL[self.preset or self.space]
         for name, left_open in (("candidates", -1), ("align", "auto"), ("search_epochs", 0), ("train_epochs", 0)):
             if getattr(self, name) == left_open:
-                found[name] = getattr(usual, name)
-        for name, value in found.items():
+                resolved[name] = getattr(usual, name)
+        for name, value in resolved.items():
             object.__setattr__(self, name, value)
 
     @property

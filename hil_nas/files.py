@@ -54,10 +54,10 @@ def writing(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        told = refused(error, path)
-        if told is None:
+        refusal = refused(error, path)
+        if refusal is None:
             raise
-        raise told from error
+        raise refusal from error
 
 
 @contextmanager
@@ -131,13 +131,13 @@ def require_writable(folder: Path) -> None:
     Raises:
         OutputError: where it cannot.
     """
-    found = folder.absolute()
-    while not found.exists() and found != found.parent:
-        found = found.parent
-    if not found.is_dir():
-        raise OutputError(f"cannot write in {folder}: {found} is no folder", hint=_REMEDIES[errno.ENOTDIR])
-    if not os.access(found, os.W_OK | os.X_OK):
-        raise OutputError(f"cannot write in {folder}: {found} is read-only here", hint=_REMEDIES[errno.EROFS])
+    existing = folder.absolute()
+    while not existing.exists() and existing != existing.parent:
+        existing = existing.parent
+    if not existing.is_dir():
+        raise OutputError(f"cannot write in {folder}: {existing} is no folder", hint=_REMEDIES[errno.ENOTDIR])
+    if not os.access(existing, os.W_OK | os.X_OK):
+        raise OutputError(f"cannot write in {folder}: {existing} is read-only here", hint=_REMEDIES[errno.EROFS])
 
 
 def plain_name(path: str | os.PathLike[str]) -> str:

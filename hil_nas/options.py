@@ -64,9 +64,9 @@ def option(
 
 def like(kind: type, name: str, default: Any = MISSING, **changed: Any) -> Any:
     """The option that another dataclass has under this name, with what is changed."""
-    found = next(x for x in fields(kind) if x.name == name)
-    metadata = {_KEY: dataclasses.replace(found.metadata[_KEY], **changed)}
-    return field(default=found.default if default is MISSING else default, metadata=metadata)
+    original = next(x for x in fields(kind) if x.name == name)
+    metadata = {_KEY: dataclasses.replace(original.metadata[_KEY], **changed)}
+    return field(default=original.default if default is MISSING else default, metadata=metadata)
 
 
 def option_of(x: dataclasses.Field[Any]) -> Option | None:
@@ -81,6 +81,6 @@ def check(settings: Any) -> None:
         InputError: for the first that does not.
     """
     for x in fields(settings):
-        found, value = option_of(x), getattr(settings, x.name)
-        if found is not None and isinstance(value, int | float) and not found.range.holds(value):
-            raise InputError(f"{x.name} is {value}, expected a number {found.range}")
+        declared, value = option_of(x), getattr(settings, x.name)
+        if declared is not None and isinstance(value, int | float) and not declared.range.holds(value):
+            raise InputError(f"{x.name} is {value}, expected a number {declared.range}")

@@ -66,17 +66,17 @@ class Run:
         """
         wanted = _plain({"command": command, **config})
         incomplete = _incomplete(runs_dir, command)
-        for folder, found in incomplete:
-            if found == wanted:
+        for folder, saved in incomplete:
+            if saved == wanted:
                 _cut_unfinished_line(folder / "metrics.jsonl")
                 return cls(folder)
         if not incomplete:
             raise RunError(f"no incomplete {command} run in {runs_dir}", hint="leave out --resume")
-        newest, found = incomplete[0]
-        changed = [k for k in {**found, **wanted} if found.get(k) != wanted.get(k)]
+        newest, saved = incomplete[0]
+        changed = [k for k in {**saved, **wanted} if saved.get(k) != wanted.get(k)]
         raise RunError(
             f"{newest.name} is of another configuration: "
-            + ", ".join(f"{k} was {found.get(k)!r}, is {wanted.get(k)!r}" for k in changed[:4]),
+            + ", ".join(f"{k} was {saved.get(k)!r}, is {wanted.get(k)!r}" for k in changed[:4]),
             hint="give the options of that run, or leave out --resume",
         )
 
@@ -94,10 +94,10 @@ class Run:
         """
         lines = self.path("metrics.jsonl").read_text().splitlines() if self.path("metrics.jsonl").exists() else []
         try:
-            found = [json.loads(x) for x in lines]
+            entries = [json.loads(x) for x in lines]
         except ValueError as error:
             raise RunError(f"{self.path('metrics.jsonl')} is damaged: {error}", hint="remove that run folder") from None
-        return list({(x.get("point"), x.get("phase"), x.get("epoch")): x for x in found}.values())
+        return list({(x.get("point"), x.get("phase"), x.get("epoch")): x for x in entries}.values())
 
     def write_json(self, name: str, data: Any) -> None:
         write_atomically(self.path(name), (json.dumps(_plain(data), indent=2) + "\n").encode())
@@ -122,9 +122,9 @@ def read_result(folder: Path) -> dict[str, Any]:
     if not path.is_file():
         raise RunError(f"{folder} holds no result.json, so the run is incomplete", hint="finish it with --resume")
     result = _read(path)
-    found = (result.get("schema"), result.get("version"))
-    if found != (SCHEMA, VERSION):
-        raise RunError(f"{path} is {found[0]} version {found[1]}, expected {SCHEMA} version {VERSION}")
+    written = (result.get("schema"), result.get("version"))
+    if written != (SCHEMA, VERSION):
+        raise RunError(f"{path} is {written[0]} version {written[1]}, expected {SCHEMA} version {VERSION}")
     return result
 
 
@@ -179,16 +179,16 @@ def _incomplete(runs_dir: Path, command: str) -> list[tuple[Path, dict[str, Any]
 
     What cannot be read is no run that could be gone on with, and stands in no other's way.
     """
-    found: list[tuple[str, Path, dict[str, Any]]] = []
+    runs: list[tuple[str, Path, dict[str, Any]]] = []
     for path in sorted(runs_dir.glob("*/config.json")):
         try:
             config, environment = _read(path), _read(path.with_name("environment.json"))
         except RunError:
             continue
         if config.get("command") == command and not path.with_name("result.json").exists():
-            found.append((str(environment.get("started")), path.parent, config))
-    found.sort(key=lambda x: (x[0], len(x[1].name), x[1].name), reverse=True)  # of one moment: the higher number
-    return [(folder, config) for _, folder, config in found]
+            runs.append((str(environment.get("started")), path.parent, config))
+    runs.sort(key=lambda x: (x[0], len(x[1].name), x[1].name), reverse=True)  # of one moment: the higher number
+    return [(folder, config) for _, folder, config in runs]
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -50,7 +50,7 @@ def format_bytes(size_bytes: int) -> str:
     return f"{size_bytes / 1024**2:.2f} MiB"
 
 
-def told_bytes(size_bytes: float, limit_bytes: float) -> str:
+def format_bytes_like(size_bytes: float, limit_bytes: float) -> str:
     """A size in the unit in which a limit was written (`41.6k` for `20k`), rounded up: to ask for it is enough."""
     for name, unit, decimals in (("M", 1024**2, 2), ("k", 1024, 1)):
         if limit_bytes >= unit and int(round(limit_bytes / unit, 2) * unit) == limit_bytes:
@@ -58,7 +58,7 @@ def told_bytes(size_bytes: float, limit_bytes: float) -> str:
     return f"{ceil(size_bytes):,} bytes"
 
 
-def told_seconds(seconds: float, limit_s: float) -> str:
+def format_seconds_like(seconds: float, limit_s: float) -> str:
     """A time in the unit in which a limit was written (`27.35ms` for `10ms`), rounded up: to ask for it is enough."""
     for name, unit, decimals in (("s", 1.0, 3), ("ms", 1e-3, 2)):
         if limit_s >= unit:

@@ -80,10 +80,10 @@ def none_of(text: str, choices: Iterable[str]) -> str:
     return f"'{_short(text)}' is none of {', '.join(names)}{f', {close}' if 'did you mean' in close else ''}"
 
 
-def suggestion(found: str, known: Iterable[str], what: str) -> str:
+def suggestion(name: str, known: Iterable[str], what: str) -> str:
     """A hint for an unknown name: what it was probably meant to be, else all that is known."""
     names = tuple(known)
-    close = difflib.get_close_matches(found, names, n=1)
+    close = difflib.get_close_matches(name, names, n=1)
     return f"did you mean '{close[0]}'?" if close else f"known {what}: {', '.join(names) or 'none'}"
 
 

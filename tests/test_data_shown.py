@@ -83,8 +83,8 @@ def test_a_result_and_its_page_say_what_was_found(
     opened = partial(open_device, "native@native", boards_dir=boards_dir, build_dir=build_dir)
     with PatientBoard(opened(), opened, silent) as board:
         result = finish.finish(
-            finish.Found(NETWORK, CONFIG, {}), asked, data, board, host_library(boards_dir, build_dir), run, folders,
-            Recipe(), page=search_page, progress=silent,
+            finish.ChosenNetwork(NETWORK, CONFIG, {}), asked, data, board, host_library(boards_dir, build_dir),
+            run, folders, Recipe(), page=search_page, progress=silent,
         )  # fmt: skip
     assert json.loads(run.path("result.json").read_text()) == result
     assert result["data"] == {

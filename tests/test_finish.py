@@ -29,7 +29,7 @@ from hil_nas.training.product import Product
 from hil_nas.training.recipe import Recipe
 from hil_nas.words import TEN_WORDS
 from hil_nas.workflows import finish as module
-from hil_nas.workflows.finish import Folders, Found, finish, load_data, write_export
+from hil_nas.workflows.finish import ChosenNetwork, Folders, finish, load_data, write_export
 from hil_nas.workflows.verify import Verification
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -85,7 +85,7 @@ def finished(monkeypatch: pytest.MonkeyPatch, folder: Path, verification: Verifi
     data: Any = SimpleNamespace(test=test, classes=LABELS, name="toy", findings=Findings())
     settings: Any = SimpleNamespace(budget=Budget(21, 22, 0.023), clips=17, seed=5)
     host: Any = SimpleNamespace(scratch_bytes=lambda blob: 100)
-    found, recipe = Found(NETWORK, CONFIG, {"latency_ms": 4.5}), Recipe(epochs=7)
+    found, recipe = ChosenNetwork(NETWORK, CONFIG, {"latency_ms": 4.5}), Recipe(epochs=7)
     result = finish(found, settings, data, board, host, run, FOLDERS, recipe, page=page, progress=silent)
     assert asked["product"] == ((NETWORK, CONFIG, data, host, run, recipe), {"seed": 5, "progress": silent})
     args, more = asked["verify"]

@@ -94,27 +94,27 @@ def test_misses_of_flash_cost_what_the_board_says(boards_dir: Path) -> None:
     assert fitted["flash_lines"] == pytest.approx(timing.data_line_miss_cycles, abs=0.5)
 
 
-class Asked(Exception):
+class Requested(Exception):
     """Carries the operators whose costs a search asks for, once it has asked."""
 
 
 @cache
-def asked_of_chains(arrangement: Arrangement, align: Align) -> frozenset[Operator]:
+def requested_of_chains(arrangement: Arrangement, align: Align) -> frozenset[Operator]:
     spaces = [TinySpace(paper_grid(x), classes, arrangement, align) for x, classes in ((10, 2), (40, 35))]
     return frozenset(y for space in spaces for x in space.configs for y in cost_requests(space, x).operators)
 
 
 @cache
-def asked_of_cells(channels: int, align: Align) -> frozenset[Operator]:
+def requested_of_cells(channels: int, align: Align) -> frozenset[Operator]:
     """Of three sizes; 8 cells of 4 nodes are the paper's."""
     found: set[Operator] = set()
 
     def ask(operators: Sequence[Operator]) -> Floats:
-        raise Asked(operators)
+        raise Requested(operators)
 
     for coefficients, classes, cells, nodes in ((10, 2, 3, 2), (20, 12, 5, 3), (40, 35, 8, 4)):
         space = DartsSpace(paper_grid(coefficients), classes, align, cells, nodes, channels)
-        with pytest.raises(Asked) as caught:
+        with pytest.raises(Requested) as caught:
             tabulate_darts(space, ask, lambda _: 1.0)
         assert len(caught.value.args[0]) > 100
         found.update(caught.value.args[0])
@@ -126,14 +126,14 @@ def asked_of_cells(channels: int, align: Align) -> frozenset[Operator]:
 def test_tiny_spaces_lie_inside_the_measured_range(
     model: LatencyModel, arrangement: Arrangement, align: Align
 ) -> None:
-    assert [x for x in map(model.outside, asked_of_chains(arrangement, align)) if x is not None] == []
+    assert [x for x in map(model.outside, requested_of_chains(arrangement, align)) if x is not None] == []
     assert all(model.front_end_cycles(x) > 0 for count in (10, 40) for x in paper_grid(count))
 
 
 @pytest.mark.parametrize("align", ["conv", "pad"])
 @pytest.mark.parametrize("channels", [4, 16, 24])
 def test_darts_spaces_lie_inside_the_measured_range(model: LatencyModel, channels: int, align: Align) -> None:
-    assert [x for x in map(model.outside, asked_of_cells(channels, align)) if x is not None] == []
+    assert [x for x in map(model.outside, requested_of_cells(channels, align)) if x is not None] == []
 
 
 def test_every_front_end_of_the_grid_was_measured(rows: Measurements) -> None:

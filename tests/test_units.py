@@ -7,7 +7,7 @@ import pytest
 from hil_nas.errors import InputError
 from hil_nas.front_ends import paper_grid, parse_front_end
 from hil_nas.network import INPUT, Layer, Network
-from hil_nas.units import count_unit, format_bytes, parse_bytes, parse_seconds, told_bytes, told_seconds
+from hil_nas.units import count_unit, format_bytes, format_bytes_like, format_seconds_like, parse_bytes, parse_seconds
 
 
 @pytest.mark.parametrize(
@@ -28,30 +28,30 @@ def test_times(text: str, seconds: float) -> None:
 
 
 @pytest.mark.parametrize(
-    ("size", "limit", "told"),
+    ("size", "limit", "text"),
     [
         (42_500, "20k", "41.6k"), (20_480, "20k", "20k"), (20_481, "20k", "20.1k"), (42_500, "20000", "42,500 bytes"),
         (1_300_000, "1M", "1.24M"), (1_300_000, "1.25M", "1.24M"), (1_300_000, "1000k", "1269.6k"),
         (2000, "1.3k", "2k"), (700, "512", "700 bytes"), (9000, "0.5k", "9,000 bytes"), (700_000, "640KiB", "683.6k"),
     ],
 )  # fmt: skip
-def test_sizes_are_told_as_the_limit_was_written(size: int, limit: str, told: str) -> None:
-    assert told_bytes(size, parse_bytes(limit)) == told
-    if "," not in told:
-        assert parse_bytes(told.replace(" bytes", "")) >= size
+def test_sizes_are_told_as_the_limit_was_written(size: int, limit: str, text: str) -> None:
+    assert format_bytes_like(size, parse_bytes(limit)) == text
+    if "," not in text:
+        assert parse_bytes(text.replace(" bytes", "")) >= size
 
 
 @pytest.mark.parametrize(
-    ("seconds", "limit", "told"),
+    ("seconds", "limit", "text"),
     [
         (0.027344, "10ms", "27.35ms"), (0.01, "10ms", "10ms"), (0.0100001, "10ms", "10.01ms"),
         (0.0273, "0.01s", "27.3ms"), (0.0273, "800us", "27300us"), (1.23456, "1s", "1.235s"),
         (0.5, "2s", "0.5s"), (0.0415, "41.5ms", "41.5ms"),
     ],
 )  # fmt: skip
-def test_times_are_told_as_the_limit_was_written(seconds: float, limit: str, told: str) -> None:
-    assert told_seconds(seconds, parse_seconds(limit)) == told
-    assert parse_seconds(told) >= seconds * (1 - 1e-9)
+def test_times_are_told_as_the_limit_was_written(seconds: float, limit: str, text: str) -> None:
+    assert format_seconds_like(seconds, parse_seconds(limit)) == text
+    assert parse_seconds(text) >= seconds * (1 - 1e-9)
 
 
 @pytest.mark.parametrize("text", ["", "0", "0.5", "-1k", "12q", "1k k", "nan", "256kk", "inf"])

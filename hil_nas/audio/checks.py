@@ -15,7 +15,7 @@ from hil_nas.audio.layout import UNKNOWN
 
 _FULL_SCALE = 32768
 # Of Speech Commands' clips 0.6 % are clipped, 2 % have such an offset; by word at most 1 % and 12 %.
-_TOLD_SHARE = 0.25  # the share of a word's clips with a fault from which on it is mentioned
+_WARNED_SHARE = 0.25  # the share of a word's clips with a fault from which on it is mentioned
 _OFFSET = 0.01  # of full scale
 _SMALLEST_OFFSET = 0.001  # that counts where it exceeds the signal's RMS
 _QUIET_DB = -50.0  # RMS against full scale; words of Speech Commands lie at -30 to -20 in the median
@@ -95,30 +95,30 @@ def clip_warnings(by_word: Mapping[str, Sequence[ClipFacts]], rate_hz: int) -> l
         if (level < _QUIET_DB or level < loudest_db - _QUIETER_DB) and not all(x.silent for x in by_word[word])
     ]
     narrow = f"were recorded below {rate_hz:,} Hz, without high frequencies"
-    told = [
-        _share_told(by_word, lambda x: x.silent, 0.0, "hold nothing but zeros", "record them again"),
-        _share_told(by_word, lambda x: x.clipped, _TOLD_SHARE, "are clipped", "record them softer"),
-        _share_told(by_word, _is_offset, _TOLD_SHARE, "have a DC offset", "remove it"),
-        _share_told(by_word, lambda x: x.rate_hz < rate_hz, _TOLD_SHARE, narrow, "record all words alike"),
+    messages = [
+        _share_warning(by_word, lambda x: x.silent, 0.0, "hold nothing but zeros", "record them again"),
+        _share_warning(by_word, lambda x: x.clipped, _WARNED_SHARE, "are clipped", "record them softer"),
+        _share_warning(by_word, _is_offset, _WARNED_SHARE, "have a DC offset", "remove it"),
+        _share_warning(by_word, lambda x: x.rate_hz < rate_hz, _WARNED_SHARE, narrow, "record all words alike"),
     ]
     if quiet:
-        told.append(f"words are far too quiet, in RMS against full scale: {_some(quiet)}; record them louder")
-    return [x for x in told if x]
+        messages.append(f"words are far too quiet, in RMS against full scale: {_some(quiet)}; record them louder")
+    return [x for x in messages if x]
 
 
 def noise_warnings(recordings: Mapping[str, Samples], shared: bool) -> list[str]:
     """Warnings about silent noise, and about noise that serves several splits."""
     silent = [name for name, samples in recordings.items() if not samples.any()]
-    told = [f"noise recordings hold nothing but zeros: {_some(silent)}"] if silent else []
+    messages = [f"noise recordings hold nothing but zeros: {_some(silent)}"] if silent else []
     if shared:
-        told.append("the same noise serves several splits, for there is too little: record some of 10 s or more")
-    return told
+        messages.append("the same noise serves several splits, for there is too little: record some of 10 s or more")
+    return messages
 
 
 def class_warnings(names: Mapping[str, set[str]], classes: Sequence[str]) -> list[str]:
     """A warning where a split has no clip of the class unknown. It cannot lack a word, which is refused earlier, nor
     silence, which is cut for each split."""
-    empty = [split for split, found in names.items() if UNKNOWN in classes and UNKNOWN not in found]
+    empty = [split for split, present in names.items() if UNKNOWN in classes and UNKNOWN not in present]
     return [f"the class '{UNKNOWN}' has no clip in {_some(empty)}"] if empty else []
 
 
@@ -138,31 +138,32 @@ def twice_warnings(by_split: Mapping[str, Sequence[ClipFacts]]) -> list[str]:
 
 def speaker_warnings(unknown: int, of: int, twice: Sequence[str]) -> list[str]:
     """Warnings about recordings without a known speaker, and about speakers whom lists put into two splits."""
-    told = []
+    messages = []
     if unknown:
-        told.append(
+        messages.append(
             f"no speaker is known of {unknown:,} of {of:,} clips, so these are split one by one, and validation and "
             "test may hold voices of the training; name them speaker_word_number.wav, or list file,speaker in "
             "speakers.csv"
         )
     if twice:
-        told.append(f"the lists put speakers into two splits: {_some(twice)}")
-    return told
+        messages.append(f"the lists put speakers into two splits: {_some(twice)}")
+    return messages
 
 
 def unused_warnings(empty: Sequence[str], test_folder: str, lacking: Sequence[str]) -> list[str]:
     """Warnings about folders without a recording, and about a test set that lacks classes."""
-    told = [f"folders hold no audio file: {_some(empty)}"] if empty else []
+    messages = [f"folders hold no audio file: {_some(empty)}"] if empty else []
     if test_folder:
-        told.append(f"{test_folder}/ is not used, for it has no {_some(lacking)}: test is split off like validation")
-    return told
+        lacks = f"{test_folder}/ is not used, for it has no {_some(lacking)}"
+        messages.append(f"{lacks}: test is split off like validation")
+    return messages
 
 
 def _is_offset(x: ClipFacts) -> bool:
     return abs(x.offset) > _OFFSET or abs(x.offset) > max(_SMALLEST_OFFSET, 10 ** (x.level_db / 20))
 
 
-def _share_told(
+def _share_warning(
     by_word: Mapping[str, Sequence[ClipFacts]], fault: Callable[[ClipFacts], bool], share: float, what: str, do: str
 ) -> str:
     counts = {word: sum(map(fault, facts)) for word, facts in by_word.items()}

@@ -82,8 +82,8 @@ class Reader:
 
         facts: list[ClipFacts | None] = []
         with ThreadPoolExecutor(_READERS) as readers:
-            for found in readers.map(fill, range(len(recordings))):
-                facts.append(found)
+            for clip_facts in readers.map(fill, range(len(recordings))):
+                facts.append(clip_facts)
                 read()
         return out, facts
 
@@ -93,7 +93,7 @@ class Reader:
 
     def noise(self, recordings: Sequence[Recording]) -> dict[str, Samples]:
         """Noise of any length as int16 (m,) each, by name; what is shorter than a clip is repeated."""
-        found: dict[str, Samples] = {}
+        samples_of: dict[str, Samples] = {}
         for recording in recordings:
             try:
                 samples = read_audio(recording.path, _LONGEST_NOISE_S, self.clip.sample_rate_hz).samples
@@ -101,8 +101,8 @@ class Reader:
                 hint = error.hint or f"cut long noise into recordings of at most {_LONGEST_NOISE_S} s"
                 self._refused[recording.name] = InputError(error.message, hint=hint)
                 continue
-            found[recording.name] = np.resize(samples, max(len(samples), self.clip.samples))
-        return found
+            samples_of[recording.name] = np.resize(samples, max(len(samples), self.clip.samples))
+        return samples_of
 
     def check(self) -> None:
         """Raises InputError where recordings could not be used; it names the first and counts them."""

@@ -167,7 +167,7 @@ class _Loader:
     def clips(self, split: Split) -> Clips:
         """The clips of one split; zeros where a recording cannot be used, which `checked` reports."""
         drawn, silent = self._drawn[split], self._silence.get(split)
-        samples, facts = self._reader.clips([x for x, _ in drawn], self._told)
+        samples, facts = self._reader.clips([x for x, _ in drawn], self._count_read)
         self._facts[split] = [(name, y) for (_, name), y in zip(drawn, facts, strict=True) if y]
         labels = [self.classes.index(name) for _, name in drawn]
         if silent is not None:
@@ -213,7 +213,7 @@ class _Loader:
                 parts.append(samples)
         return parts or list(self._recorded.values())
 
-    def _told(self) -> None:
+    def _count_read(self) -> None:
         self._read += 1
         if self._read % 500 == 0 or self._read == self._total:
             self.progress(Progress("reading clips", self._read, self._total))

@@ -62,13 +62,13 @@ def available_timbres() -> tuple[str, ...]:
         [_program(), "--voices=variant"], capture_output=True, text=True, timeout=_TIMEOUT_S, check=False
     )
     listed = {field.removeprefix("!v/") for field in done.stdout.split() if field.startswith("!v/")}
-    found = tuple(x for x in TIMBRES if x in listed)
-    if len(found) < 12:
+    available = tuple(x for x in TIMBRES if x in listed)
+    if len(available) < 12:
         raise MissingToolError(
-            f"espeak-ng has {len(found)} of the {len(TIMBRES)} voice variants, expected at least 12",
+            f"espeak-ng has {len(available)} of the {len(TIMBRES)} voice variants, expected at least 12",
             hint="install its data: apt install espeak-ng espeak-ng-data",
         )
-    return found
+    return available
 
 
 def say(text: str, voice: Voice, sample_rate_hz: int) -> Float:

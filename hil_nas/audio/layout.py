@@ -92,7 +92,7 @@ def is_word(name: str) -> bool:
     return name not in (SILENCE, UNKNOWN, BACKGROUND)
 
 
-def find_recordings(folder: Path, asked: Sequence[str] = ()) -> DataFolder:
+def find_recordings(folder: Path, keywords: Sequence[str] = ()) -> DataFolder:
     """Every recording below a folder; reads names only.
 
     Args:
@@ -105,7 +105,7 @@ def find_recordings(folder: Path, asked: Sequence[str] = ()) -> DataFolder:
         raise InputError(f"{plain_name(folder)} is no folder, expected one with a subfolder per word")
     tops = [x for x in _subfolders(folder) if x.name != TEST_FOLDER]
     below = {x: list(_walk(x, ())) for x in tops}
-    at = _word_level(folder, below, asked)
+    at = _word_level(folder, below, keywords)
     recordings = []
     words = {} if at else {role(x.name): 0 for x in tops if is_word(role(x.name))}
     for top, files in below.items():
@@ -129,12 +129,12 @@ def find_recordings(folder: Path, asked: Sequence[str] = ()) -> DataFolder:
 def find_test_set(folder: Path) -> list[Recording]:
     """The recordings of `test_set/<class>/`, as the official 12-class test set is laid out."""
     top = folder / TEST_FOLDER
-    found = []
+    recordings = []
     for sub in _subfolders(top) if top.is_dir() else ():
         for parts, path in _walk(sub, ()):
             name = "/".join((TEST_FOLDER, plain_name(sub.name), *parts, plain_name(path.name)))
-            found.append(Recording(path, name, role(sub.name), parts[0] if parts else ""))
-    return sorted(found, key=_order)
+            recordings.append(Recording(path, name, role(sub.name), parts[0] if parts else ""))
+    return sorted(recordings, key=_order)
 
 
 def _order(recording: Recording) -> list[str]:
@@ -150,10 +150,10 @@ def _listed(folder: Path) -> list[tuple[Path, bool]]:
     """What a folder shows, in the order of the names' bytes, and whether each is a folder itself."""
     try:
         with os.scandir(folder) as entries:
-            found = [(folder / x.name, x.is_dir()) for x in entries if not x.name.startswith(".")]
+            visible = [(folder / x.name, x.is_dir()) for x in entries if not x.name.startswith(".")]
     except OSError as error:
         raise InputError(f"{plain_name(folder)} cannot be read: {error.strerror}") from None
-    return sorted(found, key=lambda x: os.fsencode(x[0].name))
+    return sorted(visible, key=lambda x: os.fsencode(x[0].name))
 
 
 def _walk(folder: Path, parts: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Path]]:
@@ -165,10 +165,10 @@ def _walk(folder: Path, parts: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...
             yield parts, path
 
 
-def _word_level(folder: Path, below: dict[Path, list[tuple[tuple[str, ...], Path]]], asked: Sequence[str]) -> int:
+def _word_level(folder: Path, below: dict[Path, list[tuple[tuple[str, ...], Path]]], keywords: Sequence[str]) -> int:
     """0 for `word/...`, 1 for `speaker/word/...`."""
     nested = {top: files for top, files in below.items() if is_word(role(top.name)) and files}
-    splits = {plain_name(x.name) for x in nested} & _SPLIT_FOLDERS - set(asked)
+    splits = {plain_name(x.name) for x in nested} & _SPLIT_FOLDERS - set(keywords)
     if not nested or any(not parts for files in nested.values() for parts, _ in files):
         return 0
     if len(splits) > 1:
@@ -178,10 +178,10 @@ def _word_level(folder: Path, below: dict[Path, list[tuple[tuple[str, ...], Path
             "testing_list.txt",
         )
     subs = {parts[0] for files in nested.values() for parts, _ in files}
-    top_score, sub_score = (_wordlike({role(x) for x in names}, asked) for names in ({x.name for x in below}, subs))
+    top_score, sub_score = (_wordlike({role(x) for x in names}, keywords) for names in ({x.name for x in below}, subs))
     if top_score != sub_score:
         return int(sub_score > top_score)
-    if not asked and len(subs) > 1:
+    if not keywords and len(subs) > 1:
         top, files = next(iter(nested.items()))
         raise InputError(
             f"{plain_name(folder)} has folders in folders, like {plain_name(top.name)}/{files[0][0][0]}, "
@@ -191,7 +191,7 @@ def _word_level(folder: Path, below: dict[Path, list[tuple[tuple[str, ...], Path
     return 0
 
 
-def _wordlike(names: set[str], asked: Sequence[str]) -> int:
+def _wordlike(names: set[str], keywords: Sequence[str]) -> int:
     """How many of the names are surely no speaker's."""
     usual = TEN_WORDS if set(TEN_WORDS) <= names else ()
-    return len(names & {SILENCE, UNKNOWN, *(asked or usual)})
+    return len(names & {SILENCE, UNKNOWN, *(keywords or usual)})

@@ -85,7 +85,7 @@ def select(folder: Path, words: Sequence[str] | None, *, silence: bool) -> Selec
     taken += [(x, "test") for x, _ in test_set or ()]
     voices = _voices(taken, speaker_of)
     unknown = sum(x.name not in speaker_of and x.word != SILENCE for x, _ in taken)
-    twice = sorted(x for x, found_in in voices.items() if len(found_in) > 1)
+    twice = sorted(x for x, spoken_in in voices.items() if len(spoken_in) > 1)
     return Selection(
         folder,
         classes,
@@ -94,7 +94,7 @@ def select(folder: Path, words: Sequence[str] | None, *, silence: bool) -> Selec
         [(x, split_of[x.name]) for x in (*noise, *data.of(SILENCE))],
         test_set,
         Findings(
-            {x: sum(x in found_in for found_in in voices.values()) for x in SPLITS},
+            {x: sum(x in spoken_in for spoken_in in voices.values()) for x in SPLITS},
             tuple(sorted(voices)[:NAMED]),
             unknown,
             (
@@ -171,8 +171,8 @@ def _test_set(
 
 def _voices(taken: Sequence[tuple[Recording, Split]], speaker_of: dict[str, str]) -> dict[str, set[str]]:
     """The splits that each known speaker stands in."""
-    found: dict[str, set[str]] = defaultdict(set)
+    splits_of: dict[str, set[str]] = defaultdict(set)
     for recording, split in taken:
         if speaker := speaker_of.get(recording.name):
-            found[speaker].add(split)
-    return found
+            splits_of[speaker].add(split)
+    return splits_of

@@ -42,16 +42,16 @@ def find_speakers(folder: Path, recordings: Sequence[Recording]) -> list[str | N
         InputError: for a table that cannot be read, contradicts itself, or names none of the recordings.
     """
     table = _read_tables(folder, recordings)
-    found = [table[x.name] or None if x.name in table else official_speaker(x.stem) for x in recordings]
-    left = [i for i, x in enumerate(recordings) if found[i] is None and x.name not in table]
+    speakers = [table[x.name] or None if x.name in table else official_speaker(x.stem) for x in recordings]
+    left = [i for i, x in enumerate(recordings) if speakers[i] is None and x.name not in table]
     unnamed = [recordings[i] for i in left]
     folders = _trusted(unnamed, [x.folder or None for x in unnamed])  # not where every word has one only, like `wav/`
-    names = _of_names(unnamed, {_plain(x) for x in (*found, *folders) if x})
+    names = _of_names(unnamed, {_plain(x) for x in (*speakers, *folders) if x})
     if _one_each(folders, names):
         folders = [None] * len(unnamed)
     for i, beside, name in zip(left, folders, names, strict=True):
-        found[i] = beside or name
-    return [x and _plain(x) for x in found]
+        speakers[i] = beside or name
+    return [x and _plain(x) for x in speakers]
 
 
 def official_speaker(stem: str) -> str | None:
@@ -153,23 +153,23 @@ def _labels(recordings: Sequence[Recording], tokens: Sequence[list[str]]) -> dic
     """By word, what all its files' names share and no other word's: another way to write the word, like 7 for seven."""
     shared: dict[str, set[str]] = {}
     seen: dict[str, set[str]] = defaultdict(set)
-    for recording, found in zip(recordings, tokens, strict=True):
-        shared[recording.word] = shared.get(recording.word, set(found)) & set(found)
-        for token in found:
+    for recording, parts in zip(recordings, tokens, strict=True):
+        shared[recording.word] = shared.get(recording.word, set(parts)) & set(parts)
+        for token in parts:
             seen[token].add(recording.word)
     several = len(shared) > 1
-    return {word: {x for x in found if several and seen[x] == {word}} for word, found in shared.items()}
+    return {word: {x for x in parts if several and seen[x] == {word}} for word, parts in shared.items()}
 
 
 def _mentioned(rest: list[str], known: set[str]) -> str | None:
     """The one known speaker whose name is among the parts, as for other words in a folder called unknown."""
-    found = {x for x in rest if x in known and not x.isdigit()}
-    return found.pop() if len(found) == 1 else None
+    mentioned = {x for x in rest if x in known and not x.isdigit()}
+    return mentioned.pop() if len(mentioned) == 1 else None
 
 
 def _read_tables(folder: Path, recordings: Sequence[Recording]) -> dict[str, str]:
     """The speaker by a recording's name, empty where a table leaves it open; of two tables the first counts."""
-    found: dict[str, str] = {}
+    speaker_of: dict[str, str] = {}
     for pattern in _TABLES:
         for path in sorted(folder.glob(pattern)):
             own = _read_table(path, recordings)
@@ -178,8 +178,8 @@ def _read_tables(folder: Path, recordings: Sequence[Recording]) -> dict[str, str
                     f"{plain_name(path)} names none of the recordings in {plain_name(folder)}",
                     hint="write one `word/file.wav,speaker` a line",
                 )
-            found = {**own, **found}
-    return found
+            speaker_of = {**own, **speaker_of}
+    return speaker_of
 
 
 def _read_table(path: Path, recordings: Sequence[Recording]) -> dict[str, str]:
@@ -187,16 +187,16 @@ def _read_table(path: Path, recordings: Sequence[Recording]) -> dict[str, str]:
     for recording in recordings:
         keys[recording.key].append(recording)
         keys[recording.stem].append(recording)
-    found: dict[str, str] = {}
+    speaker_of: dict[str, str] = {}
     for line, file, speaker in _rows(path):
         for recording in keys.get(listed_key(file), ()):
-            if found.setdefault(recording.name, speaker) != speaker:
+            if speaker_of.setdefault(recording.name, speaker) != speaker:
                 raise InputError(
                     f"{plain_name(path)}, line {line}: {recording.name} is by '{speaker}', before by "
-                    f"'{found[recording.name]}'",
+                    f"'{speaker_of[recording.name]}'",
                     hint="name each file once, with its folder where two have one name",
                 )
-    return found
+    return speaker_of
 
 
 def _rows(path: Path) -> Iterator[tuple[int, str, str]]:

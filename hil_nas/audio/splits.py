@@ -74,8 +74,8 @@ def split_recordings(
     clips: dict[str, Counter[str]] = defaultdict(Counter)
     for recording, unit in zip(recordings, units, strict=True):
         clips[unit][recording.word] += 1
-    found = _divided(clips, start, fixed, _wanted(clips, fixed, lists))
-    return [x or found[unit] for x, unit in zip(listed, units, strict=True)]
+    split_of = _divided(clips, start, fixed, _wanted(clips, fixed, lists))
+    return [x or split_of[unit] for x, unit in zip(listed, units, strict=True)]
 
 
 @dataclass(frozen=True)
@@ -175,9 +175,9 @@ def _divided(
     for salt in range(1, _ORDERS):
         if not fewest:
             break
-        found, empty = _in_order(clips, start, fixed, wanted, f"{salt}:")
+        split_of, empty = _in_order(clips, start, fixed, wanted, f"{salt}:")
         if empty < fewest:
-            best, fewest = found, empty
+            best, fewest = split_of, empty
     return best
 
 

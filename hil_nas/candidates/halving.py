@@ -74,7 +74,7 @@ class _Rounds:
         self._data, self._run, self._seed, self._progress, self._count = data, run, seed, progress, 0
 
     def ranked(self, entered: list[Derived[Any]], epochs: int) -> list[tuple[Derived[Any], Score]]:
-        found: list[tuple[Derived[Any], Score]] = []
+        scored: list[tuple[Derived[Any], Score]] = []
         for config in dict.fromkeys(x.config for x in entered):
             same = [x for x in entered if x.config == config]
             checkpoint = self._run.path(f"candidates-{self._count}.pt")
@@ -82,9 +82,9 @@ class _Rounds:
                 [x.network for x in same], config, self._data, Recipe(epochs=epochs),
                 seed=self._seed, progress=self._progress, checkpoint=checkpoint, resume=True,
             )  # fmt: skip
-            found += zip(same, scores, strict=True)
+            scored += zip(same, scores, strict=True)
             self._count += 1
-        return _ranked(found)
+        return _ranked(scored)
 
 
 def _log(run: Run, rank: int, candidate: Derived[Any], score: Score, trained: int, derived: bool) -> None:

@@ -26,9 +26,9 @@ _FULL = 0.9  # of what the latency limit leaves to a network: one that uses less
 class Candidates(Generic[Point]):
     """Networks that hold the limits, as measured where there is a board."""
 
-    def __init__(self, found: SearchResult[Point]) -> None:
-        self._found, self._calibrated = found, found.calibrated
-        self._strategy, self._limits = found.calibrated.strategy, found.calibrated.limits
+    def __init__(self, result: SearchResult[Point]) -> None:
+        self._result, self._calibrated = result, result.calibrated
+        self._strategy, self._limits = result.calibrated.strategy, result.calibrated.limits
 
     def sampled(self, count: int) -> list[Derived[Point]]:
         """Up to so many, all different and none of them the derived one, drawn by their probabilities.
@@ -36,7 +36,7 @@ class Candidates(Generic[Point]):
         On the leading configurations, or on the one that the data search settled.
         """
         gammas = self._strategy.net.alignment.weights().detach().double().cpu().numpy()
-        return self._holding(self._drawn(gammas, count, np.random.default_rng(self._found.next_seed)))
+        return self._holding(self._drawn(gammas, count, np.random.default_rng(self._result.next_seed)))
 
     def neighbours(self, of: Derived[Point], count: int, rng: np.random.Generator) -> list[Derived[Point]]:
         """Up to so many, a choice or three away from a network.
@@ -56,22 +56,22 @@ class Candidates(Generic[Point]):
         Args:
             gammas: (configs,) probabilities, those of configurations that cannot hold the limits 0.
         """
-        first, leaders = self._found.point, _leaders(self._strategy, gammas)
+        first, leaders = self._result.point, _leaders(self._strategy, gammas)
         own = self._different(first, (View(x, rng) for x in leaders))[:count]
         more = self._different(first, _samples(gammas, leaders, _TRIES * count, rng))
-        found = {_name(self._strategy, x): x for x in (*own, *self._fullest_first(more))}
-        return list(found.values())[:count]
+        points = {_name(self._strategy, x): x for x in (*own, *self._fullest_first(more))}
+        return list(points.values())[:count]
 
     def _different(self, first: Point, views: Iterable[View[Point]]) -> list[Point]:
-        found: dict[str, Point] = {}
+        points: dict[str, Point] = {}
         for view in views:
             try:
                 point = self._strategy.derive(self._calibrated.ratio, self._limits, view)
             except InfeasibleError:  # measurements made this configuration too dear
                 continue
-            found.setdefault(_name(self._strategy, point), point)
-        found.pop(_name(self._strategy, first), None)
-        return list(found.values())
+            points.setdefault(_name(self._strategy, point), point)
+        points.pop(_name(self._strategy, first), None)
+        return list(points.values())
 
     def _fullest_first(self, points: list[Point]) -> list[Point]:
         """Those that use most of the latency limit before those that do not; else in their order."""
@@ -99,12 +99,12 @@ def _beside(strategy: Strategy[Point], config: int) -> list[int]:
 
 def _leaders(strategy: Strategy[Point], gammas: NDArray[np.float64]) -> list[int]:
     """What costs most differs by window and hop: no other difference may fill all places with one front end."""
-    found: dict[tuple[int, int], int] = {}
+    leaders: dict[tuple[int, int], int] = {}
     for leader in map(int, np.argsort(-gammas, kind="stable")):
         config = strategy.space.configs[leader]
         if gammas[leader] > 0:
-            found.setdefault((config.window_samples, config.hop_samples), leader)
-    return list(found.values())[:LEADERS]
+            leaders.setdefault((config.window_samples, config.hop_samples), leader)
+    return list(leaders.values())[:LEADERS]
 
 
 def _samples(

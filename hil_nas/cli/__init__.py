@@ -45,10 +45,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         console.error(missing)
         return FAILED
     except OSError as error:
-        told = refused(error)
-        if told is None:
+        refusal = refused(error)
+        if refusal is None:
             raise
-        console.error(told)
+        console.error(refusal)
         return FAILED
     except KeyboardInterrupt:
         console.interrupted(bool(words) and words[0] in RESUMABLE)

@@ -120,25 +120,25 @@ def verify(arguments: argparse.Namespace, console: Console) -> int:
         model = Model.read(_read(options.model))
     require_recordings(options.data)
     clips = labels = None
-    told: dict[str, Any] = {}
+    data_findings: dict[str, Any] = {}
     if options.data is not None:
         clip = model.config.clip if model.config else ONE_SECOND
         drawn, findings = drawn_clips(
             Path(options.data), options.words, clip, options.clips, options.seed, console.step
         )
-        clips, labels, told = drawn.samples, drawn.labels, {"data": findings.to_json()}
+        clips, labels, data_findings = drawn.samples, drawn.labels, {"data": findings.to_json()}
     host = host_library(options.boards, options.build)
     with open_device(
         options.board, boards_dir=options.boards, build_dir=options.build,
         port=options.port, flash=options.flash, engine=options.engine,
     ) as device, _naming(options.model, RefusedError):  # fmt: skip
-        found = check(
+        verification = check(
             device, model, host, budget=options.budget, clips=clips, labels=labels,
             count=options.clips, seed=options.seed, progress=console.step,
         )  # fmt: skip
-    data = {**found.to_json(), **told}
+    data = {**verification.to_json(), **data_findings}
     console.result(data, Group(_verify_table(data), *_warnings(data)))
-    _check(found.missed, found.differing_bytes)
+    _check(verification.missed, verification.differing_bytes)
     return 0
 
 
@@ -212,10 +212,10 @@ def _search_table(result: dict[str, Any], folder: Path) -> Table:
         ("RAM", "ram_bytes", format_bytes),
         ("flash", "flash_bytes", format_bytes),
     ):
-        found = ("–" if x is None else show(x) for x in (measured[key], predicted.get(key)))
+        figures = ("–" if x is None else show(x) for x in (measured[key], predicted.get(key)))
         limit = limits.get(f"max_{key}")
         exactly = "–" if limit is None else format_latency(limit, None) if key == "latency_ms" else show(limit)
-        table.add_row(name, *found, exactly)
+        table.add_row(name, *figures, exactly)
     table.add_section()
     bits = "equal" if result["bits_equal"] else "NOT equal"
     table.add_row("bits", bits, "", f"{result['clips_compared']} clips")

@@ -168,11 +168,11 @@ class Console:
         _say_plainly(f"hil_nas: interrupted{f'; {hint}' if hint else ''}")
         self._fail({"status": "interrupted", "hint": hint})
 
-    def _fail(self, told: dict[str, Any]) -> None:
+    def _fail(self, message: dict[str, Any]) -> None:
         """Prints the object of a command that printed no result: a result that missed a limit says so itself."""
         if self.as_json and not self._answered:
             with suppress(OutputError), standard_output():  # standard error has it
-                print(json.dumps(told))
+                print(json.dumps(message))
 
     def _draw(self, step: Step) -> None:
         if self._progress is None:

@@ -38,8 +38,8 @@ def doctor(arguments: argparse.Namespace, console: Console) -> int:
 
     if options.fetch:
         fetch_cmsis_dsp(options.build, console.step)
-    found = examine(options.boards, options.build)
-    console.result(found.to_json(), _table(found))
+    diagnosis = examine(options.boards, options.build)
+    console.result(diagnosis.to_json(), _table(diagnosis))
     return 0
 
 
@@ -67,33 +67,35 @@ def _timing(boards_dir: Path, console: Console) -> int:
     return 0
 
 
-def _network(found: NetworkError) -> dict[str, Any]:
+def _network(network: NetworkError) -> dict[str, Any]:
     rows = [
         {**asdict(row), "error": error, "left_out_error": left_out}
-        for row, error, left_out in zip(found.rows, found.errors, found.left_out_errors, strict=True)
+        for row, error, left_out in zip(network.rows, network.errors, network.left_out_errors, strict=True)
     ]
-    return {"error": found.error, "left_out_error": found.left_out_error, "fitted": found.rows[0].fitted, "rows": rows}
+    fitted = network.rows[0].fitted
+    return {"error": network.error, "left_out_error": network.left_out_error, "fitted": fitted, "rows": rows}
 
 
-def _table(found: Diagnosis) -> Table:
+def _table(diagnosis: Diagnosis) -> Table:
     table = Table(box=None, pad_edge=False)
     for name in ("", "", "version or clock", "where it is, or how to get it"):
         table.add_column(name, overflow="fold")
-    for host in found.hosts:
+    for host in diagnosis.hosts:
         state = f"needs {', '.join(host.missing)}" if host.missing else "ready"
         table.add_row("host", host.target, host.counts, state)
     for group in ("tool", "library", "source"):
         table.add_section()
-        for part in found.parts:
+        for part in diagnosis.parts:
             if part.group == group:
-                table.add_row(group, part.name, part.version if part.version is not None else "missing", _told(part))
+                version = part.version if part.version is not None else "missing"
+                table.add_row(group, part.name, version, _description(part))
     table.add_section()
-    for port in found.ports:
+    for port in diagnosis.ports:
         table.add_row("port", port.device, port.usb_id, f"{port.product} {', '.join(port.boards)}".strip())
-    if not found.ports:
+    if not diagnosis.ports:
         table.add_row("port", "none", "", "attach a board by its ST-LINK, with a USB cable that carries data")
     return table
 
 
-def _told(part: Part) -> str:
+def _description(part: Part) -> str:
     return escape(f"{part.how} (for {part.purpose})" if part.how else part.where)  # 'hil_nas[flash]' is no markup

@@ -132,10 +132,10 @@ def _metavar(hint: Any) -> str | None:
 
 
 def _help(text: str | None, default: Any) -> str:
-    told = text or ""
-    if isinstance(default, int | float | str | Path) and not isinstance(default, bool) and "default" not in told:
-        told = f"{told} (default: {default})".strip()
-    return told.replace("%", "%%")
+    sentence = text or ""
+    if isinstance(default, int | float | str | Path) and not isinstance(default, bool) and "default" not in sentence:
+        sentence = f"{sentence} (default: {default})".strip()
+    return sentence.replace("%", "%%")
 
 
 def _group(parser: argparse.ArgumentParser, title: str) -> argparse._ActionsContainer:

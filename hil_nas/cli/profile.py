@@ -98,9 +98,9 @@ def _profile_several(options: Profile, boards: list[str], console: Console) -> i
     from hil_nas.workflows.side_by_side import side_by_side
 
     work = {x: partial(_profile_one, options, x) for x in boards}
-    found = side_by_side(work, console.step)
-    good = {x: y for x, y in found.items() if not isinstance(y, HilNasError)}
-    failed = {x: y for x, y in found.items() if isinstance(y, HilNasError)}
+    outcomes = side_by_side(work, console.step)
+    good = {x: y for x, y in outcomes.items() if not isinstance(y, HilNasError)}
+    failed = {x: y for x, y in outcomes.items() if isinstance(y, HilNasError)}
     data = {**{x: y for x, (y, _) in good.items()}, **{x: failure(y) for x, y in failed.items()}}
     console.result({"boards": data}, Group(*(y for _, y in good.values())))
     for board, error in failed.items():
@@ -110,12 +110,12 @@ def _profile_several(options: Profile, boards: list[str], console: Console) -> i
 
 def _profile_one(options: Profile, board: str, progress: Reporter) -> tuple[dict[str, Any], Group]:
     """The result of one board, as JSON and as tables."""
-    found = options.folders
+    folders = options.folders
     where: dict[str, Any] = {
-        "boards_dir": found.boards,
-        "build_dir": found.build,
-        "models_dir": found.models,
-        "shipped_dir": found.shipped_models,
+        "boards_dir": folders.boards,
+        "build_dir": folders.build,
+        "models_dir": folders.models,
+        "shipped_dir": folders.shipped_models,
         "progress": progress,
         "seed": options.seed,
         "port": options.port,
@@ -160,8 +160,8 @@ def _compare(names: tuple[str, str], where: Folders, console: Console) -> int:
         board, _, host = name.partition("@")
         return model_folder(f"{board.replace('_', '-')}@{host or 'serial'}", None, where.models, where.shipped_models)
 
-    found = compare(*map(folder, names))
-    console.result(found.to_json(), _comparison(found))
+    comparison = compare(*map(folder, names))
+    console.result(comparison.to_json(), _comparison(comparison))
     return 0
 
 
@@ -191,23 +191,24 @@ def _shown(name: str, value: float | None) -> str:
     return f"{value:.4f}" if name.endswith("correlation") else f"{value:.2f} %"
 
 
-def _comparison(found: Comparison) -> Group:
-    first, second = found.names
+def _comparison(comparison: Comparison) -> Group:
+    first, second = comparison.names
     provenance = Table(title="What was measured", title_justify="left")
     for name in ("", first, second):
         provenance.add_column(name)
-    sides = [vars(x) for x in found.provenances]
+    sides = [vars(x) for x in comparison.provenances]
     for key in sides[0]:
-        mark = "≠ " if key in found.differences else ""
+        mark = "≠ " if key in comparison.differences else ""
         provenance.add_row(f"{mark}{key}", str(sides[0][key]), str(sides[1][key]))
-    units = [count_unit(x.clock) for x in found.provenances]
-    unit = units[0] if found.same_clock else f"{units[1]} / {units[0]} ({found.provenances[1].clock} / "
-    unit += "" if found.same_clock else f"{found.provenances[0].clock} clock): no ratio of times"
+    units = [count_unit(x.clock) for x in comparison.provenances]
+    unit = units[0] if comparison.same_clock else f"{units[1]} / {units[0]} ({comparison.provenances[1].clock} / "
+    unit += "" if comparison.same_clock else f"{comparison.provenances[0].clock} clock): no ratio of times"
     ratios = Table(title=f"{second} / {first}, in {unit}", title_justify="left")
     ratios.add_column("")
     for name in ("measured in both", "median", "least", "most"):
         ratios.add_column(name, justify="right")
-    for group in (found.operators, found.front_ends, () if found.networks is None else (found.networks,)):
+    networks = () if comparison.networks is None else (comparison.networks,)
+    for group in (comparison.operators, comparison.front_ends, networks):
         for ratio in group:
             ratios.add_row(*_cells(ratio))
         ratios.add_section()

@@ -86,21 +86,21 @@ def sweep(arguments: argparse.Namespace, console: Console) -> int:
 def searches(arguments: argparse.Namespace) -> list[SearchConfig]:
     """All combinations of the lists, then those of each `--also`, whose options replace the given ones."""
     given = [arguments, *(_changed(arguments, x) for x in arguments.also)]
-    found = [settings(SearchConfig, y) for x in given for y in _product(x)]
-    for config in found:
+    configs = [settings(SearchConfig, y) for x in given for y in _product(x)]
+    for config in configs:
         require_recordings(config.data)
-    return list(dict.fromkeys(found))
+    return list(dict.fromkeys(configs))
 
 
 def _changed(arguments: argparse.Namespace, also: str) -> argparse.Namespace:
     own: argparse.ArgumentParser = arguments.parser
     try:
-        found = own.parse_args(shlex.split(also), copy.copy(arguments))
+        changed = own.parse_args(shlex.split(also), copy.copy(arguments))
     except (UsageError, ValueError) as error:  # ValueError: shlex found no closing quote
         raise UsageError(f"argument --also: '{also}': {error}") from None
-    if found == arguments:
+    if changed == arguments:
         raise UsageError(f"argument --also: '{also}' changes nothing", hint="name options that differ, or leave it out")
-    return found
+    return changed
 
 
 def _product(arguments: argparse.Namespace) -> list[argparse.Namespace]:
@@ -134,13 +134,13 @@ def _tables(result: dict[str, Any], folder: Path) -> Group:
         for group in groups:
             table.add_row(*cells(group))
         tables.append(table)
-    told = dict.fromkeys(y for x in result["points"] for y in x.get("data_warnings", ()))
-    lines: list[str | Text] = [*map(_beside, result["beside"]), *(Text(f"data: {x}") for x in told)]
+    data_warnings = dict.fromkeys(y for x in result["points"] for y in x.get("data_warnings", ()))
+    lines: list[str | Text] = [*map(_beside, result["beside"]), *(Text(f"data: {x}") for x in data_warnings)]
     return Group(*tables, *lines, f"{folder}/report.html")
 
 
-def _beside(found: dict[str, Any]) -> str:
-    least, best = found["least"], found["best"]
+def _beside(comparison: dict[str, Any]) -> str:
+    least, best = comparison["least"], comparison["best"]
     cheaper = "none is as accurate" if least is None else f"{least['ratio']:.3f} of its count by {least['group']}"
     gained = "none is as cheap" if best is None else f"{best['gain'] * 100:+.2f} points by {best['group']}"
-    return f"beside {found['baseline']}: at its accuracy {cheaper}; at its count {gained}"
+    return f"beside {comparison['baseline']}: at its accuracy {cheaper}; at its count {gained}"

@@ -32,12 +32,12 @@ class Parser(argparse.ArgumentParser):
         Raises:
             UsageError: for words that are not understood.
         """
-        found, unknown = self.parse_known_args(args, namespace)
+        parsed, unknown = self.parse_known_args(args, namespace)
         if unknown:
-            own: Parser = getattr(found, "parser", self)
+            own: Parser = getattr(parsed, "parser", self)
             close = suggestion(unknown[0].partition("=")[0], own._option_string_actions, "options")
             own.error(f"unknown: {' '.join(unknown)}{f', {close}' if 'did you mean' in close else ''}")
-        return found
+        return parsed
 
     def _print_message(self, message: str, file: Any = None) -> None:
         """Prints what --help says. argparse itself would ignore that it cannot be written."""

@@ -115,17 +115,17 @@ def _front_end_files(source: Path) -> list[str]:
 
 def _headers(sources: Iterable[Path], folders: Sequence[Path]) -> list[Path]:
     """All headers in these folders that the sources include, and those that these include."""
-    found: dict[Path, None] = {}
+    headers: dict[Path, None] = {}
     pending = list(sources)
     while pending:
         path = pending.pop()
         for name in _INCLUDE.findall(path.read_text(encoding="utf-8", errors="replace")):
             for header in (x / name for x in (*folders, path.parent)):
                 inside = any(header.is_relative_to(x) for x in folders)
-                if inside and header.is_file() and header not in found:
-                    found[header] = None
+                if inside and header.is_file() and header not in headers:
+                    headers[header] = None
                     pending.append(header)
-    return sorted(found)
+    return sorted(headers)
 
 
 def _model_header(plan: Plan, blob_bytes: int, front_end: FrontEnd, labels: Sequence[str]) -> str:

@@ -129,13 +129,13 @@ def _check(network: Network, weights: Sequence[LayerWeights | None], representat
 
 
 def _check_weights(where: str, operator: Operator, own: LayerWeights | None) -> None:
-    found = tuple(None if x is None else np.shape(x) for x in own or (None, None))
+    shapes = tuple(None if x is None else np.shape(x) for x in own or (None, None))
     expected: tuple[Any, Any] = (None, None)
     shape = layer_rules(operator.layer.kind).weights_shape(operator)
     if shape:
         kernel = (*shape, 1) if operator.layer.kind == "depthwise" else (*shape[1:], shape[0])
         expected = kernel, (operator.output[2],)
-    if found != expected:
-        raise InputError(f"{where} has a kernel and a bias of shapes {found}, expected {expected}")
+    if shapes != expected:
+        raise InputError(f"{where} has a kernel and a bias of shapes {shapes}, expected {expected}")
     if any(x is not None and not np.all(np.isfinite(x)) for x in own or ()):
         raise InputError(f"{where} has weights that are not finite")

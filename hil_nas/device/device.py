@@ -188,20 +188,20 @@ class Device:
             raise ProtocolError(f"the board stored {stored_bytes} of {len(data)} bytes of {slot}")
 
 
-def expect_identity(found: Identity, board: str, build: str | None) -> None:
+def expect_identity(identity: Identity, board: str, build: str | None) -> None:
     """Refuse another board or another image than the one that was built.
 
     Raises:
         IdentityError: naming both.
     """
-    if found.board != board:
+    if identity.board != board:
         raise IdentityError(
-            f"the firmware of board '{found.board}' answers, expected '{board}'",
+            f"the firmware of board '{identity.board}' answers, expected '{board}'",
             hint="attach the other board, or name this one with --board",
         )
-    if build is not None and found.build != build:
+    if build is not None and identity.build != build:
         raise IdentityError(
-            f"build {found.build} runs on the board, expected {build}",
+            f"build {identity.build} runs on the board, expected {build}",
             hint="put the firmware that was built here on the board with --flash",
         )
 

@@ -97,12 +97,12 @@ def find_third_party(build_dir: Path) -> ThirdParty:
     spec = importlib.util.find_spec("bakenn")
     wheel = Path(next(iter(spec.submodule_search_locations or ["."]))) if spec else Path("bakenn")
     vendor = wheel / "backend" / "cmsis_nn" / "vendor"
-    found = ThirdParty(
+    sources = ThirdParty(
         cmsis_nn=Path(os.environ.get("CMSIS_NN_ROOT") or vendor / "cmsis_nn"),
         cmsis_dsp=Path(os.environ.get("CMSIS_DSP_ROOT") or build_dir / "third_party" / CMSIS_DSP_FOLDER),
         cmsis_core=Path(os.environ.get("CMSIS_CORE_ROOT") or vendor / "cmsis_core"),
     )
-    for name, path in asdict(found).items():
+    for name, path in asdict(sources).items():
         if not (path / "Include").is_dir():
             variable = f"{name.upper()}_ROOT"
             get = "`hil_nas doctor --fetch` fetches it" if name == "cmsis_dsp" else "pip install bakenn"
@@ -110,7 +110,7 @@ def find_third_party(build_dir: Path) -> ThirdParty:
             if os.environ.get(variable):
                 hint = f"{variable} names it: name a folder with Include and Source"
             raise MissingToolError(f"{name.upper().replace('_', '-')} was not found in {path}", hint=hint)
-    return found
+    return sources
 
 
 def build_firmware(
@@ -135,8 +135,8 @@ def build_firmware(
     board = load_board(board_name, boards_dir)
     if engine == "tflm" and board.core == "host":
         raise InputError(f"board '{board.name}' has no engine tflm", hint="choose a board with a Cortex-M")
-    found = tflm.find_tflm(board.core) if engine == "tflm" else None
-    return _Build(board, boards_dir, build_dir / "firmware", third_party, tuple(extra_flags), found).run()
+    tflm_build = tflm.find_tflm(board.core) if engine == "tflm" else None
+    return _Build(board, boards_dir, build_dir / "firmware", third_party, tuple(extra_flags), tflm_build).run()
 
 
 class _Build:
@@ -268,11 +268,11 @@ class _Build:
         return sorted((self.boards_dir / "virtual").glob("*.[ch]")) if self.board.timing is not None else []
 
     def _versions(self) -> str:
-        found = re.search(r"\d+\.\d+\.\d+", self.version)
+        match = re.search(r"\d+\.\d+\.\d+", self.version)
         nn = _version(self.third_party.cmsis_nn, "BAKENN_PROVENANCE.md", r"Release version: (\S+)")
         kernels = f"tflm of library {self.tflm_digest.hex()[:8]}" if self.tflm else f"cmsis-nn {nn}"
         dsp = _version(self.third_party.cmsis_dsp, "PKG-INFO", r"(?m)^Version: (\S+)")
-        return f"{kernels};cmsis-dsp {dsp};gcc {found.group() if found else 'unknown'}"
+        return f"{kernels};cmsis-dsp {dsp};gcc {match.group() if match else 'unknown'}"
 
     def _compile(self, unit: Unit) -> Path:
         """The object of a unit; the linker script knows the measured ones by their first letters."""
@@ -325,8 +325,8 @@ class _Build:
 def _version(folder: Path, file: str, pattern: str) -> str:
     """A release's version, for a user's own checkout a hash of its headers."""
     path = folder / file
-    found = re.search(pattern, path.read_text(encoding="utf-8", errors="replace")) if path.is_file() else None
-    if found:
-        return found.group(1)
+    match = re.search(pattern, path.read_text(encoding="utf-8", errors="replace")) if path.is_file() else None
+    if match:
+        return match.group(1)
     headers = b"".join(x.read_bytes() for x in sorted((folder / "Include").rglob("*.h")))
     return f"of headers {hashlib.sha256(headers).hexdigest()[:8]}"

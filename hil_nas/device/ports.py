@@ -32,11 +32,11 @@ def usb_ports(boards_dir: Path) -> tuple[UsbPort, ...]:
         InputError: for a board.toml that cannot be read.
     """
     boards = [load_board(x, boards_dir) for x in board_names(boards_dir)]
-    found = []
+    attached = []
     for port in list_ports.comports():
         if port.vid is None:
             continue
         usb_id = f"{port.vid:04x}:{port.pid or 0:04x}"
         named = tuple(x.name for x in boards if usb_id in {y.lower() for y in x.uart.usb_ids})
-        found.append(UsbPort(port.device, usb_id, port.product or port.description or "", named))
-    return tuple(found)
+        attached.append(UsbPort(port.device, usb_id, port.product or port.description or "", named))
+    return tuple(attached)

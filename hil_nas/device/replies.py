@@ -165,26 +165,26 @@ def parse_identity(
     Raises:
         ProtocolError: for missing, doubled or unknown lines, and for another version of the wire.
     """
-    found = _by_name(records, re.compile(r"id-([a-z]+)-(.+)"))
-    wire = found.get("wire", str(WIRE_VERSION))
+    values = _by_name(records, re.compile(r"id-([a-z]+)-(.+)"))
+    wire = values.get("wire", str(WIRE_VERSION))
     if wire != str(WIRE_VERSION):  # first: other versions have other lines
         raise ProtocolError(
             f"the board speaks version {shown(wire)} of the wire, expected {WIRE_VERSION}",
             hint="flash the firmware that belongs to this version of hil_nas",
         )
-    _expect_names(found, IDENTITY_NAMES)
+    _expect_names(values, IDENTITY_NAMES)
     return Identity(
-        board=found["board"],
-        clock_hz=_number(found["clock"], "clock"),
+        board=values["board"],
+        clock_hz=_number(values["clock"], "clock"),
         clock_kind=clock_kind,
-        engine=found["engine"],
-        build=found["build"],
-        kernels=found["kernels"],
-        versions=found["versions"],
+        engine=values["engine"],
+        build=values["build"],
+        kernels=values["kernels"],
+        versions=values["versions"],
         host=host,
-        pool_bytes=_number(found["pool"], "pool"),
-        store_bytes=_number(found["store"], "store"),
-        input_bytes=_number(found["input"], "input"),
+        pool_bytes=_number(values["pool"], "pool"),
+        store_bytes=_number(values["store"], "store"),
+        input_bytes=_number(values["input"], "input"),
         clock_error_percent=clock_error_percent,
     )
 
@@ -266,12 +266,12 @@ def parse_memory(records: Sequence[str]) -> MemoryUse:
     Raises:
         ProtocolError: for missing, doubled or unknown lines.
     """
-    found = _by_name(records, re.compile(r"memory-([a-z_]+)-(.+)"))
+    values = _by_name(records, re.compile(r"memory-([a-z_]+)-(.+)"))
     plain = ("arena", "frontend_scratch", "audio", "io", "static", "stack", "image")
-    _expect_names(found, (*plain, "frontend_tables", "plan"))
-    sizes = {name: _number(found[name], name) for name in plain}
-    tables_bytes, tables_where = _placed(found["frontend_tables"])
-    plan_bytes, plan_where = _placed(found["plan"])
+    _expect_names(values, (*plain, "frontend_tables", "plan"))
+    sizes = {name: _number(values[name], name) for name in plain}
+    tables_bytes, tables_where = _placed(values["frontend_tables"])
+    plan_bytes, plan_where = _placed(values["plan"])
     return MemoryUse(
         arena_bytes=sizes["arena"],
         front_end_scratch_bytes=sizes["frontend_scratch"],
@@ -340,17 +340,17 @@ def _stands_still(what: str) -> ProtocolError:
 
 
 def _by_name(records: Sequence[str], pattern: re.Pattern[str]) -> dict[str, str]:
-    found: dict[str, str] = {}
+    values: dict[str, str] = {}
     for text in records:
         match = pattern.fullmatch(text)
-        if match is None or match.group(1) in found:
+        if match is None or match.group(1) in values:
             raise ProtocolError(f"found {shown(text)}, which is unknown or came twice")
-        found[match.group(1)] = match.group(2)
-    return found
+        values[match.group(1)] = match.group(2)
+    return values
 
 
-def _expect_names(found: dict[str, str], names: Sequence[str]) -> None:
-    missing, unknown = set(names) - set(found), set(found) - set(names)
+def _expect_names(values: dict[str, str], names: Sequence[str]) -> None:
+    missing, unknown = set(names) - set(values), set(values) - set(names)
     if missing or unknown:
         raise ProtocolError(f"lines missing: {sorted(missing)}, unknown: {sorted(unknown)}")
 

@@ -59,11 +59,11 @@ def find_tflm(core: str) -> TflmBuild:
     root = Path(named).resolve()
     given = os.environ.get("TFLM_LIBRARY")
     made = root.glob(f"gen/cortex_m_generic_{core}+fp_default*/lib/{LIBRARY}")
-    found = Path(given).resolve() if given else max(made, key=lambda x: ("cmsis_nn" in str(x), str(x)), default=None)
-    if found is None or not found.is_file():
+    library = Path(given).resolve() if given else max(made, key=lambda x: ("cmsis_nn" in str(x), str(x)), default=None)
+    if library is None or not library.is_file():
         raise MissingToolError(
             f"no {LIBRARY} for {core} in {given or root / 'gen'}",
             hint=f"in {root}: make -f tensorflow/lite/micro/tools/make/Makefile TARGET=cortex_m_generic "
             f"TARGET_ARCH={core}+fp OPTIMIZED_KERNEL_DIR=cmsis_nn microlite",
         )
-    return TflmBuild(root, found)
+    return TflmBuild(root, library)

@@ -176,7 +176,7 @@ class FitReport:
         left_out = f"leaving one out: mean {self.left_out_mean:.1%}, worst {self.left_out_worst:.1%}"
         fit = f"fitted: {len(self.fitted)} networks, mean error {self.mean:.1%}, worst {self.worst:.1%}; {left_out}"
         named = (("fit", self.fitted), ("beside", self.beside))
-        rows = [_line(kind, x) for kind, found in named for x in found]
+        rows = [_line(kind, x) for kind, networks in named for x in networks]
         one_cpi = f"instructions times one CPI: mean {self.one_cpi:.1%}"
         title = "held out: set, rows, mean and worst error, how its cycles were counted"
         return [*head, fit, one_cpi, *rows, title, *map(_set_line, self.held_out)]
@@ -188,11 +188,11 @@ def _line(kind: str, network: NetworkError) -> str:
     return f"{kind:6} {first.model:4} {network.error:+6.1%} (by layout {layouts})  {first.stack}"
 
 
-def _set_line(found: SetError) -> str:
-    how = "by the rules" if found.counted_by == "rules" else "approximated by base x 1.026 + 2.18 a branch"
-    moved = f", code moved by {found.layout_bytes} bytes" if found.layout_bytes else ""
-    errors = f"mean {found.mean:5.1%}, worst {found.worst:5.1%}"
-    return f"{found.set:18} {found.rows:3}  {errors}  {how}{moved}  ({', '.join(found.chips)})"
+def _set_line(error: SetError) -> str:
+    how = "by the rules" if error.counted_by == "rules" else "approximated by base x 1.026 + 2.18 a branch"
+    moved = f", code moved by {error.layout_bytes} bytes" if error.layout_bytes else ""
+    errors = f"mean {error.mean:5.1%}, worst {error.worst:5.1%}"
+    return f"{error.set:18} {error.rows:3}  {errors}  {how}{moved}  ({', '.join(error.chips)})"
 
 
 def read_silicon(path: Path) -> tuple[SiliconRow, ...]:
@@ -259,10 +259,10 @@ def fit_timing(path: Path, penalised: Sequence[str] = PENALISED) -> FitReport:
 
 def _by_network(rows: Sequence[SiliconRow]) -> list[tuple[SiliconRow, ...]]:
     """The layouts of each network, in the order of the file."""
-    found: dict[tuple[str, str], list[SiliconRow]] = {}
+    layouts: dict[tuple[str, str], list[SiliconRow]] = {}
     for row in rows:
-        found.setdefault((row.stack, row.model), []).append(row)
-    return [tuple(x) for x in found.values()]
+        layouts.setdefault((row.stack, row.model), []).append(row)
+    return [tuple(x) for x in layouts.values()]
 
 
 def _solve(networks: Sequence[Sequence[SiliconRow]], penalised: Sequence[str]) -> list[float]:
@@ -274,8 +274,8 @@ def _solve(networks: Sequence[Sequence[SiliconRow]], penalised: Sequence[str]) -
     wanted = 1 - _column(rows, "core_cycles") / cycles
     counts = np.stack([_column(rows, x) / cycles for x in penalised], axis=1)  # (rows, penalties)
     solution, _ = nnls(counts, wanted)
-    found = dict(zip(penalised, map(float, solution), strict=True))
-    return [found.get(x, 0.0) for x in PENALISED]
+    penalties = dict(zip(penalised, map(float, solution), strict=True))
+    return [penalties.get(x, 0.0) for x in PENALISED]
 
 
 def _column(rows: Sequence[SiliconRow], name: str) -> Values:
@@ -297,10 +297,10 @@ def _error_percent(networks: Sequence[NetworkError]) -> float:
 
 
 def _by_set(rows: Sequence[HeldOutRow]) -> tuple[SetError, ...]:
-    found: dict[tuple[str, str, int], list[HeldOutRow]] = {}
+    sets: dict[tuple[str, str, int], list[HeldOutRow]] = {}
     for row in rows:
-        found.setdefault((row.set, row.counted_by, row.layout_bytes), []).append(row)
-    return tuple(_set_error(x) for x in found.values())
+        sets.setdefault((row.set, row.counted_by, row.layout_bytes), []).append(row)
+    return tuple(_set_error(x) for x in sets.values())
 
 
 def _set_error(rows: Sequence[HeldOutRow]) -> SetError:

@@ -71,8 +71,8 @@ class LookUp:
             entries[end.config.kind].append((_front_end_point(end.config), end.median_cycles))
         return cls(
             {
-                kind: (np.array([x for x, _ in found]), np.array([y for _, y in found]))
-                for kind, found in entries.items()
+                kind: (np.array([x for x, _ in cycles]), np.array([y for _, y in cycles]))
+                for kind, cycles in entries.items()
             }
         )
 

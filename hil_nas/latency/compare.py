@@ -85,7 +85,7 @@ def _operators(first: Measurements, second: Measurements) -> tuple[Ratio, ...]:
         if operator in after and cycles > 0:
             assert isinstance(operator, Operator)
             ratios[kernel_path(operator)].append(after[operator] / cycles)
-    return tuple(_ratio(path, found) for path, found in sorted(ratios.items()))
+    return tuple(_ratio(path, values) for path, values in sorted(ratios.items()))
 
 
 def _front_ends(first: Measurements, second: Measurements) -> tuple[Ratio, ...]:
@@ -105,8 +105,8 @@ def _medians(rows: Iterable[tuple[Hashable, float]]) -> dict[Hashable, float]:
     gathered: dict[Hashable, list[float]] = defaultdict(list)
     for key, cycles in rows:
         gathered[key].append(cycles)
-    return {key: float(median(found)) for key, found in gathered.items()}
+    return {key: float(median(values)) for key, values in gathered.items()}
 
 
-def _ratio(what: str, found: list[float]) -> Ratio:
-    return Ratio(what, len(found), float(median(found)), min(found), max(found))
+def _ratio(what: str, ratios: list[float]) -> Ratio:
+    return Ratio(what, len(ratios), float(median(ratios)), min(ratios), max(ratios))

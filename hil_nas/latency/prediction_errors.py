@@ -105,11 +105,11 @@ class Predictions:
 
     def by_path(self) -> dict[str, Pairs]:
         """The operators of each kernel path, then the front ends of each kind."""
-        found: dict[str, Pairs] = {x: Pairs() for x in (*sorted(set(self.paths)), *sorted(set(self.kinds)))}
+        pairs_of: dict[str, Pairs] = {x: Pairs() for x in (*sorted(set(self.paths)), *sorted(set(self.kinds)))}
         for names, pairs in ((self.paths, self.operators), (self.kinds, self.front_ends)):
             for name, *pair in zip(names, pairs.measured, pairs.predicted, strict=True):
-                found[name].add(*pair)
-        return found
+                pairs_of[name].add(*pair)
+        return pairs_of
 
     def report(self, prefix: str) -> Report:
         return {
@@ -145,8 +145,8 @@ def errors(predictions: dict[str, Predictions]) -> Report:
         rank correlation of networks, the mean errors of operators and front ends. NaN where nothing was predicted.
     """
     report: Report = {}
-    for prefix, found in predictions.items():
-        report |= found.report(prefix)
+    for prefix, predicted in predictions.items():
+        report |= predicted.report(prefix)
     return report
 
 
@@ -190,9 +190,9 @@ def learning_curve(rows: Measurements, folds: int = FOLDS) -> list[CurvePoint]:
     test = Measurements(chosen.operators, chosen.networks)
     points = []
     for count in [*(x for x in (5, 10, 20, 40, 80, 160, 320) if x < len(rest)), len(rest)]:
-        found = _predictions(iter([(rows.of_networks(set(rest[:count])), test)]))
-        means = {prefix: x.networks.mean_percent for prefix, x in found.items()}
-        points.append(CurvePoint(count, len(found[MODEL].networks.measured), means))
+        predictions = _predictions(iter([(rows.of_networks(set(rest[:count])), test)]))
+        means = {prefix: x.networks.mean_percent for prefix, x in predictions.items()}
+        points.append(CurvePoint(count, len(predictions[MODEL].networks.measured), means))
     return points
 
 

@@ -59,7 +59,7 @@ class Provenance:
     versions: str
     weights: str
 
-    def require(self, found: Provenance, folder: Path, hint: str | None = None) -> None:
+    def require(self, other: Provenance, folder: Path, hint: str | None = None) -> None:
         """Refuse rows of a folder that do not hold here.
 
         Args:
@@ -70,7 +70,7 @@ class Provenance:
         """
         names = [x.name for x in fields(self)]
         for key in sorted(names, key=lambda x: x == "kernels"):  # last: a hash does not tell that it was the compiler
-            here, there = getattr(self, key), getattr(found, key)
+            here, there = getattr(self, key), getattr(other, key)
             if here != there:
                 hint = hint or f"move {folder} away and measure anew with `hil_nas profile`"
                 raise InputError(f"{folder.name} was measured with {key} '{there}', this is '{here}'", hint=hint)
@@ -286,11 +286,11 @@ class Store:
         """The text of all complete rows, and in words what was lost, empty where nothing was."""
         path = self.folder / ROWS
         text, left = _finished(path) if path.is_file() else ("", 0)
-        found = _counted(text)
+        complete = _counted(text)
         gone = [
-            f"{count - found[kind]} of {count} {kind.replace('_', ' ')}"
+            f"{count - complete[kind]} of {count} {kind.replace('_', ' ')}"
             for kind, count in self._promised().items()
-            if count > found[kind]
+            if count > complete[kind]
         ]
         if gone:
             return text, f"{path} was cut off: {' and '.join(gone)} are gone"

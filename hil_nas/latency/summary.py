@@ -66,7 +66,7 @@ def coefficients(model: LatencyModel, rows: Measurements) -> list[Coefficient]:
         turns[work.path].append(work.counts)
     for end in rows.front_ends:
         turns[end.config.kind].append(end.config.work())
-    found = []
+    costs = []
     for path, fitted in model.paths.items():
         counts = np.array([list(x.values()) for x in turns[path]])  # (rows, features)
         cycles = counts.sum(axis=0) * fitted.regressor.coef_  # (features,)
@@ -74,5 +74,5 @@ def coefficients(model: LatencyModel, rows: Measurements) -> list[Coefficient]:
         for index in np.argsort(-shares):
             if shares[index] > 0:
                 cost, most = fitted.regressor.coef_[index], counts[:, index].max()
-                found.append(Coefficient(path, fitted.names[index], float(cost), float(shares[index]), float(most)))
-    return found
+                costs.append(Coefficient(path, fitted.names[index], float(cost), float(shares[index]), float(most)))
+    return costs

@@ -37,14 +37,14 @@ def load(path: Path, identity: dict[str, Any]) -> dict[str, Any]:
     """
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-        found = json.loads(state["identity"])
+        saved = json.loads(state["identity"])
         version = state["version"]
     except (OSError, RuntimeError, EOFError, KeyError, TypeError, ValueError, pickle.UnpicklingError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise RunError(f"{path} is damaged: {reason}", hint="remove it and begin anew") from None
     if version != VERSION:
         raise RunError(f"{path} is of version {version}, expected {VERSION}", hint="begin anew")
-    changed = list(_differences("", found, json.loads(json.dumps(identity))))
+    changed = list(_differences("", saved, json.loads(json.dumps(identity))))
     if changed:
         raise RunError(
             f"{path} is of another configuration: " + "; ".join(changed[:4]), hint="give its options, or begin anew"
@@ -52,13 +52,13 @@ def load(path: Path, identity: dict[str, Any]) -> dict[str, Any]:
     return dict(state)
 
 
-def _differences(name: str, found: Any, expected: Any) -> Iterator[str]:
+def _differences(name: str, saved: Any, expected: Any) -> Iterator[str]:
     """Where two JSON values differ, in words."""
-    if isinstance(found, dict) and isinstance(expected, dict):
-        for key in [*found, *(x for x in expected if x not in found)]:
-            yield from _differences(f"{name}.{key}" if name else key, found.get(key), expected.get(key))
-    elif found != expected:
-        yield f"{name} was {_short(found)}, is {_short(expected)}"
+    if isinstance(saved, dict) and isinstance(expected, dict):
+        for key in [*saved, *(x for x in expected if x not in saved)]:
+            yield from _differences(f"{name}.{key}" if name else key, saved.get(key), expected.get(key))
+    elif saved != expected:
+        yield f"{name} was {_short(saved)}, is {_short(expected)}"
 
 
 def _short(value: Any) -> str:

@@ -131,6 +131,7 @@ class GridSearch(Generic[Point]):
             point = self.strategy.derive(worst, self.limits)
         raise InfeasibleError(
             f"{_FINAL_TRIES} derived networks missed the limit as measured, the last with"
-            f" {self.limits.told(0, cycles)}, the limit is {self.limits.told(0, self.limits.values()[0])}",
+            f" {self.limits.format_value(0, cycles)}, the limit is"
+            f" {self.limits.format_value(0, self.limits.values()[0])}",
             hint="profile the board anew: the latency model is too far off",
         )

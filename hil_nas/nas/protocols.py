@@ -240,10 +240,10 @@ def logs_of(*probabilities: Tensor) -> list[NDArray[np.float64]]:
 
 def made(shape: tuple[int, ...], *chosen: tuple[int, ...]) -> NDArray[np.float64]:
     """Log-probabilities of this shape that prefer the chosen indices."""
-    found = np.full(shape, -_DISTANCE)
+    preference = np.full(shape, -_DISTANCE)
     for index in chosen:
-        found[index] = 0.0
-    return found
+        preference[index] = 0.0
+    return preference
 
 
 def digest(parts: Iterable[NDArray[np.float64]]) -> str:

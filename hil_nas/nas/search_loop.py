@@ -150,8 +150,8 @@ class Loop:
     def loss(self, reading: Reading, logits: Logits) -> Tensor:
         """The mean cross entropy of what was read."""
         with nullcontext() if self.device.type != "cuda" else torch.autocast("cuda", torch.bfloat16):
-            found = logits(self.net.alignment(reading.features))
-        return F.cross_entropy(found.float(), reading.labels)
+            predicted = logits(self.net.alignment(reading.features))
+        return F.cross_entropy(predicted.float(), reading.labels)
 
     def _figures(self, phase: str, train_loss: float | None, validation_loss: float | None) -> dict[str, Any]:
         """What an epoch tells: nothing that would differ between two equal runs."""

@@ -43,9 +43,9 @@ def _read_reshape(node: Node) -> QuantOperator:
     if prod(source) != prod(target):
         raise InputError(f"{node.name} reshapes {source} to {target}")
     if node.code == "RESHAPE" and len(node.inputs) == 2 and node.inputs[1] >= 0:
-        asked = node.numbers(1).reshape(-1).tolist()
-        if len(asked) != len(target) or any(x not in (-1, y) for x, y in zip(asked, target, strict=True)):
-            raise InputError(f"{node.name} is asked for {asked}, but its output tensor has the shape {target}")
+        requested = node.numbers(1).reshape(-1).tolist()
+        if len(requested) != len(target) or any(x not in (-1, y) for x, y in zip(requested, target, strict=True)):
+            raise InputError(f"{node.name} is asked for {requested}, but its output tensor has the shape {target}")
     return QuantOperator(RESHAPE.name, node.inputs[:1], node.output)
 
 

@@ -73,9 +73,9 @@ class Node:
         return cast(Activation, schema.ACTIVATIONS[code])
 
     def expect(self, shape: tuple[int, ...]) -> None:
-        found = self.model.shape(self.output)
-        if found != shape:
-            raise InputError(f"{self.name} gives {shape}, but its output tensor has the shape {found}")
+        written = self.model.shape(self.output)
+        if written != shape:
+            raise InputError(f"{self.name} gives {shape}, but its output tensor has the shape {written}")
 
     def same_scale(self, position: int = 0) -> None:
         """What only moves or compares values must not change their meaning."""

@@ -58,10 +58,10 @@ def _limits(result: dict[str, Any]) -> list[dict[str, str]]:
         ("ram_bytes", "RAM", format_bytes),
         ("flash_bytes", "flash", format_bytes),
     ):
-        limit, found = limits[f"max_{key}"], measured[key]
-        state = "" if limit is None else "held" if found is not None and found <= limit else "missed"
+        limit, value = limits[f"max_{key}"], measured[key]
+        state = "" if limit is None else "held" if value is not None and value <= limit else "missed"
         exactly = "–" if limit is None else format_latency(limit, None) if key == "latency_ms" else show(limit)
-        there, expected = ("–" if x is None else show(x) for x in (found, predicted.get(key)))
+        there, expected = ("–" if x is None else show(x) for x in (value, predicted.get(key)))
         rows.append({"name": name, "limit": exactly, "measured": there, "predicted": expected, "state": state})
     return rows
 
@@ -104,13 +104,17 @@ def _searching(configuration: Lines, search: Lines, limit_ms: float | None) -> l
     return parts
 
 
-def _candidate(found: dict[str, Any]) -> tuple[str, ...]:
+def _candidate(candidate: dict[str, Any]) -> tuple[str, ...]:
     """A row of the candidates, best first. The first that held the limits on the board was trained in full."""
-    loss = "diverged" if found["loss"] is None else f"{found['loss']:.3f}"
+    loss = "diverged" if candidate["loss"] is None else f"{candidate['loss']:.3f}"
     return (
-        f"{found['front_end']}{' (derived)' if found['derived'] else ''}", loss, f"{found['accuracy'] * 100:.1f} %",
-        str(found["trained_epochs"]), f"{found['cycles']:,.0f}", format_bytes(found["ram_bytes"]),
-    )  # fmt: skip
+        f"{candidate['front_end']}{' (derived)' if candidate['derived'] else ''}",
+        loss,
+        f"{candidate['accuracy'] * 100:.1f} %",
+        str(candidate["trained_epochs"]),
+        f"{candidate['cycles']:,.0f}",
+        format_bytes(candidate["ram_bytes"]),
+    )
 
 
 def _training(train: Lines) -> Markup | None:

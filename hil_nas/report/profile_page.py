@@ -28,8 +28,8 @@ def profile_page(result: dict[str, Any], summary: Summary) -> str:
         summary: of the folder that was measured into.
     """
     unit = count_unit(result["clock"]["kind"])
-    found = summary.predictions
-    networks = {NAMES[x]: found[x].networks for x in (LOOK_UP, MACS_LINEAR, MODEL)}
+    predictions = summary.predictions
+    networks = {NAMES[x]: predictions[x].networks for x in (LOOK_UP, MACS_LINEAR, MODEL)}
     return render(
         "profile.html",
         title=f"hil_nas profile: {result['board']}",
@@ -38,13 +38,13 @@ def profile_page(result: dict[str, Any], summary: Summary) -> str:
         unit=unit,
         published=result["published_cycles"],
         names=list(NAMES.values()),
-        errors=_errors(found),
+        errors=_errors(predictions),
         scatter=figures.scatter(
             {name: (x.measured, x.predicted) for name, x in networks.items()},
             xlabel=f"measured {unit} of a network", ylabel=f"predicted {unit}",
         ),
-        residuals=_residuals(found[MODEL], unit),
-        paths=_paths(found, summary),
+        residuals=_residuals(predictions[MODEL], unit),
+        paths=_paths(predictions, summary),
         curves=_curves(summary),
         curve=[
             (x.networks, x.predicted, *(_percent(x.mean_percent[key]) for key in NAMES)) for x in summary.curve
@@ -53,9 +53,9 @@ def profile_page(result: dict[str, Any], summary: Summary) -> str:
     )  # fmt: skip
 
 
-def _errors(found: dict[str, Predictions]) -> list[Row]:
+def _errors(by_model: dict[str, Predictions]) -> list[Row]:
     rows: list[Row] = []
-    for key, predictions in found.items():
+    for key, predictions in by_model.items():
         networks = predictions.networks
         rows.append((
             NAMES[key], _percent(networks.mean_percent), _percent(networks.worst_percent),
@@ -66,14 +66,14 @@ def _errors(found: dict[str, Predictions]) -> list[Row]:
     return rows
 
 
-def _residuals(found: Predictions, unit: str) -> Markup:
-    points = {path: (x.measured, x.errors_percent.tolist()) for path, x in found.by_path().items()}
+def _residuals(predictions: Predictions, unit: str) -> Markup:
+    points = {path: (x.measured, x.errors_percent.tolist()) for path, x in predictions.by_path().items()}
     return figures.residuals(points, xlabel=f"measured {unit}", ylabel="predicted - measured, %")
 
 
-def _paths(found: dict[str, Predictions], summary: Summary) -> list[Row]:
+def _paths(by_model: dict[str, Predictions], summary: Summary) -> list[Row]:
     """One row for each kernel path, the errors of model and baselines side by side."""
-    by_path = {key: x.by_path() for key, x in found.items()}
+    by_path = {key: x.by_path() for key, x in by_model.items()}
     rows = []
     for path, pairs in by_path[MODEL].items():
         others = [_percent(by_path[key][path].mean_percent) for key in (MACS_LINEAR, LOOK_UP)]
@@ -97,13 +97,13 @@ def _coefficients(summary: Summary) -> list[dict[str, Any]]:
     """For each path the coefficients that matter, and a row for all others."""
     paths = []
     for path, group in groupby(summary.coefficients, key=lambda x: x.path):
-        found = list(group)
-        shown = [x for x in found if x.share >= SHOWN_SHARE]
+        coefficients = list(group)
+        shown = [x for x in coefficients if x.share >= SHOWN_SHARE]
         rows = [
             (meaning(x.name), f"{x.cycles:,.2f}", f"{x.share:.1%}", f"{x.most_turns:,.0f}") for x in shown
         ]
-        if rest := sum(x.share for x in found[len(shown) :]):
-            rows.append((f"{len(found) - len(shown)} more", "", f"{rest:.1%}", ""))
+        if rest := sum(x.share for x in coefficients[len(shown) :]):
+            rows.append((f"{len(coefficients) - len(shown)} more", "", f"{rest:.1%}", ""))
         paths.append({"title": PATHS.get(path, path), "name": path, "rows": rows})
     return paths
 

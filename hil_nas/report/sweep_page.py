@@ -87,25 +87,25 @@ def _marks(result: dict[str, Any], group: dict[str, Any], key: str, unit: float)
     return figures.Marks(group["group"], group["baseline"], group["held"] == group["ended"], costs, accuracies)
 
 
-def _beside(found: dict[str, Any]) -> tuple[str, ...]:
+def _beside(comparison: dict[str, Any]) -> tuple[str, ...]:
     """A published network's row: the ratios of the searches to it, on one clock."""
-    least, best = found["least"], found["best"]
+    least, best = comparison["least"], comparison["best"]
     return (
-        found["baseline"],
+        comparison["baseline"],
         "none is as accurate" if least is None else f"{least['ratio']:.3f} of its count ({least['group']})",
         "none is as cheap" if best is None else f"{best['gain'] * 100:+.2f} points ({best['group']})",
     )
 
 
-def _point(found: dict[str, Any]) -> dict[str, Any]:
+def _point(point: dict[str, Any]) -> dict[str, Any]:
     """A row, with the folder of the point's own page where it has one."""
-    cells = [found["point"], found["status"]]
-    if "run" not in found:
+    cells = [point["point"], point["status"]]
+    if "run" not in point:
         return {"cells": cells, "run": None}
-    count = "–" if found["count"] is None else f"{found['count']:,} {count_unit(found['clock']['kind'])}"
-    memories = (_size(found["ram_bytes"]), _size(found["flash_bytes"]))
-    cells += [f"{found['accuracy'] * 100:.2f} %", count, *memories, found["front_end"]]
-    return {"cells": cells, "run": found["run"]}
+    count = "–" if point["count"] is None else f"{point['count']:,} {count_unit(point['clock']['kind'])}"
+    memories = (_size(point["ram_bytes"]), _size(point["flash_bytes"]))
+    cells += [f"{point['accuracy'] * 100:.2f} %", count, *memories, point["front_end"]]
+    return {"cells": cells, "run": point["run"]}
 
 
 def _size(size_bytes: float) -> str:

@@ -15,7 +15,7 @@ from hil_nas.folders import Folders
 from hil_nas.progress import Reporter
 from hil_nas.runs import Run
 from hil_nas.training.recipe import Recipe
-from hil_nas.workflows.finish import Found, PageWriter, finish, load_data
+from hil_nas.workflows.finish import ChosenNetwork, PageWriter, finish, load_data
 from hil_nas.workflows.fitting import fits
 from hil_nas.workflows.patience import PatientBoard
 from hil_nas.workflows.verify import host_library
@@ -52,7 +52,7 @@ def run_baseline(
         earlier = Run.resume(folders.runs, "baseline", config.to_json()) if resume else None
         run = earlier or Run.create(folders.runs, "baseline", config.network, config.to_json())
         run.write_json("network.json", {"front_end": str(front_end), "network": network.to_json()})
-        found = Found(network, front_end, {})
+        chosen = ChosenNetwork(network, front_end, {})
         recipe = Recipe(epochs=config.train_epochs)
-        whole = finish(found, config, data, board, host, run, folders, recipe, page=page, progress=progress)
+        whole = finish(chosen, config, data, board, host, run, folders, recipe, page=page, progress=progress)
     return whole, run.folder

@@ -137,25 +137,25 @@ def _sources(build_dir: Path) -> tuple[Part, ...]:
 def _cmsis(build_dir: Path) -> Part:
     name, purpose = "CMSIS-NN and CMSIS-DSP", "firmware"
     try:
-        found = find_third_party(build_dir)
+        sources = find_third_party(build_dir)
     except MissingToolError as error:
         return Part("source", name, purpose, None, how=f"{error.message}: {error.hint}")
     versions = (
-        _word(found.cmsis_nn / "BAKENN_PROVENANCE.md", r"Release version: (\S+)"),
-        _word(found.cmsis_dsp / "PKG-INFO", r"(?m)^Version: (\S+)"),
+        _word(sources.cmsis_nn / "BAKENN_PROVENANCE.md", r"Release version: (\S+)"),
+        _word(sources.cmsis_dsp / "PKG-INFO", r"(?m)^Version: (\S+)"),
     )
-    return Part("source", name, purpose, ", ".join(versions), f"{found.cmsis_nn}, {found.cmsis_dsp}")
+    return Part("source", name, purpose, ", ".join(versions), f"{sources.cmsis_nn}, {sources.cmsis_dsp}")
 
 
 def _tflm() -> Part:
     name, purpose = "TensorFlow Lite Micro", "the engine tflm"
     try:
-        found = find_tflm("cortex-m4")
+        build = find_tflm("cortex-m4")
     except MissingToolError as error:
         return Part("source", name, purpose, None, how=f"{error.message}: {error.hint}")
-    return Part("source", name, purpose, "", f"{found.root}, {found.library}")
+    return Part("source", name, purpose, "", f"{build.root}, {build.library}")
 
 
 def _word(path: Path, pattern: str) -> str:
-    found = re.search(pattern, path.read_text(encoding="utf-8", errors="replace")) if path.is_file() else None
-    return found.group(1) if found else "of your own"
+    match = re.search(pattern, path.read_text(encoding="utf-8", errors="replace")) if path.is_file() else None
+    return match.group(1) if match else "of your own"

@@ -33,7 +33,7 @@ from hil_nas.workflows.verify import Model, Verification, verify
 
 
 @dataclass(frozen=True)
-class Found:
+class ChosenNetwork:
     """A network and what the latency model predicts for it; empty where nothing was predicted."""
 
     network: Network
@@ -44,7 +44,7 @@ class Found:
 PageWriter = Callable[[dict[str, Any], Network, list[dict[str, Any]]], str]
 
 
-class Asked(Protocol):
+class FinishSettings(Protocol):
     """The fields of a configuration that `finish` needs."""
 
     @property
@@ -56,8 +56,8 @@ class Asked(Protocol):
 
 
 def finish(
-    found: Found,
-    asked: Asked,
+    chosen: ChosenNetwork,
+    settings: FinishSettings,
     data: KeywordData,
     board: PatientBoard,
     host: HostFrontEnd,
@@ -73,13 +73,13 @@ def finish(
     Its status is "missed" where the finished network broke a limit or a bit on the board.
     """
     product = make_product(
-        found.network, found.config, data, host, run, recipe, seed=asked.seed, progress=progress
+        chosen.network, chosen.config, data, host, run, recipe, seed=settings.seed, progress=progress
     )
     run.write_bytes("model.tflite", product.model)
-    verification = _verified(product, asked, data, board, host, progress)
-    result = _result(found, product, verification, data)
+    verification = _verified(product, settings, data, board, host, progress)
+    result = _result(chosen, product, verification, data)
     write_export(run, product.model, data.classes, folders)
-    run.write_bytes("report.html", page(result, found.network, run.metrics()).encode())
+    run.write_bytes("report.html", page(result, chosen.network, run.metrics()).encode())
     return run.finish("complete" if verification.ok else "missed", result)
 
 
@@ -109,19 +109,24 @@ def write_export(run: Run, model: bytes, labels: tuple[str, ...], folders: Folde
 
 
 def _verified(
-    product: Product, asked: Asked, data: KeywordData, board: PatientBoard, host: HostFrontEnd, progress: Reporter
+    product: Product,
+    settings: FinishSettings,
+    data: KeywordData,
+    board: PatientBoard,
+    host: HostFrontEnd,
+    progress: Reporter,
 ) -> Verification:
     """The finished model on the board, over clips of the test split chosen by the seed."""
-    rng = np.random.default_rng(asked.seed)
-    count = min(asked.clips, len(data.test))
+    rng = np.random.default_rng(settings.seed)
+    count = min(settings.clips, len(data.test))
     test = data.test.take(np.sort(rng.choice(len(data.test), count, replace=False)).astype(np.int64))
     model = Model.read(product.model)
     return board.do(lambda device: verify(
-        device, model, host, budget=asked.budget, clips=test.samples, labels=test.labels, progress=progress
+        device, model, host, budget=settings.budget, clips=test.samples, labels=test.labels, progress=progress
     ))  # fmt: skip
 
 
-def _result(found: Found, product: Product, verification: Verification, data: KeywordData) -> dict[str, Any]:
+def _result(chosen: ChosenNetwork, product: Product, verification: Verification, data: KeywordData) -> dict[str, Any]:
     """What result.json says."""
     kind, hz = verification.clock["kind"], verification.clock["hz"]
     front_end, network = verification.front_end_cycles or 0, verification.network_cycles
@@ -132,7 +137,7 @@ def _result(found: Found, product: Product, verification: Verification, data: Ke
         "clock": verification.clock,
         "engine": verification.engine,
         "build": verification.build,
-        "front_end": str(found.config),
+        "front_end": str(chosen.config),
         "limits": {
             "max_ram_bytes": limits["max_ram_bytes"],
             "max_flash_bytes": limits["max_flash_bytes"],
@@ -147,7 +152,7 @@ def _result(found: Found, product: Product, verification: Verification, data: Ke
             "ram_bytes": verification.ram_bytes,
             "flash_bytes": verification.flash_bytes,
         },
-        "predicted": found.predicted,
+        "predicted": chosen.predicted,
         "limits_held": not verification.missed,
         "limits_missed": verification.missed,
         "bits_equal": verification.bits_equal,
@@ -160,8 +165,8 @@ def _result(found: Found, product: Product, verification: Verification, data: Ke
         "labels": data.classes,
         "data": {"name": data.name, **data.findings.to_json()},
         "confusion": product.int8_test.confusion.tolist(),
-        "macs": network_macs(found.network),
-        "parameters": parameters(found.network),
+        "macs": network_macs(chosen.network),
+        "parameters": parameters(chosen.network),
         "front_end_cycles": front_end,
         "operators": verification.operators,
         "ram": verification.ram,

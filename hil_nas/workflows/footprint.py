@@ -77,15 +77,15 @@ def measure_footprint(device: Device, configs: Sequence[FrontEnd]) -> Footprint:
     identity = device.identify()
     for network in every_kernel():
         measure_network(device, identity, network)
-    found = list(run_front_ends(device, identity, configs))  # the last stays loaded, and with it the audio counts
+    front_ends = list(run_front_ends(device, identity, configs))  # the last stays loaded, and with it the audio counts
     memory = device.memory()
     counted = memory.arena_bytes + memory.front_end_scratch_bytes + memory.io_bytes
     tables = memory.plan_bytes + memory.front_end_tables_bytes
     return Footprint(
         memory.ram_bytes - counted,
         memory.flash_bytes - tables,
-        {row.config: int(row.median_cycles) for row, _, _ in found},
-        {row.config: info.scratch_bytes + info.frames * info.columns for row, info, _ in found},
-        {row.config: table_bytes for row, _, table_bytes in found},
+        {row.config: int(row.median_cycles) for row, _, _ in front_ends},
+        {row.config: info.scratch_bytes + info.frames * info.columns for row, info, _ in front_ends},
+        {row.config: table_bytes for row, _, table_bytes in front_ends},
         identity.engine,
     )

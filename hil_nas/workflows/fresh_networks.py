@@ -89,17 +89,17 @@ def evaluate(
 def fresh_products(space: Space, count: int, seed: int, identity: Identity, known: Measurements) -> list[FreshNetwork]:
     """Networks of a space that fit the board and are not among `known`, each with a front end made for its input."""
     seen = {x.network for x in known.networks}
-    found: list[FreshNetwork] = []
+    fresh: list[FreshNetwork] = []
     rng = np.random.default_rng([FRESH_SEED, seed, *space.encode()])
-    while len(found) < count:
+    while len(fresh) < count:
         network = OF_SPACE[space](rng)
         frames, coefficients, _ = network.input_shape
         configs = [x for x in paper_grid(coefficients) if x.frames == frames]
-        config = configs[len(found) % len(configs)]
+        config = configs[len(fresh) % len(configs)]
         if is_measured(network, identity) and fits(network, identity, config) and network_id(network) not in seen:
-            found.append(FreshNetwork(space, network, config))
+            fresh.append(FreshNetwork(space, network, config))
             seen.add(network_id(network))
-    return found
+    return fresh
 
 
 def cycles_errors(model: LatencyModel, drawn: list[FreshNetwork], known: Measurements, fresh: Measurements) -> Report:
@@ -131,14 +131,14 @@ def memory_errors(footprint: Footprint, products: list[FreshNetwork], measured: 
     """How far all RAM and all flash, as the search predicts them, lie from the board's account."""
     report: Report = {}
     pairs = list(zip(products, measured, strict=True))
-    for name, predicted, found in (
+    for name, predicted, reported in (
         ("ram", [footprint.ram(x.network, x.config) for x in products], [m.ram_bytes for _, m in pairs]),
         ("flash", [footprint.flash(x.network, x.config) for x in products], [m.flash_bytes for _, m in pairs]),
     ):
-        over = np.array(predicted) - np.array(found)  # (products,) bytes
+        over = np.array(predicted) - np.array(reported)  # (products,) bytes
         report[f"{name}_under_bytes"] = float(max(0, -over.min()))
         report[f"{name}_over_bytes"] = float(max(0, over.max()))
-        report[f"{name}_over_percent"] = float(max(0.0, 100 * (over / np.array(found)).max()))
+        report[f"{name}_over_percent"] = float(max(0.0, 100 * (over / np.array(reported)).max()))
     return report
 
 

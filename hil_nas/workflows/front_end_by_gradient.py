@@ -72,12 +72,12 @@ def _costs(target: SearchBoard, footprint: Footprint) -> FrontEndCosts:
 def _logged(run: Run, epoch: dict[str, Any], epochs: int, progress: Reporter) -> None:
     run.log({**epoch, "phase": "configuration", "stage": epoch["phase"]})
     loss = epoch["validation_loss"] or epoch["train_loss"]
-    found = "/".join(f"{epoch[x]:.0f}" for x in _POINT)
-    note = f"{epoch['phase']}: loss {loss:.3f}, window/hop/coefficients {found}"
+    point = "/".join(f"{epoch[x]:.0f}" for x in _POINT)
+    note = f"{epoch['phase']}: loss {loss:.3f}, window/hop/coefficients {point}"
     progress(Progress("searching the configuration", epoch["epoch"], epochs, note))
 
 
-def found_earlier(run: Run | None) -> FrontEnd | None:
+def settled_front_end(run: Run | None) -> FrontEnd | None:
     """The configuration that an interrupted run had settled on."""
     if run is None or not run.path("front_end.json").exists():
         return None

@@ -88,11 +88,11 @@ def _between(rng: np.random.Generator, ends: Pair, step: int = 1) -> int:
 
 
 def _darts_cell(rng: np.random.Generator, nodes: int) -> Cell:
-    found = []
+    edges = []
     for node in range(nodes):
         one, other = sorted(int(x) for x in rng.choice(node + CELL_INPUTS, 2, replace=False))
-        found.append((_darts_edge(rng, one), _darts_edge(rng, other)))
-    return Cell(tuple(found))
+        edges.append((_darts_edge(rng, one), _darts_edge(rng, other)))
+    return Cell(tuple(edges))
 
 
 def _darts_edge(rng: np.random.Generator, source: int) -> Edge:

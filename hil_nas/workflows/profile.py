@@ -167,12 +167,12 @@ def profile(
 def _published_cycles(device: Device, identity: Identity, rows: Measurements) -> dict[str, float]:
     """What weights in flash cost, on a network that everybody knows; a product's lie there."""
     network = ds_cnn()
-    found: dict[str, float] = {}
+    cycles: dict[str, float] = {}
     if measured := [x for x in rows.networks if x.network == network_id(network)]:
-        found[WEIGHTS] = measured[0].median_cycles
+        cycles[WEIGHTS] = measured[0].median_cycles
     if fits(network, identity, weights="ram"):
-        found["ram"] = measure_network(device, identity, network, weights="ram")[0].median_cycles
-    return found
+        cycles["ram"] = measure_network(device, identity, network, weights="ram")[0].median_cycles
+    return cycles
 
 
 def _measure_front_ends(

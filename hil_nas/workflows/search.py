@@ -28,9 +28,9 @@ from hil_nas.progress import Progress, Reporter
 from hil_nas.runs import Run
 from hil_nas.training.recipe import Recipe
 from hil_nas.words import TEN_WORDS
-from hil_nas.workflows.finish import Found, PageWriter, finish, load_data
+from hil_nas.workflows.finish import ChosenNetwork, PageWriter, finish, load_data
 from hil_nas.workflows.footprint import Footprint
-from hil_nas.workflows.front_end_by_gradient import found_earlier, front_end_by_gradient
+from hil_nas.workflows.front_end_by_gradient import front_end_by_gradient, settled_front_end
 from hil_nas.workflows.patience import PatientBoard
 from hil_nas.workflows.search_board import SearchBoard
 from hil_nas.workflows.search_data import search_features
@@ -63,7 +63,7 @@ def run_search(
         data = cache(lambda: _load(config, folders, progress))  # when needed: limits out of reach are refused first
         target = SearchBoard.of(board, config, folders)
         if not config.grid:
-            one = found_earlier(earlier)
+            one = settled_front_end(earlier)
             if one is None:
                 one = front_end_by_gradient(target, _class_count(config, data), data, new_run, progress)
             config = replace(config, grid=(one,))
@@ -73,10 +73,10 @@ def run_search(
         job.expect_feasible()
         run = new_run()
         run.write_json("footprint.json", footprint.to_json())
-        found = _read_found(run) or job.find(run, data())
+        chosen = _settled_network(run) or job.find(run, data())
         for unfinished in run.folder.glob("candidates-*.pt"):  # nothing resumes from them any more
             unfinished.unlink()
-        whole = finish(found, config, data(), board, host, run, folders, job.recipe, page=page, progress=progress)
+        whole = finish(chosen, config, data(), board, host, run, folders, job.recipe, page=page, progress=progress)
     return whole, run.folder
 
 
@@ -116,18 +116,18 @@ class SearchJob:
         """Raises InfeasibleError where no network of the space holds the limits."""
         self.kind.feasible(self.cost_table, self.limits)
 
-    def find(self, run: Run, data: KeywordData) -> Found:
+    def find(self, run: Run, data: KeywordData) -> ChosenNetwork:
         """Searches, trains candidates and tries them on the board; one that holds the limits goes to network.json."""
         result, config = self._searched(run, data), self.config
         ranked = by_halving(
             result, Candidates(result), data, run, count=config.candidates, epochs=config.candidate_epochs,
             last_epochs=-(-self.recipe.epochs // 2), seed=config.seed, progress=self.progress,
         )  # fmt: skip
-        found = self.tried(ranked)
+        chosen = self.tried(ranked)
         run.write_json("network.json", {
-            "front_end": str(found.config), "network": found.network.to_json(), "predicted": found.predicted,
+            "front_end": str(chosen.config), "network": chosen.network.to_json(), "predicted": chosen.predicted,
         })  # fmt: skip
-        return found
+        return chosen
 
     def _searched(self, run: Run, data: KeywordData) -> SearchResult[Any]:
         config, augmentation = self.config, self.recipe.augmentation
@@ -149,19 +149,19 @@ class SearchJob:
             resume=run.path("search.pt").exists(),
         )
 
-    def tried(self, ranked: Sequence[Derived[Any]]) -> Found:
+    def tried(self, ranked: Sequence[Derived[Any]]) -> ChosenNetwork:
         """The first that holds the limits on the board with its own front end: nothing else is trained."""
-        told = ""
+        needs_of_best = ""
         for number, candidate in enumerate(ranked, start=1):
             network, config = candidate.network, candidate.config
             measured = self.target.cost(network, config)
-            takes = self.limits.told_cost(measured)
-            told = told or takes
+            takes = self.limits.format_cost(measured)
+            needs_of_best = needs_of_best or takes
             self.progress(Progress("trying the best on the board", number, len(ranked), takes))
             if self.limits.held_by(measured):
-                return Found(network, config, self.target.predicted(network, config, self.footprint))
+                return ChosenNetwork(network, config, self.target.predicted(network, config, self.footprint))
         raise InfeasibleError(
-            f"no candidate holds the limits on the board, the best takes {told}",
+            f"no candidate holds the limits on the board, the best takes {needs_of_best}",
             hint="measure more networks with `hil_nas profile`, or raise the limit",
         )
 
@@ -193,12 +193,12 @@ def _measured_earlier(run: Run | None) -> Footprint | None:
     return Footprint.from_json(json.loads(run.path("footprint.json").read_text()))
 
 
-def _read_found(run: Run) -> Found | None:
+def _settled_network(run: Run) -> ChosenNetwork | None:
     """The network that an interrupted run had settled on."""
     if not run.path("network.json").exists():
         return None
     try:
         data = json.loads(run.path("network.json").read_text())
-        return Found(Network.from_json(data["network"]), parse_front_end(data["front_end"]), data["predicted"])
+        return ChosenNetwork(Network.from_json(data["network"]), parse_front_end(data["front_end"]), data["predicted"])
     except (ValueError, KeyError, InputError) as error:
         raise RunError(f"{run.path('network.json')} is damaged: {error}", hint="remove that run folder") from None

@@ -36,12 +36,12 @@ def side_by_side(
     stop = Event()
 
     def reporter(board: str) -> Reporter:
-        def told(step: Progress) -> None:
+        def report(step: Progress) -> None:
             if stop.is_set():
                 raise _Stopped
             progress(replace(step, task=f"{board}: {step.task}"))
 
-        return told
+        return report
 
     def run(board: str) -> Result | HilNasError:
         try:

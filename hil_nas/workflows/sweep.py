@@ -158,16 +158,16 @@ def run_sweep(
     left = [x for x in points if x.label not in settled]
     for stale in where.runs.glob("*/now"):
         stale.unlink()
-    told = None
+    reported = None
     with closing(execute(tuple(left), run_point(where))) as ending:
         for ended in ending:
             if ended is not None:
                 point, outcome = ended
                 left.remove(point)
                 run.log({"point": point.label, "group": point.group, "seed": point.config.seed, **outcome})
-            if (now := _progress(points, left, where.runs)) != told:
+            if (now := _progress(points, left, where.runs)) != reported:
                 progress(now)
-                told = now
+                reported = now
     result = _result(points, {x["point"]: x for x in run.metrics()})
     run.write_bytes("report.html", page(result).encode())
     if any(x["status"] == "failed" for x in result["points"]):
@@ -226,13 +226,13 @@ def _names(searches: Sequence[SearchConfig]) -> list[str]:
     for search in searches:
         usual, flat = _flat(SearchConfig(space=search.space)), _flat(search)
         of_space = _varying([x for x in searches if x.space == search.space])
-        always = [k for k, v in flat.items() if _told(k, v) and (k != "align" or k in of_space)]
+        always = [k for k, v in flat.items() if _always_named(k, v) and (k != "align" or k in of_space)]
         parts = [_part(k, v) for k, v in flat.items() if k in varying and (k in always or v != usual[k])]
         names.append(" ".join(parts) or "search")
     return names
 
 
-def _told(key: str, value: Any) -> bool:
+def _always_named(key: str, value: Any) -> bool:
     return key in _MEMORIES or key == "max_latency_s" or isinstance(value, str)
 
 
@@ -280,9 +280,9 @@ def _figures(folder: Path, result: dict[str, Any]) -> Outcome:
 
 
 def _result(points: Sequence[Point], lines: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    found = [lines[x.label] for x in points]
+    rows = [lines[x.label] for x in points]
     baselines = {x.group for x in points if isinstance(x.config, BaselineConfig)}
-    return {"points": found, **compared(found, baselines)}
+    return {"points": rows, **compared(rows, baselines)}
 
 
 def _progress(points: Sequence[Point], left: Sequence[Point], folder: Path) -> Progress:

@@ -30,7 +30,7 @@ def compared(points: Sequence[dict[str, Any]], baselines: Iterable[str]) -> dict
     by_group: dict[str, list[dict[str, Any]]] = {}
     for point in points:
         by_group.setdefault(point["group"], []).append(point)
-    groups = [_group(name, found, name in named) for name, found in by_group.items()]
+    groups = [_group(name, members, name in named) for name, members in by_group.items()]
     for same in map(_holding, _by_board(groups)):
         costs = [(-x["accuracy"]["mean"], x["count"]["mean"], x["ram_bytes"]["mean"]) for x in same]
         for group, on_front in zip(same, front(costs), strict=True):
@@ -51,7 +51,7 @@ def front(costs: Sequence[Sequence[float]]) -> list[bool]:
     no_worse = np.all(x[None] <= x[:, None], axis=2)  # (i, j): j is as low as i everywhere
     better = np.any(x[None] < x[:, None], axis=2)
     beaten: npt.NDArray[np.bool_] = np.any(no_worse & better, axis=1)
-    return [not found for found in beaten.tolist()]
+    return [not is_beaten for is_beaten in beaten.tolist()]
 
 
 def _group(name: str, points: Sequence[dict[str, Any]], baseline: bool) -> dict[str, Any]:
@@ -71,19 +71,19 @@ def _group(name: str, points: Sequence[dict[str, Any]], baseline: bool) -> dict[
 
 def _spread(values: Sequence[float | None]) -> dict[str, float | None] | None:
     """Mean and sample standard deviation; None where there is nothing, or no such figure on this clock."""
-    found = [x for x in values if x is not None]
-    if not found:
+    known = [x for x in values if x is not None]
+    if not known:
         return None
-    return {"mean": statistics.fmean(found), "sd": statistics.stdev(found) if len(found) > 1 else None}
+    return {"mean": statistics.fmean(known), "sd": statistics.stdev(known) if len(known) > 1 else None}
 
 
 def _by_board(groups: Sequence[dict[str, Any]]) -> list[list[dict[str, Any]]]:
     """Groups that were measured on the same board by the same clock: only they compare. A host has no clock."""
-    found: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    by_board: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for group in groups:
         if group["count"] is not None:
-            found.setdefault((group["board"], group["clock"]["kind"]), []).append(group)
-    return list(found.values())
+            by_board.setdefault((group["board"], group["clock"]["kind"]), []).append(group)
+    return list(by_board.values())
 
 
 def _holding(groups: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

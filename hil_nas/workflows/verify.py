@@ -28,7 +28,7 @@ from hil_nas.errors import InputError, RefusedError, UnsupportedError
 from hil_nas.front_ends import ClipFormat, FrontEnd
 from hil_nas.front_ends.host import HostFrontEnd, build_host_library
 from hil_nas.progress import Progress, Reporter, silent
-from hil_nas.units import told_bytes, told_seconds
+from hil_nas.units import format_bytes_like, format_seconds_like
 from hil_nas.workflows.measure import latency_ms
 
 Int8 = npt.NDArray[np.int8]
@@ -262,14 +262,14 @@ def noise(count: int, seed: int, clip: ClipFormat) -> Int16:
 def missed_limits(budget: Budget, latency_ms: float | None, ram_bytes: int, flash_bytes: int) -> tuple[str, ...]:
     """One sentence for each limit that the figures break."""
     missed = []
-    for name, found, limit, told in (
-        ("latency", None if latency_ms is None else latency_ms / 1e3, budget.max_latency_s, told_seconds),
-        ("RAM", ram_bytes, budget.max_ram_bytes, told_bytes),
-        ("flash", flash_bytes, budget.max_flash_bytes, told_bytes),
+    for name, value, limit, show in (
+        ("latency", None if latency_ms is None else latency_ms / 1e3, budget.max_latency_s, format_seconds_like),
+        ("RAM", ram_bytes, budget.max_ram_bytes, format_bytes_like),
+        ("flash", flash_bytes, budget.max_flash_bytes, format_bytes_like),
     ):
-        if limit is not None and (found is None or found > limit):
-            shown = "not known" if found is None else told(found, limit)
-            missed.append(f"{name} is {shown}, the limit {told(limit, limit)}")
+        if limit is not None and (value is None or value > limit):
+            shown = "not known" if value is None else show(value, limit)
+            missed.append(f"{name} is {shown}, the limit {show(limit, limit)}")
     return tuple(missed)
 
 
@@ -348,5 +348,5 @@ def host_library(boards_dir: Path, build_dir: Path) -> HostFrontEnd:
     return HostFrontEnd(build_host_library(boards_dir, find_third_party(build_dir).cmsis_dsp, build_dir))
 
 
-def _differing(found: npt.NDArray[Any], expected: npt.NDArray[Any]) -> int:
-    return int(np.count_nonzero(found.reshape(-1) != expected.reshape(-1)))
+def _differing(answers: npt.NDArray[Any], expected: npt.NDArray[Any]) -> int:
+    return int(np.count_nonzero(answers.reshape(-1) != expected.reshape(-1)))

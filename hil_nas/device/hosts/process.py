@@ -44,8 +44,8 @@ def program_version(path: str) -> str:
     except subprocess.TimeoutExpired:
         return ""
     text = re.sub(r"\([^)]*\)", "", text)  # a distribution's own numbers
-    found = re.search(r"\d+(\.\d+)+", text)
-    return found.group() if found else ""
+    match = re.search(r"\d+(\.\d+)+", text)
+    return match.group() if match else ""
 
 
 def is_older(version: str, oldest: tuple[int, ...]) -> bool:

@@ -61,11 +61,11 @@ def find_port(board: Board, ports: Iterable[PortInfo], name: str | None) -> Port
         LinkError: where none is attached.
         InputError: where several are.
     """
-    found = list(ports)
+    attached = list(ports)
     if name is not None:
-        return next((x for x in found if x.device == name), None)
+        return next((x for x in attached if x.device == name), None)
     wanted = {x.lower() for x in board.uart.usb_ids}
-    matching = [x for x in found if x.vid is not None and f"{x.vid:04x}:{x.pid or 0:04x}" in wanted]
+    matching = [x for x in attached if x.vid is not None and f"{x.vid:04x}:{x.pid or 0:04x}" in wanted]
     if not matching:
         raise LinkError(
             f"no port with a USB id of board '{board.name}' ({', '.join(sorted(wanted))})",

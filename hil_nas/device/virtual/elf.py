@@ -86,12 +86,12 @@ def _parse(data: bytes) -> Image:
 
 
 def _segments(data: bytes, start: int, count: int) -> tuple[Segment, ...]:
-    found = []
+    segments = []
     for i in range(count):
         kind, offset, _, address, bytes_in_file, *_ = _PROGRAM.unpack_from(data, start + i * _PROGRAM.size)
         if kind == _LOAD and bytes_in_file:
-            found.append(Segment(address, _slice(data, offset, bytes_in_file)))
-    return tuple(sorted(found, key=lambda x: x.address))
+            segments.append(Segment(address, _slice(data, offset, bytes_in_file)))
+    return tuple(sorted(segments, key=lambda x: x.address))
 
 
 def _symbols(data: bytes, start: int, count: int) -> tuple[dict[str, int], tuple[tuple[int, int, str], ...]]:

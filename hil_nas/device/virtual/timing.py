@@ -140,13 +140,13 @@ class CycleCounters:
             DeviceError: where there are more than the cycle model can watch, which would count too little.
         """
         first = ctypes.POINTER(Site)()
-        found = self._library.timing_new_sites(self.handle, ctypes.byref(first))
-        if found == _SITES_LOST:
+        count = self._library.timing_new_sites(self.handle, ctypes.byref(first))
+        if count == _SITES_LOST:
             raise DeviceError(
                 "the firmware runs more conditional instructions than the cycle model can watch",
                 hint="raise MAX_SITES in boards/virtual/timing.c",
             )
-        return [(first[i].address, ctypes.addressof(first[i])) for i in range(found)]
+        return [(first[i].address, ctypes.addressof(first[i])) for i in range(count)]
 
     def start(self) -> None:
         """Count from the next block on."""

@@ -31,10 +31,10 @@ def pointwise_misses(depth: int, outputs: int, rows: int) -> Misses:
     cache, total = FlashCache(), Misses(0.0, 0.0)
     later = Misses(0.0, 0.0)
     for pair in range(simulated):
-        found = _pair_misses(cache, depth, outputs, pair, tiles)
-        total += found
+        misses = _pair_misses(cache, depth, outputs, pair, tiles)
+        total += misses
         if pair >= simulated - period:
-            later += found
+            later += misses
     total += later.times((pairs - simulated) / period)
     if outputs % 2:
         trace = [x for i in range(depth) for x in sectors_of((outputs - 1) * depth + i, 1)]

@@ -60,10 +60,10 @@ def _pairs(pairs: int, rows: int, depth: int) -> Counts:
     Few pixels make a pair's code run once, so that fetching it is what a pair costs.
     """
     ways = {"even": rows % 2 == 0, "odd": rows > 1 and rows % 2 == 1, "lone": rows == 1}
-    found: Counts = {}
+    counts: Counts = {}
     for name, taken in ways.items():
-        found |= _entered(f"{name}_pair", pairs * taken, depth, 16)
-    return found
+        counts |= _entered(f"{name}_pair", pairs * taken, depth, 16)
+    return counts
 
 
 def conv_im2col(call: KernelCall) -> Counts:

@@ -113,11 +113,11 @@ def dilated_depthwise(x: Tensor, kernel: Tensor, scales: Sequence[Pair], weights
 
 def _by_shift(scales: Sequence[Pair], taps: int) -> dict[int, list[tuple[int, int]]]:
     """By how far a tap reaches along frequency: the (scale, tap) that reach so far."""
-    found: dict[int, list[tuple[int, int]]] = {}
+    taps_of: dict[int, list[tuple[int, int]]] = {}
     for index, scale in enumerate(scales):
         for tap in range(taps):
-            found.setdefault((tap - (taps - 1) // 2) * scale[1], []).append((index, tap))
-    return found
+            taps_of.setdefault((tap - (taps - 1) // 2) * scale[1], []).append((index, tap))
+    return taps_of
 
 
 def _shifted(x: Tensor, shift: int) -> Tensor:

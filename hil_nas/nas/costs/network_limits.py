@@ -8,7 +8,7 @@ from math import inf
 
 from hil_nas.errors import InfeasibleError
 from hil_nas.front_ends import FrontEnd
-from hil_nas.units import told_bytes, told_seconds
+from hil_nas.units import format_bytes_like, format_seconds_like
 
 RESOURCES = ("cycles", "RAM", "flash")  # in the order of `Cost.values()`
 
@@ -44,20 +44,20 @@ class Limits:
         return (first, second, third)
 
     def held_by(self, cost: Cost) -> bool:
-        return all(found <= limit for found, limit in zip(cost.values(), self.values(), strict=True))
+        return all(needed <= limit for needed, limit in zip(cost.values(), self.values(), strict=True))
 
-    def told(self, resource: int, value: float) -> str:
+    def format_value(self, resource: int, value: float) -> str:
         """A value of the resource, an index into `values()`, in the unit of its limit."""
         limit = self.values()[resource]
         if resource:
-            return told_bytes(value, limit if limit < inf else value)
+            return format_bytes_like(value, limit if limit < inf else value)
         if self.latency_s is None:
             return f"{value:,.0f} cycles"
-        return told_seconds(value / limit * self.latency_s, self.latency_s)
+        return format_seconds_like(value / limit * self.latency_s, self.latency_s)
 
-    def told_cost(self, cost: Cost) -> str:
+    def format_cost(self, cost: Cost) -> str:
         """All that a network needs, by name."""
-        return ", ".join(f"{self.name_of(i)} {self.told(i, x)}" for i, x in enumerate(cost.values()))
+        return ", ".join(f"{self.name_of(i)} {self.format_value(i, x)}" for i, x in enumerate(cost.values()))
 
     def name_of(self, resource: int) -> str:
         return "latency" if resource == 0 and self.latency_s is not None else RESOURCES[resource]
@@ -71,12 +71,13 @@ def infeasible(limits: Limits, nearest: Iterable[tuple[int, float, FrontEnd]]) -
     """
     values = limits.values()
     parts = [
-        f"{limits.name_of(i)} {limits.told(i, least)} at least ({config}), the limit is {limits.told(i, values[i])}"
+        f"{limits.name_of(i)} {limits.format_value(i, least)} at least ({config}), "
+        f"the limit is {limits.format_value(i, values[i])}"
         for i, least, config in nearest
     ]
     if parts:
         return InfeasibleError("no network holds the limits: " + "; ".join(parts), hint="raise the limit")
-    wanted = ", ".join(f"{limits.name_of(i)} {limits.told(i, x)}" for i, x in enumerate(values) if x < inf)
+    wanted = ", ".join(f"{limits.name_of(i)} {limits.format_value(i, x)}" for i, x in enumerate(values) if x < inf)
     return InfeasibleError(
         f"every limit can be held alone, but no network was found that holds all: {wanted}",
         hint="raise one of the limits",

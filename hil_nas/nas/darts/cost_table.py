@@ -111,14 +111,14 @@ def tabulate_darts(
         InputError: where a cost is negative or no number.
     """
     parts = [_parts(space, x) for x in space.configs]
-    found = {x: None for fixed, edges in parts for x in [*fixed, *(y for row in edges.values() for y in row)]}
-    values = np.asarray(operator_cycles(tuple(found)), dtype=np.float64)
+    operators = {x: None for fixed, edges in parts for x in [*fixed, *(y for row in edges.values() for y in row)]}
+    values = np.asarray(operator_cycles(tuple(operators)), dtype=np.float64)
     front_end = np.array([float(front_end_cycles(x)) for x in space.configs])
     bad = [x for x in (*values, *front_end) if not (np.isfinite(x) and x >= 0)]
-    if bad or len(values) != len(found):
-        raise InputError(f"a cost is {bad[:1]} cycles, expected {len(found)} numbers of 0 or more")
-    cycles = dict(zip(found, map(float, values), strict=True))
-    flash = {x: float(plan_bytes(_alone(x)) - HEADER_BYTES) for x in found}
+    if bad or len(values) != len(operators):
+        raise InputError(f"a cost is {bad[:1]} cycles, expected {len(operators)} numbers of 0 or more")
+    cycles = dict(zip(operators, map(float, values), strict=True))
+    flash = {x: float(plan_bytes(_alone(x)) - HEADER_BYTES) for x in operators}
     arenas = {size: _edge_arenas(space, x) for size, x in {_size(x): x for x in space.configs}.items()}
     return DartsCostTable(
         space,
@@ -196,7 +196,7 @@ def _size(config: FrontEnd) -> tuple[int, int]:
 
 def _edge_arenas(space: DartsSpace, config: FrontEnd) -> Floats:
     """(kinds, edges, operators): pools everywhere but on one edge, of the first node that its source reaches."""
-    found: Floats = np.zeros((len(CELL_KINDS), len(space.edges), len(OPERATORS)))
+    arenas: Floats = np.zeros((len(CELL_KINDS), len(space.edges), len(OPERATORS)))
     lean = Cell(((Edge(0, _LEAN), Edge(1, _LEAN)),) * space.nodes)
     sources = np.array([source for _, source in space.edges])
     for k, kind in enumerate(CELL_KINDS):
@@ -208,6 +208,6 @@ def _edge_arenas(space: DartsSpace, config: FrontEnd) -> Floats:
                 cells = (cell, lean) if kind == "normal" else (lean, cell)
                 align = space.align_operation(config)
                 genotype = DartsGenotype(*cells, space.cells, space.channels, align, space.classes)
-                found[k, sources == source, index] = arena_bytes(genotype.build(config))
-    found[:, :, 0] = found[:, :, 1:].min()
-    return found
+                arenas[k, sources == source, index] = arena_bytes(genotype.build(config))
+    arenas[:, :, 0] = arenas[:, :, 1:].min()
+    return arenas

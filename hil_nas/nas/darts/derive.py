@@ -108,9 +108,9 @@ def derive_darts(
     for config in map(int, np.argsort(-preference.configs, kind="stable")):
         if not isfinite(preference.configs[config]):
             break
-        found = _best_of(cost_table, preference, limits, config, least_cycles)
-        if found is not None:
-            return found, config
+        genotype = _best_of(cost_table, preference, limits, config, least_cycles)
+        if genotype is not None:
+            return genotype, config
     raise _infeasible(cost_table, limits)
 
 
@@ -122,15 +122,15 @@ def feasible_darts_configs(cost_table: DartsCostTable, limits: Limits) -> tuple[
     """
     alike = DartsPreference.none(cost_table.space)
     configs = range(len(cost_table.space.configs))
-    found = tuple(g for g in configs if _best_of(cost_table, alike, limits, g) is not None)
-    if not found:
+    feasible = tuple(g for g in configs if _best_of(cost_table, alike, limits, g) is not None)
+    if not feasible:
         raise _infeasible(cost_table, limits)
-    return found
+    return feasible
 
 
 def answers(cost_table: DartsCostTable, preference: DartsPreference, config: int) -> list[Answer]:
     """Every answer of every node."""
-    found, ram = [], cost_table.arena[config] + cost_table.front_end_ram[config]
+    every, ram = [], cost_table.arena[config] + cost_table.front_end_ram[config]
     for k in range(len(CELL_KINDS)):
         cycles, flash = cost_table.cycles.edges[config, k], cost_table.flash.edges[config, k]
         liked = preference.beta[k][:, None] + preference.alpha[k]
@@ -141,25 +141,25 @@ def answers(cost_table: DartsCostTable, preference: DartsPreference, config: int
                     for b, other in enumerate(CHOICES, start=1):
                         value, time, size = (float(x[into[s], a] + x[into[t], b]) for x in (liked, cycles, flash))
                         most = float(max(ram[k, into[s], a], ram[k, into[t], b]))
-                        found.append(Answer(k, node, (Edge(s, one), Edge(t, other)), value, time, size, most))
-    return found
+                        every.append(Answer(k, node, (Edge(s, one), Edge(t, other)), value, time, size, most))
+    return every
 
 
 def _best_of(
     cost_table: DartsCostTable, preference: DartsPreference, limits: Limits, config: int, least_cycles: float = 0.0
 ) -> DartsGenotype | None:
     """The most preferred network of one configuration that was found to hold the limits, using the budget if it can."""
-    found = most_preferred(preference, cost_table.space, config)
-    if not limits.held_by(cost_table.cost(found, config)):
+    best = most_preferred(preference, cost_table.space, config)
+    if not limits.held_by(cost_table.cost(best, config)):
         every = _allowed(cost_table, preference, limits, config)
         cheap = _solved(cost_table, limits, config, _undominated(every), 0.0)
         if cheap is None:
             return None
-        found = cheap
-    if cost_table.cost(found, config).cycles >= least_cycles:
-        return found
+        best = cheap
+    if cost_table.cost(best, config).cycles >= least_cycles:
+        return best
     # what is dear and little liked may now be needed: nothing is dominated
-    return _solved(cost_table, limits, config, _allowed(cost_table, preference, limits, config), least_cycles) or found
+    return _solved(cost_table, limits, config, _allowed(cost_table, preference, limits, config), least_cycles) or best
 
 
 def _allowed(cost_table: DartsCostTable, preference: DartsPreference, limits: Limits, config: int) -> list[Answer]:
@@ -195,8 +195,8 @@ def _solved(
 
 def _levels(every: list[Answer]) -> list[float]:
     """RAM of the fattest edges that are still asked about, falling."""
-    found = sorted({x.ram_bytes for x in every}, reverse=True)
-    return [found[i] for i in sorted({round(x) for x in np.linspace(0, len(found) - 1, _LEVELS)})] if found else []
+    sizes = sorted({x.ram_bytes for x in every}, reverse=True)
+    return [sizes[i] for i in sorted({round(x) for x in np.linspace(0, len(sizes) - 1, _LEVELS)})] if sizes else []
 
 
 def _undominated(every: list[Answer]) -> list[Answer]:

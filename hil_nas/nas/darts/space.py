@@ -150,16 +150,16 @@ def reductions(cells: int) -> tuple[int, int]:
 def cell_shapes(cells: int, nodes: int, channels: int, aligned: Shape) -> tuple[CellShapes, ...]:
     """Every cell in order, behind a stem that reads `aligned`; `channels` are the stem's."""
     before = last = _smaller(aligned, channels, STEM_STRIDE[0])
-    found: list[CellShapes] = []
+    shapes: list[CellShapes] = []
     for index in range(cells):
         kind: CellKind = "reduction" if index in reductions(cells) else "normal"
         channels *= 2 if kind == "reduction" else 1
-        strides = (2 if found and found[-1].kind == "reduction" else 1, 1)
+        strides = (2 if shapes and shapes[-1].kind == "reduction" else 1, 1)
         entered = _smaller(last, channels, 1)
         node = _smaller(entered, channels, 2 if kind == "reduction" else 1)
-        found.append(CellShapes(kind, channels, (before, last), strides, entered, node))
+        shapes.append(CellShapes(kind, channels, (before, last), strides, entered, node))
         before, last = last, (*node[:2], nodes * channels)
-    return tuple(found)
+    return tuple(shapes)
 
 
 def _smaller(shape: Shape, channels: int, stride: int) -> Shape:

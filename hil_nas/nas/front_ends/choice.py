@@ -66,9 +66,9 @@ class FrontEndChoice(FrontEndVariable):
 
     def epoch_ended(self, searching: bool) -> None:
         if searching and self._alignment.chosen is None:
-            found = decided(self._alignment.weights().detach(), self._settings.gamma_ratio)
-            if found is not None:
-                self._settle(found)
+            config = decided(self._alignment.weights().detach(), self._settings.gamma_ratio)
+            if config is not None:
+                self._settle(config)
 
     def _settle(self, config: int) -> None:
         self._alignment.chosen = config

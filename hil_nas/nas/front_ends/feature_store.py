@@ -32,9 +32,9 @@ class FeatureSet:
     labels: Tensor
 
     def __post_init__(self) -> None:
-        found = {len(x) for x in (*self.features, self.labels)}
-        if len(found) != 1 or 0 in found:
-            raise InputError(f"features and labels must be of the same clips, found {sorted(found)} of them")
+        counts = {len(x) for x in (*self.features, self.labels)}
+        if len(counts) != 1 or 0 in counts:
+            raise InputError(f"features and labels must be of the same clips, found {sorted(counts)} of them")
 
     def digest(self) -> str:
         """Changes where the clips, their order or their features change."""
@@ -95,15 +95,15 @@ class FeatureStore:
     def batch(self, clips: Tensor, configs: Sequence[int]) -> tuple[list[Tensor], Tensor]:
         """Per configuration (coefficients, batch, frames), and the labels (batch,)."""
         gathered: dict[int, Tensor] = {}
-        found = []
+        features_of = []
         for config in configs:
             source, coefficients = self._sources[config]
             features = self._features[source]
             assert features is not None, f"the features of configuration {config} were dropped"
             if source not in gathered:
                 gathered[source] = features.index_select(1, clips)
-            found.append(gathered[source][:coefficients])
-        return found, self.labels[clips]
+            features_of.append(gathered[source][:coefficients])
+        return features_of, self.labels[clips]
 
 
 def _moments(x: Tensor) -> tuple[Tensor, Tensor]:

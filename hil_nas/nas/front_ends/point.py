@@ -168,7 +168,7 @@ class ContinuousFrontEnd(FrontEndVariable):
         """At the epoch's mean; before the first, where the search starts."""
         return self._expected(self.point.at(self.means[-1] if self.means else self.parameter))
 
-    def found(self) -> tuple[float, float, float]:
+    def mean_point(self) -> tuple[float, float, float]:
         """The mean of the last epoch: window and hop in samples, coefficients."""
         with torch.no_grad():
             window, hop, coefficients = self.point.at(self.means[-1]).tolist()
@@ -198,7 +198,7 @@ class ContinuousFrontEnd(FrontEndVariable):
         return epoch - settings.warmup_epochs >= 3 and len(moves) == 2 and max(moves) < settings.settled
 
     def figures(self) -> dict[str, Any]:
-        return dict(zip(("window_samples", "hop_samples", "coefficients"), self.found(), strict=True))
+        return dict(zip(("window_samples", "hop_samples", "coefficients"), self.mean_point(), strict=True))
 
     def state_dict(self) -> dict[str, Any]:
         batches = {half: x.state_dict() for half, x in self._batches.items()}

@@ -116,7 +116,7 @@ class FrontEndSearch:
 
     def result(self) -> FrontEndResult:
         """The mean of the last epoch as the configuration that supernet and exact costs say most for."""
-        window, hop, coefficients = self.front_end.found()
+        window, hop, coefficients = self.front_end.mean_point()
         tables = {x: self.table(x) for x in self.space.roundings(window, hop, coefficients)}
         held = [x for x, table in tables.items() if holds(table, self.limits)]
         config = min(held, key=lambda x: self.objective(x, tables[x])) if held else self._cheaper(hop)

@@ -111,7 +111,7 @@ class Architecture(nn.Module):
 
     def operations_of(self, draw: Draw, position: int) -> Tensor:
         """(operations,): the draw's three answers as one."""
-        found = torch.zeros(len(self.space.operations), device=draw.outer.device)
+        weights = torch.zeros(len(self.space.operations), device=draw.outer.device)
         skip, pool, convolve = draw.outer[position]
         straight, separable = draw.inner[position]
         parts = {
@@ -122,8 +122,8 @@ class Architecture(nn.Module):
         }
         for name, part in parts.items():
             if len(self.group(name)):
-                found = found.index_add(0, self.group(name), part)
-        return found
+                weights = weights.index_add(0, self.group(name), part)
+        return weights
 
     def draw_of(self, choice: Choice) -> Draw:
         """The one-hot draw of a point; answers that it leaves open are the first."""

@@ -106,21 +106,21 @@ class CostTable:
         """The entries of one network, from its alignment to its head."""
         space, g = self.space, choice.config
         scale, width = space.stems[choice.stem[0]].stride, choice.stem[1]
-        found = [tables.align[g], tables.stem[g, choice.stem[0], width]]
+        entries = [tables.align[g], tables.stem[g, choice.stem[0], width]]
         for index, width_out in choice.chain:
             operation = space.operations[index]
             after = width if operation.keeps_width else width_out
-            found.append(tables.chain[g, space.scales.index(scale), index, width, after])
+            entries.append(tables.chain[g, space.scales.index(scale), index, width, after])
             scale, width = space.scale_after(scale, operation), after
-        return [float(x) for x in (*found, tables.head[g, space.scales.index(scale), width])]
+        return [float(x) for x in (*entries, tables.head[g, space.scales.index(scale), width])]
 
 
 def cost_requests(space: TinySpace, config: FrontEnd) -> CostRequests:
     """Every operator that the supernet can contain on the features of `config`."""
-    found: dict[Operator, int] = {}
+    index_of: dict[Operator, int] = {}
 
     def indices(layers: Sequence[Layer], source: Shape) -> list[int]:
-        row = [found.setdefault(x, len(found)) for x in _operators(layers, source)]
+        row = [index_of.setdefault(x, len(index_of)) for x in _operators(layers, source)]
         return row + [_NONE] * (2 - len(row))
 
     count, scales = len(space.widths), space.scales
@@ -138,7 +138,7 @@ def cost_requests(space: TinySpace, config: FrontEnd) -> CostRequests:
             head[s, v] = indices(head_layers(source, space.classes, INPUT), source)
             for o, w, step in _steps(space, scale):
                 chain[s, o, v, w] = indices(step_layers(step, INPUT), source)
-    return CostRequests(tuple(found), align, stem, chain, head)
+    return CostRequests(tuple(index_of), align, stem, chain, head)
 
 
 def tabulate(
@@ -170,8 +170,8 @@ def tabulate(
 
     cycles = by_config(np.asarray(operator_cycles(tuple(every)), dtype=np.float64))
     front_end = [float(front_end_cycles(x)) for x in space.configs]
-    for config, found, own in zip(space.configs, cycles, front_end, strict=True):
-        _check(config, np.append(found, own))
+    for config, operator_costs, own in zip(space.configs, cycles, front_end, strict=True):
+        _check(config, np.append(operator_costs, own))
     alone = [_alone(x) for x in every]
     ram = by_config(np.array([arena_bytes(x) for x in alone]))
     flash = by_config(np.array([plan_bytes(x) - HEADER_BYTES for x in alone]))
@@ -236,5 +236,5 @@ def _tables(
 
 def _check(config: FrontEnd, cycles: Floats) -> None:
     if not np.all(np.isfinite(cycles)) or cycles.min() < 0:
-        found = cycles[~(np.isfinite(cycles) & (cycles >= 0))][0]
-        raise InputError(f"a cost at {config} is {found} cycles, expected a number of 0 or more")
+        bad = cycles[~(np.isfinite(cycles) & (cycles >= 0))][0]
+        raise InputError(f"a cost at {config} is {bad} cycles, expected a number of 0 or more")

@@ -39,9 +39,9 @@ def derive(table: CostTable, preference: Preference, limits: Limits) -> Choice:
     for config in np.argsort(-preference.configs, kind="stable"):
         if preference.configs[config] + most <= highest or not isfinite(preference.configs[config]):
             break
-        found = _best_of(table, preference, limits, int(config))
-        if found is not None and preference.of(found, table) > highest:
-            best, highest = found, preference.of(found, table)
+        choice = _best_of(table, preference, limits, int(config))
+        if choice is not None and preference.of(choice, table) > highest:
+            best, highest = choice, preference.of(choice, table)
     if best is None:
         raise _infeasible(table, limits)
     return best
@@ -71,10 +71,10 @@ def feasible_configs(table: CostTable, limits: Limits) -> tuple[int, ...]:
     """
     preference = Preference.none(table)
     configs = range(len(table.space.configs))
-    found = tuple(g for g in configs if _best_of(table, preference, limits, g) is not None)
-    if not found:
+    feasible = tuple(g for g in configs if _best_of(table, preference, limits, g) is not None)
+    if not feasible:
         raise _infeasible(table, limits)
-    return found
+    return feasible
 
 
 def nearest(table: CostTable, limits: Limits) -> list[tuple[str, Choice, Cost]]:
@@ -82,13 +82,13 @@ def nearest(table: CostTable, limits: Limits) -> list[tuple[str, Choice, Cost]]:
 
     Empty where every limit can be held, if not all together.
     """
-    found = []
+    broken = []
     for resource, name in enumerate(RESOURCES):
         choices = [cheapest(table, resource, g) for g in range(len(table.space.configs))]
         choice = min(choices, key=lambda x: table.cost(x).values()[resource])
         if table.cost(choice).values()[resource] > limits.values()[resource]:
-            found.append((name, choice, table.cost(choice)))
-    return found
+            broken.append((name, choice, table.cost(choice)))
+    return broken
 
 
 def _infeasible(table: CostTable, limits: Limits) -> InfeasibleError:
@@ -127,10 +127,10 @@ def _most_valuable(arcs: Arcs, nodes: int, limits: tuple[float, float]) -> Indic
     if any(path is None or shares[i, path].sum() > 1 for i, path in enumerate(least)):
         return None
     holding = [path for path in least if path is not None and _holds(arcs, path, limits)]
-    multipliers, bound, found = _relaxed(arcs, nodes, shares, holding)
-    lowest = -np.inf if found is None else float(arcs.value[found].sum())
+    multipliers, bound, best = _relaxed(arcs, nodes, shares, holding)
+    lowest = -np.inf if best is None else float(arcs.value[best].sum())
     if bound <= lowest + _TOLERANCE**2:
-        return found
+        return best
     # An arc through which no path's relaxed value reaches the best value found is on no better path.
     weight = multipliers @ shares - arcs.value
     ends = distances(arcs, weight, nodes), distances(arcs, weight, nodes, backward=True)
@@ -138,13 +138,13 @@ def _most_valuable(arcs: Arcs, nodes: int, limits: tuple[float, float]) -> Indic
     keep = np.flatnonzero(reach >= lowest - _TOLERANCE)
     solved = _solve(arcs.kept(keep), nodes, shares[:, keep])
     if solved is None:
-        return found
+        return best
     better = keep[solved]
-    return better if found is None or arcs.value[better].sum() > lowest else found
+    return better if best is None or arcs.value[better].sum() > lowest else best
 
 
 def _holds(arcs: Arcs, path: Indices, limits: tuple[float, float]) -> bool:
-    return all(found <= limit for found, limit in zip(arcs.sums(path), limits, strict=True))
+    return all(needed <= limit for needed, limit in zip(arcs.sums(path), limits, strict=True))
 
 
 def _relaxed(
@@ -157,8 +157,8 @@ def _relaxed(
         holding: paths known to hold both limits.
     """
     multipliers, best, lowest = np.zeros(2), np.zeros(2), np.inf
-    found = max(holding, key=lambda x: arcs.value[x].sum(), default=None)
-    value = -np.inf if found is None else float(arcs.value[found].sum())
+    best_path = max(holding, key=lambda x: arcs.value[x].sum(), default=None)
+    value = -np.inf if best_path is None else float(arcs.value[best_path].sum())
     for step in range(_STEPS):
         path = shortest(arcs, multipliers @ shares - arcs.value, nodes)
         assert path is not None
@@ -167,12 +167,12 @@ def _relaxed(
         if bound < lowest:
             lowest, best = bound, multipliers
         if (slope <= 0).all() and arcs.value[path].sum() > value:
-            found, value = path, float(arcs.value[path].sum())
+            best_path, value = path, float(arcs.value[path].sum())
         if lowest <= value:
             break
-        size = (bound - (lowest - 1.0 if found is None else value)) / max(float(slope @ slope), 1e-9)
+        size = (bound - (lowest - 1.0 if best_path is None else value)) / max(float(slope @ slope), 1e-9)
         multipliers = np.maximum(0.0, multipliers + size * slope * _DAMPING**step)
-    return best, lowest, found
+    return best, lowest, best_path
 
 
 def _solve(arcs: Arcs, nodes: int, shares: Floats) -> Indices | None:

@@ -51,13 +51,13 @@ class ExpectedCost(nn.Module):
     def _states(self, chosen: Probabilities) -> list[Tensor]:
         """Before every position and behind the last: (scales, widths), the probability of reading there."""
         moves, keeps = self.get_buffer("moves"), self.get_buffer("keeps")
-        found = [torch.einsum("ps,p,w->sw", self.get_buffer("starts"), chosen.stem, chosen.widths[0])]
+        states = [torch.einsum("ps,p,w->sw", self.get_buffer("starts"), chosen.stem, chosen.widths[0])]
         for operations, widths in zip(chosen.operations, chosen.widths[1:], strict=True):
-            kept = torch.einsum("o,osz,sw->zw", operations * keeps, moves, found[-1])
-            scales = found[-1].sum(1)
+            kept = torch.einsum("o,osz,sw->zw", operations * keeps, moves, states[-1])
+            scales = states[-1].sum(1)
             new = torch.einsum("o,osz,s->z", operations * (1 - keeps), moves, scales)
-            found.append(kept + torch.outer(new, widths))
-        return found
+            states.append(kept + torch.outer(new, widths))
+        return states
 
     def _parts(self, name: str, chosen: Probabilities, states: list[Tensor]) -> list[Tensor]:
         """Expected cost by configuration, (configs,), of alignment, stem, every position and head."""

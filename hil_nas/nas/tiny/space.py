@@ -125,12 +125,12 @@ class TinySpace:
     @cached_property
     def scales(self) -> tuple[Scale, ...]:
         """Every scale that a position can find, ascending."""
-        found = {x.stride for x in self.stems}
+        scales = {x.stride for x in self.stems}
         while True:
-            more = {self.scale_after(s, x) for s in found for x in self.operations} | found
-            if more == found:
-                return tuple(sorted(found))
-            found = more
+            more = {self.scale_after(s, x) for s in scales for x in self.operations} | scales
+            if more == scales:
+                return tuple(sorted(scales))
+            scales = more
 
     def scale_after(self, scale: Scale, operation: Operation) -> Scale:
         """The scale behind an operation; a stride that would pass `max_scale` does nothing."""
