@@ -114,7 +114,7 @@ def test_the_ends_of_every_range_are_taken() -> None:
     assert read(["search", "--board", "NUCLEO_L4R5@virtual"]).board == "nucleo-l4r5@virtual"
 
 
-def test_a_campaign_can_measure_as_many_networks_as_an_option_takes() -> None:
+def test_a_profile_can_measure_as_many_networks_as_an_option_takes() -> None:
     assert parser().parse_args(["profile", "--networks", str(CANDIDATES)]).networks == CANDIDATES
     with pytest.raises(UsageError):
         parser().parse_args(["profile", "--networks", str(CANDIDATES + 1)])

@@ -122,7 +122,7 @@ def test_rights_are_looked_at_before_long_work(tmp_path: Path, monkeypatch: pyte
         require_writable(tmp_path / "runs")
 
 
-def test_a_campaign_is_not_measured_for_a_report_that_cannot_be_written(
+def test_a_profile_is_not_measured_for_a_report_that_cannot_be_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     asked: list[str] = []

@@ -235,7 +235,7 @@ def test_what_a_board_held_before_does_not_count(
 
 
 @pytest.mark.parametrize("target", ["native@native", STAND_IN])
-def test_a_campaign_measures_what_takes_all_of_the_ram(
+def test_a_profile_measures_what_takes_all_of_the_ram(
     target: str, boards_dir: Path, build_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """On a board where a plan is left from before, and with the widest front end measured just before."""

@@ -101,7 +101,7 @@ def test_clips_of_other_rates_and_lengths(
 
 
 @pytest.mark.parametrize("kind", KINDS.values(), ids=lambda x: x.kind)
-def test_a_campaign_spans_what_is_drawn(kind: type[FrontEnd]) -> None:
+def test_a_measurement_plan_spans_what_is_drawn(kind: type[FrontEnd]) -> None:
     """Cycles made of the counts themselves, an FFT's some ten thousand: the regression finds the others'."""
     names, rng = list(kind.to_measure()[0].work()), np.random.default_rng(1)
     costs = [rng.uniform(1, 30) * (1000 if x.startswith("fft") else 1) for x in names]

@@ -51,7 +51,7 @@ def model(folder: Path) -> LatencyModel:
 
 def test_the_header_counts_the_rows(folder: Path, rows: Measurements) -> None:
     """So that a file that was cut is told from fewer measurements."""
-    counted = json.loads((folder / "campaign.json").read_text())["rows"]
+    counted = json.loads((folder / "provenance.json").read_text())["rows"]
     assert counted == {"networks": len(rows.networks), "front_ends": len(rows.front_ends)}
 
 

@@ -105,10 +105,10 @@ def test_a_network_cut_off_half_way_is_dropped_and_measured_again(store: Store, 
 def test_what_an_interruption_left_half_written_is_told(store: Store, kept: int, said: str) -> None:
     """As the system leaves it where the machine stops within a write: nothing that was counted is gone."""
     path = store.folder / "measurements.csv"
-    before, header = path.read_bytes(), (store.folder / "campaign.json").read_bytes()
+    before, header = path.read_bytes(), (store.folder / "provenance.json").read_bytes()
     store.append_network(*measured(Network((49, 10, 1), (*NETWORK.layers[:-1], Layer("fully_connected", (4,), 35)))))
     path.write_bytes(b"".join(path.read_bytes().splitlines(True)[: before.count(b"\n") + kept])[:-3])
-    (store.folder / "campaign.json").write_bytes(header)
+    (store.folder / "provenance.json").write_bytes(header)
     with pytest.warns(CutOffWarning, match=f"ends in {said} of what was being measured"):
         assert len(store.read().networks) == 1
     with pytest.warns(CutOffWarning, match=f"ends in {said} .*; measured again"):
@@ -139,14 +139,14 @@ def test_rows_that_are_gone_altogether_are_told(store: Store) -> None:
 
 
 def test_the_header_counts_what_was_written(store: Store) -> None:
-    assert json.loads((store.folder / "campaign.json").read_text())["rows"] == {"networks": 1, "front_ends": 1}
+    assert json.loads((store.folder / "provenance.json").read_text())["rows"] == {"networks": 1, "front_ends": 1}
     store.append_front_end(FrontEndRow(Mfcc(400, 200, 40, 13), (900_000,)))
-    assert json.loads((store.folder / "campaign.json").read_text())["rows"] == {"networks": 1, "front_ends": 2}
+    assert json.loads((store.folder / "provenance.json").read_text())["rows"] == {"networks": 1, "front_ends": 2}
 
 
 @pytest.mark.parametrize("rows", [3, [], {"networks": 1}, {"networks": "1", "front_ends": 1}, {"networks": 1, "x": 1}])
 def test_a_header_that_does_not_count_is_refused(store: Store, rows: object) -> None:
-    path = store.folder / "campaign.json"
+    path = store.folder / "provenance.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "rows": rows}))
     with pytest.raises(InputError, match="expected numbers of networks and front_ends"):
         store.read()
@@ -216,7 +216,7 @@ def test_rows_of_another_provenance_are_refused(store: Store, key: str, value: o
 
 def test_another_build_of_the_same_kernels_goes_on(store: Store) -> None:
     store.open(HERE, build="bbbb")
-    header = json.loads((store.folder / "campaign.json").read_text())
+    header = json.loads((store.folder / "provenance.json").read_text())
     assert header["builds"] == ["aaaa", "bbbb"]
     assert date.today() - date.fromisoformat(header["days"][-1]) <= timedelta(days=1)  # it is in UTC
 
@@ -232,7 +232,7 @@ def test_a_new_folder_begins_with_the_shipped_rows_of_its_provenance(store: Stor
     assert model_folder(store.name, HERE, own.folder.parent, shipped_dir) == store.folder
     own.open(HERE, "bbbb", shipped_dir)
     assert own.read() == store.read()
-    assert json.loads((own.folder / "campaign.json").read_text())["builds"] == ["aaaa", "bbbb"]
+    assert json.loads((own.folder / "provenance.json").read_text())["builds"] == ["aaaa", "bbbb"]
     own.append_network(*measured(Network((49, 10, 1), (*NETWORK.layers[:-1], Layer("fully_connected", (4,), 35)))))
     own.open(HERE, "bbbb", shipped_dir)
     assert len(own.read().networks) == 2 and len(store.read().networks) == 1
@@ -248,8 +248,8 @@ def test_shipped_rows_of_another_provenance_are_not_gone_on_with(store: Store, t
 
 
 def test_rows_without_their_header_are_of_who_knows_what(store: Store) -> None:
-    (store.folder / "campaign.json").unlink()
-    with pytest.raises(InputError, match=r"campaign\.json is missing"):
+    (store.folder / "provenance.json").unlink()
+    with pytest.raises(InputError, match=r"provenance\.json is missing"):
         store.open(HERE, build="aaaa")
     assert store.has_rows()
 
@@ -258,13 +258,13 @@ def test_rows_without_their_header_are_of_who_knows_what(store: Store) -> None:
     "text", ["", "[]", "{}", '{"schema": "hil_nas.measurements", "version": 1}', '{"schema": "x", "version": 2}']
 )
 def test_a_header_of_another_kind_is_refused(store: Store, text: str) -> None:
-    (store.folder / "campaign.json").write_text(text)
-    with pytest.raises(InputError, match=r"campaign\.json"):
+    (store.folder / "provenance.json").write_text(text)
+    with pytest.raises(InputError, match=r"provenance\.json"):
         LatencyModel.load(store.folder)
 
 
 def test_a_header_with_other_keys_is_refused(store: Store) -> None:
-    path = store.folder / "campaign.json"
+    path = store.folder / "provenance.json"
     path.write_text(path.read_text().replace('"engine"', '"motor"'))
     with pytest.raises(InputError, match="engine"):
         store.provenance()

@@ -162,7 +162,7 @@ def run(tmp_path: Path, **values: Any) -> profile.ProfileResult:
     return profile.profile("nucleo-l4r5@virtual", **{**folders, "networks": 12, **values})
 
 
-def test_a_campaign_leaves_a_model_that_answers(tmp_path: Path, use: Callable[[FakeDevice], None]) -> None:
+def test_a_profile_leaves_a_model_that_answers(tmp_path: Path, use: Callable[[FakeDevice], None]) -> None:
     use(FakeDevice())
     steps: list[Progress] = []
     found = run(tmp_path, progress=steps.append)
@@ -182,7 +182,7 @@ def test_a_campaign_leaves_a_model_that_answers(tmp_path: Path, use: Callable[[F
     assert all(math.isfinite(x) for x in found.report.values())
 
 
-def test_an_interrupted_campaign_measures_only_what_is_missing(
+def test_an_interrupted_profile_measures_only_what_is_missing(
     tmp_path: Path, use: Callable[[FakeDevice], None]
 ) -> None:
     whole = tmp_path / "whole"
@@ -198,7 +198,7 @@ def test_an_interrupted_campaign_measures_only_what_is_missing(
     assert (tmp_path / rows).read_bytes() == (whole / rows).read_bytes()
 
 
-def test_a_board_that_goes_away_pauses_a_campaign(
+def test_a_board_that_goes_away_pauses_a_profile(
     tmp_path: Path, use: Callable[[FakeDevice], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Once between two front ends and once at a network: the rows are those of a board that stayed."""
@@ -224,7 +224,7 @@ def test_a_board_that_goes_away_pauses_a_campaign(
     assert (tmp_path / rows).read_bytes() == (tmp_path / "whole" / rows).read_bytes()
 
 
-def test_a_longer_campaign_keeps_what_a_shorter_one_measured(tmp_path: Path, use: Callable[[FakeDevice], None]) -> None:
+def test_a_longer_plan_keeps_what_a_shorter_one_measured(tmp_path: Path, use: Callable[[FakeDevice], None]) -> None:
     use(FakeDevice())
     run(tmp_path, networks=6)
     assert run(tmp_path, networks=9).measured_networks == 3

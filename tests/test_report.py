@@ -70,7 +70,7 @@ def test_a_confusion_of_nothing() -> None:
 
 @pytest.mark.parametrize("front_ends", [2, len(CONFIGS)])
 @pytest.mark.parametrize("networks", [1, 2, 3, 5])
-def test_a_page_of_a_small_campaign(
+def test_a_page_of_a_small_profile(
     networks: int, front_ends: int, tmp_path: Path, use: Callable[[FakeDevice], None],  # noqa: F811
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip

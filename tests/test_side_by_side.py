@@ -82,7 +82,7 @@ def arguments(tmp_path: Path, *more: str) -> list[str]:
     return ["profile", *(y for x in BOARDS for y in ("--board", x)), "--networks", "12", "--json", *left_in, *more]
 
 
-def test_campaigns_side_by_side_leave_a_model_and_a_page_each(
+def test_profiles_side_by_side_leave_a_model_and_a_page_each(
     tmp_path: Path, fakes: dict[str, FakeDevice], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert cli.main(arguments(tmp_path)) == 0

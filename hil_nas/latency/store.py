@@ -1,9 +1,9 @@
 """The rows of measurements on disk: appended as they come, read again after an interruption.
 
-`measurements.csv` holds the raw counts, `campaign.json` beside it what they hold for and how many they are. A network's
-rows end with its total, and all of them reach the disk before the next network begins; what an interruption left
-half-written has no total or no line end, is not read, and is cut off before the next row is appended. A file that
-ends before what was counted has been cut by something else. Both are told with what was lost.
+`measurements.csv` holds the raw counts, `provenance.json` beside it what they hold for and how many they are. A
+network's rows end with its total, and all of them reach the disk before the next network begins. What an interruption
+left half-written has no total or no line end; it is not read, and is cut off before the next row is appended. A file
+that ends before what was counted has been cut by something else. A warning says in both cases what was lost.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from hil_nas.latency.cells import cells_of, joined, operator_of
 from hil_nas.network import Network, Operator
 
 SCHEMA, VERSION = "hil_nas.measurements", 2
-ROWS, HEADER, LOCK = "measurements.csv", "campaign.json", ".lock"
+ROWS, HEADER, LOCK = "measurements.csv", "provenance.json", ".lock"
 COLUMNS = (
     "record", "network", "index", "operator", "inputs", "output", "kernel", "stride", "dilation",
     "padding", "relu", "front_end", "arena_bytes", "cycles",
