@@ -26,9 +26,10 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
 from hil_nas.latency.kernel_work import kernel_work
+from hil_nas.latency.measurements import Measurements
 from hil_nas.latency.model import LatencyModel
 from hil_nas.latency.regressor import CyclesRegressor
-from hil_nas.latency.store import Measurements, Store
+from hil_nas.latency.store import Store
 
 MODELS = Path(__file__).resolve().parent.parent / "latency_models"
 FOLDS = 5

@@ -23,8 +23,10 @@ from hil_nas.device.link import Link
 from hil_nas.errors import InputError
 from hil_nas.front_ends.host import HostFrontEnd, build_host_library
 from hil_nas.front_ends.mfcc import Mfcc
+from hil_nas.latency.measurements import FrontEndRow
 from hil_nas.latency.model import LatencyModel
-from hil_nas.latency.store import FrontEndRow, Provenance, Store
+from hil_nas.latency.provenance import Provenance
+from hil_nas.latency.store import Store
 from hil_nas.network import Layer, Network
 from hil_nas.report.page import search_page
 from hil_nas.workflows.measure import folder_name, latency_ms, provenance_of

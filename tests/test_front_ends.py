@@ -18,8 +18,8 @@ from hil_nas.front_ends.mfcc import Mfcc
 from hil_nas.front_ends.mfcc.tables import dct_tables
 from hil_nas.front_ends.scale import int8_quantisation
 from hil_nas.kernels.flash_cache import sectors_of, sweep
+from hil_nas.latency.measurements import FrontEndRow, Measurements
 from hil_nas.latency.model import LatencyModel
-from hil_nas.latency.store import FrontEndRow, Measurements
 
 EIGHT_KHZ = ClipFormat(8_000, 12_000)
 OTHERS = (

@@ -14,7 +14,9 @@ from hil_nas.errors import InputError
 from hil_nas.front_ends.mfcc import Mfcc
 from hil_nas.latency.compare import compare
 from hil_nas.latency.kernel_work import is_executed, kernel_path
-from hil_nas.latency.store import FrontEndRow, NetworkRow, OperatorRow, Provenance, Store
+from hil_nas.latency.measurements import FrontEndRow, NetworkRow, OperatorRow
+from hil_nas.latency.provenance import Provenance
+from hil_nas.latency.store import Store
 
 PROVENANCE = Provenance("nucleo_l4r5", "virtual", "modelled", 120_000_000, "cmsis-nn", "a" * 16, "gcc 12", "flash")
 CONFIG = Mfcc(400, 200, 40, 10)

@@ -15,9 +15,9 @@ from hil_nas.front_ends.mfcc import Mfcc
 from hil_nas.latency.baseline_models import LookUp, MacsLinear
 from hil_nas.latency.choose import farthest_networks
 from hil_nas.latency.kernel_work import is_executed, kernel_work
+from hil_nas.latency.measurements import FrontEndRow, Measurements, NetworkRow, OperatorRow, network_id
 from hil_nas.latency.model import LatencyModel
 from hil_nas.latency.regressor import CyclesRegressor
-from hil_nas.latency.store import FrontEndRow, Measurements, NetworkRow, OperatorRow, network_id
 from hil_nas.nas.tiny.space import TinySpace
 from hil_nas.network import INPUT, Layer, Network
 

@@ -15,10 +15,11 @@ from hil_nas.device.boards import load_board
 from hil_nas.device.firmware import build_firmware, find_third_party
 from hil_nas.front_ends import paper_grid
 from hil_nas.latency.kernel_work import kernel_work
+from hil_nas.latency.measurements import Measurements
 from hil_nas.latency.model import FOLDS, SPREAD_QUANTILE, LatencyModel
 from hil_nas.latency.prediction_errors import Report, held_out_errors
 from hil_nas.latency.regressor import Floats
-from hil_nas.latency.store import Measurements, Store
+from hil_nas.latency.store import Store
 from hil_nas.nas.darts.cost_table import tabulate_darts
 from hil_nas.nas.darts.space import DartsSpace
 from hil_nas.nas.input_space import Align, Arrangement

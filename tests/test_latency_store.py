@@ -14,8 +14,10 @@ import pytest
 from hil_nas import cli
 from hil_nas.errors import CutOffWarning, InputError
 from hil_nas.front_ends.mfcc import Mfcc
+from hil_nas.latency.measurements import FrontEndRow, NetworkRow, OperatorRow, network_id
 from hil_nas.latency.model import LatencyModel
-from hil_nas.latency.store import FrontEndRow, NetworkRow, OperatorRow, Provenance, Store, model_folder, network_id
+from hil_nas.latency.provenance import Provenance
+from hil_nas.latency.store import Store, model_folder
 from hil_nas.network import INPUT, Layer, Network
 
 ROOT = Path(__file__).resolve().parent.parent

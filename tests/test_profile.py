@@ -24,8 +24,9 @@ from hil_nas.device.replies import FrontEndInfo, Identity, MemoryUse, OperatorCy
 from hil_nas.errors import InputError, LinkError
 from hil_nas.front_ends.mfcc import Mfcc
 from hil_nas.latency.kernel_work import PATHS, is_executed, kernel_path
+from hil_nas.latency.measurements import Measurements, NetworkRow, network_id
 from hil_nas.latency.model import LatencyModel
-from hil_nas.latency.store import Measurements, NetworkRow, Store, network_id
+from hil_nas.latency.store import Store
 from hil_nas.network import Network
 from hil_nas.progress import Progress
 from hil_nas.report.profile_page import profile_page

@@ -14,8 +14,8 @@ from hil_nas.cost.macs import operator_macs
 from hil_nas.errors import OutOfRangeError
 from hil_nas.front_ends import FrontEnd
 from hil_nas.latency.kernel_work import is_executed
+from hil_nas.latency.measurements import Measurements
 from hil_nas.latency.regressor import Floats
-from hil_nas.latency.store import Measurements
 from hil_nas.network import Operator
 
 Point = tuple[float, ...]

@@ -11,7 +11,9 @@ from typing import Any
 
 from hil_nas.errors import InputError
 from hil_nas.latency.kernel_work import kernel_path
-from hil_nas.latency.store import Measurements, Provenance, Store
+from hil_nas.latency.measurements import Measurements
+from hil_nas.latency.provenance import Provenance
+from hil_nas.latency.store import Store
 from hil_nas.network import Operator
 
 

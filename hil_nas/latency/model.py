@@ -16,8 +16,10 @@ from hil_nas.errors import InputError, OutOfRangeError
 from hil_nas.front_ends import FrontEnd
 from hil_nas.kernels.kernel import Counts
 from hil_nas.latency.kernel_work import is_executed, kernel_work
+from hil_nas.latency.measurements import Measurements
+from hil_nas.latency.provenance import Provenance
 from hil_nas.latency.regressor import CyclesRegressor, Floats
-from hil_nas.latency.store import Measurements, Provenance, Store
+from hil_nas.latency.store import Store
 from hil_nas.network import Network, Operator
 
 MEASURE = "measure it: `hil_nas profile` adds rows to the latency model"

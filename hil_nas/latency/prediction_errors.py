@@ -13,9 +13,9 @@ from scipy.stats import spearmanr
 from hil_nas.front_ends import FrontEnd
 from hil_nas.latency.baseline_models import LookUp, MacsLinear
 from hil_nas.latency.kernel_work import kernel_path
+from hil_nas.latency.measurements import FrontEndRow, Measurements
 from hil_nas.latency.model import FOLDS, LatencyModel, relative_errors
 from hil_nas.latency.regressor import Floats
-from hil_nas.latency.store import FrontEndRow, Measurements
 from hil_nas.network import Operator
 
 Report = dict[str, float]

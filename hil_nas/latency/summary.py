@@ -10,9 +10,11 @@ import numpy as np
 
 from hil_nas.kernels.kernel import Counts
 from hil_nas.latency.kernel_work import kernel_work
+from hil_nas.latency.measurements import Measurements
 from hil_nas.latency.model import LatencyModel
 from hil_nas.latency.prediction_errors import CurvePoint, Predictions, held_out, learning_curve
-from hil_nas.latency.store import Measurements, Provenance, Store
+from hil_nas.latency.provenance import Provenance
+from hil_nas.latency.store import Store
 
 
 @dataclass(frozen=True)

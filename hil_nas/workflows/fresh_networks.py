@@ -14,9 +14,10 @@ from hil_nas.device.firmware import Engine
 from hil_nas.device.hosts import open_device
 from hil_nas.device.replies import Identity, MemoryUse
 from hil_nas.front_ends import KINDS, FrontEnd, paper_grid
+from hil_nas.latency.measurements import FrontEndRow, Measurements, network_id
 from hil_nas.latency.model import LatencyModel
 from hil_nas.latency.prediction_errors import Report, errors, of_fresh
-from hil_nas.latency.store import FrontEndRow, Measurements, Store, model_folder, network_id
+from hil_nas.latency.store import Store, model_folder
 from hil_nas.network import Network
 from hil_nas.progress import Progress, Reporter, silent
 from hil_nas.workflows.fitting import fits, is_measured

@@ -16,7 +16,8 @@ from hil_nas.device.device import Device
 from hil_nas.device.replies import FrontEndInfo, Identity, Where
 from hil_nas.front_ends import FrontEnd
 from hil_nas.latency.kernel_work import is_executed
-from hil_nas.latency.store import FrontEndRow, NetworkRow, OperatorRow, Provenance, network_id
+from hil_nas.latency.measurements import FrontEndRow, NetworkRow, OperatorRow, network_id
+from hil_nas.latency.provenance import Provenance
 from hil_nas.network import Network
 from hil_nas.operators.table import runs
 from hil_nas.workflows.fitting import USUAL_ENGINE, WEIGHTS

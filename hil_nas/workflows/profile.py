@@ -18,12 +18,9 @@ from hil_nas.device.hosts import open_device
 from hil_nas.device.replies import Identity
 from hil_nas.errors import InputError
 from hil_nas.files import require_writable
+from hil_nas.latency.measurements import Measurements, network_id
 from hil_nas.latency.prediction_errors import Report, held_out_errors
-from hil_nas.latency.store import (
-    Measurements,
-    Store,
-    network_id,
-)
+from hil_nas.latency.store import Store
 from hil_nas.latency.summary import Summary, summarise
 from hil_nas.progress import Progress, Reporter, silent
 from hil_nas.runs import Run
