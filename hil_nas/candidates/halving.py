@@ -55,7 +55,7 @@ def by_halving(
         scored = _ranked([*scored, *rounds.ranked(list(new.values()), epochs)])
         if [x for x, _ in scored[:LAST]] == best:
             break
-    longer = scored[:LAST] if last_epochs > epochs else []  # of a short whole training the first was the longer one
+    longer = scored[:LAST] if last_epochs > epochs else []  # none where the first training was as long
     last = rounds.ranked([x for x, _ in longer], last_epochs)
     ranked = [*((*x, last_epochs) for x in last), *((*x, epochs) for x in scored[len(longer) :])]
     for rank, (candidate, score, trained) in enumerate(ranked):

@@ -41,8 +41,9 @@ class Candidates(Generic[Point]):
     def neighbours(self, of: Derived[Point], count: int, rng: np.random.Generator) -> list[Derived[Point]]:
         """Up to so many, a choice or three away from a network.
 
-        One in three has its operations on another configuration of its window and hop: front ends as dear, or nearly
-        so, of which gamma names one almost by chance. (At 104 ms 80 mel bins led 40 with two seeds of three.)
+        One in three keeps the operations and changes the configuration for another of the same window and hop. Those
+        cost nearly the same, and which of them gamma prefers is almost chance. (At 104 ms 80 mel bins led 40 with two
+        seeds of three.)
         """
         first, config = of.point, self._strategy.space.configs.index(of.config)
         elsewhere = [View(int(x), around=first) for x in rng.permutation(_beside(self._strategy, config))]
@@ -98,7 +99,8 @@ def _beside(strategy: Strategy[Point], config: int) -> list[int]:
 
 
 def _leaders(strategy: Strategy[Point], gammas: NDArray[np.float64]) -> list[int]:
-    """What costs most differs by window and hop: no other difference may fill all places with one front end."""
+    """The leading configurations, one for each window and hop. These decide most of the cost; variants of one front end
+    that differ in anything else must not take all places."""
     leaders: dict[tuple[int, int], int] = {}
     for leader in map(int, np.argsort(-gammas, kind="stable")):
         config = strategy.space.configs[leader]

@@ -90,7 +90,7 @@ def _no_int8(model: ModelFile, number: int, what: str) -> UnsupportedError:
 
 
 def _check_flip(model: ModelFile, outer: int, inner: int) -> None:
-    """uint8 and int8 are one number but for their first bit."""
+    """Refuses a uint8 tensor unless flipping the first bit makes int8 of it: one scale, zero points 128 apart."""
     if model.type(outer) != schema.UINT8:
         return
     one, other = model.quantization(outer), model.quantization(inner)
@@ -103,7 +103,7 @@ def _check_flip(model: ModelFile, outer: int, inner: int) -> None:
 
 
 def _check_computes_in_int8(model: ModelFile, index: int, inner: Sequence[int]) -> None:
-    """Refuses operators that read or write float, by the name of the one for which the others are there."""
+    """Refuses operators that read or write float; of a DEQUANTIZE the message names the operator that needs it."""
     outputs = model.outputs(index)
     numbers = [x for x in (*model.inputs(index), *outputs) if x >= 0]
     if schema.FLOAT32 not in [model.type(x) for x in numbers]:
@@ -118,7 +118,7 @@ def _check_computes_in_int8(model: ModelFile, index: int, inner: Sequence[int]) 
 
 
 def _check_known(model: ModelFile, indices: Sequence[int]) -> None:
-    """Refuses operators that are not in the table, before a shape between them is found strange."""
+    """Refuses operators that are not in the table, before the shapes between them are checked."""
     for index in indices:
         code = model.code(model.operators[index])
         if code not in BY_CODE:

@@ -78,7 +78,7 @@ class Link:
         self._lines: deque[str] = deque()
         self._in_step = False
         self._known = False  # whether a restart would be news: the board has answered since the last one
-        self._restarted = False  # heard of, and not yet said
+        self._restarted = False  # a restart was seen that no error has reported yet
         self._tail = b""
         self._closed = False
         self._failure: DeviceError | None = None
@@ -192,7 +192,7 @@ class Link:
         return result
 
     def _synchronise(self) -> None:
-        """In step, or an error; a command may follow, and does not count as ended before it has."""
+        """Brings link and board into step, or raises. They count as out of step until the next command has ended."""
         if self._in_step:  # unless something came that nobody asked for
             self._in_step = not self._receive(0) and not self._lines
         if not self._in_step:
@@ -204,7 +204,7 @@ class Link:
             raise RestartedError("the board has restarted by itself, what was loaded is gone")
 
     def _command(self, text: str, silence_s: float, total_s: float) -> list[str]:
-        self._known = self._known and text != "hil reset"  # what it says as it starts is expected
+        self._known = self._known and text != "hil reset"  # the text of the start that follows is no news
         return verify_reply(text, self._exchange(encode_command(text), text, silence_s, total_s))
 
     def _exchange(self, data: bytes, text: str, silence_s: float, total_s: float) -> list[str]:

@@ -190,7 +190,7 @@ def _bridge(running: Running, client: _Client) -> bool:
             changed = changed or _CHANGES.search(heard) is not None
             _to_board(running, data)
         if said := _from_board(running):
-            with contextlib.suppress(OSError):  # it has left, and is found to have next
+            with contextlib.suppress(OSError):  # the client has left, as the next receive finds
                 client.send(said)
 
 

@@ -92,7 +92,7 @@ class HeldOutRow:
 
     @property
     def error(self) -> float:
-        """The core's cycles over the published ones, less one: these memories do not wait."""
+        """Cycles of the core over the published ones, less one; these programs ran from memory without wait states."""
         if self.counted_by == "rules":
             cycles = self.base_cycles + BRANCH_CYCLES * self.taken_branches
         else:

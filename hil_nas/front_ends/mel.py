@@ -173,5 +173,6 @@ def fft_order(size: int) -> NDArray[np.int64]:
 
 
 def _half_window(samples: int) -> NDArray[np.float64]:
-    """The window up to its middle, with the scale of int16 and the half of the C source's way to part two frames."""
+    """The window up to its middle, divided by 32768 for int16 and by 2, since the C source halves as it separates two
+    frames."""
     return hann_window(samples)[: samples // 2 + 1] / 32768.0 / 2.0

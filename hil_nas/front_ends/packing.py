@@ -16,7 +16,7 @@ MAGIC = b"HFRE"
 VERSION = 1
 HEADER = struct.Struct("<4sHHII 6I f i")
 ALIGNMENT = 16
-_START = struct.Struct("<4sHHII")  # up to the CRC-32, which covers what is behind it
+_START = struct.Struct("<4sHHII")  # the fields up to the CRC-32, which is over all that follows it
 
 
 @dataclass(frozen=True)

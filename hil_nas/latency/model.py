@@ -55,7 +55,7 @@ class PathModel:
         fitted, values = self.regressor, _matrix([counts])
         beyond = np.flatnonzero(values[0] > SLACK * fitted.x_max_)
         if len(beyond):
-            first = beyond[np.argmin(fitted.x_max_[beyond] > 0)]  # a loop that never ran says most
+            first = beyond[np.argmin(fitted.x_max_[beyond] > 0)]  # the clearest reason is a loop that never ran
             name, low, high = self.names[first], fitted.x_min_[first], fitted.x_max_[first]
             return f"{name} is {counts[name]:.0f}, measured were {low:.0f} to {high:.0f}"
         cycles = float(fitted.predict(values)[0])

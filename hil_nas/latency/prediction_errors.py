@@ -197,7 +197,7 @@ def learning_curve(rows: Measurements, folds: int = FOLDS) -> list[CurvePoint]:
 
 
 def _on_known_paths(rows: Measurements, model: LatencyModel) -> Measurements:
-    """Without what holds a kernel path, or is a front end of a kind, that only it has: nothing can predict those."""
+    """Rows that the model can predict: no networks of kernel paths and no front ends of kinds that it has not met."""
     unknown = {x.network for x in rows.operators if kernel_path(x.operator) not in model.paths}
     known = rows.of_networks({x.network for x in rows.networks} - unknown)
     return replace(known, front_ends=tuple(x for x in rows.front_ends if x.config.kind in model.paths))

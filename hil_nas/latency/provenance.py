@@ -45,7 +45,7 @@ class Provenance:
             InputError: naming the first difference, both sides of it.
         """
         names = [x.name for x in fields(self)]
-        for key in sorted(names, key=lambda x: x == "kernels"):  # last: a hash does not tell that it was the compiler
+        for key in sorted(names, key=lambda x: x == "kernels"):  # last: a hash does not say what differs
             here, there = getattr(self, key), getattr(other, key)
             if here != there:
                 hint = hint or f"move {folder} away and measure anew with `hil_nas profile`"

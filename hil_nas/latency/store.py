@@ -111,7 +111,7 @@ class Store:
         write_header(self.folder / HEADER, header_of(provenance, **kept, rows=count_records(text)))
 
     def _first_rows(self, provenance: Provenance, shipped_dir: Path | None) -> Store | None:
-        """Where the rows stand that measuring goes on behind: here, among the shipped, or nowhere."""
+        """The store whose rows are continued: this one, the shipped one of this name, or None."""
         if self.has_rows() or any(self._promised().values()):
             provenance.require(self.provenance(), self.folder)
             return self

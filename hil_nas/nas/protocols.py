@@ -247,7 +247,7 @@ def made(shape: tuple[int, ...], *chosen: tuple[int, ...]) -> NDArray[np.float64
 
 
 def digest(parts: Iterable[NDArray[np.float64]]) -> str:
-    """Changes where a number does."""
+    """A hash of all numbers."""
     total = 0
     for part in parts:
         total = crc32(np.ascontiguousarray(part).tobytes(), total)

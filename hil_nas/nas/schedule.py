@@ -1,4 +1,4 @@
-"""What changes as a search goes on, by the epoch, with its fraction, that stands behind."""
+"""What changes as a search goes on, as functions of the epochs that have passed, which may be a fraction."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ class Schedule:
         return 0.5 * (1 + cos(pi * (epoch / self.epochs)))
 
     def falling(self, values: tuple[float, float, float], epoch: int) -> float:
-        """From the first value to the second by one factor an epoch of the warm-up, then by another to the third,
-        which the last epoch has."""
+        """Geometric, from the first value to the second during the warm-up, then to the third, which the last epoch
+        has."""
         first, searching, last = values
         if epoch < self.warmup_epochs:
             return first * float((searching / first) ** (epoch / self.warmup_epochs))

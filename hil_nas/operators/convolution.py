@@ -58,7 +58,7 @@ def _read_fully_connected(node: Node) -> QuantOperator:
 
 
 def _conv_maps(x: QuantOperator, source: QuantTensor, target: QuantTensor) -> tuple[Shape, Shape]:
-    """One that was fully connected sees its input flattened into rows."""
+    """The maps read and written; a fully connected layer that runs as a convolution reads its input as rows."""
     assert x.weights is not None
     out, depth = len(x.weights.values), x.weights.values.shape[-1]
     if source.map[2] == depth:
@@ -73,7 +73,7 @@ def _vector_maps(x: QuantOperator, source: QuantTensor, target: QuantTensor) -> 
 
 
 def _fully_connected_as_kernel(x: QuantOperator, source: QuantTensor) -> QuantOperator:
-    """With a scale per channel, or over several rows, it is a 1x1 convolution."""
+    """Itself, or a 1x1 convolution where it has a scale per channel or several rows: its own kernel takes neither."""
     assert x.weights is not None
     out, depth = x.weights.values.shape
     if len(x.weights.scales) == 1 and source.elements == depth:

@@ -69,7 +69,7 @@ class LayerRules:
 
 
 def whole_maps(x: QuantOperator, source: QuantTensor, target: QuantTensor) -> tuple[Shape, Shape]:
-    """The shapes in and out as the file has them, or as runs of values where axes are reduced."""
+    """The maps that are read and written; of a reduction those of its runs of values, see `QuantOperator.reduced`."""
     if any(x.reduced):
         return x.reduced, (x.reduced[0], 1, x.reduced[2])
     return source.map, target.map

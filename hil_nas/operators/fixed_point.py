@@ -43,7 +43,7 @@ def logistic(value: int, integer_bits: int) -> int:
 
 
 def tanh(value: int, integer_bits: int) -> int:
-    """Of no integer bits."""
+    """tanh(x), of no integer bits."""
     if value == 0:
         return 0
     # (1 - e) / (1 + e) = 2 / (1 + e) - 1; e = exp(-2 x): the same number of one integer bit more
@@ -84,5 +84,5 @@ def _reciprocal(value: int) -> int:
 
 
 def _wrapped(value: int) -> int:
-    """As a word of 32 bits keeps it."""
+    """The value that a signed word of 32 bits keeps of it."""
     return (value + (1 << 31)) % (1 << 32) - (1 << 31)

@@ -31,7 +31,7 @@ Make = Callable[[QuantOperator, QuantTensor, QuantTensor], Function]
 
 
 def read_function(node: Node) -> QuantOperator:
-    """One value in, one out."""
+    """Reads an operator that computes each value of its output from one value of its input."""
     node.arity(1, 1)
     node.expect(node.source().shape)
     node.target()

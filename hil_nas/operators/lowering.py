@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from hil_nas.operators.requantize import Multiplier
 from hil_nas.tflite.tensor import QuantTensor
 
-CONSTANT_ALIGNMENT_BYTES = 32  # a line of the STM32L4's flash cache: weights then miss it alike, wherever they lie
+CONSTANT_ALIGNMENT_BYTES = 32  # a line of the STM32L4's flash cache, so that misses do not depend on where weights lie
 
 
 def constant_room(size_bytes: int) -> int:

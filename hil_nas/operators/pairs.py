@@ -91,7 +91,7 @@ def _lower_choice(lowering: Lowering, x: QuantOperator) -> dict[str, Any]:
 
 
 def _pair(lowering: Lowering, x: QuantOperator) -> list[QuantTensor | Constant]:
-    """Both inputs."""
+    """Both inputs, tensors or a constant, in the operator's order."""
     pair: list[QuantTensor | Constant] = [lowering.tensors[i] for i in x.inputs]
     if x.constant is not None:
         pair.insert(x.constant.position, x.constant)
@@ -117,7 +117,7 @@ def _operands(lowering: Lowering, x: QuantOperator, pair: list[QuantTensor | Con
 
 
 def _add_output(layer: Layer, inputs: tuple[Shape, ...]) -> Shape:
-    """Both inputs have one shape: a network has no constants and carries nothing."""
+    """The shape of both inputs, which must be equal: a network has no constants, and nothing is broadcast in it."""
     if len(inputs) != 2 or inputs[0] != inputs[1]:
         raise InputError(f"{layer.kind} cannot join {inputs}")
     return inputs[0]

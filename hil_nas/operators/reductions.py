@@ -14,7 +14,7 @@ from hil_nas.operators.node import Node
 
 
 def read_reduction(node: Node) -> QuantOperator:
-    """An input as runs of values of which each becomes one."""
+    """Reads a reduction as runs of values, each of which becomes one value."""
     node.arity(2, 2)
     source, kept = node.source().shape, bool(node.option(0, "b"))
     axes = {int(x) + (len(source) if x < 0 else 0) for x in node.numbers(1).reshape(-1)}
@@ -30,7 +30,7 @@ def read_reduction(node: Node) -> QuantOperator:
 
 
 def _lower(lowering: Lowering, x: QuantOperator) -> dict[str, Any]:
-    """A sum is a mean without the division."""
+    """The fields of a plan; a sum is a mean without the division."""
     source, target = lowering.tensors[x.inputs[0]], lowering.tensors[x.output]
     count = x.reduced[1] if x.kind == MEAN.name else 1
     factor = requantize.mean_multiplier(source.scale, target.scale, count)

@@ -96,7 +96,7 @@ class Child:
         self._finalizer = weakref.finalize(self, _end, self._process)
 
     def alive(self, within_s: float = 0.0) -> None:
-        """Nothing, where the program runs.
+        """Returns while the program runs.
 
         Raises:
             LinkError: where it has ended, or does within so many seconds, with its last words.
@@ -146,7 +146,7 @@ class SocketPort(protocol_socket.Serial):  # type: ignore[misc]
         self.is_open = True
 
     def reset_input_buffer(self) -> None:
-        """Nothing: the boot text may have come by now."""
+        """Drops nothing: boot text that has come already must not be lost."""
 
     def close(self) -> None:
         """Close the socket; pyserial's own close() leaves it open where the other end has gone."""

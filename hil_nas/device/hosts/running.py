@@ -13,7 +13,7 @@ def _nothing() -> None:
 
 
 def _lives(within_s: float) -> None:
-    """A board that is no program: nothing tells of its end."""
+    """The check of a board that is no program of this machine: nothing reports its end."""
 
 
 @dataclass(frozen=True)

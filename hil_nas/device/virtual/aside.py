@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 
 def aside(work: Callable[[], T], limit_s: float, stop: Callable[[], None]) -> T:
-    """What `work` returns or raises. Whatever is raised here meanwhile, it has ended before that goes on.
+    """What `work` returns or raises. An exception that interrupts the wait goes on only once `work` has ended.
 
     Args:
         limit_s: after which `stop` is called.
@@ -44,7 +44,7 @@ def aside(work: Callable[[], T], limit_s: float, stop: Callable[[], None]) -> T:
             ended.acquire(timeout=1.0)
     except BaseException:
         stop()
-        while not (results or errors or begun.acquire(blocking=False)):  # with the lock taken it never will begin
+        while not (results or errors or begun.acquire(blocking=False)):  # with the lock it never begins
             ended.acquire(timeout=0.01)
         raise
     if errors:

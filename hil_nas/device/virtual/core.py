@@ -15,7 +15,7 @@ _VECTKEY = 0x05FA
 
 
 class CycleCounter(Protocol):
-    """Who counts."""
+    """What the DWT needs of the machine's counter."""
 
     def cycles(self) -> int: ...
 

@@ -238,10 +238,10 @@ class Machine:
         self._counted = on
 
     def _watch_sites(self) -> None:
-        """Have the conditional instructions watched that the last block to be counted turned out to hold."""
+        """Watch the conditional instructions that were found in the last block that was counted."""
         for address, site in self._counters.new_sites():
             self._add_hook(uc.UC_HOOK_CODE, "timing_on_site", site, address, address)
-            self._uc.ctl_remove_cache(address, address + 2)  # it was translated without
+            self._uc.ctl_remove_cache(address, address + 2)  # its translation lacks the hook
 
     def _add_hook(self, kind: int, callback: str, user: int, begin: int, end: int) -> None:
         hook = ctypes.c_size_t()
@@ -315,7 +315,7 @@ class Machine:
         if self._fault is None:
             self._fault = DeviceError(f"{message}, at {self.image.where(self.pc())}", hint=hint)
         self._uc.emu_stop()
-        self._counters.stop_soon()  # an IT block takes the first one back
+        self._counters.stop_soon()  # inside an IT block the first request is lost
 
     def _bad_access(self, _: Uc, kind: int, address: int, __: int, ___: int, ____: Any) -> bool:
         why = "which is read-only" if kind == uc.UC_MEM_WRITE_PROT else "where nothing is"

@@ -42,7 +42,7 @@ def continuous_mfcc(waveform: Tensor, window: Tensor, hop: Tensor, like: MelFron
     frames = frame_count(float(window.detach()), float(hop.detach()), like.clip)
     length = ceil(float(window.detach()))
     starts = torch.arange(frames, device=signal.device) * hop.double()
-    first = starts.detach().ceil()  # from here on, `length` samples hold all that the window does not wipe out
+    first = starts.detach().ceil()  # from this sample on, `length` samples hold all of nonzero weight
     inside = torch.arange(length, device=signal.device) + (first - starts)[:, None]  # (frames, length)
     weights = 0.5 - 0.5 * torch.cos(2 * pi * inside / window.double())
     weights = torch.where(inside < window.double(), weights, 0.0).to(signal.dtype)

@@ -44,12 +44,12 @@ def largest(kernels: Sequence[Pair]) -> Pair:
 
 
 def common(strides: Sequence[Pair]) -> Pair:
-    """The stride that is a part of all."""
+    """The greatest common divisor of strides, along time and along frequency."""
     return (gcd(*(x[0] for x in strides)), gcd(*(x[1] for x in strides)))
 
 
 def window_start(size: Pair, kernel: Pair) -> Pair:
-    """Where a kernel begins in a window: both have their middle in one place."""
+    """Where a kernel begins in a window that has the same centre."""
     return ((size[0] - 1) // 2 - (kernel[0] - 1) // 2, (size[1] - 1) // 2 - (kernel[1] - 1) // 2)
 
 

@@ -11,9 +11,9 @@ from torch import Tensor
 from hil_nas.nas.costs.network_limits import Limits
 
 _LEAST = 1e-9  # keeps logs finite
-_HELD = 0.01  # a mean violation so small is none
+_HELD = 0.01  # a mean violation up to this counts as none
 _STIFFNESS = 10.0  # of the squared violation: 10 % too much pulls like a multiplier of 1
-TIGHT = 0.7  # the share of a search behind which the limits hold
+TIGHT = 0.7  # after this share of a search the limits are in force as they were given
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ class Limits:
     """What a network and its front end may need; None is no limit.
 
     Attributes:
-        latency_s: the time that `cycles` are, where the limit was asked as one and is told as one.
+        latency_s: `cycles` as a time, where the limit was given as one; values are then written as times too.
     """
 
     cycles: float | None = None

@@ -29,8 +29,10 @@ from hil_nas.nas.darts.genotype import CHOICES, Cell, DartsGenotype, Edge
 from hil_nas.nas.darts.space import CELL_KINDS, OPERATORS, DartsSpace
 
 Floats = NDArray[np.float64]
-_LEVELS, _TRIES = 5, 4  # how often the edges get leaner, and wirings whose arena is looked at before they do
-_SHARED = 0.1  # of the least cycles may be saved by layers that edges share: sums of edges do not see it
+# How many bounds on an edge's RAM are tried, and how many wirings under each before the next, lower one.
+_LEVELS, _TRIES = 5, 4
+# Edges may share layers, which sums over edges count twice: a network may fall short of the least cycles by this share.
+_SHARED = 0.1
 _ROUNDING = 1e-10  # of sums taken in another order: a network that exactly fills a limit holds it
 
 
@@ -158,7 +160,7 @@ def _best_of(
         best = cheap
     if cost_table.cost(best, config).cycles >= least_cycles:
         return best
-    # what is dear and little liked may now be needed: nothing is dominated
+    # more cycles are needed: a costly answer that is little preferred may help, so that none is dropped as dominated
     return _solved(cost_table, limits, config, _allowed(cost_table, preference, limits, config), least_cycles) or best
 
 
@@ -194,7 +196,7 @@ def _solved(
 
 
 def _levels(every: list[Answer]) -> list[float]:
-    """RAM of the fattest edges that are still asked about, falling."""
+    """Bounds on the RAM of an edge that are tried one after the other, from the highest to the lowest."""
     sizes = sorted({x.ram_bytes for x in every}, reverse=True)
     return [sizes[i] for i in sorted({round(x) for x in np.linspace(0, len(sizes) - 1, _LEVELS)})] if sizes else []
 

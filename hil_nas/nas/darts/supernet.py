@@ -217,7 +217,7 @@ class _Convolution(nn.Module):
 class _Separable(nn.Module):
     """A depthwise convolution and a 1x1 behind it, batch norm, ReLU.
 
-    The built network normalises between the two as well; the 1x1 takes that up, for it is linear.
+    The built network has a batch norm between the two as well. The 1x1 can learn what it would do, as both are linear.
     """
 
     def __init__(

@@ -80,7 +80,7 @@ class FrontEndSpace:
         return self.at(round(window), round(hop), min(max(4 * round(coefficients / 4), low), high))
 
     def roundings(self, window: float, hop: float, coefficients: float) -> tuple[FrontEnd, ...]:
-        """The nearest configuration, and that with the longest window of half the FFT where it is in reach."""
+        """The nearest configuration and, unless it lies below all windows, the one whose window fills half the FFT."""
         nearest = self.config(window, hop, coefficients)
         halved = nearest.fft_size // 2
         return (nearest, replace(nearest, window_samples=halved)) if halved >= self.windows[0] else (nearest,)
@@ -178,15 +178,15 @@ def between(value: Tensor, anchors: Tensor) -> Tensor:
 
 
 def _networks(table: CostTable) -> CostTable:
-    """Without what stands for front ends."""
+    """The table with zero for the cost of every front end."""
     none = np.zeros(len(table.space.configs))
     cycles, ram, flash = (replace(x, front_end=none) for x in (table.cycles, table.ram, table.flash))
     return replace(table, cycles=cycles, ram=ram, flash=flash)
 
 
 def _line(front_end: Callable[[FrontEnd], Cost], space: FrontEndSpace, window: int, coefficients: int) -> list[Floats]:
-    """Cost of no frame, and of each: the line through the space's two ends. The C source takes frames in pairs, so
-    that an odd number costs as much as the next."""
+    """Cost of a front end as a line in its number of frames, through the space's shortest and longest hop: the cost at
+    no frame, and per frame. The C source takes frames in pairs, so that an odd number costs as much as the next."""
     ends = []
     for hop in space.bounds[1]:
         config = space.at(window, hop, coefficients)

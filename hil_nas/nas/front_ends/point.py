@@ -96,14 +96,14 @@ class FrontEndPoint(nn.Module):
         self.register_buffer("low", low, persistent=False)
         self.register_buffer("way", high - low, persistent=False)
         start = torch.tensor(space.start, dtype=torch.float32).log()
-        self.share = nn.Parameter((start - low) / (high - low))  # of each way, in 0 to 1
+        self.share = nn.Parameter((start - low) / (high - low))  # how far along each way the point lies, 0 to 1
 
     def at(self, share: Tensor) -> Tensor:
         """(3,): window and hop in samples, coefficients."""
         return (self.get_buffer("low") + self.get_buffer("way") * share).exp()
 
     def near(self, noise: Tensor) -> Tensor:
-        """The point so far away on each way, as far as there is one; with its gradient: (3,)."""
+        """The point moved by `noise` along each way, or to its end; differentiable in the point. (3,)."""
         return self.at((self.share + noise).clamp(0, 1))
 
 

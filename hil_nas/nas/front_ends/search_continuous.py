@@ -142,7 +142,7 @@ class FrontEndSearch:
         return self.costs.table(replace(self.tiny, configs=(config,)))
 
     def _cheaper(self, hop: float) -> FrontEnd:
-        """Where no rounding holds the limits: the first of ever cheaper configurations that does; the last one did."""
+        """Where no rounding holds the limits: the first of ever cheaper configurations that does, else the cheapest."""
         for config in self.space.cheaper_than(hop):
             if holds(self.table(config), self.limits):
                 return config

@@ -12,7 +12,7 @@ from hil_nas.nas.tiny.space import Choice
 
 Floats = NDArray[np.float64]
 Indices = NDArray[np.int64]
-_FIELDS = 5  # of a row that are whole numbers
+_FIELDS = 5  # how many fields of a row are whole numbers
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Preference:
         )
 
     def of(self, choice: Choice, table: CostTable) -> float:
-        """The log-probability of a network; a width that nothing takes is free."""
+        """The log-probability of a network; a position that keeps its width adds nothing for one."""
         total = self.configs[choice.config] + self.stem[choice.stem[0]] + self.widths[0, choice.stem[1]]
         for position, (operation, width) in enumerate(choice.chain):
             total += self.operations[position, operation]

@@ -48,7 +48,7 @@ def derive(table: CostTable, preference: Preference, limits: Limits) -> Choice:
 
 
 def _most(table: CostTable, preference: Preference) -> float:
-    """No network's log-probability is higher, its configuration's left out; a skip or a pool pays no width."""
+    """An upper bound on a network's log-probability, without its configuration's. Skips and pools have no width."""
     keeps = np.array([x.keeps_width for x in table.space.operations])
     widths = np.where(keeps, 0.0, preference.widths[1:].max(1, keepdims=True))
     chain = (preference.operations + widths).max(1).sum()
@@ -114,7 +114,8 @@ def _best_of(table: CostTable, preference: Preference, limits: Limits, config: i
         choice = arcs.choice(config, path)
         if limits.held_by(table.cost(choice)):
             return choice
-        sums = (sums[0] * (1 - _TOLERANCE), sums[1] * (1 - _TOLERANCE))  # the solver's tolerance let it pass
+        # the solver's tolerance let this path break a limit
+        sums = (sums[0] * (1 - _TOLERANCE), sums[1] * (1 - _TOLERANCE))
 
 
 def _most_valuable(arcs: Arcs, nodes: int, limits: tuple[float, float]) -> Indices | None:
