@@ -45,8 +45,8 @@ class AbsentGpu(TorchDispatchMode):
             if func is _ATEN._to_copy.default and kwargs.get("device", DEVICE) != DEVICE:
                 return torch.full(there[0].shape, value, dtype=kwargs.get("dtype") or there[0].dtype)
             if func not in _CROSSING and any(x.device != DEVICE and x.ndim for x in tensors):
-                found = [(str(x.device), tuple(x.shape)) for x in tensors]
-                raise AssertionError(f"{func} reads tensors of two places: {found}")
+                devices = [(str(x.device), tuple(x.shape)) for x in tensors]
+                raise AssertionError(f"{func} reads tensors of two places: {devices}")
             if func in _ONLY_ON_A_GPU:
                 return torch.empty_like(args[0]), torch.empty_like(args[0], dtype=torch.bool)
         return func(*args, **kwargs)

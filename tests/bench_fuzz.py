@@ -27,8 +27,8 @@ def main(seconds: int = 60, corpus: str = str(ROOT / "build" / "fuzz")) -> int:
             elf = build_target(ROOT / "boards", ROOT / "build", Path(scratch))
         begin_s = time.monotonic()
         done = fuzz(elf, target, corpora[target], f"-max_total_time={seconds}", limit_s=seconds + 120)
-        if done.found:
-            print(done.found)
+        if done.report:
+            print(done.report)
             return 1
         rate = done.executions / (time.monotonic() - begin_s)
         kept = f"{len(list(corpora[target].iterdir()))} inputs kept"

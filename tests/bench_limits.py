@@ -84,9 +84,9 @@ def main() -> int:
                 BOARD, budget, KEYWORDS, str(words), search_epochs=5, candidates=2, candidate_epochs=1, train_epochs=1,
                 clips=50, seed=number,
             )  # fmt: skip
-            ok, told = outcome(config, folders)
+            ok, message = outcome(config, folders)
             held += ok
-            print(f"{number + 1:3}  {'held' if ok else 'NOT HELD'}  {told}", flush=True)
+            print(f"{number + 1:3}  {'held' if ok else 'NOT HELD'}  {message}", flush=True)
     print(f"{held} of {count} searches held every limit and every bit on {BOARD}")
     return 0 if held == count else 1
 

@@ -63,13 +63,13 @@ def held_out(rows: Measurements, regressor: Any) -> np.ndarray:
     number = {x.network: i % FOLDS for i, x in enumerate(rows.networks)}
     fold = np.array([number[x.network] for x in rows.operators])
     cycles = np.array([x.median_cycles for x in rows.operators])
-    found = np.empty(len(cycles))
+    predicted = np.empty(len(cycles))
     for members in map(np.array, paths.values()):
         counts = np.array([list(works[i].counts.values()) for i in members])  # (operators of the path, features)
         for train, test in GroupKFold(FOLDS).split(counts, cycles[members], fold[members]):
             fitted = clone(regressor).fit(counts[train], cycles[members[train]])
-            found[members[test]] = fitted.predict(counts[test])
-    return found
+            predicted[members[test]] = fitted.predict(counts[test])
+    return predicted
 
 
 def line(rows: Measurements, name: str, regressor: Any) -> str:

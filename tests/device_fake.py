@@ -143,9 +143,9 @@ class FakeBoard:
                 return self._answer(command, b"e-[the data's CRC is wrong]\r\nm-ready\r\n")
             self.slots[slot] = bytes(self._received)
             known = {"plan": "plan-2-20000-490-12", "frontend": "frontend-mfcc-49-10-4096"}
-            asked = -(-size // 1024)
-            whole = reply(command, [*asked * ["send"], known.get(slot, f"loaded-{size}")])
-            self._answer(command, b"".join(x + b"\r\n" for x in whole.split(b"\r\n")[asked:-1]))
+            chunks = -(-size // 1024)
+            whole = reply(command, [*chunks * ["send"], known.get(slot, f"loaded-{size}")])
+            self._answer(command, b"".join(x + b"\r\n" for x in whole.split(b"\r\n")[chunks:-1]))
         elif len(self._received) % 1024 == 0:
             self._ask()
 

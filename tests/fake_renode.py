@@ -51,9 +51,9 @@ def main() -> None:
     monitor()
     setup = sys.argv[sys.argv.index("-e") + 1]
     print(f"(monitor) {setup.replace('; ', ';  ')}", flush=True)
-    found = re.search(r"\$port=([0-9]+); include @(\S+)(?:; echo \"(.*)\")?$", setup)
-    assert found
-    port, script, told = int(found.group(1)), Path(found.group(2)), found.group(3)
+    match = re.search(r"\$port=([0-9]+); include @(\S+)(?:; echo \"(.*)\")?$", setup)
+    assert match
+    port, script, echo = int(match.group(1)), Path(match.group(2)), match.group(3)
     platform = script.read_text()
     print("12:00:00.0000 [INFO] Including script(s)", flush=True)
     if "nonsense:" in platform:
@@ -66,8 +66,8 @@ def main() -> None:
     except OSError:
         reason = f"Unable to create '0.0.0.0:{port}' socket:[AddressAlreadyInUse] Address already in use"
         fail('emulation CreateServerSocketTerminal $port "uart" false', reason)
-    if told:
-        print(told, flush=True)
+    if echo:
+        print(echo, flush=True)
     serve(server, platform.split("dies:")[1].strip() if "dies:" in platform else None)
     threading.Event().wait()
 

@@ -260,11 +260,11 @@ class Campaign:
         untold = self._line.settle() - (outcome == "RestartedError")
         if self._line.unplugged:
             self._plug()
-        self._usable(allowed=untold, told=f"{job.name} ended with '{outcome}' after {faults}")
+        self._usable(allowed=untold, context=f"{job.name} ended with '{outcome}' after {faults}")
 
     def _outcome(self, job: Job) -> str:
         try:
-            found = job.work(self._device, self._which)
+            outcome = job.work(self._device, self._which)
         except RefusedError as error:
             right = job.refusal is not None and job.refusal in error.message
             return "right" if right else "RefusedError"
@@ -273,18 +273,18 @@ class Campaign:
             return type(error).__name__
         assert job.refusal is None, f"{job.name} was not refused"
         expected = self._expected[job.name, self._which][0]
-        assert found == expected, f"{job.name} gave {found!s:.300}, expected {expected!s:.300}"
+        assert outcome == expected, f"{job.name} gave {outcome!s:.300}, expected {expected!s:.300}"
         return "right"
 
-    def _usable(self, allowed: int, told: str) -> None:
+    def _usable(self, allowed: int, context: str) -> None:
         """A whole measurement on the good line; a restart that nobody could notice before may cost one error."""
         self._which = 1 - self._which
         try:
-            found = self._measurement(self._which)
+            measured = self._measurement(self._which)
         except DeviceError as error:
-            assert allowed > 0, f"not usable after {told}: {error}"
-            found = self._measurement(self._which)
-        assert found == self._measured[self._which], f"a wrong measurement after {told}"
+            assert allowed > 0, f"not usable after {context}: {error}"
+            measured = self._measurement(self._which)
+        assert measured == self._measured[self._which], f"a wrong measurement after {context}"
 
     def _measurement(self, which: int) -> Any:
         device = self._device
@@ -323,7 +323,7 @@ class Campaign:
         self.injected += 1
         self.table[f"wrong firmware{' in the middle' if middle else ''}", outcome] += 1
         self._plug()
-        self._usable(allowed=0, told=f"meeting {name}")
+        self._usable(allowed=0, context=f"meeting {name}")
 
     def _plug(self) -> None:
         self._line = FaultyLine(self._firmware, self._clock)

@@ -70,7 +70,7 @@ class Fuzzed:
 
     executions: int
     features: int
-    found: str
+    report: str
 
 
 def missing_tool() -> str | None:
@@ -105,8 +105,8 @@ def fuzz(elf: Path, target: Target, corpus: Path, *options: str, limit_s: float 
     )
     counts = [int(x) for x in re.findall(r"stat::number_of_executed_units: *([0-9]+)", done.stderr)]
     features = [int(x) for x in re.findall(r"\bft: ([0-9]+)", done.stderr)]
-    found = done.stderr[-4000:] if done.returncode else ""
-    return Fuzzed(sum(counts), max(features, default=0), found)
+    report = done.stderr[-4000:] if done.returncode else ""
+    return Fuzzed(sum(counts), max(features, default=0), report)
 
 
 def coverage(elf: Path, corpora: dict[Target, Path], scratch: Path) -> dict[str, tuple[int, int]]:

@@ -25,7 +25,7 @@ def package_imports() -> Edges:
             if importer != "__init__" and top == "hil_nas" and rest:
                 edges.setdefault(importer, set()).add(_node(rest[0]))
                 edges.setdefault(_node(rest[0]), set())
-    return {node: found - {node} for node, found in edges.items()}
+    return {node: targets - {node} for node, targets in edges.items()}
 
 
 def _node(part: str) -> str:
@@ -42,18 +42,18 @@ def reduced(edges: Mapping[str, set[str]]) -> Edges:
     circle = sorted(x for x in edges if x in below[x])
     if circle:
         raise ValueError(f"these packages import each other in a circle: {', '.join(circle)}")
-    return {x: {y for y in found if not any(y in below[z] for z in found)} for x, found in edges.items()}
+    return {x: {y for y in targets if not any(y in below[z] for z in targets)} for x, targets in edges.items()}
 
 
 def _reached(edges: Mapping[str, set[str]], start: str) -> set[str]:
-    found: set[str] = set()
+    reached: set[str] = set()
     pending = list(edges[start])
     while pending:
         node = pending.pop()
-        if node not in found:
-            found.add(node)
+        if node not in reached:
+            reached.add(node)
             pending += edges[node]
-    return found
+    return reached
 
 
 def picture() -> str:

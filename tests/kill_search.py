@@ -39,9 +39,9 @@ def live(space: str, checkpoint: Path) -> None:
     settings = replace(toy.QUICK, epochs=8, warmup_epochs=2)
     result = toy.run(cost_table, limits=Limits(ram_bytes=10**6), settings=settings, checkpoint=checkpoint, resume=True)
     sampled = [x.genotype.to_json() for x in Candidates(result).sampled(2)]
-    found = {"history": result.history, "genotype": result.genotype.to_json(), "config": str(result.config),
+    outcome = {"history": result.history, "genotype": result.genotype.to_json(), "config": str(result.config),
              "gammas": result.gammas, "sampled": sampled}  # fmt: skip
-    checkpoint.with_suffix(".json").write_text(json.dumps(found))
+    checkpoint.with_suffix(".json").write_text(json.dumps(outcome))
 
 
 def born(space: str, checkpoint: Path) -> int:

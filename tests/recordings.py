@@ -49,12 +49,12 @@ def record(
 def splits_of(folder: Path, words: Sequence[str] = ()) -> dict[str, set[str]]:
     """The names of the recordings in each split."""
     recordings = [x for x in find_recordings(folder, words).recordings if x.word != BACKGROUND]
-    found: dict[str, set[str]] = {x: set() for x in SPLITS}
+    people: dict[str, set[str]] = {x: set() for x in SPLITS}
     for recording, split in zip(
         recordings, split_recordings(folder, recordings, find_speakers(folder, recordings)), strict=True
     ):
-        found[split].add(recording.name)
-    return found
+        people[split].add(recording.name)
+    return people
 
 
 def people_in(splits: dict[str, set[str]], people: Sequence[str] = PEOPLE) -> dict[str, set[str]]:
@@ -65,8 +65,8 @@ def people_in(splits: dict[str, set[str]], people: Sequence[str] = PEOPLE) -> di
 def in_two(people: dict[str, set[str]]) -> set[str]:
     """Who stands in more than one split."""
     places: dict[str, int] = defaultdict(int)
-    for found in people.values():
-        for person in found:
+    for names in people.values():
+        for person in names:
             places[person] += 1
     return {x for x, count in places.items() if count > 1}
 

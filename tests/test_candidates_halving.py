@@ -74,8 +74,8 @@ class Sampled:
         return self._sampled
 
     def neighbours(self, of: Derived[Any], count: int, rng: np.random.Generator) -> list[Derived[Any]]:
-        found: list[Derived[Any]] = of.point(count, rng)
-        return found
+        near: list[Derived[Any]] = of.point(count, rng)
+        return near
 
 
 def held(
@@ -115,24 +115,24 @@ def test_neighbours_of_the_two_best_are_trained_for_four_rounds_while_they_get_b
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """Every network has neighbours a little narrower, and the narrower wins."""
-    asked: list[tuple[int, int]] = []
+    requests: list[tuple[int, int]] = []
 
     def narrower(width: int) -> dict[str, Any]:
         def near(count: int, rng: np.random.Generator) -> list[Derived[Any]]:
-            asked.append((width, count))
+            requests.append((width, count))
             return [Derived(**narrower(width - x)) for x in range(1, count + 1)]
 
         return derived(width, near=near)
 
     trainings = Trainings(tmp_path, lambda width, epochs: float(width))
-    found = held(monkeypatch, trainings, *(narrower(x) for x in (40, 44, 36, 32, 28)))
+    ranked = held(monkeypatch, trainings, *(narrower(x) for x in (40, 44, 36, 32, 28)))
     # half as many from each parent as entered, rounded up; none is trained twice
-    assert asked == [(28, 3), (32, 3), (25, 3), (26, 3), (22, 3), (23, 3), (19, 3), (20, 3)]
+    assert requests == [(28, 3), (32, 3), (25, 3), (26, 3), (22, 3), (23, 3), (19, 3), (20, 3)]
     assert [sorted(x) for _, x in trainings.trained_networks] == [
         [28, 32, 36, 40, 44], [25, 26, 27, 29, 30, 31], [22, 23, 24], [19, 20, 21], [16, 17, 18]
     ]  # fmt: skip
     assert {x for x, _ in trainings.trained_networks} == {2}
-    assert [width_of(x.network) for x in found] == [*range(16, 33), 36, 40, 44]
+    assert [width_of(x.network) for x in ranked] == [*range(16, 33), 36, 40, 44]
 
 
 @pytest.mark.parametrize("neighbours", [[], [36, 32], [50, 51]])
@@ -146,11 +146,11 @@ def test_a_round_that_brings_none_among_the_best_few_is_the_last(
         return [Derived(**derived(x)) for x in neighbours]
 
     trainings = Trainings(tmp_path, lambda width, epochs: float(width))
-    found = held(monkeypatch, trainings, *(derived(x, near=near) for x in (40, 36, 32, 28, 48, 44)))
+    ranked = held(monkeypatch, trainings, *(derived(x, near=near) for x in (40, 36, 32, 28, 48, 44)))
     assert len(rounds) == 2  # both parents', once
     new = sorted({*neighbours} - {36, 32})  # what was trained is not trained again
     assert trainings.trained_networks == [(2, [40, 36, 32, 28, 48, 44]), *([(2, new)] if new else [])]
-    assert [width_of(x.network) for x in found] == [28, 32, 36, 40, 44, 48, *new]
+    assert [width_of(x.network) for x in ranked] == [28, 32, 36, 40, 44, 48, *new]
 
 
 def test_each_configuration_has_a_training_and_all_are_ranked_together(
@@ -160,10 +160,10 @@ def test_each_configuration_has_a_training_and_all_are_ranked_together(
     twin = Derived(**derived(12, OTHER))
     entered = [derived(12, near=lambda count, rng: [twin]), derived(24, OTHER), derived(16), derived(8, OTHER)]
     trainings = Trainings(tmp_path, lambda width, epochs: float(width))
-    found = held(monkeypatch, trainings, *entered)
+    ranked = held(monkeypatch, trainings, *entered)
     assert [x for _, x in trainings.trained_networks] == [[12, 16], [24, 8], [12]]
     assert trainings.configs == [CONFIG, OTHER, OTHER]
-    assert [(width_of(x.network), x.config) for x in found] == [
+    assert [(width_of(x.network), x.config) for x in ranked] == [
         (8, OTHER), (12, CONFIG), (12, OTHER), (16, CONFIG), (24, OTHER)
     ]  # fmt: skip
 
@@ -172,7 +172,7 @@ def test_candidates_are_told_by_rank(monkeypatch: pytest.MonkeyPatch, tmp_path: 
     """One that diverged comes last, its loss told as null."""
     trainings = Trainings(tmp_path, lambda width, epochs: inf if width == 8 else width / 100)
     held(monkeypatch, trainings, *(derived(x) for x in (40, 8, 10)))
-    told = [
+    reported = [
         {
             "phase": "candidates", "epoch": rank, "trained_epochs": 2, "derived": width == 40,
             "front_end": "mfcc:640/320/20/6",
@@ -180,25 +180,25 @@ def test_candidates_are_told_by_rank(monkeypatch: pytest.MonkeyPatch, tmp_path: 
         }
         for rank, width, loss in ((1, 10, 0.1), (2, 40, 0.4), (3, 8, None))
     ]  # fmt: skip
-    found = lines(tmp_path)
-    assert [x.pop("genotype")["stem"]["width"] for x in found] == [10, 40, 8] and found == told
+    logged = lines(tmp_path)
+    assert [x.pop("genotype")["stem"]["width"] for x in logged] == [10, 40, 8] and logged == reported
 
 
 def test_the_seed_decides_which_neighbours_are_drawn(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     def drawn(seed: int) -> list[int]:
-        found: list[int] = []
+        neighbours: list[int] = []
 
         def near(count: int, rng: np.random.Generator) -> list[Derived[Any]]:
-            found.append(int(rng.integers(10**9)))
+            neighbours.append(int(rng.integers(10**9)))
             return []
 
         held(monkeypatch, Trainings(tmp_path, lambda width, epochs: width, seed), derived(8, near=near), derived(12))
-        return found
+        return neighbours
 
     assert drawn(0) == drawn(0) != drawn(1)
 
 
 def test_without_candidates_nothing_is_trained(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     trainings = Trainings(tmp_path, lambda width, epochs: pytest.fail("it trained"))
-    (found,) = held(monkeypatch, trainings, derived(8), last_epochs=9)
-    assert width_of(found.network) == 8 and not trainings.trained_networks and not (tmp_path / "metrics.jsonl").exists()
+    (only,) = held(monkeypatch, trainings, derived(8), last_epochs=9)
+    assert width_of(only.network) == 8 and not trainings.trained_networks and not (tmp_path / "metrics.jsonl").exists()

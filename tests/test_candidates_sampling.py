@@ -26,12 +26,12 @@ from tests.test_nas_space import toy_cycles
 
 def test_candidates_hold_the_limits_as_measured_and_are_all_different(cost_table: CostTable) -> None:  # noqa: F811
     limits, settings = Limits(cycles=1.2e5, ram_bytes=900), replace(QUICK, gamma_ratio=1e9)
-    asked: list[Network] = []
-    result = run(cost_table, limits=limits, settings=settings, measure=board(1.1, asked))
+    requests: list[Network] = []
+    result = run(cost_table, limits=limits, settings=settings, measure=board(1.1, requests))
     sampled = Candidates(result).sampled(6)
     networks = [(result.config, result.network), *((x.config, x.network) for x in sampled)]
     assert len(sampled) == 6 and len(set(networks)) == 7
-    assert {network for _, network in networks} <= set(asked)
+    assert {network for _, network in networks} <= set(requests)
     for one in sampled:
         measured = board(1.1, [])(one.network) + one.config.frames * 1e3
         assert measured == pytest.approx(one.cost.cycles) and limits.held_by(one.cost)
@@ -69,8 +69,8 @@ def test_one_neighbour_in_three_is_on_a_configuration_of_the_same_window_and_hop
         strategy.net.alignment.gamma[3] = 9.0
     calibrated, rng = Calibrated(strategy, limits), np.random.default_rng(0)
     first = calibrated.described(strategy.derive(1.0, limits, View(0)), 1.0)
-    found: Any = SimpleNamespace(calibrated=calibrated)
-    candidates: Candidates[Choice] = Candidates(found)
+    result: Any = SimpleNamespace(calibrated=calibrated)
+    candidates: Candidates[Choice] = Candidates(result)
     for _ in range(4):
         near = candidates.neighbours(first, 6, rng)
         points, chain = [x.point for x in near], first.point.chain
@@ -98,10 +98,10 @@ def test_a_view_around_a_point_keeps_its_operations_as_wide_as_the_limit_leaves_
             layers = [x.stem[1], *(w for o, w in x.chain if not SPACE.operations[o].keeps_width)]
             return 5 * float(widths[layers].sum()) - 4 * sum(a != b for a, b in zip(*operations, strict=True))
 
-        found = strategy.derive(1.0, Limits(cycles=limit), View(0, around=point))
-        assert cost_table.cost(found).cycles <= limit
-        assert worth(found) == pytest.approx(max(worth(x) for x, c in zip(every, costs, strict=True) if c <= limit))
-        kept += [o for o, _ in found.chain] == [o for o, _ in point.chain]
+        derived = strategy.derive(1.0, Limits(cycles=limit), View(0, around=point))
+        assert cost_table.cost(derived).cycles <= limit
+        assert worth(derived) == pytest.approx(max(worth(x) for x, c in zip(every, costs, strict=True) if c <= limit))
+        kept += [o for o, _ in derived.chain] == [o for o, _ in point.chain]
     assert kept > 2
 
 

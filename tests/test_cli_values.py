@@ -77,10 +77,10 @@ def test_wrong_usage_is_one_line_and_an_object(
     monkeypatch.chdir(tmp_path)
     assert cli.main([*words, "--json"]) == 2
     printed = capsys.readouterr()
-    told = json.loads(printed.out)
-    assert (told["status"], told["error"]) == ("failed", "UsageError")
+    message = json.loads(printed.out)
+    assert (message["status"], message["error"]) == ("failed", "UsageError")
     said = printed.err.splitlines()
-    assert said[0] == f"hil_nas: {told['message']}" and len(said) <= 2
+    assert said[0] == f"hil_nas: {message['message']}" and len(said) <= 2
     assert cli.main(words) == 2
     assert capsys.readouterr() == ("", printed.err)
     assert not list(tmp_path.iterdir())
@@ -107,8 +107,8 @@ def test_the_ends_of_every_range_are_taken() -> None:
     assert read(["serve", "x", "--tcp", "0"]).tcp == 0 and read(["serve", "x", "--tcp", "65535"]).tcp == 65535
     assert read(["search", "--seed", str(2**32 - 1), "--train-epochs", "1"]).seed == 2**32 - 1
     epochs = ["--search-epochs", "5", "--measure-every", "0", "--train-epochs", "1"]
-    found = settings(SearchConfig, read(["search", *epochs]))
-    assert (found.search_epochs, found.measure_every, found.train_epochs) == (5, 0, 1)
+    config = settings(SearchConfig, read(["search", *epochs]))
+    assert (config.search_epochs, config.measure_every, config.train_epochs) == (5, 0, 1)
     assert read(["verify", "x", "--clips", "1"]).clips == 1 and read(["sweep", "--seeds", "1"]).seeds == 1
     assert read(["search", "--words", "yes, no"]).words == ("yes", "no")
     assert read(["search", "--board", "NUCLEO_L4R5@virtual"]).board == "nucleo-l4r5@virtual"

@@ -102,13 +102,13 @@ def test_only_one_place_makes_time_of_counts() -> None:
     """Whatever divides by a board's clock stands in `latency_ms`; a limit becomes cycles in the search alone."""
     package = Path(__file__).resolve().parent.parent / "hil_nas"
     uses = re.compile(r"[*/]\s*(\w+\.)*(clock_hz|cpu_hz|hz)\b|(clock_hz|cpu_hz)\s*[*/]")
-    found = {
+    places = {
         (str(path.relative_to(package)), line.strip())
         for path in package.rglob("*.py")
         for line in path.read_text().splitlines()
         if uses.search(line) and "virtual" not in path.parts  # which is a clock itself
     }
-    assert found == {
+    assert places == {
         ("workflows/measure.py", 'return cycles / clock_hz * 1e3 if clock_kind in ("silicon", "modelled") else None'),
         (
             "workflows/search_board.py",
@@ -131,11 +131,11 @@ def test_verify_on_instructions_shows_no_milliseconds(
 ) -> None:
     host = HostFrontEnd(build_host_library(boards_dir, cmsis_dsp_dir, build_dir))
     with open_device("mps2-an386@qemu", boards_dir=boards_dir, build_dir=build_dir) as device:
-        found = verify(device, Model.read(kws_model), host, budget=Budget(), count=2).to_json()
-    assert found["latency_ms"] is None and found["clock"]["kind"] == "instructions"
+        verification = verify(device, Model.read(kws_model), host, budget=Budget(), count=2).to_json()
+    assert verification["latency_ms"] is None and verification["clock"]["kind"] == "instructions"
     text = io.StringIO()
-    Rich(file=text, width=120).print(_verify_table(found))
-    assert f"{found['network_cycles']:,} instructions" in text.getvalue()
+    Rich(file=text, width=120).print(_verify_table(verification))
+    assert f"{verification['network_cycles']:,} instructions" in text.getvalue()
     assert "cycles" not in text.getvalue() and not MILLISECONDS.search(text.getvalue())
 
 

@@ -48,8 +48,8 @@ def test_what_it_is_built_of_is_in_its_name(sources: Path, tmp_path: Path) -> No
 
 def test_many_may_build_at_the_same_time(sources: Path, tmp_path: Path) -> None:
     with ThreadPoolExecutor(4) as pool:
-        found = set(pool.map(lambda _: built(sources, tmp_path / "out"), range(4)))
-    (library,) = found
+        libraries = set(pool.map(lambda _: built(sources, tmp_path / "out"), range(4)))
+    (library,) = libraries
     assert answer(library) == 42 and list((tmp_path / "out").iterdir()) == [library]
 
 

@@ -80,17 +80,17 @@ def test_scratch_is_what_cmsis_nn_asks_for(buffer_sizes: ctypes.CDLL) -> None:
             if layer.kind == "reshape":
                 continue  # nothing runs
             if layer.kind == "average_pool":
-                asked = buffer_sizes.avg_pool(output[1], operator.inputs[0][2])
+                needed = buffer_sizes.avg_pool(output[1], operator.inputs[0][2])
             elif layer.kind in ("conv", "depthwise"):
                 plan = lower(random_graph(Network(operator.inputs[0], (_alone(layer),)), index)).operators[0]
                 shapes = (*plan.padding, *operator.inputs[0], *output)
                 ask = getattr(buffer_sizes, layer.kind)
-                asked = ask(*layer.kernel, *layer.stride, *layer.dilation, *shapes)
+                needed = ask(*layer.kernel, *layer.stride, *layer.dilation, *shapes)
             else:
-                asked = 0
+                needed = 0
             call = call_of(operator)
-            assert kernel_for(call).scratch_bytes(call) == asked, operator
-            seen.setdefault(layer.kind, set()).add(asked > 0)
+            assert kernel_for(call).scratch_bytes(call) == needed, operator
+            seen.setdefault(layer.kind, set()).add(needed > 0)
     assert seen["conv"] == seen["depthwise"] == {True, False}
 
 

@@ -41,8 +41,8 @@ def cost_table() -> DartsCostTable:
 def preference(seed: int, space: DartsSpace = SPACE) -> DartsPreference:
     rng = np.random.default_rng(seed)
     shapes = ((len(space.configs),), (2, len(space.edges), 8), (2, len(space.edges)))
-    found = [rng.normal(size=x) for x in shapes]
-    return DartsPreference(*(np.asarray(x - np.log(np.exp(x).sum(-1, keepdims=True))) for x in found))
+    logs = [rng.normal(size=x) for x in shapes]
+    return DartsPreference(*(np.asarray(x - np.log(np.exp(x).sum(-1, keepdims=True))) for x in logs))
 
 
 @pytest.mark.parametrize("align", ["pad", "conv"])
@@ -86,9 +86,9 @@ def _fixed_layers(genotype: DartsGenotype) -> int:
 def test_without_limits_it_is_the_argmax_of_beta_times_alpha(cost_table: DartsCostTable) -> None:
     for seed in range(8):
         liked = preference(seed)
-        found, config = derive_darts(cost_table, liked, Limits())
+        genotype, config = derive_darts(cost_table, liked, Limits())
         assert config == int(liked.configs.argmax())
-        for k, cell in enumerate((found.normal, found.reduction)):
+        for k, cell in enumerate((genotype.normal, genotype.reduction)):
             for node, edges in enumerate(cell.nodes):
                 incoming = SPACE.edges_of(node)
                 score = np.exp(liked.beta[k, incoming][:, None] + liked.alpha[k, incoming])[:, 1:]  # without none
@@ -149,9 +149,9 @@ def test_cells_that_like_skips_use_the_budget_all_the_same() -> None:
         collapsed, _ = derive_darts(cost_table, liked, Limits())
         assert collapsed.skips == 8
         high = 2.0 * cost_table.cost(collapsed, 0).cycles
-        found, _ = derive_darts(cost_table, liked, Limits(cycles=high), 0.85 * high)
-        assert 0.9 * 0.85 * high <= cost_table.cost(found, 0).cycles <= high
-        assert worth(liked, found, 0) >= best_in_band(cost_table, liked, 0, 0.85 * high, high) - 1e-9
+        genotype, _ = derive_darts(cost_table, liked, Limits(cycles=high), 0.85 * high)
+        assert 0.9 * 0.85 * high <= cost_table.cost(genotype, 0).cycles <= high
+        assert worth(liked, genotype, 0) >= best_in_band(cost_table, liked, 0, 0.85 * high, high) - 1e-9
         assert derive_darts(cost_table, liked, Limits(cycles=high), 1e12)[0] == collapsed  # no network needs as many
 
 
@@ -169,10 +169,10 @@ def test_derived_cells_are_the_most_preferred_whose_cycles_hold(cost_table: Dart
                 with pytest.raises(InfeasibleError):
                     derive_darts(cost_table, liked, limits)
                 continue
-            found, chosen = derive_darts(cost_table, liked, limits)
-            assert chosen == held[0] and limits.held_by(cost_table.cost(found, chosen))
-            assert worth(liked, found, chosen) >= best_sum(cost_table, liked, chosen, float(limits.cycles or 0)) - 1e-9
-            binding += chosen == first and found != free
+            cells, chosen = derive_darts(cost_table, liked, limits)
+            assert chosen == held[0] and limits.held_by(cost_table.cost(cells, chosen))
+            assert worth(liked, cells, chosen) >= best_sum(cost_table, liked, chosen, float(limits.cycles or 0)) - 1e-9
+            binding += chosen == first and cells != free
     assert binding > 10
 
 
@@ -200,11 +200,11 @@ def test_every_limit_is_held(cost_table: DartsCostTable) -> None:
         cycles, ram, flash = (float(rng.choice(x)) for x in levels)
         limits = Limits(cycles, int(ram), int(flash))
         try:
-            found, config = derive_darts(cost_table, preference(seed), limits)
+            genotype, config = derive_darts(cost_table, preference(seed), limits)
         except InfeasibleError:
             continue
         held += 1
-        assert limits.held_by(cost_table.cost(found, config))
+        assert limits.held_by(cost_table.cost(genotype, config))
     assert held >= 9
 
 
@@ -218,8 +218,8 @@ def test_ram_alone_decides_cells(cost_table: DartsCostTable) -> None:
     liked = DartsPreference(np.array([0.0, -50.0]), alpha, beta)
     assert most_preferred(liked, SPACE, 0) == fat
     need = cost_table.cost(fat, 0).ram_bytes
-    found, config = derive_darts(cost_table, liked, Limits(ram_bytes=need - 1))
-    assert config == 0 and found != fat and cost_table.cost(found, 0).ram_bytes < need
+    genotype, config = derive_darts(cost_table, liked, Limits(ram_bytes=need - 1))
+    assert config == 0 and genotype != fat and cost_table.cost(genotype, 0).ram_bytes < need
 
 
 def test_limits_out_of_reach_name_the_nearest(cost_table: DartsCostTable) -> None:

@@ -40,15 +40,15 @@ def clips(seed: int, informed: tuple[int, ...] = (0, 1)) -> FeatureSet:
     """High, low and alternating values under the informed configurations alone; noise elsewhere."""
     random = torch.Generator().manual_seed(seed)
     labels = torch.arange(CLIPS) % 3
-    found = []
+    features = []
     for index, config in enumerate(GRID):
         x = torch.randn(CLIPS, config.frames, 4, generator=random)
         if index in informed:
             alternating = 2.0 * (torch.arange(config.frames) // 2 % 2) - 1
             levels = torch.stack([torch.ones(config.frames), -torch.ones(config.frames), alternating])
             x = x + 2 * levels[labels][:, :, None]
-        found.append(x)
-    return FeatureSet(tuple(found), labels)
+        features.append(x)
+    return FeatureSet(tuple(features), labels)
 
 
 @pytest.fixture(scope="module")
@@ -64,16 +64,16 @@ def run(cost_table: DartsCostTable, **change: Any) -> SearchResult:
 
 
 def test_a_search_learns_and_says_what_it_did(cost_table: DartsCostTable) -> None:
-    told: list[dict[str, Any]] = []
+    epochs: list[dict[str, Any]] = []
     settings = replace(QUICK, epochs=10, drawn=0, weight_rate=0.1)
-    result = run(cost_table, settings=settings, on_epoch=told.append)
-    assert tuple(told) == result.history and [x["epoch"] for x in told] == list(range(1, 11))
-    assert told[0]["phase"] == "warm-up" and told[0]["validation_loss"] is None
-    assert told[-1]["validation_loss"] < 0.8 < told[0]["train_loss"]  # a third of all guesses: 1.1
+    result = run(cost_table, settings=settings, on_epoch=epochs.append)
+    assert tuple(epochs) == result.history and [x["epoch"] for x in epochs] == list(range(1, 11))
+    assert epochs[0]["phase"] == "warm-up" and epochs[0]["validation_loss"] is None
+    assert epochs[-1]["validation_loss"] < 0.8 < epochs[0]["train_loss"]  # a third of all guesses: 1.1
     assert result.network == result.genotype.build(result.config)
     assert isinstance(result.genotype, DartsGenotype)
     assert cost_table.cost(result.genotype, GRID.index(result.config)) == result.cost
-    assert 0 <= told[-1]["skip_share"] <= 1 and told[-1]["derived_skips"] == result.genotype.skips
+    assert 0 <= epochs[-1]["skip_share"] <= 1 and epochs[-1]["derived_skips"] == result.genotype.skips
 
 
 @pytest.mark.parametrize("informed", [0, 1])
@@ -174,21 +174,21 @@ def test_a_step_of_one_half_leaves_the_other_parameters_alone(cost_table: DartsC
     assert changed and not changed & set(one.net.architecture_parameters())
 
 
-def board(ratio: float, asked: list[Network]) -> Callable[[Network], float]:
+def board(ratio: float, measured: list[Network]) -> Callable[[Network], float]:
     """A board on which every network takes `ratio` times its cost."""
 
     def measure(network: Network) -> float:
-        asked.append(network)
+        measured.append(network)
         return ratio * float(toy_cycles([x for x in network.operators() if x.layer.kind != "reshape"]).sum())
 
     return measure
 
 
 def test_measurements_correct_the_costs_and_the_limit_holds_as_measured(cost_table: DartsCostTable) -> None:
-    asked: list[Network] = []
+    timed: list[Network] = []
     limit = 1.3 * run(cost_table).cost.cycles
-    result = run(cost_table, limits=Limits(limit), settings=replace(QUICK, measure_every=2), measure=board(1.4, asked))
-    assert len(asked) >= 2 and result.calibration == pytest.approx(1.4)
+    result = run(cost_table, limits=Limits(limit), settings=replace(QUICK, measure_every=2), measure=board(1.4, timed))
+    assert len(timed) >= 2 and result.calibration == pytest.approx(1.4)
     assert [x["calibration"] for x in result.history] == pytest.approx([1, 1.4, 1.4, 1.4])
     measured = board(1.4, [])(result.network) + result.config.frames * 1e3
     assert result.cost.cycles == pytest.approx(measured) and measured <= limit

@@ -19,11 +19,11 @@ from hil_nas.network import Network
 
 
 def random_cell(rng: np.random.Generator, nodes: int) -> Cell:
-    found = []
+    pairs = []
     for node in range(nodes):
         one, other = sorted(rng.choice(node + 2, 2, replace=False).tolist())
-        found.append((Edge(one, str(rng.choice(CHOICES))), Edge(other, str(rng.choice(CHOICES)))))
-    return Cell(tuple(found))
+        pairs.append((Edge(one, str(rng.choice(CHOICES))), Edge(other, str(rng.choice(CHOICES)))))
+    return Cell(tuple(pairs))
 
 
 def random_genotype(space: DartsSpace, config: Mfcc, rng: np.random.Generator) -> DartsGenotype:

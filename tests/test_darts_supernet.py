@@ -84,17 +84,17 @@ def mixture_of(genotype: DartsGenotype, space: DartsSpace) -> Mixture:
 
 def weights_of(net: DartsSupernet, genotype: DartsGenotype, config: int) -> list[Tensor]:
     """The weights that a network has in the supernet, in the order of its layers."""
-    found = []
+    weights = []
     if genotype.align is not None:
-        found.append(net.alignment.kernels[str(config)][:, None])  # (1, 1, time, frequency)
-    found.append(net.stem.weight)
+        weights.append(net.alignment.kernels[str(config)][:, None])  # (1, 1, time, frequency)
+    weights.append(net.stem.weight)
     for cell in net.cells:
-        found += [x.weight for x in cell.entries]
+        weights += [x.weight for x in cell.entries]
         for node, pair in enumerate(genotype.cell(CELL_KINDS[cell.kind]).nodes):
             for edge in pair:
                 edge_index = net.space.edges_of(node)[edge.source]
-                found += cell.edges[edge_index].operators[str(OPERATORS.index(edge.operator))].parameters()
-    return [x.detach() for x in found]
+                weights += cell.edges[edge_index].operators[str(OPERATORS.index(edge.operator))].parameters()
+    return [x.detach() for x in weights]
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -120,8 +120,8 @@ def test_one_operator_an_edge_on_all_channels_is_the_built_network(seed: int) ->
     x = features(space, 3)[config]
     net.alignment.chosen = config
     expected = built(x.permute(1, 2, 0)[..., None])  # (B, frames, coefficients, 1)
-    found = net(net.alignment([x]), mixture_of(genotype, space))
-    torch.testing.assert_close(found, expected, rtol=2e-4, atol=2e-4)
+    logits = net(net.alignment([x]), mixture_of(genotype, space))
+    torch.testing.assert_close(logits, expected, rtol=2e-4, atol=2e-4)
 
 
 @pytest.mark.parametrize("stride", [1, 2])
@@ -173,13 +173,13 @@ def test_drawn_operators_have_the_full_mixtures_gradient_on_average() -> None:
     net = DartsArchitecture(SMALL, generator())
     with torch.no_grad():
         net.alpha.normal_(generator=generator(1))
-    told = torch.randn(net.alpha.shape, generator=generator(2))  # what a loss would make of each operator
-    (exact,) = torch.autograd.grad((net.mixture().operators * told).sum(), net.alpha)
+    gains = torch.randn(net.alpha.shape, generator=generator(2))  # what a loss would make of each operator
+    (exact,) = torch.autograd.grad((net.mixture().operators * gains).sum(), net.alpha)
     random, total, count = generator(3), torch.zeros_like(exact), 4000
     for _ in range(count):
         drawn = net.draw(random, 1)
         assert torch.equal(drawn.operators.detach().sum(-1), torch.ones(2, len(SMALL.edges)))
-        total += torch.autograd.grad((drawn.operators * told).sum(), net.alpha)[0]
+        total += torch.autograd.grad((drawn.operators * gains).sum(), net.alpha)[0]
     assert float((total / count - exact).norm() / exact.norm()) < 0.1
     several = net.draw(random, 3)
     assert torch.allclose(several.operators.sum(-1), torch.ones(()))
@@ -192,7 +192,7 @@ def test_expected_cost_is_the_mean_of_drawn_networks() -> None:
     """Every pair of edges in every order and every operator, node by node: costs of nodes add up."""
     table = tabulate_darts(SMALL, toy_cycles, lambda config: config.frames * 500.0)
     chosen = random_probabilities(SMALL, 0)
-    found = DartsExpectedCost(table, torch.float64)(chosen)
+    expectation = DartsExpectedCost(table, torch.float64)(chosen)
     beta, alpha = (x.detach().numpy() for x in (chosen.beta, chosen.alpha))
     for which, tables in ((0, table.cycles), (2, table.flash)):
         for g in range(2):
@@ -204,7 +204,7 @@ def test_expected_cost_is_the_mean_of_drawn_networks() -> None:
                     for e in (one, other):
                         own = alpha[k, e, 1:] / alpha[k, e, 1:].sum()
                         total += chance * own @ tables.edges[g, k, e, 1:]
-            assert float(found.by_config[which][g].detach()) == pytest.approx(total)
+            assert float(expectation.by_config[which][g].detach()) == pytest.approx(total)
 
 
 def test_expected_cost_has_true_gradients() -> None:
@@ -219,8 +219,8 @@ def test_expected_cost_has_true_gradients() -> None:
         sizes = [len(SMALL.edges_of(n)) for n in range(SMALL.nodes)]
         edges = torch.cat([torch.softmax(x, -1) for x in torch.split(beta, sizes, 1)], 1)
         chosen = DartsProbabilities(torch.softmax(gamma, 0), torch.softmax(alpha, -1), edges)
-        found = expected(chosen)
-        return tuple(x.log() for x in (found.cycles, found.flash_bytes))
+        expectation = expected(chosen)
+        return tuple(x.log() for x in (expectation.cycles, expectation.flash_bytes))
 
     inputs = [x.requires_grad_() for x in logits]
     assert torch.autograd.gradcheck(costs, inputs)

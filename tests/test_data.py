@@ -124,9 +124,9 @@ def test_the_official_test_folder_becomes_the_test_split(tmp_path: Path) -> None
         (tmp_path / "test_set" / name).mkdir(parents=True)
         soundfile.write(tmp_path / "test_set" / name / "1.wav", tone(1000 + number), 16000)
     data = load_speech_commands(tmp_path, words=["go", "stop"])
-    found = {label: data.test.samples[data.test.labels == label] for label in range(4)}
-    assert [len(found[x]) for x in range(4)] == [1, 1, 1, 2]  # up was not asked for
-    assert np.array_equal(found[2][0], tone(1003))
+    actual = {label: data.test.samples[data.test.labels == label] for label in range(4)}
+    assert [len(actual[x]) for x in range(4)] == [1, 1, 1, 2]  # up was not asked for
+    assert np.array_equal(actual[2][0], tone(1003))
 
 
 def test_rare_other_words_weigh_more_than_their_number_of_clips(tmp_path: Path) -> None:

@@ -69,8 +69,8 @@ def test_speed_changes_pitch_by_so_much() -> None:
 def test_noise_has_the_ratio_asked_for(snr_db: float) -> None:
     settings = replace(OFF, noise_probability=1.0, snr_db=(snr_db, snr_db))
     noise = augmented(settings, clips()) - clips()
-    found = 10 * torch.log10(clips().square().mean(1) / noise.square().mean(1))
-    assert torch.allclose(found, torch.full_like(found, snr_db), atol=0.1)
+    actual = 10 * torch.log10(clips().square().mean(1) / noise.square().mean(1))
+    assert torch.allclose(actual, torch.full_like(actual, snr_db), atol=0.1)
 
 
 def test_noise_is_mixed_into_the_share_asked_for() -> None:

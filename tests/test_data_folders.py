@@ -17,12 +17,12 @@ SPLITS = ("train", "validation", "test")
 @pytest.mark.parametrize(
     ("silence", "unknown"), [("silence", "unknown"), ("_silence_", "_unknown_"), ("Silence", "_Unknown")]
 )
-@pytest.mark.parametrize("asked", [None, ["lamp", "music"]])
+@pytest.mark.parametrize("keywords", [None, ["lamp", "music"]])
 def test_silence_and_unknown_are_classes_however_they_are_written(
-    tmp_path: Path, silence: str, unknown: str, asked: list[str] | None
+    tmp_path: Path, silence: str, unknown: str, keywords: list[str] | None
 ) -> None:
     record(tmp_path, ["lamp", "music", silence, unknown])
-    data = load_speech_commands(tmp_path, words=asked)
+    data = load_speech_commands(tmp_path, words=keywords)
     assert data.classes == ("lamp", "music", "silence", "unknown")
     for split in SPLITS:
         assert min(pitches_hz(data, split, 3)) >= 1100  # of the folder for unknown words, above that for silence
@@ -120,11 +120,11 @@ def test_words_are_told_from_speakers_by_name_or_asked_for(tmp_path: Path, patte
     with pytest.raises(InputError, match="either could be the word") as caught:
         load_speech_commands(tmp_path)
     assert caught.value.hint == "name the words with --words"
-    asked = load_speech_commands(tmp_path, words=["lamp", "music"])
-    assert asked.classes == ("lamp", "music", "silence") and asked.findings.speakers["train"] == 6
+    by_request = load_speech_commands(tmp_path, words=["lamp", "music"])
+    assert by_request.classes == ("lamp", "music", "silence") and by_request.findings.speakers["train"] == 6
     record(tmp_path, ["unknown"], pattern)
-    told = load_speech_commands(tmp_path)
-    assert told.classes == ("lamp", "music", "silence", "unknown") and told.findings.speakers["train"] == 6
+    by_name = load_speech_commands(tmp_path)
+    assert by_name.classes == ("lamp", "music", "silence", "unknown") and by_name.findings.speakers["train"] == 6
 
 
 def test_a_folder_of_words_one_level_down_is_found_when_words_are_named(tmp_path: Path) -> None:

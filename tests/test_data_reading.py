@@ -26,9 +26,9 @@ from tests.recordings import PEOPLE, Wave, pitches_hz, record, tone, write_pcm
 def test_samples_of_every_width_come_out_alike(tmp_path: Path, subtype: str) -> None:
     clip = np.concatenate([tone(440, 0.9), [-1.0, 1.0, 0.5, 0.0]])
     soundfile.write(tmp_path / "a.wav", clip, 16000, subtype=subtype)
-    found = read_audio(tmp_path / "a.wav", 10, 16000).samples
+    samples = read_audio(tmp_path / "a.wav", 10, 16000).samples
     expected = np.clip(clip * 32768, -32768, 32767)
-    assert np.abs(found - expected).max() <= (300 if subtype == "PCM_U8" else 1)
+    assert np.abs(samples - expected).max() <= (300 if subtype == "PCM_U8" else 1)
 
 
 def test_samples_of_16_bits_are_kept_bit_by_bit(tmp_path: Path) -> None:
@@ -41,10 +41,10 @@ def test_samples_of_16_bits_are_kept_bit_by_bit(tmp_path: Path) -> None:
 @pytest.mark.parametrize("rate_hz", [8000, 11025, 22050, 32000, 44100, 44099, 48000, 96000])
 def test_other_rates_keep_pitch_level_and_length(tmp_path: Path, rate_hz: int) -> None:
     soundfile.write(tmp_path / "a.wav", tone(1000, 1.0, 0.5, rate_hz), rate_hz, subtype="FLOAT")
-    found = read_audio(tmp_path / "a.wav", 10, 16000).samples
-    assert len(found) == 16000
+    samples = read_audio(tmp_path / "a.wav", 10, 16000).samples
+    assert len(samples) == 16000
     inner = slice(1000, -1000)  # the sine begins and ends at once, which rings
-    assert np.abs(found[inner] / 32768 - tone(1000, 1.0, 0.5)[inner]).max() < 1e-3
+    assert np.abs(samples[inner] / 32768 - tone(1000, 1.0, 0.5)[inner]).max() < 1e-3
 
 
 def test_what_16_khz_cannot_hold_is_filtered_off(tmp_path: Path) -> None:
@@ -52,16 +52,16 @@ def test_what_16_khz_cannot_hold_is_filtered_off(tmp_path: Path) -> None:
     noise = 0.2 * np.random.default_rng(0).normal(size=48000)
     low = resample_poly(resample_poly(noise, 1, 4), 4, 1)[:48000]  # nothing above 6 kHz, where the two filters agree
     soundfile.write(tmp_path / "a.wav", low + tone(9000, 1.0, 0.3, 48000), 48000, subtype="FLOAT")
-    found = read_audio(tmp_path / "a.wav", 10, 16000).samples / 32768
-    difference = (found - resample_poly(low, 1, 3))[200:-200]
-    assert np.sqrt(np.mean(difference**2)) < 0.01 * np.sqrt(np.mean(found**2))
+    samples = read_audio(tmp_path / "a.wav", 10, 16000).samples / 32768
+    difference = (samples - resample_poly(low, 1, 3))[200:-200]
+    assert np.sqrt(np.mean(difference**2)) < 0.01 * np.sqrt(np.mean(samples**2))
 
 
 def test_channels_are_averaged(tmp_path: Path) -> None:
     left, right = tone(440), tone(880)
     soundfile.write(tmp_path / "a.wav", np.stack([left, right, 0 * left], 1), 16000, subtype="FLOAT")
-    found = read_audio(tmp_path / "a.wav", 10, 16000).samples
-    assert np.abs(found - 32768 * (left + right) / 3).max() <= 1
+    samples = read_audio(tmp_path / "a.wav", 10, 16000).samples
+    assert np.abs(samples - 32768 * (left + right) / 3).max() <= 1
 
 
 @pytest.mark.parametrize("suffix", [".mp3", ".ogg", ".opus", ".aiff", ".au", ".caf", ".w64"])
@@ -69,11 +69,11 @@ def test_what_libsndfile_reads_is_read(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"A{suffix.upper()}"
     form = {"format": "OGG", "subtype": "OPUS"} if suffix == ".opus" else {}
     soundfile.write(path, tone(500, 1.0, 0.3, 48000), 48000, **form)
-    found = read_audio(path, 10, 16000).samples.astype(float)[:16000]
-    assert abs(len(found) - 16000) < 400
-    spectrum = np.abs(np.fft.rfft(found, 16000))
+    samples = read_audio(path, 10, 16000).samples.astype(float)[:16000]
+    assert abs(len(samples) - 16000) < 400
+    spectrum = np.abs(np.fft.rfft(samples, 16000))
     assert abs(int(spectrum.argmax()) - 500) <= 1
-    assert found.std() == pytest.approx(tone(500, 1.0, 0.3).std() * 32768, rel=0.05)
+    assert samples.std() == pytest.approx(tone(500, 1.0, 0.3).std() * 32768, rel=0.05)
 
 
 def test_a_data_set_of_many_forms_is_read_as_one(tmp_path: Path) -> None:
@@ -92,9 +92,9 @@ def test_a_data_set_of_many_forms_is_read_as_one(tmp_path: Path) -> None:
     data = load_speech_commands(tmp_path)
     assert not data.findings.warnings
     for label in range(2):
-        found = sorted(hz for split in ("train", "validation", "test") for hz in pitches_hz(data, split, label))
+        actual = sorted(hz for split in ("train", "validation", "test") for hz in pitches_hz(data, split, label))
         expected = [200 + 300 * label + 20 * voice + take for voice in range(len(PEOPLE)) for take in range(5)]
-        assert np.abs(np.array(found) - expected).max() <= 1
+        assert np.abs(np.array(actual) - expected).max() <= 1
 
 
 @pytest.mark.parametrize("subtype", ["FLOAT", "DOUBLE"])
@@ -131,8 +131,8 @@ def test_clips_and_noise_of_another_rate_and_length(tmp_path: Path) -> None:
     data = load_speech_commands(tmp_path, clip=clip)
     assert data.clip == clip
     for split in SPLITS:
-        found = data.split(split)
-        assert found.samples.shape == (len(found), 2_000)
+        actual = data.split(split)
+        assert actual.samples.shape == (len(actual), 2_000)
     words = data.train.samples[data.train.labels < 2]
     hz = 4 * np.abs(np.fft.rfft(words)).argmax(1)  # a bin is 4 Hz
     takes = product(range(2), range(8), range(5))

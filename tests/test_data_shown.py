@@ -62,9 +62,9 @@ def test_verify_reads_and_tells_as_a_search_does(
     printed = capsys.readouterr()
     assert f"data: {shown}" in printed.err
     if options:
-        found = json.loads(printed.out)
-        assert found["data"]["warnings"] == [shown] and found["clips_compared"] == len(test) and found["bits_equal"]
-        assert found["data"]["speakers"] == {"train": 6, "validation": 1, "test": 1}
+        result = json.loads(printed.out)
+        assert result["data"]["warnings"] == [shown] and result["clips_compared"] == len(test) and result["bits_equal"]
+        assert result["data"]["speakers"] == {"train": 6, "validation": 1, "test": 1}
     else:
         assert f"data: {shown}" in printed.out
 
@@ -78,12 +78,12 @@ def test_a_result_and_its_page_say_what_was_found(
     product = Product(model.read_bytes(), seen, seen, seen)
     monkeypatch.setattr(finish, "make_product", lambda *x, **y: product)
     folders = finish.Folders(boards_dir, build_dir, tmp_path / "models", tmp_path / "runs")
-    asked = BaselineConfig("ds-cnn", data=str(words), clips=50)
-    run = Run.create(folders.runs, "baseline", "test", asked.to_json())
+    config = BaselineConfig("ds-cnn", data=str(words), clips=50)
+    run = Run.create(folders.runs, "baseline", "test", config.to_json())
     opened = partial(open_device, "native@native", boards_dir=boards_dir, build_dir=build_dir)
     with PatientBoard(opened(), opened, silent) as board:
         result = finish.finish(
-            finish.ChosenNetwork(NETWORK, CONFIG, {}), asked, data, board, host_library(boards_dir, build_dir),
+            finish.ChosenNetwork(NETWORK, CONFIG, {}), config, data, board, host_library(boards_dir, build_dir),
             run, folders, Recipe(), page=search_page, progress=silent,
         )  # fmt: skip
     assert json.loads(run.path("result.json").read_text()) == result

@@ -34,7 +34,7 @@ def named(pattern: str, people: tuple[str, ...] = PEOPLE, takes: int = 3, words:
     tuple[str, Recording]
 ]:
     """Recordings under names made by a pattern, with who speaks; `says` is how the files write the word."""
-    found = []
+    recordings = []
     for word, says in (words or {"lamp": "lamp", "music": "music"}).items():
         for person, take in itertools.product(people, range(takes)):
             unique = hashed(word, person, take)
@@ -44,8 +44,8 @@ def named(pattern: str, people: tuple[str, ...] = PEOPLE, takes: int = 3, words:
                 Person=person.capitalize(), Says=says.capitalize(), official=hashed(person),
             )  # fmt: skip
             folder = name.split("/")[1] if name.count("/") == 2 else ""
-            found.append((person, Recording(Path(name), name, word, folder)))
-    return found
+            recordings.append((person, Recording(Path(name), name, word, folder)))
+    return recordings
 
 
 @pytest.mark.parametrize(
@@ -93,9 +93,9 @@ def named(pattern: str, people: tuple[str, ...] = PEOPLE, takes: int = 3, words:
 )
 def test_a_speaker_is_found_and_is_one_in_every_word(tmp_path: Path, pattern: str, more: dict) -> None:
     cases = named(pattern, **more)
-    found = find_speakers(tmp_path, [x for _, x in cases])
-    one_to_one = {(person, speaker) for (person, _), speaker in zip(cases, found, strict=True)}
-    assert None not in found and len(one_to_one) == len(set(found)) == len({x for x, _ in cases})
+    speakers = find_speakers(tmp_path, [x for _, x in cases])
+    one_to_one = {(person, speaker) for (person, _), speaker in zip(cases, speakers, strict=True)}
+    assert None not in speakers and len(one_to_one) == len(set(speakers)) == len({x for x, _ in cases})
 
 
 @pytest.mark.parametrize(
@@ -114,8 +114,8 @@ def test_where_nobody_is_named_nobody_is_made_up(tmp_path: Path, pattern: str) -
 def test_other_words_of_a_known_speaker_are_theirs(tmp_path: Path) -> None:
     cases = named("{word}/{person}_{says}_{take}.wav")
     others = [Recording(Path("x"), f"unknown/{x}_banana_7.wav", "unknown", "") for x in (*PEOPLE, "zoe")]
-    found = find_speakers(tmp_path, [*(x for _, x in cases), *others])
-    assert found[len(cases) :] == [*PEOPLE, None]
+    speakers = find_speakers(tmp_path, [*(x for _, x in cases), *others])
+    assert speakers[len(cases) :] == [*PEOPLE, None]
 
 
 @pytest.mark.parametrize(
@@ -192,7 +192,7 @@ def test_a_table_says_who_speaks(tmp_path: Path, table: str) -> None:
     turned = "".join(f"{y}\t1\t{x}\n" for x, y in zip(names, people, strict=True))
     (tmp_path / "speakers.csv").write_text(table.format(rows=rows, turned=turned), encoding="utf-8")
     splits = splits_of(tmp_path)
-    held = {split: {PEOPLE[int(x[-7:-4]) % 8] for x in found} for split, found in splits.items()}
+    held = {split: {PEOPLE[int(x[-7:-4]) % 8] for x in paths} for split, paths in splits.items()}
     assert not in_two(held) and [len(held[x]) for x in ("train", "validation", "test")] == [6, 1, 1]
 
 
@@ -206,8 +206,8 @@ def test_tables_of_common_voice_and_of_multilingual_spoken_words_are_read(tmp_pa
     (tmp_path / "validated.tsv").write_text(
         "client_id\tpath\tsentence\n" + "".join(f"{hashed(i)}\tcommon_voice_en_{i}.mp3\tLamp\n" for i in range(7, 11))
     )
-    found = find_speakers(tmp_path, files)
-    assert found == [*(hashed(i % 3) for i in range(6)), None, *(hashed(i) for i in range(7, 11)), None]
+    speakers = find_speakers(tmp_path, files)
+    assert speakers == [*(hashed(i % 3) for i in range(6)), None, *(hashed(i) for i in range(7, 11)), None]
 
 
 @pytest.mark.parametrize(

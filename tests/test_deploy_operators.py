@@ -42,8 +42,8 @@ def same_bits(engine: Engine, model: bytes, seed: int = 0, count: int = 6) -> li
     values[::2] = np.where(rng.random(values.shape) < 0.5, values, extremes)[::2]
     expected = oracle.run_as_it_is(values)
     plan = lower(graph)
-    found = engine.run(plan.to_bytes(), oracle.input_end.to_int8(values), plan.arena_bytes)
-    assert np.array_equal(oracle.output_end.from_int8(found), expected)
+    outputs = engine.run(plan.to_bytes(), oracle.input_end.to_int8(values), plan.arena_bytes)
+    assert np.array_equal(oracle.output_end.from_int8(outputs), expected)
     return [x.kind for x in executed(graph)]
 
 
@@ -67,9 +67,9 @@ def function(name: str, source: tuple[float, int], target: tuple[float, int], **
 
 def every_value(engine: Engine, model: bytes, shape: Shape = (1, 256)) -> np.ndarray:
     plan, values = lower(read_tflite(model)), EVERY.reshape(shape)
-    found = engine.run(plan.to_bytes(), values, plan.arena_bytes)
-    assert np.array_equal(found, Tflm(model).run(values))
-    return found
+    outputs = engine.run(plan.to_bytes(), values, plan.arena_bytes)
+    assert np.array_equal(outputs, Tflm(model).run(values))
+    return outputs
 
 
 @pytest.mark.parametrize("name", ["QUANTIZE", "RELU", "LEAKY_RELU"])
@@ -204,8 +204,8 @@ def test_choices_of_every_two_values(engine: Engine, name: str) -> None:
     source, constant = maker.tensor((1, 256, 1), 0.1, 3), maker.constant([[EVERY]], 0.1, 3, np.int8)
     last = maker.tensor((1, 256, 256), 0.1, 3)
     maker.operator(name, [source, constant], last, PAIRS[name])
-    found = every_value(engine, maker.finish(source, last), (1, 256, 1)).reshape(256, 256)
-    assert np.array_equal(found, getattr(np, name.lower()).outer(EVERY, EVERY))
+    outputs = every_value(engine, maker.finish(source, last), (1, 256, 1)).reshape(256, 256)
+    assert np.array_equal(outputs, getattr(np, name.lower()).outer(EVERY, EVERY))
 
 
 @pytest.mark.parametrize("scales", [(0.1, 0.2, 0.2), (0.2, 0.1, 0.2), (0.2, 0.2, 0.1)])
@@ -409,8 +409,8 @@ def test_floats_round_as_tflm_rounds_them() -> None:
         values = np.concatenate([halves, *beside])[np.newaxis]
         low, high = zero_point, min(127, zero_point + round(6 / scale + 1e-9))
         expected = oracle.run_as_it_is(values)
-        found = np.clip(oracle.input_end.to_int8(values), low, max(low, high))
-        assert np.array_equal(found[expected < 127], expected[expected < 127])
+        actual = np.clip(oracle.input_end.to_int8(values), low, max(low, high))
+        assert np.array_equal(actual[expected < 127], expected[expected < 127])
 
 
 def test_a_model_of_all_of_them(engine: Engine) -> None:

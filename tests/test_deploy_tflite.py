@@ -44,8 +44,8 @@ def test_names_are_the_schemas_own() -> None:
     for code, kind in BY_CODE.items():
         reduces = code in ("MEAN", "SUM", "REDUCE_MAX")
         name = "reducer" if reduces else code.replace("_", "").lower().removesuffix("2d")
-        found = [v for k, v in unions.items() if k.lower().removesuffix("options").removesuffix("2d") == name]
-        assert kind.options == 0 or kind.options in found or "pool" in name
+        members = [v for k, v in unions.items() if k.lower().removesuffix("options").removesuffix("2d") == name]
+        assert kind.options == 0 or kind.options in members or "pool" in name
 
 
 def test_the_reference_models_graph_is_what_tflms_parser_sees(reference_model: bytes) -> None:
@@ -53,13 +53,13 @@ def test_the_reference_models_graph_is_what_tflms_parser_sees(reference_model: b
     tree = schema.ModelT.InitFromObj(schema.Model.GetRootAsModel(reference_model, 0))
     operators = tree.subgraphs[0].operators
     assert len(graph.operators) == len(operators)
-    for found, expected in zip(graph.operators, operators, strict=True):
-        assert found.inputs[0] == expected.inputs[0]
-        assert found.output == expected.outputs[0]
-        if found.weights is not None:
+    for operator, expected in zip(graph.operators, operators, strict=True):
+        assert operator.inputs[0] == expected.inputs[0]
+        assert operator.output == expected.outputs[0]
+        if operator.weights is not None:
             tensor = tree.subgraphs[0].tensors[expected.inputs[1]]
-            assert found.weights.values.tobytes() == bytes(tree.buffers[tensor.buffer].data)
-            assert np.array_equal(found.weights.scales, tensor.quantization.scale)
+            assert operator.weights.values.tobytes() == bytes(tree.buffers[tensor.buffer].data)
+            assert np.array_equal(operator.weights.scales, tensor.quantization.scale)
 
 
 def test_a_model_written_anew_reads_the_same(kws_model: bytes) -> None:

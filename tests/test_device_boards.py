@@ -45,7 +45,7 @@ def test_a_board_is_read_under_both_spellings(tmp_path: Path, name: str) -> None
 
 
 @pytest.mark.parametrize(
-    ("found", "written", "message"),
+    ("original", "written", "message"),
     [
         ("baud = 115200", "baudrate = 115200", r"unknown key 'uart.baudrate' \(did you mean 'baud'\?\)"),
         ("core =", "colour =", "unknown key 'colour'"),
@@ -62,10 +62,10 @@ def test_a_board_is_read_under_both_spellings(tmp_path: Path, name: str) -> None
         ("[memory]", "[memory", "is not TOML"),
     ],
 )
-def test_what_is_written_wrong_is_named(tmp_path: Path, found: str, written: str, message: str) -> None:
-    assert found in GOOD
+def test_what_is_written_wrong_is_named(tmp_path: Path, original: str, written: str, message: str) -> None:
+    assert original in GOOD
     with pytest.raises(InputError, match=message) as caught:
-        load_board("some_board", boards_with(tmp_path, GOOD.replace(found, written)))
+        load_board("some_board", boards_with(tmp_path, GOOD.replace(original, written)))
     assert "board.toml" in caught.value.message
 
 

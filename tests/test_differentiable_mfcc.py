@@ -35,10 +35,10 @@ def test_at_whole_numbers_it_is_within_half_an_int8_step_of_the_front_end_for_tr
     clips = torch.from_numpy(mixed_clips(12))
     expected = config.module()(clips)
     window, hop = torch.tensor(float(config.window_samples)), torch.tensor(float(config.hop_samples))
-    found = config.continuous()(clips, window, hop)
+    actual = config.continuous()(clips, window, hop)
     scale, _ = int8_quantisation(float(expected.min()), float(expected.max()))
-    assert found.shape == expected.shape and found.dtype == torch.float32
-    assert (found - expected).abs().max() / scale < 0.5
+    assert actual.shape == expected.shape and actual.dtype == torch.float32
+    assert (actual - expected).abs().max() / scale < 0.5
 
 
 @pytest.mark.filterwarnings("ignore:.*torch.jit.script:DeprecationWarning")  # torch's own forward mode calls it
@@ -54,9 +54,9 @@ def test_every_feature_has_the_slope_that_finite_differences_find(window: float,
         inputs[moved] = forward.make_dual(place, torch.ones_like(place))
         slope = forward.unpack_dual(continuous(clips, inputs["window"], inputs["hop"], 40)).tangent
     ahead, behind = (features(clips, **{**at, moved: at[moved] + step}) for step in (STEP, -STEP))
-    found = (ahead - behind) / (2 * STEP)
+    actual = (ahead - behind) / (2 * STEP)
     assert slope.abs().max() > 1e-4
-    assert (slope - found).abs().max() < 1e-5 * slope.abs().max()
+    assert (slope - actual).abs().max() < 1e-5 * slope.abs().max()
 
 
 @pytest.mark.parametrize(("window", "hop"), BETWEEN)

@@ -44,21 +44,21 @@ def install(folder: Path, name: str, says: str, status: int = 0) -> None:
     program.chmod(0o755)
 
 
-def part(found: Diagnosis, name: str) -> Part:
-    return next(x for x in found.parts if x.name == name)
+def part(diagnosis: Diagnosis, name: str) -> Part:
+    return next(x for x in diagnosis.parts if x.name == name)
 
 
-def missing(found: Diagnosis, target: str) -> tuple[str, ...]:
-    return next(x for x in found.hosts if x.target == target).missing
+def missing(diagnosis: Diagnosis, target: str) -> tuple[str, ...]:
+    return next(x for x in diagnosis.hosts if x.target == target).missing
 
 
 def test_with_nothing_installed_everything_says_how_to_get_it(path: Path, boards_dir: Path, tmp_path: Path) -> None:
-    found = examine(boards_dir, tmp_path)
-    tools = [x for x in found.parts if x.group == "tool"]
+    diagnosis = examine(boards_dir, tmp_path)
+    tools = [x for x in diagnosis.parts if x.group == "tool"]
     assert len(tools) > 5 and all(x.version is None and x.how and not x.ready for x in tools)
-    assert "hil_nas doctor --fetch" in part(found, "CMSIS-NN and CMSIS-DSP").how
-    assert "arm-none-eabi-gcc" in missing(found, "mps2-an386@qemu")
-    assert "gcc" in missing(found, "native@native")
+    assert "hil_nas doctor --fetch" in part(diagnosis, "CMSIS-NN and CMSIS-DSP").how
+    assert "arm-none-eabi-gcc" in missing(diagnosis, "mps2-an386@qemu")
+    assert "gcc" in missing(diagnosis, "native@native")
 
 
 @pytest.mark.parametrize(
@@ -73,17 +73,17 @@ def test_with_nothing_installed_everything_says_how_to_get_it(path: Path, boards
 )
 def test_versions_are_read(path: Path, boards_dir: Path, build_dir: Path, name: str, says: str, version: str) -> None:
     install(path, name, says)
-    found = part(examine(boards_dir, build_dir), name)
-    assert (found.version, found.where, found.ready) == (version, str(path / name), True)
+    version_part = part(examine(boards_dir, build_dir), name)
+    assert (version_part.version, version_part.where, version_part.ready) == (version, str(path / name), True)
 
 
 @pytest.mark.parametrize(("version", "ready"), [("1.15.3", False), ("1.16.0", True), ("1.16.1.4", True), ("2.0", True)])
 def test_an_old_renode_does_not_do(path: Path, boards_dir: Path, build_dir: Path, version: str, ready: bool) -> None:
     install(path, "renode", f"Renode v{version}")
     install(path, "arm-none-eabi-gcc", "arm-none-eabi-gcc 12.2.1")
-    found = examine(boards_dir, build_dir)
-    assert part(found, "renode").ready == ready
-    assert missing(found, "nucleo-l4r5@renode") == (() if ready else ("renode",))
+    diagnosis = examine(boards_dir, build_dir)
+    assert part(diagnosis, "renode").ready == ready
+    assert missing(diagnosis, "nucleo-l4r5@renode") == (() if ready else ("renode",))
 
 
 def test_a_program_that_hangs_or_fails_is_there_without_a_version(
@@ -93,14 +93,14 @@ def test_a_program_that_hangs_or_fails_is_there_without_a_version(
     install(path, "make", "", status=3)
     (path / "gcc").write_text("#!/bin/sh\nwhile :; do :; done\n")
     (path / "gcc").chmod(0o755)
-    found = examine(boards_dir, build_dir)
-    assert part(found, "make").version == part(found, "gcc").version == ""
+    diagnosis = examine(boards_dir, build_dir)
+    assert part(diagnosis, "make").version == part(diagnosis, "gcc").version == ""
 
 
 def test_libraries_have_the_versions_that_pip_installed(boards_dir: Path, build_dir: Path) -> None:
-    found = examine(boards_dir, build_dir)
+    diagnosis = examine(boards_dir, build_dir)
     for name in ("numpy", "unicorn", "scikit-learn"):
-        assert part(found, name).version == metadata.version(name)
+        assert part(diagnosis, name).version == metadata.version(name)
 
 
 def test_a_library_that_is_missing_names_its_extra(
@@ -110,19 +110,19 @@ def test_a_library_that_is_missing_names_its_extra(
         raise metadata.PackageNotFoundError(name)
 
     monkeypatch.setattr(doctor.metadata, "version", none)
-    found = examine(boards_dir, build_dir)
-    assert part(found, "pyocd").how == "pip install 'hil_nas[flash]'"
-    assert part(found, "torch").how == "pip install 'hil_nas[search]'"
-    assert {"unicorn", "capstone"} <= set(missing(found, "nucleo-l4r5@virtual"))
+    diagnosis = examine(boards_dir, build_dir)
+    assert part(diagnosis, "pyocd").how == "pip install 'hil_nas[flash]'"
+    assert part(diagnosis, "torch").how == "pip install 'hil_nas[search]'"
+    assert {"unicorn", "capstone"} <= set(missing(diagnosis, "nucleo-l4r5@virtual"))
 
 
 def test_an_attached_board_is_seen(boards_dir: Path, build_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "its USB port" in missing(examine(boards_dir, build_dir), "nucleo-l4r5")
     attach(monkeypatch, (0x0483, 0x374B), (0x1A86, 0x7523))
-    found = examine(boards_dir, build_dir)
-    assert "its USB port" not in missing(found, "nucleo-l4r5")
-    assert [x.device for x in found.ports] == ["/dev/ttyACM0", "/dev/ttyACM1"]
-    assert "nucleo_l4r5" in found.ports[0].boards and found.ports[1].boards == ()
+    diagnosis = examine(boards_dir, build_dir)
+    assert "its USB port" not in missing(diagnosis, "nucleo-l4r5")
+    assert [x.device for x in diagnosis.ports] == ["/dev/ttyACM0", "/dev/ttyACM1"]
+    assert "nucleo_l4r5" in diagnosis.ports[0].boards and diagnosis.ports[1].boards == ()
 
 
 def test_each_host_says_what_it_counts(boards_dir: Path, build_dir: Path) -> None:
@@ -165,5 +165,5 @@ def test_the_timing_of_the_virtual_board(boards_dir: Path, capsys: pytest.Captur
     assert cli.main(["doctor", "--timing", "--boards", str(boards_dir)]) == 0
     out = capsys.readouterr().out
     assert "leaving one out: mean 2.0%, worst 3.0%" in out
-    for found in report.held_out:
-        assert f"{found.set:18} {found.rows:3}  mean {found.mean:5.1%}, worst {found.worst:5.1%}" in out
+    for error_set in report.held_out:
+        assert f"{error_set.set:18} {error_set.rows:3}  mean {error_set.mean:5.1%}, worst {error_set.worst:5.1%}" in out

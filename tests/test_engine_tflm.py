@@ -153,8 +153,8 @@ def test_a_command_that_chooses_it_says_what_it_needs(
     options = [] if command == "profile" else [str(model)]
     board = ["--board", "nucleo-l4r5@virtual", "--engine", "tflm"]
     assert cli.main([command, *options, *board, *where]) == 1
-    told = " ".join(capsys.readouterr().err.split())
-    assert "the engine tflm needs TFLM_ROOT" in told and "clone https://github.com/tensorflow/tflite-micro" in told
+    text = " ".join(capsys.readouterr().err.split())
+    assert "the engine tflm needs TFLM_ROOT" in text and "clone https://github.com/tensorflow/tflite-micro" in text
 
 
 @pytest.fixture(scope="module")
@@ -278,8 +278,8 @@ def test_a_command_runs_a_tflite_on_it(
     where = ["--boards", str(boards_dir), "--build", str(build_dir), "--json"]
     board = ["--board", "nucleo-l4r5@virtual", "--engine", "tflm", "--clips", "3"]
     assert cli.main(["verify", str(model), *board, *where]) == 0
-    found = json.loads(capsys.readouterr().out)
-    assert found["engine"] == "tflm" and found["bits_equal"] and found["compared"] == "features and logits"
+    result = json.loads(capsys.readouterr().out)
+    assert result["engine"] == "tflm" and result["bits_equal"] and result["compared"] == "features and logits"
 
 
 @needs_tflm

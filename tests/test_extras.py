@@ -49,9 +49,9 @@ def test_a_command_names_its_extra(
     monkeypatch.chdir(tmp_path)
     assert cli.main([*command, "--json"]) == 1
     shown = capsys.readouterr()
-    told = json.loads(shown.out)
-    assert told["error"] == "MissingToolError" and missing in told["message"]
-    assert told["hint"] == f"pip install 'hil_nas[{extra}]'" and told["hint"] in shown.err
+    message = json.loads(shown.out)
+    assert message["error"] == "MissingToolError" and missing in message["message"]
+    assert message["hint"] == f"pip install 'hil_nas[{extra}]'" and message["hint"] in shown.err
     assert len(shown.err.splitlines()) == 2 and not list(tmp_path.iterdir())
 
 

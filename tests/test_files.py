@@ -125,13 +125,13 @@ def test_rights_are_looked_at_before_long_work(tmp_path: Path, monkeypatch: pyte
 def test_a_profile_is_not_measured_for_a_report_that_cannot_be_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    asked: list[str] = []
-    monkeypatch.setattr(profile, "open_device", lambda target, **_: asked.append(target) or FakeDevice())
+    opened: list[str] = []
+    monkeypatch.setattr(profile, "open_device", lambda target, **_: opened.append(target) or FakeDevice())
     monkeypatch.setattr(measurement_plan, "front_ends", lambda: CONFIGS)
     (tmp_path / "file").write_text("")
     where = ["--models", str(tmp_path / "models"), "--build", str(tmp_path)]
     assert cli.main(["profile", *where, "--runs", str(tmp_path / "file")]) == 1
-    assert "is no folder" in capsys.readouterr().err and asked == []
+    assert "is no folder" in capsys.readouterr().err and opened == []
 
 
 @pytest.mark.parametrize("flag", ["--build", "--models"])
@@ -176,8 +176,8 @@ def test_a_file_that_is_missing_is_our_bug(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_no_room_for_temporary_files_is_a_full_disk() -> None:
-    told = refused(FileNotFoundError(errno.ENOENT, "No usable temporary directory found in ['/tmp']"))
-    assert told is not None and "temporary" in told.message and told.hint == "free some space, then try again"
+    refusal = refused(FileNotFoundError(errno.ENOENT, "No usable temporary directory found in ['/tmp']"))
+    assert refusal is not None and "temporary" in refusal.message and refusal.hint == "free some space, then try again"
 
 
 def gone() -> int:

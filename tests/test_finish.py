@@ -61,21 +61,21 @@ def verified(**more: Any) -> Verification:
 
 def finished(monkeypatch: pytest.MonkeyPatch, folder: Path, verification: Verification) -> tuple[dict[str, Any], Any]:
     """A finish whose training and board are told what they found; its result, and what they were asked."""
-    asked: dict[str, Any] = {}
+    arguments: dict[str, Any] = {}
 
     def product(*args: Any, **more: Any) -> Any:
-        asked["product"] = (args, more)
+        arguments["product"] = (args, more)
         run.log({"phase": "train", "epoch": 1})
         return PRODUCT
 
     def verify(*args: Any, **more: Any) -> Verification:
         assert (folder / "model.tflite").read_bytes() == MODEL, "a board that stays away leaves the model"
-        asked["verify"] = (args, more)
+        arguments["verify"] = (args, more)
         return verification
 
     def page(result: dict[str, Any], network: Network, history: list[dict[str, Any]]) -> str:
         assert not (folder / "result.json").exists(), "result.json is written last"
-        asked["page"] = (result, network, history)
+        arguments["page"] = (result, network, history)
         return "<html>"
 
     monkeypatch.setattr(module, "make_product", product)
@@ -85,17 +85,17 @@ def finished(monkeypatch: pytest.MonkeyPatch, folder: Path, verification: Verifi
     data: Any = SimpleNamespace(test=test, classes=LABELS, name="toy", findings=Findings())
     settings: Any = SimpleNamespace(budget=Budget(21, 22, 0.023), clips=17, seed=5)
     host: Any = SimpleNamespace(scratch_bytes=lambda blob: 100)
-    found, recipe = ChosenNetwork(NETWORK, CONFIG, {"latency_ms": 4.5}), Recipe(epochs=7)
-    result = finish(found, settings, data, board, host, run, FOLDERS, recipe, page=page, progress=silent)
-    assert asked["product"] == ((NETWORK, CONFIG, data, host, run, recipe), {"seed": 5, "progress": silent})
-    args, more = asked["verify"]
+    chosen, recipe = ChosenNetwork(NETWORK, CONFIG, {"latency_ms": 4.5}), Recipe(epochs=7)
+    result = finish(chosen, settings, data, board, host, run, FOLDERS, recipe, page=page, progress=silent)
+    assert arguments["product"] == ((NETWORK, CONFIG, data, host, run, recipe), {"seed": 5, "progress": silent})
+    args, more = arguments["verify"]
     assert (args[0], args[1].data, args[2]) == ("board", MODEL, host)
     assert more["budget"] == settings.budget and more["progress"] is silent
-    return result, asked
+    return result, arguments
 
 
 def test_every_figure_stands_where_it_is_looked_for(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    result, asked = finished(monkeypatch, tmp_path, verified())
+    result, arguments = finished(monkeypatch, tmp_path, verified())
     assert result == json.loads((tmp_path / "result.json").read_text()) == read_result(tmp_path)
     assert result == {
         "schema": "hil_nas.run", "version": 2, "status": "complete",
@@ -115,8 +115,8 @@ def test_every_figure_stands_where_it_is_looked_for(monkeypatch: pytest.MonkeyPa
         "front_end_cycles": 240_000, "operators": [["fully_connected", 359_000]],
         "ram": {"arena": 11, "stack": 12}, "flash": {"image": 13, "plan": 14},
     }  # fmt: skip
-    told, network, history = asked["page"]
-    assert told["accuracy_int8"] == 0.97 and network == NETWORK and history == [{"phase": "train", "epoch": 1}]
+    shown, network, history = arguments["page"]
+    assert shown["accuracy_int8"] == 0.97 and network == NETWORK and history == [{"phase": "train", "epoch": 1}]
     assert (tmp_path / "report.html").read_text() == "<html>"
 
 
@@ -143,14 +143,14 @@ def test_a_clock_that_counts_instructions_gives_no_times(monkeypatch: pytest.Mon
 
 def test_the_clips_for_the_board_are_drawn_by_the_seed() -> None:
     def heard(seed: int, clips: int) -> list[int]:
-        asked: Any = SimpleNamespace(budget=Budget(), clips=clips, seed=seed)
+        settings: Any = SimpleNamespace(budget=Budget(), clips=clips, seed=seed)
         data: Any = SimpleNamespace(test=Clips(np.zeros((30, 16000), np.int16), np.arange(30)))
         seen: dict[str, Any] = {}
         board: Any = SimpleNamespace(do=lambda work: work("board"))
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(module, "verify", lambda *args, **more: seen.update(more))
             host: Any = None
-            module._verified(PRODUCT, asked, data, board, host, silent)
+            module._verified(PRODUCT, settings, data, board, host, silent)
         return [int(x) for x in seen["labels"]]
 
     assert heard(0, 17) == sorted(set(heard(0, 17))) and len(heard(0, 17)) == 17
@@ -172,11 +172,11 @@ def test_the_export_is_of_the_model_and_replaces_what_an_interrupted_run_left(tm
 
 
 def test_words_are_spoken_unless_there_is_a_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    def told(name: str) -> Any:
+    def called(name: str) -> Any:
         return lambda *args, **more: (name, args, more)
 
-    monkeypatch.setattr(module, "spoken_keywords", told("spoken"))
-    monkeypatch.setattr(module, "load_speech_commands", told("read"))
+    monkeypatch.setattr(module, "spoken_keywords", called("spoken"))
+    monkeypatch.setattr(module, "load_speech_commands", called("read"))
     clip = ClipFormat(8000, 12000)
     spoken: Any = {"clip": clip, "progress": silent}
     assert load_data(None, ("lamp",), clip, tmp_path, silent) == ("spoken", (("lamp",), tmp_path), spoken)

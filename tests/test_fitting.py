@@ -182,10 +182,10 @@ def test_limits_of_a_search_are_what_the_board_takes(device: Device) -> None:
 def test_a_search_without_a_budget_has_the_boards_own_limits(
     boards_dir: Path, build_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    found: list[Limits] = []
+    by_board: list[Limits] = []
 
     def stop(cost_table: object, limits: Limits) -> None:
-        found.append(limits)
+        by_board.append(limits)
         raise InfeasibleError("far enough")
 
     monkeypatch.setitem(KINDS, "tiny", replace(KINDS["tiny"], feasible=stop))
@@ -196,10 +196,10 @@ def test_a_search_without_a_budget_has_the_boards_own_limits(
         with pytest.raises(InfeasibleError, match="far enough"):
             run_search(replace(config, budget=budget), where, name="", resume=False, page=search_page, progress=silent)
     memory = load_board("nucleo_l4r5", boards_dir).memory
-    assert found[0] == found[1] and found[2] == Limits(None, 10**5, 10**5)
+    assert by_board[0] == by_board[1] and by_board[2] == Limits(None, 10**5, 10**5)
     bank_bytes = memory.flash_bytes // 2  # one for the image, one for the store
-    assert 0.9 * memory.ram_bytes < (found[0].ram_bytes or 0) < memory.ram_bytes
-    assert 0.9 * bank_bytes < (found[0].flash_bytes or 0) < 2 * bank_bytes
+    assert 0.9 * memory.ram_bytes < (by_board[0].ram_bytes or 0) < memory.ram_bytes
+    assert 0.9 * bank_bytes < (by_board[0].flash_bytes or 0) < 2 * bank_bytes
     many = replace(config, grid=(*config.grid, Mfcc(400, 32, 80, 57)))
     with pytest.raises(InputError, match="400/32/80/57 gives 488 x 57 features, .* at most 27648"):
         run_search(many, where, name="", resume=False, page=search_page, progress=silent)

@@ -43,8 +43,8 @@ def installed(elsewhere: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_a_checkout_is_found_from_any_folder(elsewhere: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    found = Folders(ROOT / "boards", ROOT / "build", ROOT / "latency_models", Path("runs"))
-    assert usual_folders() == found
+    of_checkout = Folders(ROOT / "boards", ROOT / "build", ROOT / "latency_models", Path("runs"))
+    assert usual_folders() == of_checkout
     assert cli.main(["profile", "--compare", "nucleo-l4r5@virtual", "mps2-an386@qemu"]) == 0
     assert "modelled" in capsys.readouterr().out and not list(elsewhere.iterdir())
 
@@ -68,18 +68,18 @@ def test_the_cache_is_where_xdg_says(
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", named)
     monkeypatch.setenv("XDG_DATA_HOME", named)
-    found = usual_folders()
+    usual = usual_folders()
     cache, data = (named, named) if taken else (tmp_path / "home/.cache", tmp_path / "home/.local/share")
-    assert (found.build, found.models) == (Path(cache, "hil_nas"), Path(data, "hil_nas/latency_models"))
+    assert (usual.build, usual.models) == (Path(cache, "hil_nas"), Path(data, "hil_nas/latency_models"))
 
 
 @pytest.mark.parametrize("flag", ["--boards", "--build", "--models", "--runs"])
 def test_an_option_wins(installed: Path, flag: str) -> None:
     name, usual = flag[2:], settings(Search, parser().parse_args(["search"])).folders
-    found = settings(Search, parser().parse_args(["search", flag, "mine"])).folders
-    assert getattr(found, name) == Path("mine") != getattr(usual, name)
+    chosen = settings(Search, parser().parse_args(["search", flag, "mine"])).folders
+    assert getattr(chosen, name) == Path("mine") != getattr(usual, name)
     assert usual.shipped_models == installed / "latency_models"
-    assert found.shipped_models == (None if name == "models" else usual.shipped_models)
+    assert chosen.shipped_models == (None if name == "models" else usual.shipped_models)
 
 
 def test_a_run_names_the_revision_of_the_program_and_no_other(elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -101,7 +101,7 @@ def test_a_wheel_carries_boards_and_latency_models(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", build, str(tmp_path)], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     with zipfile.ZipFile(tmp_path / done.stdout.splitlines()[-1]) as wheel:
-        found = {x for x in wheel.namelist() if not x.startswith("hil_nas-")}
+        names = {x for x in wheel.namelist() if not x.startswith("hil_nas-")}
     listing = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "hil_nas", "boards", "latency_models"]
     listed = subprocess.run(listing, cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()
-    assert found == {x if x.startswith("hil_nas/") else f"hil_nas/{x}" for x in listed}
+    assert names == {x if x.startswith("hil_nas/") else f"hil_nas/{x}" for x in listed}

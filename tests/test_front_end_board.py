@@ -71,9 +71,9 @@ def test_cortex_m4f_gives_the_hosts_bits(
     clips = np.concatenate([speech(3), chirps(3), hard_clips()])
     blobs = [config.blob(0.31, 7) for config in CONFIGS]
     elf = runner.build("arm-none-eabi-gcc", *M4_FLAGS, level)
-    found = runner.run([(blob, clips) for blob in blobs], *QEMU, str(elf))
+    results = runner.run([(blob, clips) for blob in blobs], *QEMU, str(elf))
     host = HostFrontEnd(build_host_library(boards_dir, cmsis_dsp_dir, build_dir / "host"))
-    assert found == b"".join(bytes(4) + host.features(blob, clips).tobytes() for blob in blobs)
+    assert results == b"".join(bytes(4) + host.features(blob, clips).tobytes() for blob in blobs)
 
 
 def test_hostile_blobs_stay_inside_their_memory(runner: Runner) -> None:
@@ -94,9 +94,9 @@ def test_hostile_blobs_stay_inside_their_memory(runner: Runner) -> None:
     whole = Mfcc(128, 1000, 8, 8).blob(0.5, 0)
     jobs += [(whole[:length], chirps(1)) for length in (0, 3, 47, 48, 96, 200, len(whole) - 1)]
     jobs += [(config.blob(0.5, 0), hard_clips()) for config in CONFIGS]
-    found = runner.run(jobs, str(runner.build("gcc", *SANITIZERS)))
+    results = runner.run(jobs, str(runner.build("gcc", *SANITIZERS)))
     features = sum(config.output_bytes for config in CONFIGS) * len(hard_clips())
-    assert len(found) > 4 * len(jobs) + features + 50 * 16 * 6, "hardly a hostile blob was run"
+    assert len(results) > 4 * len(jobs) + features + 50 * 16 * 6, "hardly a hostile blob was run"
 
 
 def test_only_the_kinds_and_fft_tables_that_are_asked_for_are_linked(runner: Runner) -> None:

@@ -49,9 +49,9 @@ def test_features_are_within_half_a_step_of_float64(front_end: HostFrontEnd, con
     clips = mixed_clips(24)
     expected = oracle(config, clips)
     scale, zero_point = int8_quantisation(float(expected.min()), float(expected.max()))
-    found = front_end.features(config.blob(scale, zero_point), clips)
-    assert found.shape == (len(clips), config.frames, config.columns)
-    steps = np.abs(found - (expected / scale + zero_point))
+    features = front_end.features(config.blob(scale, zero_point), clips)
+    assert features.shape == (len(clips), config.frames, config.columns)
+    steps = np.abs(features - (expected / scale + zero_point))
     for hard, part in ((False, steps[:-HARD_CLIPS]), (True, steps[-HARD_CLIPS:])):
         assert part.max() < 0.5 + rounding_steps(config, hard)
 
@@ -63,8 +63,8 @@ def test_speech_takes_the_same_int8_values_as_float64(front_end: HostFrontEnd, c
         pytest.skip("needs shared/data/speech_commands beside the project")
     expected = oracle(config, clips)
     scale, zero_point = int8_quantisation(float(expected.min()), float(expected.max()))
-    found = front_end.features(config.blob(scale, zero_point), clips)
-    differing = (found != quantise(expected, scale, zero_point)).mean()
+    features = front_end.features(config.blob(scale, zero_point), clips)
+    differing = (features != quantise(expected, scale, zero_point)).mean()
     assert differing < 1e-4
 
 
@@ -78,16 +78,16 @@ def test_any_configuration_stays_near_float64_at_full_scale(front_end: HostFront
         config = Mfcc(window, hop, mel_bins, int(rng.integers(1, mel_bins + 1)))
         expected = oracle(config, clips)
         scale, zero_point = int8_quantisation(float(expected.min()), float(expected.max()))
-        found = front_end.features(config.blob(scale, zero_point), clips)
-        assert np.abs(found - (expected / scale + zero_point)).max() < 0.51, str(config)
+        features = front_end.features(config.blob(scale, zero_point), clips)
+        assert np.abs(features - (expected / scale + zero_point)).max() < 0.51, str(config)
 
 
 def test_clipping_at_both_ends_of_int8(front_end: HostFrontEnd) -> None:
     config = Mfcc(400, 200, 40, 10)
     clips = mixed_clips(4)
-    found = front_end.features(config.blob(0.05, 3), clips)
-    assert found.min() == -128 and found.max() == 127
-    assert np.abs(found - np.clip(oracle(config, clips) / 0.05 + 3, -128, 127)).max() < 0.55
+    features = front_end.features(config.blob(0.05, 3), clips)
+    assert features.min() == -128 and features.max() == 127
+    assert np.abs(features - np.clip(oracle(config, clips) / 0.05 + 3, -128, 127)).max() < 0.55
 
 
 def test_a_frame_does_not_depend_on_the_rest_of_the_clip(front_end: HostFrontEnd) -> None:

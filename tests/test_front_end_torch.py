@@ -30,8 +30,8 @@ def test_the_c_source_is_within_half_a_step(front_end: HostFrontEnd, config: Mel
     clips = mixed_clips(24)
     features = config.module()(torch.from_numpy(clips)).numpy()
     scale, zero_point = int8_quantisation(float(features.min()), float(features.max()))
-    found = front_end.features(config.blob(scale, zero_point), clips)
-    steps = np.abs(found - (features / scale + zero_point))
+    by_c_source = front_end.features(config.blob(scale, zero_point), clips)
+    steps = np.abs(by_c_source - (features / scale + zero_point))
     rounded = np.abs(features - oracle(config, clips)) / scale
     for hard, part in ((False, slice(-HARD_CLIPS)), (True, slice(-HARD_CLIPS, None))):
         rounding = rounding_steps(config, hard)

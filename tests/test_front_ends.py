@@ -91,10 +91,10 @@ def test_clips_of_other_rates_and_lengths(
     expected = oracle(front_end, clips)
     scale, zero_point = int8_quantisation(float(expected.min()), float(expected.max()))
     blob = front_end.blob(scale, zero_point)
-    found = host.features(blob, clips)
-    assert found.shape == (4, *front_end.shape) == (4, *host.shape(blob))
+    features = host.features(blob, clips)
+    assert features.shape == (4, *front_end.shape) == (4, *host.shape(blob))
     assert host.scratch_bytes(blob) == front_end.scratch_bytes
-    assert np.abs(found - (expected / scale + zero_point)).max() < 0.505
+    assert np.abs(features - (expected / scale + zero_point)).max() < 0.505
     assert np.abs(front_end.module()(torch.from_numpy(clips)).numpy() - expected).max() < 0.01 * scale
     with pytest.raises(InputError, match=f"int16 .clips, {front_end.clip.samples}"):
         host.features(blob, np.zeros((1, ONE_SECOND.samples), np.int16))

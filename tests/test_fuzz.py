@@ -27,7 +27,7 @@ def elf(boards_dir: Path, build_dir: Path) -> Path:
 def test_no_input_makes_the_firmware_fault(elf: Path, target: Target, tmp_path: Path) -> None:
     seed_corpus(target, tmp_path / "corpus")
     done = fuzz(elf, target, tmp_path / "corpus", f"-runs={RUNS[target]}", "-seed=1")
-    assert not done.found, done.found
+    assert not done.report, done.report
     assert done.executions >= RUNS[target] and done.features > FEATURES[target]
 
 
@@ -43,10 +43,10 @@ def test_a_check_that_is_missing_is_found(elf: Path, boards_dir: Path, build_dir
     careless = build_target(tmp_path / "boards", build_dir, tmp_path / "scratch")
     seed_corpus("plan", tmp_path / "corpus")
     done = fuzz(careless, "plan", tmp_path / "corpus", "-runs=200000", "-seed=1")
-    assert "AddressSanitizer" in done.found
+    assert "AddressSanitizer" in done.report
 
 
 def test_what_a_good_host_sends_is_no_fault_by_itself(elf: Path, tmp_path: Path) -> None:
     for target in get_args(Target):
         seed_corpus(target, tmp_path / target)
-        assert not fuzz(elf, target, tmp_path / target, "-runs=0").found
+        assert not fuzz(elf, target, tmp_path / target, "-runs=0").report

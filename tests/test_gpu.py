@@ -49,7 +49,7 @@ def sets(name: str) -> tuple[FeatureSet, FeatureSet]:
 @pytest.mark.parametrize("name", STRATEGIES)
 def test_losses_and_gradients_of_a_step_are_the_cpu_s(name: str) -> None:
     """In bfloat16, which holds 8 bits: a step in the same direction, not of the same bits."""
-    found = {}
+    by_device = {}
     for device in (CPU, GPU):
         generator = torch.Generator().manual_seed(0)
         limits = Limits(cycles=1e9)
@@ -59,8 +59,8 @@ def test_losses_and_gradients_of_a_step_are_the_cpu_s(name: str) -> None:
         alphas = torch.autograd.grad(loss, run.decisions, retain_graph=True)
         weights = [x for x in torch.autograd.grad(loss, run.weights, allow_unused=True) if x is not None]
         slopes = [torch.cat([x.flatten().float().cpu() for x in part]) for part in (alphas, weights)]
-        found[device] = [float(loss.detach()), *slopes]
-    (loss, *here), (other, *there) = found[CPU], found[GPU]
+        by_device[device] = [float(loss.detach()), *slopes]
+    (loss, *here), (other, *there) = by_device[CPU], by_device[GPU]
     assert other == pytest.approx(loss, rel=0.03)
     for one, another in zip(here, there, strict=True):
         assert torch.cosine_similarity(one, another, dim=0) > 0.97
@@ -104,14 +104,14 @@ def test_a_configuration_is_found() -> None:
 
 
 def test_augmented_features_are_the_cpu_s_within_rounding(data: KeywordData) -> None:  # noqa: F811
-    scale, found = training_scale(CONFIG, data.train), []
+    scale, by_device = training_scale(CONFIG, data.train), []
     for device in (CPU, GPU):
         generator = torch.Generator().manual_seed(0)
         waves, noise = (to_waveforms(x).to(device) for x in (data.train.samples, data.background))
         waves = augment_waveforms(waves, noise, Augmentation(), generator, 16000)
         features = TorchFeatures(CONFIG, scale, device)(waves)
-        found.append((waves.cpu(), mask_features(features.squeeze(-1), Augmentation(), generator).cpu()))
-    (waves, features), (other_waves, others) = found
+        by_device.append((waves.cpu(), mask_features(features.squeeze(-1), Augmentation(), generator).cpu()))
+    (waves, features), (other_waves, others) = by_device
     assert torch.allclose(waves, other_waves, atol=1e-3)
     steps = (features - others).abs() / scale.scale
     assert float(steps.max()) < 1.01 and float((steps > 0.5).float().mean()) < 0.01

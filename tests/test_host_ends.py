@@ -25,7 +25,7 @@ Process = tuple[int, str]  # the number, and when it began: numbers come again
 
 def processes() -> dict[Process, int]:
     """All that run, with their parents; what has ended and was not asked for yet does not run."""
-    found = {}
+    parents = {}
     for path in Path("/proc").glob("[0-9]*/stat"):
         try:
             name, _, rest = path.read_text(encoding="utf-8", errors="replace").rpartition(") ")
@@ -33,16 +33,16 @@ def processes() -> dict[Process, int]:
             continue
         fields = rest.split()
         if fields[0] not in "ZX":
-            found[(int(path.parent.name), fields[19])] = int(fields[1])
-    return found
+            parents[(int(path.parent.name), fields[19])] = int(fields[1])
+    return parents
 
 
 def family(pid: int) -> set[Process]:
     """What a process has started, and what that has."""
-    parents, found = processes(), {pid}
-    while more := {x[0] for x, parent in parents.items() if parent in found} - found:
-        found |= more
-    return {x for x in parents if x[0] in found - {pid}}
+    parents, members = processes(), {pid}
+    while more := {x[0] for x, parent in parents.items() if parent in members} - members:
+        members |= more
+    return {x for x in parents if x[0] in members - {pid}}
 
 
 def wait_until(reached: Callable[[], bool]) -> None:

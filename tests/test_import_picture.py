@@ -11,8 +11,8 @@ from tests.test_layers import LAYERS, PACKAGE
 
 
 def test_the_picture_is_what_the_imports_give() -> None:
-    _, found, behind = parts(CONTRIBUTING.read_text(encoding="utf-8"))
-    assert behind and found == picture(), "run: python -m tests.import_picture"
+    _, drawn, behind = parts(CONTRIBUTING.read_text(encoding="utf-8"))
+    assert behind and drawn == picture(), "run: python -m tests.import_picture"
 
 
 def test_every_package_is_in_it_and_arrows_point_downwards() -> None:

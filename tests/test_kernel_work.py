@@ -78,7 +78,7 @@ def conv(shape: tuple[int, int, int], outputs: int, kernel: tuple[int, int], **v
 
 
 def geometries() -> list[Operator]:
-    found = []
+    calls = []
     sizes, kernels = ((1, 8), (7, 1), (9, 6)), ((1, 1), (1, 3), (3, 1), (3, 3), (5, 3), (4, 4))
     for size, kernel, stride, dilation, padding in product(
         sizes, kernels, ((1, 1), (2, 1), (2, 2)), ((1, 1), (2, 2)), ("same", "valid")
@@ -87,9 +87,9 @@ def geometries() -> list[Operator]:
         if padding == "valid" and (reach[0] > size[0] or reach[1] > size[1]):
             continue
         values = {"kernel": kernel, "stride": stride, "dilation": dilation, "padding": padding}
-        found.append(operator("conv", (*size, 8), out_channels=4, **values))
-        found.append(operator("depthwise", (*size, 8), **values))
-    return found
+        calls.append(operator("conv", (*size, 8), out_channels=4, **values))
+        calls.append(operator("depthwise", (*size, 8), **values))
+    return calls
 
 
 def test_paths_are_those_that_the_wrappers_choose(wrappers: ctypes.CDLL) -> None:
@@ -163,7 +163,7 @@ def test_taps_inside_match_loops_written_out(
         inside += good_rows * good_columns
         rows += good_rows
     work = kernel_work(op)
-    found = {
+    actual = {
         "conv_im2col": lambda c: c["copied_pixels_4"],
         "depthwise_3x3": lambda c: c["block_taps"],
         "depthwise_opt": lambda c: c["copied_pixels_4"],
@@ -171,8 +171,8 @@ def test_taps_inside_match_loops_written_out(
         "max_pool": lambda c: c["taps"],
         "average_pool": lambda c: c["taps"],
     }
-    if work.path in found:
-        assert found[work.path](work.counts) == inside
+    if work.path in actual:
+        assert actual[work.path](work.counts) == inside
     if work.path == "depthwise_3x3":
         assert work.counts["block_rows"] == rows
 

@@ -108,7 +108,7 @@ def requested_of_chains(arrangement: Arrangement, align: Align) -> frozenset[Ope
 @cache
 def requested_of_cells(channels: int, align: Align) -> frozenset[Operator]:
     """Of three sizes; 8 cells of 4 nodes are the paper's."""
-    found: set[Operator] = set()
+    requested: set[Operator] = set()
 
     def ask(operators: Sequence[Operator]) -> Floats:
         raise Requested(operators)
@@ -118,8 +118,8 @@ def requested_of_cells(channels: int, align: Align) -> frozenset[Operator]:
         with pytest.raises(Requested) as caught:
             tabulate_darts(space, ask, lambda _: 1.0)
         assert len(caught.value.args[0]) > 100
-        found.update(caught.value.args[0])
-    return frozenset(found)
+        requested.update(caught.value.args[0])
+    return frozenset(requested)
 
 
 @pytest.mark.parametrize("align", ["conv", "pad"])

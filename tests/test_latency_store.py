@@ -58,13 +58,13 @@ def store(tmp_path: Path) -> Store:
 
 def test_rows_come_back_as_they_went_in(store: Store) -> None:
     total, operators = measured(NETWORK)
-    found = store.read()
-    assert found.networks == (total,) and found.front_ends[0].cycles == (900_000,)
-    assert [x.cycles for x in found.operators] == [x.cycles for x in operators]
-    for mine, theirs in zip(found.operators, operators, strict=True):
+    rows = store.read()
+    assert rows.networks == (total,) and rows.front_ends[0].cycles == (900_000,)
+    assert [x.cycles for x in rows.operators] == [x.cycles for x in operators]
+    for mine, theirs in zip(rows.operators, operators, strict=True):
         wiring = (INPUT,) * len(theirs.operator.inputs)
         assert mine.operator == replace(theirs.operator, layer=replace(theirs.operator.layer, inputs=wiring))
-    assert found.networks[0].median_cycles == 22_005
+    assert rows.networks[0].median_cycles == 22_005
 
 
 def test_two_processes_do_not_measure_into_one_folder(store: Store) -> None:
@@ -92,9 +92,9 @@ def test_a_network_cut_off_half_way_is_dropped_and_measured_again(store: Store, 
     store.append_network(*measured(other))
     path.write_bytes(path.read_bytes()[:-lost])
     with pytest.warns(CutOffWarning, match="was cut off: 1 of 2 networks are gone; `hil_nas profile` measures what is"):
-        found = store.read()
-    assert [x.network for x in found.networks] == [network_id(NETWORK)]
-    assert {x.network for x in found.operators} == {network_id(NETWORK)}
+        rows = store.read()
+    assert [x.network for x in rows.networks] == [network_id(NETWORK)]
+    assert {x.network for x in rows.operators} == {network_id(NETWORK)}
     with pytest.warns(CutOffWarning, match="1 of 2 networks are gone; measured again"):
         store.open(HERE, build="aaaa")
     assert path.read_bytes() == before

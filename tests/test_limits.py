@@ -127,7 +127,7 @@ def test_the_check_on_the_board_hears_the_test_split_alone(monkeypatch: pytest.M
     seen: dict[str, Any] = {}
     monkeypatch.setattr(finish, "verify", lambda *args, **more: seen.update(more))
     monkeypatch.setattr(finish.Model, "read", lambda model: model)
-    asked: Any = SimpleNamespace(seed=0, clips=25, budget=AT_THEM)
-    finish._verified(SimpleNamespace(model=b""), asked, data, Board({}), None, lambda _: None)  # type: ignore[arg-type]
+    settings: Any = SimpleNamespace(seed=0, clips=25, budget=AT_THEM)
+    finish._verified(SimpleNamespace(model=b""), settings, data, Board({}), None, lambda _: None)  # type: ignore[arg-type]
     assert seen["clips"].shape == (25, 16000) and set(seen["labels"].tolist()) == {3} and (seen["clips"] == 3).all()
     assert seen["budget"] == AT_THEM

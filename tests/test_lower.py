@@ -100,9 +100,9 @@ def test_damaged_plans_are_refused_and_crash_nothing(engine: Engine) -> None:
 
 @pytest.mark.parametrize("real", [0.0, 1e-12, 1e-3, 0.5, 1 - 2**-53, 1.0, 3.7, 900.0])
 def test_a_multiplier_is_its_real_factor(real: float) -> None:
-    found = requantize.quantize_multiplier(real)
-    assert found.multiplier == 0 or 1 << 30 <= found.multiplier < 1 << 31
-    value = found.multiplier * 2.0 ** (found.shift - 31)
+    multiplier = requantize.quantize_multiplier(real)
+    assert multiplier.multiplier == 0 or 1 << 30 <= multiplier.multiplier < 1 << 31
+    value = multiplier.multiplier * 2.0 ** (multiplier.shift - 31)
     assert value == pytest.approx(real, rel=2**-31, abs=2**-31)
 
 

@@ -115,8 +115,8 @@ def test_timestamps_are_microseconds_that_grow(runner: Runner) -> None:
 def test_help_begins_with_the_version(runner: Runner) -> None:
     lines = runner.send("help")
     assert lines[0] == runner.profile()["profile"] and lines[-1] == "m-ready"
-    told = "\n".join(lines)
-    assert all(x in told for x in ("name", "timestamp", "db load N", "db HH", "db print", "infer N W", "results"))
+    text = "\n".join(lines)
+    assert all(x in text for x in ("name", "timestamp", "db load N", "db HH", "db print", "infer N W", "results"))
 
 
 def test_accuracy_mode(runner: Runner, link: Link) -> None:

@@ -178,8 +178,8 @@ def test_the_limits_close_in_from_what_the_start_costs() -> None:
     one = begun(QUICK)
     with torch.no_grad():
         there = one.anchors(torch.tensor(SPACE.start, dtype=torch.float32), one.networks.probabilities())
-        found = one.front_end.expected()
-    for ours, theirs in zip(found.values(), there.values(), strict=True):
+        expectation = one.front_end.expected()
+    for ours, theirs in zip(expectation.values(), there.values(), strict=True):
         assert float(ours) == pytest.approx(float(theirs), rel=1e-4)
 
 
@@ -228,8 +228,8 @@ def test_at_anchors_a_single_network_costs_what_the_exact_table_says(anchors: An
     config = parse_front_end(text)
     exact = ExpectedCost(COSTS.table(replace(TINY, configs=(config,))), torch.float64)(chosen(one_hot=True))
     point = torch.tensor([config.window_samples, config.hop_samples, config.coefficients], dtype=torch.float64)
-    found = anchors(point, chosen(one_hot=True))
-    for ours, theirs in zip(found.values(), exact.values(), strict=True):
+    expectation = anchors(point, chosen(one_hot=True))
+    for ours, theirs in zip(expectation.values(), exact.values(), strict=True):
         assert float(ours) == pytest.approx(float(theirs), rel=0.08)
 
 
@@ -243,8 +243,8 @@ def test_anywhere_on_a_board_the_expected_cost_is_within_some_percent_of_the_exa
         uniform = Architecture(networks).probabilities(torch.ones(1))
         exact = ExpectedCost(costs.table(replace(networks, configs=(config,))))(uniform)
         point = torch.tensor([config.window_samples, config.hop_samples, config.coefficients], dtype=torch.float32)
-        found = anchors(point, uniform)
-    for ours, theirs, error in zip(found.values(), exact.values(), (0.04, 0.1, 0.001), strict=True):
+        expectation = anchors(point, uniform)
+    for ours, theirs, error in zip(expectation.values(), exact.values(), (0.04, 0.1, 0.001), strict=True):
         assert float(ours) == pytest.approx(float(theirs), rel=error)
 
 

@@ -41,15 +41,15 @@ def table() -> CostTable:
 def every_network() -> list[Choice]:
     """All points whose strides are all taken; the width of what keeps its width is counted once."""
     steps = [(o, w) for o, x in enumerate(OPERATIONS) for w in range(2) if w == 0 or not x.keeps_width]
-    found = []
+    networks = []
     for config, stem, width, *chain in product(range(2), range(2), range(2), steps, steps):
         scale, taken = STEMS[stem].stride, True
         for index, _ in chain:
             taken = taken and SPACE.allowed(scale, OPERATIONS[index])
             scale = SPACE.scale_after(scale, OPERATIONS[index])
         if taken:
-            found.append(Choice(config, (stem, width), tuple(chain)))
-    return found
+            networks.append(Choice(config, (stem, width), tuple(chain)))
+    return networks
 
 
 def random_preference(rng: np.random.Generator, spread: float) -> Preference:
@@ -74,10 +74,10 @@ def test_derived_networks_are_the_most_preferred_that_hold_every_limit(table: Co
             with pytest.raises(InfeasibleError):
                 derive(table, preference, limits)
             continue
-        found = derive(table, preference, limits)
-        assert limits.held_by(table.cost(found))
+        derived = derive(table, preference, limits)
+        assert limits.held_by(table.cost(derived))
         best = max(preference.of(x, table) for x in holding)
-        assert preference.of(found, table) == pytest.approx(best, abs=1e-9)
+        assert preference.of(derived, table) == pytest.approx(best, abs=1e-9)
         binding += best < max(preference.of(x, table) for x in networks)
     assert binding > 20  # the limits did decide
 
@@ -122,7 +122,7 @@ def test_the_nearest_is_told_in_the_unit_of_the_limit_and_is_enough_when_asked(t
     """Read from the message and asked for in turn, as a person does."""
     hz, costs = 120_000_000, [table.cost(x) for x in every_network()]
     least = (min(x.cycles for x in costs) / hz, min(x.ram_bytes for x in costs), min(x.flash_bytes for x in costs))
-    for resource, (flag, asked, read) in enumerate(
+    for resource, (flag, limit, read) in enumerate(
         (("latency", "1us", parse_seconds), ("RAM", "10", parse_bytes), ("flash", "99", parse_bytes))
     ):
         def limits(value: float, at: int = resource) -> Limits:
@@ -131,13 +131,13 @@ def test_the_nearest_is_told_in_the_unit_of_the_limit_and_is_enough_when_asked(t
             return Limits(*given, latency_s=value if at == 0 else None)
 
         with pytest.raises(InfeasibleError) as caught:
-            feasible_configs(table, limits(read(asked)))
+            feasible_configs(table, limits(read(limit)))
         said = caught.value.message.replace(" bytes", "")
-        found = re.search(rf"{flag} (\S+) at least \(.*\), the limit is (\S+)$", said)
-        assert found is not None and found[2] == asked, said
-        told = read(found[1].replace(",", ""))
-        assert least[resource] <= told <= least[resource] * 1.1 + 1
-        assert feasible_configs(table, limits(told))
+        match = re.search(rf"{flag} (\S+) at least \(.*\), the limit is (\S+)$", said)
+        assert match is not None and match[2] == limit, said
+        nearest_value = read(match[1].replace(",", ""))
+        assert least[resource] <= nearest_value <= least[resource] * 1.1 + 1
+        assert feasible_configs(table, limits(nearest_value))
 
 
 def test_limits_that_only_together_are_out_of_reach_are_said_so() -> None:
@@ -163,15 +163,15 @@ def test_a_large_space_is_solved_in_a_moment() -> None:
     logs = [rng.normal(size=x) for x in shapes]
     logs = [x - np.log(np.exp(x).sum(-1, keepdims=True)) for x in logs]
     preference, limits = Preference(*logs), Limits(3e6, 8000, 20000)
-    found = derive(whole, preference, limits)
-    assert limits.held_by(whole.cost(found))
+    derived = derive(whole, preference, limits)
+    assert limits.held_by(whole.cost(derived))
     # no single change of one choice is preferred and holds the limits
-    for position, (operation, width) in enumerate(found.chain):
+    for position, (operation, width) in enumerate(derived.chain):
         for o, w in product(range(len(space.operations)), range(8)):
-            chain = (*found.chain[:position], (o, w), *found.chain[position + 1 :])
-            other = Choice(found.config, found.stem, chain)
+            chain = (*derived.chain[:position], (o, w), *derived.chain[position + 1 :])
+            other = Choice(derived.config, derived.stem, chain)
             if (o, w) != (operation, width) and _all_taken(space, other) and limits.held_by(whole.cost(other)):
-                assert preference.of(other, whole) <= preference.of(found, whole) + 1e-9
+                assert preference.of(other, whole) <= preference.of(derived, whole) + 1e-9
 
 
 def _all_taken(space: TinySpace, choice: Choice) -> bool:

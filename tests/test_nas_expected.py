@@ -51,18 +51,18 @@ def test_one_hot_expectation_is_the_networks_cost(name: str) -> None:
         rows.append([o for o, _ in choice.chain])
         sizes = (len(space.configs), len(space.stems), len(space.widths), len(space.operations))
         hot = [F.one_hot(torch.tensor(r), n).double() for r, n in zip(rows, sizes, strict=True)]
-        found = expected(Probabilities(*hot))
+        mean_cost = expected(Probabilities(*hot))
         cycles, ram, flash = cost(choice)
-        assert float(found.cycles) == pytest.approx(cycles)
-        assert float(found.flash_bytes) == pytest.approx(flash)
-        assert 0.9 * ram <= float(found.ram_bytes) <= ram * 1.001  # smooth: never above the largest, nor far below
+        assert float(mean_cost.cycles) == pytest.approx(cycles)
+        assert float(mean_cost.flash_bytes) == pytest.approx(flash)
+        assert 0.9 * ram <= float(mean_cost.ram_bytes) <= ram * 1.001  # smooth: never above the largest, nor far below
 
 
 def test_expected_cost_is_the_mean_over_drawn_networks() -> None:
     space = SPACES["channels"]
     expected, cost = expectation(space)
     logits = soft(space, 0)
-    found = expected(probabilities(logits))
+    expected_cost = expected(probabilities(logits))
     rng, shares = np.random.default_rng(0), [torch.softmax(x, -1).detach().numpy() for x in logits]
     drawn = []
     for _ in range(3000):
@@ -71,8 +71,8 @@ def test_expected_cost_is_the_mean_over_drawn_networks() -> None:
         drawn.append(cost(Choice(config, (stem, widths[0]), tuple(zip(operations, widths[1:], strict=True)))))
     cycles, _, flash = np.mean(drawn, 0)
     spread = np.std(drawn, 0) / np.sqrt(len(drawn))
-    assert abs(float(found.cycles.detach()) - cycles) < 4 * spread[0]
-    assert abs(float(found.flash_bytes.detach()) - flash) < 4 * spread[2]
+    assert abs(float(expected_cost.cycles.detach()) - cycles) < 4 * spread[0]
+    assert abs(float(expected_cost.flash_bytes.detach()) - flash) < 4 * spread[2]
 
 
 @pytest.mark.parametrize("name", ["channels", "plane"])
@@ -112,13 +112,13 @@ def held_after(limits: Limits, floor: float = 0.0, thrift: float = 0.0) -> tuple
     taste = [torch.randn(x.shape, generator=generator) for x in logits]
     for _ in range(200):
         chosen = probabilities(logits)
-        found: Expectation = expected(chosen)
+        expected_cost: Expectation = expected(chosen)
         rows = (chosen.configs, chosen.stem, chosen.widths, chosen.operations)
         loss = sum(((x * t).sum() for x, t in zip(rows, taste, strict=True)), torch.zeros(()))
         optimizer.zero_grad()
-        (loss + thrift * found.cycles.log() + multipliers.penalty(found)).backward()
+        (loss + thrift * expected_cost.cycles.log() + multipliers.penalty(expected_cost)).backward()
         optimizer.step()
-        multipliers.ascend(found)
+        multipliers.ascend(expected_cost)
     return float(start.cycles.detach()), float(expected(probabilities(logits)).cycles.detach())
 
 
@@ -155,11 +155,11 @@ def test_multipliers_rise_with_a_violation_and_fall_while_there_is_none() -> Non
 def test_the_penalty_is_the_augmented_lagrangian_on_every_configuration() -> None:
     multipliers = Multipliers(Limits(cycles=100.0, ram_bytes=1000), 0.5, (80.0, 400.0, 1.0), 0.1)
     multipliers.state = [0.3, 0.7, 9.0, 0.2]
-    found = drawn((80.0, 200.0), (2000.0, 500.0))
-    penalty = multipliers.penalty(found)
+    expected_cost = drawn((80.0, 200.0), (2000.0, 500.0))
+    penalty = multipliers.penalty(expected_cost)
     cycles, ram = 0.3 * log(2) + 5 * log(2) ** 2, 0.7 * log(2) + 5 * log(2) ** 2
     assert float(penalty.detach()) == pytest.approx(0.75 * cycles + 0.25 * ram - 0.2 * log(170))
-    by_config, by_cycles, by_ram = torch.autograd.grad(penalty, (found.configs, *found.by_config[:2]))
+    by_config, by_cycles, by_ram = torch.autograd.grad(penalty, (expected_cost.configs, *expected_cost.by_config[:2]))
     assert by_config.tolist() == pytest.approx([ram, cycles])  # the floor says nothing of configurations
     floor = 0.2 / 170
     assert by_cycles.tolist() == pytest.approx(
@@ -201,13 +201,13 @@ def test_dual_ascent_holds_the_band() -> None:
 
 def test_the_limits_close_in_from_the_average() -> None:
     expected = ExpectedCost(tabulate(TinySpace(configs=GRID[:1], classes=4), toy_cycles, lambda config: 0.0))
-    found = expected(probabilities([x.detach().float() for x in soft(TinySpace(configs=GRID[:1], classes=4), 0)]))
-    start = [float(x) for x in found.values()]
+    average = expected(probabilities([x.detach().float() for x in soft(TinySpace(configs=GRID[:1], classes=4), 0)]))
+    start = [float(x) for x in average.values()]
     multipliers = Multipliers(Limits(cycles=start[0] / 4, flash_bytes=10**9), 0.0, start, 0.1)
 
     def penalty(progress: float) -> float:
         multipliers.tighten(progress)
-        return float(multipliers.penalty(found))
+        return float(multipliers.penalty(average))
 
     assert penalty(0.0) == pytest.approx(0.0, abs=1e-6)
     # half way from the average to a quarter of it on a log scale: a half
@@ -219,10 +219,10 @@ def test_the_floor_pulls_at_the_network_and_not_at_the_front_end() -> None:
     space = TinySpace(configs=GRID[:2], classes=4, positions=3, widths=(8, 16, 24))
     expected = ExpectedCost(tabulate(space, toy_cycles, lambda config: config.frames * 1e5))
     logits = [x.detach().float().requires_grad_() for x in soft(space, 0)]
-    found = expected(probabilities(logits))
+    expected_cost = expected(probabilities(logits))
     multipliers = Multipliers(Limits(cycles=1e12), 0.5, (1e12, 0.0, 0.0), 1.0)
-    multipliers.ascend(found)
+    multipliers.ascend(expected_cost)
     assert multipliers.state[:3] == [0.0, 0.0, 0.0] and multipliers.state[3] > 0
-    gradients = torch.autograd.grad(multipliers.penalty(found), logits, allow_unused=True)
+    gradients = torch.autograd.grad(multipliers.penalty(expected_cost), logits, allow_unused=True)
     assert gradients[0] is None or float(gradients[0].abs().max()) == 0.0
     assert all(float(g.abs().max()) > 0 for g in gradients[1:] if g is not None)

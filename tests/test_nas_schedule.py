@@ -10,14 +10,14 @@ from hil_nas.nas.schedule import Schedule
 @pytest.mark.parametrize(("epochs", "warmup"), [(14, 4), (5, 0), (6, 5), (7, 5)])
 def test_temperatures_pass_through_their_three_values(epochs: int, warmup: int) -> None:
     schedule, values = Schedule(epochs, warmup), (4.0, 0.7, 0.2)
-    found = [schedule.falling(values, x) for x in range(epochs)]
-    assert found == sorted(found, reverse=True) and found[warmup] == pytest.approx(0.7)
+    actual = [schedule.falling(values, x) for x in range(epochs)]
+    assert actual == sorted(actual, reverse=True) and actual[warmup] == pytest.approx(0.7)
     if warmup:
-        assert found[0] == 4.0
-        shares = [b / a for a, b in zip(found, found[1 : warmup + 1], strict=False)]
+        assert actual[0] == 4.0
+        shares = [b / a for a, b in zip(actual, actual[1 : warmup + 1], strict=False)]
         assert shares == pytest.approx([shares[0]] * warmup)
     if epochs - warmup > 1:
-        assert found[-1] == pytest.approx(0.2)
+        assert actual[-1] == pytest.approx(0.2)
 
 
 def test_the_search_begins_behind_the_warm_up_and_rates_end_at_zero() -> None:

@@ -232,21 +232,21 @@ def test_a_damaged_checkpoint_is_refused(cost_table: CostTable, tmp_path: Path) 
         run(cost_table, checkpoint=path, resume=True)
 
 
-def board(ratio: float, asked: list[Network]) -> Callable[[Network], float]:
+def board(ratio: float, measured: list[Network]) -> Callable[[Network], float]:
     """A board on which every network takes `ratio` times its cost."""
 
     def measure(network: Network) -> float:
-        asked.append(network)
+        measured.append(network)
         return ratio * float(toy_cycles([x for x in network.operators() if x.layer.kind != "reshape"]).sum())
 
     return measure
 
 
 def test_measurements_correct_the_costs_and_the_limit_holds_as_measured(cost_table: CostTable) -> None:
-    asked: list[Network] = []
+    timed: list[Network] = []
     limits, settings = Limits(cycles=1.2e5), replace(QUICK, epochs=6, measure_every=2)
-    result = run(cost_table, limits=limits, settings=settings, measure=board(1.4, asked))
-    assert len(asked) == 2  # after epoch 4, and at the end; not in the warm-up
+    result = run(cost_table, limits=limits, settings=settings, measure=board(1.4, timed))
+    assert len(timed) == 2  # after epoch 4, and at the end; not in the warm-up
     assert result.calibration == pytest.approx(1.4)
     assert [x["calibration"] for x in result.history] == pytest.approx([1, 1, 1, 1.4, 1.4, 1.4])
     measured = board(1.4, [])(result.network) + result.config.frames * 1e3
@@ -259,9 +259,9 @@ def test_a_network_too_slow_on_the_board_is_derived_again(cost_table: CostTable)
     first = run(cost_table, limits=limits, settings=settings)
     front_end = first.config.frames * 1e3
     ratio = 1.05 * (8e4 - front_end) / (first.cost.cycles - front_end)  # the first network just breaks the limit
-    asked: list[Network] = []
-    held = run(cost_table, limits=limits, settings=settings, measure=board(ratio, asked))
-    assert asked[0] == first.network != held.network == asked[-1]
+    measured: list[Network] = []
+    held = run(cost_table, limits=limits, settings=settings, measure=board(ratio, measured))
+    assert measured[0] == first.network != held.network == measured[-1]
     assert held.cost.cycles == pytest.approx(board(ratio, [])(held.network) + held.config.frames * 1e3)
     assert held.cost.cycles <= 8e4
     with pytest.raises(InfeasibleError):
@@ -357,21 +357,21 @@ def test_configurations_that_differ_in_coefficients_alone_share_their_features()
 def test_a_kill_behind_a_checkpoint_loses_no_epochs_figures(
     cost_table: CostTable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    told: list[dict[str, Any]] = []
+    epochs: list[dict[str, Any]] = []
     save = loop_module.checkpoints.save
 
     def killed(*args: Any) -> None:
         save(*args)
-        if len(told) == 3:
+        if len(epochs) == 3:
             raise KeyboardInterrupt
 
-    more: dict[str, Any] = {"checkpoint": tmp_path / "search.pt", "resume": True, "on_epoch": told.append}
+    more: dict[str, Any] = {"checkpoint": tmp_path / "search.pt", "resume": True, "on_epoch": epochs.append}
     monkeypatch.setattr(loop_module.checkpoints, "save", killed)
     with pytest.raises(KeyboardInterrupt):
         run(cost_table, settings=replace(QUICK, epochs=5), **more)
     monkeypatch.undo()
     result = run(cost_table, settings=replace(QUICK, epochs=5), **more)
-    assert told == list(result.history)
+    assert epochs == list(result.history)
 
 
 @pytest.mark.parametrize(("half", "epoch"), [("train", 1), ("validation", 3)])
@@ -393,8 +393,8 @@ def test_a_derivation_goes_by_the_measured_ratio(cost_table: CostTable, ratio: f
     strategy = TinyStrategy(cost_table, QUICK, Limits(), torch.Generator().manual_seed(0), CPU)
     full = strategy.derive(1.0, Limits())
     limits = Limits(cycles=strategy.cost(full, 1.0).cycles)
-    found = strategy.derive(ratio, limits)
-    assert limits.held_by(strategy.cost(found, ratio)) and not limits.held_by(strategy.cost(full, ratio))
+    derived = strategy.derive(ratio, limits)
+    assert limits.held_by(strategy.cost(derived, ratio)) and not limits.held_by(strategy.cost(full, ratio))
     calibrated = Calibrated(strategy, limits)
     calibrated.ratios = [ratio / 2, ratio * 2]  # whose geometric mean it is
-    assert calibrated.derived() == found
+    assert calibrated.derived() == derived

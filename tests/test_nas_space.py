@@ -165,9 +165,9 @@ def test_a_path_through_the_tables_costs_what_the_network_costs(name: str) -> No
 def test_every_operator_of_a_sample_is_asked_for_once() -> None:
     space, rng = TinySpace(), np.random.default_rng(2)
     config = space.configs[3]
-    asked = cost_requests(space, config).operators
-    assert len(set(asked)) == len(asked)
-    shapes = {(x.layer.kind, x.layer.kernel, x.layer.stride, x.inputs, x.output) for x in asked}
+    requested = cost_requests(space, config).operators
+    assert len(set(requested)) == len(requested)
+    shapes = {(x.layer.kind, x.layer.kernel, x.layer.stride, x.inputs, x.output) for x in requested}
     for _ in range(30):
         for x in space.sample(rng, config).operators():
             if x.layer.kind != "reshape":

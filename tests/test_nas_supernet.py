@@ -88,8 +88,8 @@ def test_a_mixed_convolution_is_the_mixture_of_convolutions(stride: Pair) -> Non
         time, frequency = (same_padding(s, k, t) for s, k, t in zip((16, 9), kernel, stride, strict=True))
         padded = F.pad(x.permute(1, 0, 3, 2), (*frequency, *time))
         expected = expected + share * F.conv2d(padded, window(weight, kernel), stride=stride).permute(1, 0, 3, 2)
-    found = mixed_convolution(x, weight, kernels, stride, shares)
-    torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
+    actual = mixed_convolution(x, weight, kernels, stride, shares)
+    torch.testing.assert_close(actual, expected, atol=1e-4, rtol=1e-4)
 
 
 # the network that is searched is the network that is built
@@ -225,10 +225,10 @@ def test_draws_cool_from_mixtures_to_networks_and_follow_the_probabilities() -> 
     (gradient,) = torch.autograd.grad((hot.widths**2).sum(), [architecture.widths])
     assert float(gradient.abs().min()) > 0
     cold = [architecture.draw(generator, 0.01) for _ in range(400)]
-    found = torch.stack([architecture.operations_of(x, 0) for x in cold]).mean(0)
+    actual = torch.stack([architecture.operations_of(x, 0) for x in cold]).mean(0)
     expected = torch.softmax(architecture.operations[0], 0)
-    assert (found - expected).abs().max() < 0.08
-    assert float(found.detach().sum()) == pytest.approx(1.0, abs=1e-3)
+    assert (actual - expected).abs().max() < 0.08
+    assert float(actual.detach().sum()) == pytest.approx(1.0, abs=1e-3)
 
 
 def test_equal_gammas_favour_no_configuration() -> None:

@@ -98,10 +98,10 @@ def test_folded_weights_give_in_keras_what_the_module_gives(seed: int) -> None:
     module = trained(network, seed)
     x = rng.normal(size=(5, *network.input_shape)).astype(np.float32)
     with torch.no_grad():
-        found = module(torch.from_numpy(x)).numpy()
+        actual = module(torch.from_numpy(x)).numpy()
     expected = keras_model(network, module.fold())(x).numpy()
     assert np.abs(expected).max() > 1e-2
-    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4 * np.abs(expected).max())
+    np.testing.assert_allclose(actual, expected, rtol=1e-3, atol=1e-4 * np.abs(expected).max())
 
 
 def test_reshape_keeps_the_order_of_nhwc() -> None:

@@ -161,8 +161,8 @@ def test_a_run_is_counted_as_long_as_the_counter_has_not_wrapped(
         once = device.run("network", warmups=0, runs=1).network_cycles[0]
         machine.cycles_each = round(cycles / once)
         if counted:
-            found = device.run("network", warmups=0, runs=1).network_cycles[0]
-            assert found == pytest.approx(cycles, rel=0.01)
+            actual = device.run("network", warmups=0, runs=1).network_cycles[0]
+            assert actual == pytest.approx(cycles, rel=0.01)
         else:
             with pytest.raises(RefusedError, match="a run takes longer than the cycle counter counts"):
                 device.run("network", warmups=0, runs=1)

@@ -22,7 +22,7 @@ from hil_nas.operators.table import BY_CODE, BY_NAME, PLAN_CODES
 from hil_nas.training.network_module import MODULES
 
 
-def found_in(boards_dir: Path, pattern: str) -> list[tuple[str, str]]:
+def declared_in(boards_dir: Path, pattern: str) -> list[tuple[str, str]]:
     """What a pattern of two groups finds in the device's sources."""
     sources = sorted(x for x in boards_dir.rglob("*") if x.suffix in (".c", ".cc", ".h"))
     return list(chain.from_iterable(re.findall(pattern, x.read_text()) for x in sources))
@@ -35,18 +35,18 @@ def test_no_two_operators_share_a_name_or_a_code() -> None:
 
 
 def test_plan_codes_are_those_of_the_device(boards_dir: Path) -> None:
-    assert {k: int(v) for k, v in found_in(boards_dir, r"\bKIND\([A-Z_]+, (\w+), (\d+)\)")} == PLAN_CODES
+    assert {k: int(v) for k, v in declared_in(boards_dir, r"\bKIND\([A-Z_]+, (\w+), (\d+)\)")} == PLAN_CODES
 
 
 def test_lists_of_kernels_are_those_of_the_device(boards_dir: Path) -> None:
     """A product is linked with kernels by these names; each stands in a file of its list's folder."""
     for kernels in LISTS:
-        found = found_in(boards_dir / "src" / "kernels" / kernels.name, r"const (struct kernel) (\w+) = \{")
-        assert {name for _, name in found} == {f"{kernels.name}_{x}" for x in kernels.kernels}
+        names = declared_in(boards_dir / "src" / "kernels" / kernels.name, r"const (struct kernel) (\w+) = \{")
+        assert {name for _, name in names} == {f"{kernels.name}_{x}" for x in kernels.kernels}
 
 
 def test_the_largest_shifts_are_those_of_the_device(boards_dir: Path) -> None:
-    there = {k.lower(): int(v) for k, v in found_in(boards_dir, r"\b([A-Z]+)_MOST_SHIFT = (\d+)")}
+    there = {k.lower(): int(v) for k, v in declared_in(boards_dir, r"\b([A-Z]+)_MOST_SHIFT = (\d+)")}
     here = {x.plan.name: x.plan.most_left_shift for x in BY_NAME.values() if x.plan}
     assert there and there == {k: v for k, v in here.items() if 0 < v < 31}
 
@@ -71,7 +71,7 @@ def test_the_engine_names_what_a_plan_names(boards_dir: Path, build_dir: Path, t
 
 
 def test_the_engine_tflm_runs_what_is_read_and_names_it_so(boards_dir: Path) -> None:
-    names = dict(found_in(boards_dir, r'\{tflite::BuiltinOperator_(\w+), "(\w+)"'))
+    names = dict(declared_in(boards_dir, r'\{tflite::BuiltinOperator_(\w+), "(\w+)"'))
     assert set(names) == {*BY_CODE, "SHAPE", "PACK"}
     assert set(names.values()) <= KINDS
     for code, name in names.items():

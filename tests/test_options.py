@@ -79,8 +79,8 @@ def test_a_range_holds_however_a_setting_is_set() -> None:
 def test_a_field_can_take_a_list_or_no_option() -> None:
     own = Parser(prog="test")
     add_options(own, Outer, lists=("count", "kind"), without=("loud",))
-    found = own.parse_args(["x", "--count", "1,2", "--kind", "two,none"])
-    assert (found.count, found.kind) == ((1, 2), ("two", None))
+    parsed = own.parse_args(["x", "--count", "1,2", "--kind", "two,none"])
+    assert (parsed.count, parsed.kind) == ((1, 2), ("two", None))
     with pytest.raises(UsageError, match="'none' is not a whole number"):
         own.parse_args(["x", "--count", "none"])
     with pytest.raises(UsageError, match="unknown: --loud"):
@@ -90,9 +90,9 @@ def test_a_field_can_take_a_list_or_no_option() -> None:
 def test_help_has_groups_and_defaults() -> None:
     own = Parser(prog="test")
     add_options(own, Outer)
-    told = own.format_help()
-    assert "how many (default: 3)" in told and "100 % loud" in told and "--kind {one,two}" in told
-    assert "more:\n  --ratio RATIO     of two things (default: 2.0)" in told
+    text = own.format_help()
+    assert "how many (default: 3)" in text and "100 % loud" in text and "--kind {one,two}" in text
+    assert "more:\n  --ratio RATIO     of two things (default: 2.0)" in text
 
 
 def test_an_option_can_be_like_another() -> None:
@@ -100,21 +100,21 @@ def test_an_option_can_be_like_another() -> None:
     class Other:
         count: int = like(Outer, "count", 5, help="how many others")
 
-    found = option_of(fields(Other)[0])
-    assert found is not None and Other().count == 5
-    assert (found.help, found.metavar, found.range) == ("how many others", "N", option_of(fields(Outer)[1]).range)  # type: ignore[union-attr]
+    alike = option_of(fields(Other)[0])
+    assert alike is not None and Other().count == 5
+    assert (alike.help, alike.metavar, alike.range) == ("how many others", "N", option_of(fields(Outer)[1]).range)  # type: ignore[union-attr]
 
 
 def names(kind: type) -> set[str]:
     """Fields that are options, of dataclasses within as well."""
-    found: set[str] = set()
+    kept: set[str] = set()
     for x in fields(kind):
         hint = get_type_hints(kind)[x.name]
         if is_dataclass(hint):
-            found |= names(hint)  # type: ignore[arg-type]
+            kept |= names(hint)  # type: ignore[arg-type]
         elif (own := option_of(x)) is not None and own.help is not None:
-            found.add(x.name)
-    return found
+            kept.add(x.name)
+    return kept
 
 
 def test_what_a_search_is_asked_is_what_its_command_and_a_sweep_offer() -> None:

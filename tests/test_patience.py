@@ -28,18 +28,18 @@ def test_work_is_done_anew_once_the_board_is_back() -> None:
     first, second = FakeBoard(), FakeBoard(build="feedfeedfeedfeed")
     away = [LinkError("no port"), LinkError("no port")]
     slept: list[float] = []
-    told: list[Progress] = []
+    steps: list[Progress] = []
 
     def open_again() -> Device:
         if away:
             raise away.pop()
         return device(second)
 
-    with PatientBoard(device(first), open_again, told.append, sleep=slept.append) as patient:
+    with PatientBoard(device(first), open_again, steps.append, sleep=slept.append) as patient:
         first.gone = True
         assert patient.do(lambda x: x.identify().build) == "feedfeedfeedfeed"
-    assert slept == [WAIT_S, WAIT_S] and [x.done for x in told] == [1, 2, 3]
-    assert "device disconnected" in told[0].note and told[-1].note == "no port"
+    assert slept == [WAIT_S, WAIT_S] and [x.done for x in steps] == [1, 2, 3]
+    assert "device disconnected" in steps[0].note and steps[-1].note == "no port"
     assert first.closed and second.closed
 
 
@@ -99,6 +99,6 @@ def test_the_end_of_a_search_waits_as_well(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(finish_module.Model, "read", lambda model: model)
     opened = [device(x) for x in boards]
     with PatientBoard(opened[0], lambda: opened[1], lambda _: None) as patient:
-        asked = SimpleNamespace(seed=0, clips=2, budget=None)
-        assert finish_module._verified(product, asked, data, patient, None, lambda _: None) == "verified"
+        settings = SimpleNamespace(seed=0, clips=2, budget=None)
+        assert finish_module._verified(product, settings, data, patient, None, lambda _: None) == "verified"
     assert len(tries) == 2

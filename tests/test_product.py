@@ -102,12 +102,12 @@ def test_a_training_goes_on_from_its_checkpoint_and_tells_every_epoch(
 def test_every_figure_is_of_its_own_split_and_more_than_three_in_a_thousand_lost_is_tuned(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, lost: float, tuned: bool
 ) -> None:
-    found, done = made(monkeypatch, tmp_path, {
+    finished, done = made(monkeypatch, tmp_path, {
         (b"plain", 2000): (0.90, 0.90 - lost), (b"tuned", 2000): (0.10, 0.10),
         (b"plain", 3000): (0.80, 0.70), (b"tuned", 3000): (0.80, 0.75),
     })  # fmt: skip
-    assert done == ["train", "tune"][: 1 + tuned] and found.model == b"plain"
-    figures = (found.int8_validation, found.float_test, found.int8_test)
+    assert done == ["train", "tune"][: 1 + tuned] and finished.model == b"plain"
+    figures = (finished.int8_validation, finished.float_test, finished.int8_test)
     assert [x.accuracy for x in figures] == [pytest.approx(0.90 - lost), 0.80, 0.70]
 
 
@@ -116,13 +116,13 @@ def test_the_better_model_on_validation_is_kept_after_tuning(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, tuned: float, kept: bytes
 ) -> None:
     """By validation: on the test split it is the other way round, and that decides nothing."""
-    found, done = made(monkeypatch, tmp_path, {
+    finished, done = made(monkeypatch, tmp_path, {
         (b"plain", 2000): (0.90, 0.85), (b"tuned", 2000): (0.90, tuned),
         (b"plain", 3000): (0.8, 0.50 if kept == b"plain" else 0.99),
         (b"tuned", 3000): (0.8, 0.99 if kept == b"plain" else 0.50),
     })  # fmt: skip
-    assert done == ["train", "tune"] and found.model == kept
-    assert found.int8_validation.accuracy == max(tuned, 0.85) and found.int8_test.accuracy == 0.50
+    assert done == ["train", "tune"] and finished.model == kept
+    assert finished.int8_validation.accuracy == max(tuned, 0.85) and finished.int8_test.accuracy == 0.50
 
 
 def test_the_converter_calibrates_on_clips_from_all_over_the_training_split(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -164,9 +164,9 @@ def test_figures_are_of_the_devices_own_features_and_the_model_says_which(
     other = NetworkModule(network, torch.Generator().manual_seed(1)).eval()  # which answers differently
     with torch.no_grad():
         exact = other(representative).numpy().argmax(1)
-    found = product._both(model, config, host, replace(trained, module=other), heard)
-    assert found[0].confusion.tolist() != found[1].confusion.tolist()
-    for evaluation, said in zip(found, (exact, answers.argmax(1)), strict=True):
+    figures = product._both(model, config, host, replace(trained, module=other), heard)
+    assert figures[0].confusion.tolist() != figures[1].confusion.tolist()
+    for evaluation, said in zip(figures, (exact, answers.argmax(1)), strict=True):
         expected = np.zeros((4, 4), int)
         for true, answer in zip(labels, said, strict=True):
             expected[true, answer] += 1

@@ -166,11 +166,11 @@ def run(tmp_path: Path, **values: Any) -> profile.ProfileResult:
 def test_a_profile_leaves_a_model_that_answers(tmp_path: Path, use: Callable[[FakeDevice], None]) -> None:
     use(FakeDevice())
     steps: list[Progress] = []
-    found = run(tmp_path, progress=steps.append)
-    assert found.folder == tmp_path / "latency_models" / "nucleo-l4r5@virtual"
-    assert (found.networks, found.measured_networks, found.front_ends) == (12, 12, len(CONFIGS))
+    result = run(tmp_path, progress=steps.append)
+    assert result.folder == tmp_path / "latency_models" / "nucleo-l4r5@virtual"
+    assert (result.networks, result.measured_networks, result.front_ends) == (12, 12, len(CONFIGS))
     assert [x.done for x in steps if x.task == "networks"] == list(range(1, 13))
-    model = LatencyModel.load(found.folder, expected=measure.provenance_of(IDENTITY))
+    model = LatencyModel.load(result.folder, expected=measure.provenance_of(IDENTITY))
     network = measurement_plan.networks(12, 0, lambda x: fitting.is_measured(x, IDENTITY))[3]
     assert model.network_cycles(network) > 0 and model.overhead_cycles == 120
     prefixes = ("", "macs_linear_", "look_up_")
@@ -179,8 +179,8 @@ def test_a_profile_leaves_a_model_that_answers(tmp_path: Path, use: Callable[[Fa
         "networks_within_10_percent", "network_rank_correlation",
         "operator_mean_error_percent", "front_end_mean_error_percent",
     )  # fmt: skip
-    assert set(found.report) == {p + n for p in prefixes for n in names}
-    assert all(math.isfinite(x) for x in found.report.values())
+    assert set(result.report) == {p + n for p in prefixes for n in names}
+    assert all(math.isfinite(x) for x in result.report.values())
 
 
 def test_an_interrupted_profile_measures_only_what_is_missing(
@@ -215,12 +215,12 @@ def test_a_board_that_goes_away_pauses_a_profile(
         return load(tables, where)
 
     monkeypatch.setattr(device, "load_front_end", lost)
-    told: list[Progress] = []
-    found = run(tmp_path, progress=told.append)
-    assert [x.note for x in told if x.task == "waiting for the board"] == [
+    steps: list[Progress] = []
+    result = run(tmp_path, progress=steps.append)
+    assert [x.note for x in steps if x.task == "waiting for the board"] == [
         "device disconnected", "no answer within 2 s", "no answer within 2 s",
     ]  # fmt: skip
-    assert found.networks == 12 and len(loads) == len(CONFIGS) + 1
+    assert result.networks == 12 and len(loads) == len(CONFIGS) + 1
     rows = "latency_models/nucleo-l4r5@virtual/measurements.csv"
     assert (tmp_path / rows).read_bytes() == (tmp_path / "whole" / rows).read_bytes()
 
@@ -259,11 +259,11 @@ def test_silicon_is_timed_several_times(use: Callable[[FakeDevice], None]) -> No
 
 def test_fresh_networks_are_measured_and_not_kept(tmp_path: Path, use: Callable[[FakeDevice], None]) -> None:
     use(FakeDevice())
-    found = run(tmp_path, networks=40)
-    before = (found.folder / "measurements.csv").read_bytes()
+    result = run(tmp_path, networks=40)
+    before = (result.folder / "measurements.csv").read_bytes()
     folders = {"boards_dir": tmp_path, "build_dir": tmp_path, "models_dir": tmp_path / "latency_models"}
     report = fresh_networks.evaluate("nucleo-l4r5@virtual", networks=5, **folders)
-    assert (found.folder / "measurements.csv").read_bytes() == before
+    assert (result.folder / "measurements.csv").read_bytes() == before
     assert (report["networks"], report["tiny_networks"], report["darts_networks"]) == (10, 5, 5)
     outside = [report[f"{x}_networks_outside_range"] for x in network_sampling.OF_SPACE]
     assert report["networks_outside_range"] == sum(outside)
@@ -394,8 +394,8 @@ def test_the_list_of_networks_is_the_same_every_time(planned: list[Network]) -> 
 
 
 def test_the_list_covers_every_kernel_path(planned: list[Network]) -> None:
-    found = [kernel_path(y) for x in planned for y in x.operators() if is_executed(y)]
-    assert {path: found.count(path) >= 5 for path in PATHS} == dict.fromkeys(PATHS, True)
+    paths = [kernel_path(y) for x in planned for y in x.operators() if is_executed(y)]
+    assert {path: paths.count(path) >= 5 for path in PATHS} == dict.fromkeys(PATHS, True)
 
 
 def test_every_network_fits_the_board(planned: list[Network]) -> None:

@@ -103,10 +103,10 @@ def test_a_damaged_reply_never_reads_as_another(data: st.DataObject) -> None:
     for _ in range(data.draw(st.integers(1, 2))):
         damaged = _damage(data, damaged)
     try:
-        found = parse(damaged)
+        actual = parse(damaged)
     except DeviceError:
         return
-    assert found == expected
+    assert actual == expected
 
 
 def _damage(data: st.DataObject, good: bytes) -> bytes:

@@ -38,8 +38,8 @@ AXES = {"xlabel": "x", "ylabel": "y"}
     ],
 )
 def test_points_of_no_value_are_left_out(draw: Callable[..., str], groups: Any, drawn: bool) -> None:
-    found = draw(groups, **AXES)
-    assert found.startswith("<svg") if drawn else found == NOTHING
+    actual = draw(groups, **AXES)
+    assert actual.startswith("<svg") if drawn else actual == NOTHING
 
 
 def test_no_error_at_all_is_drawn_where_errors_are() -> None:
@@ -57,8 +57,8 @@ def test_lines_of_any_length(length: int) -> None:
 def test_many_and_long_names_leave_room_for_the_axes() -> None:
     """As many lines as a search over a long list has configurations, and names as long as a sweep's may be."""
     grid = [str(x) for y in range(8, 40) for x in paper_grid(y)]
-    found = figures.lines({x: [0.1, 0.2] for x in grid}, ylabel="gamma")
-    assert all(f"<!-- {x} -->" in found for x in grid)
+    actual = figures.lines({x: [0.1, 0.2] for x in grid}, ylabel="gamma")
+    assert all(f"<!-- {x} -->" in actual for x in grid)
     name = "nucleo-l4r5@virtual, 40 ms, --unpriced-front-end --second-order --skip-noise 0.2 --align conv " * 2
     marks = [figures.Marks(name, False, True, [1.0], [90.0]), figures.Marks("ds-cnn", True, False, [2.0], [91.0])]
     assert figures.fronts({"ms": marks, "KiB": marks}).startswith("<svg")

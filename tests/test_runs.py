@@ -49,10 +49,10 @@ def test_the_environment_names_what_is_installed_and_the_revision(
     monkeypatch.setattr(runs, "_PACKAGES", ("numpy", "not-a-package-of-anyone", "pytest"))
     monkeypatch.setattr(sys, "argv", ["hil_nas", "search", "--seed", "1"])
     monkeypatch.chdir(tmp_path)
-    found = json.loads(Run.create(tmp_path, "search", "x", {}).path("environment.json").read_text())
-    assert found["packages"] == {"numpy": np.__version__, "pytest": pytest.__version__}
-    assert found["argv"] == ["search", "--seed", "1"]
-    assert found["python"] == ".".join(map(str, sys.version_info[:3]))
+    environment = json.loads(Run.create(tmp_path, "search", "x", {}).path("environment.json").read_text())
+    assert environment["packages"] == {"numpy": np.__version__, "pytest": pytest.__version__}
+    assert environment["argv"] == ["search", "--seed", "1"]
+    assert environment["python"] == ".".join(map(str, sys.version_info[:3]))
 
 
 def test_two_runs_of_one_second_have_a_folder_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -51,7 +51,7 @@ def words(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def asked(words: Path) -> SearchConfig:
+def base(words: Path) -> SearchConfig:
     return SearchConfig(
         budget=Budget(256 * 1024, None, 0.030),
         words=KEYWORDS,
@@ -77,8 +77,8 @@ def run(
 
 
 @pytest.fixture(scope="module")
-def finished(asked: SearchConfig, tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], Path]:
-    return run(asked, tmp_path_factory.mktemp("runs"))
+def finished(base: SearchConfig, tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], Path]:
+    return run(base, tmp_path_factory.mktemp("runs"))
 
 
 def test_the_result_says_what_was_promised(finished: tuple[dict[str, Any], Path]) -> None:
@@ -111,7 +111,7 @@ def test_the_folder_holds_what_a_person_takes_home(finished: tuple[dict[str, Any
 
 
 def test_the_best_candidate_that_holds_the_limits_is_trained(
-    asked: SearchConfig, finished: tuple[dict[str, Any], Path]
+    base: SearchConfig, finished: tuple[dict[str, Any], Path]
 ) -> None:
     result, folder = finished
     lines = [json.loads(x) for x in (folder / "metrics.jsonl").read_text().splitlines()]
@@ -119,7 +119,7 @@ def test_the_best_candidate_that_holds_the_limits_is_trained(
     networks = {json.dumps([x["front_end"], x["genotype"]]) for x in ranked}
     assert len(networks) == len(ranked) > 3 and [x["derived"] for x in ranked].count(True) == 1
     last, others = ranked[:LAST], ranked[LAST:]
-    for group, epochs in ((last, -(-asked.train_epochs // 2)), (others, asked.candidate_epochs)):
+    for group, epochs in ((last, -(-base.train_epochs // 2)), (others, base.candidate_epochs)):
         assert {x["trained_epochs"] for x in group} == {epochs}
         assert [x["loss"] for x in group] == sorted(x["loss"] for x in group)
     assert result["front_end"] == ranked[0]["front_end"]
@@ -127,11 +127,11 @@ def test_the_best_candidate_that_holds_the_limits_is_trained(
 
 
 def test_whatever_comes_between_a_search_ends_in_the_same_bytes(
-    asked: SearchConfig, finished: tuple[dict[str, Any], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    base: SearchConfig, finished: tuple[dict[str, Any], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The board goes away under the first network that is measured, and Ctrl-C comes in every part of the search."""
     measure, lost = search_board.measure_network, []
-    told: list[Progress] = []
+    steps: list[Progress] = []
 
     def unplugged(opened: Device, *rest: Any) -> Any:
         if not lost:
@@ -143,16 +143,16 @@ def test_whatever_comes_between_a_search_ends_in_the_same_bytes(
     for task, done in (("searching", 3), ("training candidates", 1), ("training", 1)):
 
         def interrupt(step: Progress, at: tuple[str, int] = (task, done)) -> None:
-            told.append(step)
+            steps.append(step)
             if (step.task, step.done) == at:
                 raise KeyboardInterrupt
 
         with pytest.raises(KeyboardInterrupt):
-            run(asked, tmp_path, resume=task != "searching", progress=interrupt)
+            run(base, tmp_path, resume=task != "searching", progress=interrupt)
         kept = any(tmp_path.glob("*/candidates-*.pt"))
         assert kept == (task == "training candidates")  # as long as a training goes on from them
-    result, folder = run(asked, tmp_path, resume=True)
-    assert lost and [x for x in told if x.task == "waiting for the board"]
+    result, folder = run(base, tmp_path, resume=True)
+    assert lost and [x for x in steps if x.task == "waiting for the board"]
     assert not any(folder.glob("candidates-*.pt")) and [folder] == list(tmp_path.iterdir())
     expected, uninterrupted = finished
     for name in ("network.json", "model.tflite", "plan.bin"):
@@ -164,13 +164,13 @@ def test_whatever_comes_between_a_search_ends_in_the_same_bytes(
 
 
 def test_a_configuration_found_by_gradient_is_measured_and_kept_over_a_resume(
-    asked: SearchConfig, tmp_path: Path
+    base: SearchConfig, tmp_path: Path
 ) -> None:
     def interrupt(step: Progress) -> None:
         if (step.task, step.done) == ("searching", 1):
             raise KeyboardInterrupt
 
-    config = replace(asked, grid=(), candidates=0, train_epochs=1, measure_every=0)
+    config = replace(base, grid=(), candidates=0, train_epochs=1, measure_every=0)
     with pytest.raises(KeyboardInterrupt):
         run(config, tmp_path, progress=interrupt)
     (folder,) = tmp_path.iterdir()
@@ -182,26 +182,26 @@ def test_a_configuration_found_by_gradient_is_measured_and_kept_over_a_resume(
     assert measured == {settled: pytest.approx(result["measured"]["front_end_cycles"], rel=0.01)}
     lines = [json.loads(x) for x in (folder / "metrics.jsonl").read_text().splitlines()]
     assert "Window and hop over their search" in (folder / "report.html").read_text()
-    assert [x["epoch"] for x in lines if x["phase"] == "configuration"] == list(range(1, asked.search_epochs + 1))
+    assert [x["epoch"] for x in lines if x["phase"] == "configuration"] == list(range(1, base.search_epochs + 1))
 
 
-def test_resume_refuses_another_configuration(asked: SearchConfig, tmp_path: Path) -> None:
+def test_resume_refuses_another_configuration(base: SearchConfig, tmp_path: Path) -> None:
     with pytest.raises(RunError, match="no incomplete search run"):
-        run(replace(asked, seed=1), tmp_path, resume=True)
+        run(replace(base, seed=1), tmp_path, resume=True)
 
 
-def test_limits_that_cannot_be_met_name_the_nearest_and_leave_nothing(asked: SearchConfig, tmp_path: Path) -> None:
-    config = replace(asked, budget=Budget(8 * 1024, None, None))
-    for grid in (asked.grid, ()):
+def test_limits_that_cannot_be_met_name_the_nearest_and_leave_nothing(base: SearchConfig, tmp_path: Path) -> None:
+    config = replace(base, budget=Budget(8 * 1024, None, None))
+    for grid in (base.grid, ()):
         with pytest.raises(InfeasibleError, match=r"RAM [\d.]+k at least .*, the limit is 8k"):
             run(replace(config, grid=grid), tmp_path)
     assert not list(tmp_path.iterdir())
 
 
 def test_a_front_end_without_a_price_breaks_the_limit_that_it_was_not_counted_in(
-    asked: SearchConfig, tmp_path: Path
+    base: SearchConfig, tmp_path: Path
 ) -> None:
-    config = replace(asked, price_front_end=False, budget=Budget(None, None, 0.012), candidates=0, train_epochs=1)
+    config = replace(base, price_front_end=False, budget=Budget(None, None, 0.012), candidates=0, train_epochs=1)
     result, folder = run(config, tmp_path)
     assert result == read_result(folder)
     assert result["status"] == "missed" and not result["limits_held"] and result["bits_equal"]
@@ -210,10 +210,10 @@ def test_a_front_end_without_a_price_breaks_the_limit_that_it_was_not_counted_in
     assert result["measured"]["network_ms"] <= 12 < result["measured"]["front_end_ms"]
 
 
-def test_cells_go_the_same_way(asked: SearchConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cells_go_the_same_way(base: SearchConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(halving, "ROUNDS", 1)
     config = replace(
-        asked, space="darts", budget=Budget(None, None, 0.070), candidates=1, train_epochs=1,
+        base, space="darts", budget=Budget(None, None, 0.070), candidates=1, train_epochs=1,
         grid=(Mfcc(400, 200, 40, 10), Mfcc(640, 320, 40, 10)),
     )  # fmt: skip
     result, folder = run(config, tmp_path)
@@ -270,14 +270,14 @@ def test_the_papers_protocol_is_filled_in() -> None:
 
 
 @pytest.mark.parametrize(
-    ("asked_for", "given"),
+    ("options", "given"),
     [
         ({"gamma_ratio": 3.0, "search_epochs": 9}, {"gamma_ratio": 3.0, "epochs": 9}),
         ({"space": "darts", "measure_every": 3}, {"measure_every": 3, "gamma_ratio": 2.0}),
     ],
 )
 def test_what_a_search_is_asked_reaches_its_settings(
-    asked: SearchConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked_for: dict[str, Any],
+    base: SearchConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: dict[str, Any],
     given: dict[str, Any],
 ) -> None:
     def seen(start: Any, *args: Any, **more: Any) -> None:
@@ -286,14 +286,14 @@ def test_what_a_search_is_asked_reaches_its_settings(
 
     monkeypatch.setattr("hil_nas.workflows.search.search", seen)
     with pytest.raises(KeyboardInterrupt):
-        run(replace(asked, budget=Budget(), candidates=0, align="pad", **asked_for), tmp_path)
+        run(replace(base, budget=Budget(), candidates=0, align="pad", **options), tmp_path)
 
 
-def test_kinds_of_front_end_compete(asked: SearchConfig, tmp_path: Path) -> None:
+def test_kinds_of_front_end_compete(base: SearchConfig, tmp_path: Path) -> None:
     """One supernet over both, and one over log-mel alone: trained, priced, measured, with equal bits."""
     log_mel = parse_front_end("logmel:640/640/20")
     grid = (log_mel, parse_front_end("mfcc:640/640/20/10"))
-    quick = replace(asked, grid=grid, candidates=0, train_epochs=1)
+    quick = replace(base, grid=grid, candidates=0, train_epochs=1)
     result, folder = run(quick, tmp_path)
     assert result["status"] == "complete" and result["bits_equal"] and result["front_end"] in map(str, grid)
     epochs = [json.loads(x) for x in (folder / "metrics.jsonl").read_text().splitlines()]
@@ -305,8 +305,8 @@ def test_kinds_of_front_end_compete(asked: SearchConfig, tmp_path: Path) -> None
         assert alone["predicted"][key] == pytest.approx(alone["measured"][key], rel=0.05)
 
 
-def test_a_published_network_goes_the_same_way(asked: SearchConfig, tmp_path: Path) -> None:
-    config = BaselineConfig("ds-cnn", words=asked.words, data=asked.data, train_epochs=1, clips=50)
+def test_a_published_network_goes_the_same_way(base: SearchConfig, tmp_path: Path) -> None:
+    config = BaselineConfig("ds-cnn", words=base.words, data=base.data, train_epochs=1, clips=50)
     result, folder = run_baseline(config, folders(tmp_path), resume=False, page=search_page, progress=silent)
     assert result["status"] == "complete" and result["bits_equal"] and result["front_end"] == "mfcc:480/320/40/10"
     assert result["macs"] == network_macs(baseline("ds-cnn", 5)[0])

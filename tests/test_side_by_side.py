@@ -23,8 +23,8 @@ BOARDS = ("nucleo-l4r5@virtual", "mps2-an386@qemu")
 
 def test_every_board_works_while_the_others_do() -> None:
     meeting = Barrier(3, timeout=20)
-    found = side_by_side({x: lambda _, x=x: (meeting.wait(), x)[1] for x in "abc"}, silent)
-    assert found == {"a": "a", "b": "b", "c": "c"}
+    outcomes = side_by_side({x: lambda _, x=x: (meeting.wait(), x)[1] for x in "abc"}, silent)
+    assert outcomes == {"a": "a", "b": "b", "c": "c"}
 
 
 def test_an_error_of_one_is_kept_from_the_others() -> None:
@@ -40,8 +40,8 @@ def test_an_error_of_one_is_kept_from_the_others() -> None:
         return "done"
 
     steps: list[Progress] = []
-    found = side_by_side({"bad": bad, "good": good}, steps.append)
-    assert isinstance(found["bad"], LinkError) and found["good"] == "done"
+    outcomes = side_by_side({"bad": bad, "good": good}, steps.append)
+    assert isinstance(outcomes["bad"], LinkError) and outcomes["good"] == "done"
     assert [x.task for x in steps] == ["good: networks"]
 
 
@@ -67,14 +67,14 @@ def test_an_interruption_stops_all_behind_their_step() -> None:
 @pytest.fixture
 def fakes(monkeypatch: pytest.MonkeyPatch) -> dict[str, FakeDevice]:
     """Devices that answer under their board's name; pages are drawn in tests of their own."""
-    found = {}
+    devices = {}
     for name in BOARDS:
         target = BoardTarget.parse(name)
-        found[name] = FakeDevice(replace(IDENTITY, board=target.board, host=target.host))
+        devices[name] = FakeDevice(replace(IDENTITY, board=target.board, host=target.host))
     make_small(monkeypatch)
-    monkeypatch.setattr(profile, "open_device", lambda target, **where: found[str(target)])
+    monkeypatch.setattr(profile, "open_device", lambda target, **where: devices[str(target)])
     monkeypatch.setattr("hil_nas.report.profile_page.profile_page", lambda result, summary: result["board"])
-    return found
+    return devices
 
 
 def arguments(tmp_path: Path, *more: str) -> list[str]:
@@ -100,8 +100,8 @@ def test_a_board_that_goes_silent_costs_only_its_own_rest(
     fakes[BOARDS[0]].fails_after = 5
     assert cli.main(arguments(tmp_path)) == 1
     out, err = capsys.readouterr()
-    found = json.loads(out)["boards"]
-    assert found[BOARDS[0]]["error"] == "LinkError" and found[BOARDS[1]]["networks"] == 12
+    boards = json.loads(out)["boards"]
+    assert boards[BOARDS[0]]["error"] == "LinkError" and boards[BOARDS[1]]["networks"] == 12
     assert f"hil_nas: {BOARDS[0]}: no answer within 2 s" in err
     fakes[BOARDS[0]].fails_after = 10**9
     assert cli.main(arguments(tmp_path)) == 0

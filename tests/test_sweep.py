@@ -53,8 +53,8 @@ def test_points_are_named_by_what_sets_them_apart() -> None:
 
 
 def test_published_networks_are_trained_on_the_same_words_and_held_to_no_limit() -> None:
-    asked = replace(ONE, words=("a", "b"), data="folder", train_epochs=7, clips=50)
-    config = sweep_points([asked], ["ds-cnn"], 1)[-1].config
+    search = replace(ONE, words=("a", "b"), data="folder", train_epochs=7, clips=50)
+    config = sweep_points([search], ["ds-cnn"], 1)[-1].config
     assert config == BaselineConfig("ds-cnn", words=("a", "b"), data="folder", train_epochs=7, clips=50)
 
 
@@ -74,25 +74,25 @@ def test_the_configuration_tells_every_sweep_apart() -> None:
 
 
 def test_the_result_is_written_last_and_says_means_and_spreads(workflows: Workflows, tmp_path: Path) -> None:
-    found, folder = sweep(sweep_points([ONE, TWO], ["ds-cnn"], 3), tmp_path)
-    assert read_result(folder) == found and found["status"] == "complete"
-    group = found["groups"][0]
+    result, folder = sweep(sweep_points([ONE, TWO], ["ds-cnn"], 3), tmp_path)
+    assert read_result(folder) == result and result["status"] == "complete"
+    group = result["groups"][0]
     assert (group["group"], group["points"], group["held"]) == ("40 ms", 3, 3)
     assert group["accuracy"] == pytest.approx({"mean": 0.85, "sd": 0.01})  # 0.84, 0.85, 0.86
     assert group["count"] == {"mean": 4_001_000, "sd": 0.0}
-    assert [x["on_front"] for x in found["groups"]] == [True, True, True]
+    assert [x["on_front"] for x in result["groups"]] == [True, True, True]
     assert len((folder / "metrics.jsonl").read_text().splitlines()) == 9
     page = (folder / "report.html").read_text()
     assert page.count("<svg") == 1 and "85.00 % ± 1.00 %" in page
-    links = [x["run"] for x in found["points"]]
+    links = [x["run"] for x in result["points"]]
     assert all((folder / x / "result.json").is_file() and f"{x}/report.html" in page for x in links)
 
 
 def test_a_published_network_is_compared_at_its_accuracy_and_at_its_count(
     workflows: Workflows, tmp_path: Path
 ) -> None:
-    found, _ = sweep(sweep_points([ONE, replace(ONE, budget=Budget(max_latency_s=0.2))], ["ds-cnn"], 1), tmp_path)
-    (beside,) = found["beside"]  # the stand-in gives it 15 M and 95 %, the searches 4 M, 84 % and 20 M, 100 %
+    result, _ = sweep(sweep_points([ONE, replace(ONE, budget=Budget(max_latency_s=0.2))], ["ds-cnn"], 1), tmp_path)
+    (beside,) = result["beside"]  # the stand-in gives it 15 M and 95 %, the searches 4 M, 84 % and 20 M, 100 %
     assert beside["least"]["group"] == "200 ms" and beside["least"]["ratio"] == pytest.approx(20_001 / 15_001)
     assert beside["best"]["group"] == "40 ms" and beside["best"]["gain"] == pytest.approx(-0.11)
 
@@ -103,20 +103,20 @@ def test_what_no_network_can_hold_is_recorded_and_stops_nothing(workflows: Workf
             raise InfeasibleError("no network holds 40 ms")
 
     workflows.does = refuse
-    found, folder = sweep(sweep_points([ONE, TWO], [], 2), tmp_path)
-    assert [x["status"] for x in found["points"]] == ["infeasible", "infeasible", "complete", "complete"]
-    assert found["status"] == "complete" and found["groups"][0]["accuracy"] is None
+    result, folder = sweep(sweep_points([ONE, TWO], [], 2), tmp_path)
+    assert [x["status"] for x in result["points"]] == ["infeasible", "infeasible", "complete", "complete"]
+    assert result["status"] == "complete" and result["groups"][0]["accuracy"] is None
     assert "no network holds 40 ms" in (folder / "report.html").read_text()
 
 
 def test_a_missed_limit_keeps_its_figures_and_stays_off_the_front(workflows: Workflows, tmp_path: Path) -> None:
     workflows.missed = lambda config: ["latency 41 ms exceeds 40 ms"] if config.budget == ONE.budget else []
-    found, folder = sweep(sweep_points([ONE, TWO], ["ds-cnn"], 1), tmp_path)
-    point, group = found["points"][0], found["groups"][0]
+    result, folder = sweep(sweep_points([ONE, TWO], ["ds-cnn"], 1), tmp_path)
+    point, group = result["points"][0], result["groups"][0]
     assert (point["status"], point["reason"]) == ("missed", "latency 41 ms exceeds 40 ms")
     assert point["count"] == group["count"]["mean"] == 4_001_000
     assert (group["ended"], group["held"], group["on_front"]) == (1, 0, False)
-    assert found["groups"][1]["on_front"] and found["beside"][0]["best"]["group"] == "100 ms"
+    assert result["groups"][1]["on_front"] and result["beside"][0]["best"]["group"] == "100 ms"
     assert "0 of 1" in (folder / "report.html").read_text()
 
 
@@ -130,9 +130,9 @@ def test_a_failed_point_stops_no_other_and_is_run_again(
 
     workflows.does = fail
     points = sweep_points([ONE, TWO], [], 2)
-    found, folder = sweep(points, tmp_path)
-    assert found["status"] == "incomplete" and not (folder / "result.json").exists()
-    assert str(error) in found["points"][1]["reason"]
+    result, folder = sweep(points, tmp_path)
+    assert result["status"] == "incomplete" and not (folder / "result.json").exists()
+    assert str(error) in result["points"][1]["reason"]
     workflows.ran.clear()
     workflows.does = lambda config: None
     again, same = sweep(points, tmp_path, resume=True)
@@ -153,9 +153,9 @@ def test_an_interrupted_sweep_goes_on_to_the_same_result(workflows: Workflows, t
         sweep(points, tmp_path)
     workflows.ran.clear()
     workflows.does = lambda config: None
-    found, folder = sweep(points, tmp_path, resume=True)
+    result, folder = sweep(points, tmp_path, resume=True)
     assert workflows.ran == [("100-ms-seed1", 1, True), ("ds-cnn-seed0", 0, False), ("ds-cnn-seed1", 1, False)]
-    assert found["groups"] == expected["groups"] and found["beside"] == expected["beside"]
+    assert result["groups"] == expected["groups"] and result["beside"] == expected["beside"]
     with pytest.raises(RunError, match="no incomplete sweep"):
         sweep(points, tmp_path, resume=True)
 
@@ -168,8 +168,8 @@ def test_a_point_that_ended_unseen_is_not_run_again(workflows: Workflows, tmp_pa
     lines = (folder / "metrics.jsonl").read_text().splitlines(keepends=True)
     (folder / "metrics.jsonl").write_text(lines[0] + lines[1][:20])  # a kill in the middle of the second
     workflows.ran.clear()
-    found, _ = sweep(points, tmp_path, resume=True)
-    assert found["status"] == "complete" and not workflows.ran
+    result, _ = sweep(points, tmp_path, resume=True)
+    assert result["status"] == "complete" and not workflows.ran
     assert [json.loads(x)["point"] for x in (folder / "metrics.jsonl").read_text().splitlines()] == [
         x.label for x in points
     ]
@@ -185,7 +185,7 @@ def test_resume_refuses_another_sweep_and_says_what_differs(workflows: Workflows
 
 
 def test_progress_says_what_is_under_way(workflows: Workflows, tmp_path: Path) -> None:
-    told: list[Progress] = []
+    steps: list[Progress] = []
 
     def look(config: SearchConfig) -> None:
         if config.seed == 1:
@@ -194,23 +194,23 @@ def test_progress_says_what_is_under_way(workflows: Workflows, tmp_path: Path) -
     points = sweep_points([ONE], [], 2)
     workflows.does = look
     with pytest.raises(KeyboardInterrupt):
-        sweep(points, tmp_path, progress=told.append)
-    assert {(x.done, x.total) for x in told} == {(0, 2), (1, 2)}
+        sweep(points, tmp_path, progress=steps.append)
+    assert {(x.done, x.total) for x in steps} == {(0, 2), (1, 2)}
     (folder,) = tmp_path.iterdir()
     assert (folder / "points" / "search-seed1" / "now").read_text() == "training 1/2"
 
 
 def test_clocks_get_a_figure_and_a_table_each(workflows: Workflows, tmp_path: Path) -> None:
     workflows.clock = "instructions"
-    found, folder = sweep(sweep_points([SearchConfig(), replace(SearchConfig(), align="pad")], [], 1), tmp_path)
+    result, folder = sweep(sweep_points([SearchConfig(), replace(SearchConfig(), align="pad")], [], 1), tmp_path)
     page = (folder / "report.html").read_text()
-    assert found["groups"][0]["latency_ms"] is None
+    assert result["groups"][0]["latency_ms"] is None
     assert "M instructions" in page and " ms" not in page and "cycles" not in page
 
 
 def test_boards_are_never_in_one_front(workflows: Workflows, tmp_path: Path) -> None:
     boards = ("nucleo-l4r5@virtual", "mps2-an386@qemu")
-    found, folder = sweep(sweep_points([replace(ONE, board=x) for x in boards], ["ds-cnn"], 1), tmp_path)
-    assert [x["on_front"] for x in found["groups"]] == [True] * 4  # the same figures: each on its own board's
-    assert {x["least"] for x in found["beside"]} == {None} and len(found["beside"]) == 2
+    result, folder = sweep(sweep_points([replace(ONE, board=x) for x in boards], ["ds-cnn"], 1), tmp_path)
+    assert [x["on_front"] for x in result["groups"]] == [True] * 4  # the same figures: each on its own board's
+    assert {x["least"] for x in result["beside"]} == {None} and len(result["beside"]) == 2
     assert (folder / "report.html").read_text().count("<svg") == 2

@@ -23,39 +23,39 @@ from hil_nas.workflows.sweep import sweep_points
 Run = Callable[..., tuple[int, dict[str, Any], str]]
 
 
-def asked(*options: str) -> list[SearchConfig]:
+def requested(*options: str) -> list[SearchConfig]:
     return searches(parser().parse_args(["sweep", *options]))
 
 
 def test_lists_are_searched_in_every_combination() -> None:
-    found = asked("--max-latency", "40ms,none", "--align", "pad,conv", "--max-ram", "256k")
-    assert [(x.budget.max_latency_s, x.align) for x in found] == [
+    configs = requested("--max-latency", "40ms,none", "--align", "pad,conv", "--max-ram", "256k")
+    assert [(x.budget.max_latency_s, x.align) for x in configs] == [
         (0.04, "pad"), (0.04, "conv"), (None, "pad"), (None, "conv")
     ]  # fmt: skip
-    assert {x.budget.max_ram_bytes for x in found} == {256 * 1024}
-    assert asked() == [SearchConfig()]
+    assert {x.budget.max_ram_bytes for x in configs} == {256 * 1024}
+    assert requested() == [SearchConfig()]
 
 
 def test_also_adds_combinations_that_differ_in_what_it_says() -> None:
     also = ("--also", "--align pad --max-latency none", "--also", "--train-epochs 3")
-    found = asked("--max-latency", "40ms,60ms", *also)
-    assert [(x.budget.max_latency_s, x.align, x.train_epochs) for x in found] == [
+    configs = requested("--max-latency", "40ms,60ms", *also)
+    assert [(x.budget.max_latency_s, x.align, x.train_epochs) for x in configs] == [
         (0.04, "conv", 40), (0.06, "conv", 40), (None, "pad", 40), (0.04, "conv", 3), (0.06, "conv", 3)
     ]  # fmt: skip
-    names = [x.group for x in sweep_points(found, [], 1)]
+    names = [x.group for x in sweep_points(configs, [], 1)]
     assert names == ["40 ms conv", "60 ms conv", "any latency pad", "40 ms conv train epochs 3",
                      "60 ms conv train epochs 3"]  # fmt: skip
 
 
 def test_a_space_takes_its_own_epochs_and_they_go_without_saying() -> None:
-    found = asked("--max-latency", "40ms,60ms", "--also", "--space darts --max-latency 60ms")
-    assert [x.search_epochs for x in found] == [USUAL[x].search_epochs for x in ("tiny", "tiny", "darts")]
-    assert [x.group for x in sweep_points(found, [], 1)] == ["40 ms tiny", "60 ms tiny", "60 ms darts"]
+    configs = requested("--max-latency", "40ms,60ms", "--also", "--space darts --max-latency 60ms")
+    assert [x.search_epochs for x in configs] == [USUAL[x].search_epochs for x in ("tiny", "tiny", "darts")]
+    assert [x.group for x in sweep_points(configs, [], 1)] == ["40 ms tiny", "60 ms tiny", "60 ms darts"]
 
 
 def test_any_option_of_a_search_can_set_combinations_apart() -> None:
-    found = asked("--max-latency", "40ms,60ms", "--also", "--max-latency 60ms --unpriced-front-end")
-    names = [x.group for x in sweep_points(found, [], 1)]
+    configs = requested("--max-latency", "40ms,60ms", "--also", "--max-latency 60ms --unpriced-front-end")
+    names = [x.group for x in sweep_points(configs, [], 1)]
     assert names == ["40 ms", "60 ms", "60 ms no price front end"]
 
 
@@ -75,13 +75,13 @@ def test_any_option_of_a_search_can_set_combinations_apart() -> None:
 )
 def test_wrong_lists_are_refused(options: list[str], said: str) -> None:
     with pytest.raises(UsageError, match=said):
-        asked(*options)
+        requested(*options)
 
 
 def test_only_a_limit_can_be_none() -> None:
-    assert [x.board for x in asked("--board", "none")] == ["none"]  # as a board that nobody has
+    assert [x.board for x in requested("--board", "none")] == ["none"]  # as a board that nobody has
     with pytest.raises(UsageError, match="'none' is none of tiny, darts"):
-        asked("--space", "none")
+        requested("--space", "none")
 
 
 def test_every_published_network_can_be_asked_for() -> None:
@@ -108,10 +108,10 @@ def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureF
 
 
 def test_one_object_with_the_folder_is_printed(workflows: Workflows, run: Run) -> None:
-    status, found, _ = run("--max-latency", "40ms,100ms", "--baselines", "ds-cnn")
-    assert status == 0 and found["status"] == "complete"
-    assert [x["group"] for x in found["groups"]] == ["40 ms", "100 ms", "ds-cnn"]
-    assert json.loads((Path(found["run"]) / "result.json").read_text())["points"] == found["points"]
+    status, result, _ = run("--max-latency", "40ms,100ms", "--baselines", "ds-cnn")
+    assert status == 0 and result["status"] == "complete"
+    assert [x["group"] for x in result["groups"]] == ["40 ms", "100 ms", "ds-cnn"]
+    assert json.loads((Path(result["run"]) / "result.json").read_text())["points"] == result["points"]
 
 
 def test_people_get_a_table(workflows: Workflows, tmp_path: Path, run: Run, capsys: pytest.CaptureFixture[str]) -> None:
@@ -126,8 +126,8 @@ def test_a_limit_that_was_not_held_has_a_status_of_its_own(workflows: Workflows,
         raise InfeasibleError("no network holds the limits")
 
     workflows.does = refuse
-    status, found, said = run()
-    assert status == 3 and found["status"] == "complete" and "search-seed1: infeasible: no network" in said
+    status, result, said = run()
+    assert status == 3 and result["status"] == "complete" and "search-seed1: infeasible: no network" in said
 
 
 def test_points_that_failed_are_told_and_run_again(workflows: Workflows, run: Run) -> None:
@@ -135,8 +135,8 @@ def test_points_that_failed_are_told_and_run_again(workflows: Workflows, run: Ru
         raise DeviceError("the board is silent")
 
     workflows.does = fail
-    status, found, said = run()
-    assert status == 1 and found["status"] == "incomplete"
+    status, result, said = run()
+    assert status == 1 and result["status"] == "incomplete"
     assert "the board is silent" in said and "--resume" in said
     workflows.does = lambda config: None
     assert run("--resume")[0] == 0
@@ -152,12 +152,12 @@ def test_an_interrupted_sweep_says_how_it_goes_on(workflows: Workflows, run: Run
 
 
 def test_a_port_belongs_to_one_board(run: Run) -> None:
-    status, found, _ = run("--board", "nucleo-l4r5,nucleo-h743zi", "--port", "/dev/ttyACM0")
-    assert status == 2 and "one port for 2 boards" in found["message"]
+    status, result, _ = run("--board", "nucleo-l4r5,nucleo-h743zi", "--port", "/dev/ttyACM0")
+    assert status == 2 and "one port for 2 boards" in result["message"]
 
 
 def test_too_few_epochs_are_refused_before_anything_runs(run: Run) -> None:
     """A supernet of the default space warms up for four."""
     TinySettings(epochs=5)
-    status, found, _ = run("--search-epochs", "4")
-    assert status == 2 and "'4' is not a whole number from 5" in found["message"]
+    status, result, _ = run("--search-epochs", "4")
+    assert status == 2 and "'4' is not a whole number from 5" in result["message"]

@@ -48,9 +48,9 @@ def noting(folder: Path) -> RunPoint:
 
 
 def test_points_share_the_machine_but_not_a_board(tmp_path: Path) -> None:
-    asked = [*points("nucleo-l4r5", 2), *points("nucleo-l4r5@virtual", 1), *points("mps2-an386@qemu", 10)[9:]]
-    ended = dict(x for x in Cluster()(asked, noting(tmp_path)) if x is not None)
-    assert ended.keys() == set(asked)
+    requested = [*points("nucleo-l4r5", 2), *points("nucleo-l4r5@virtual", 1), *points("mps2-an386@qemu", 10)[9:]]
+    ended = dict(x for x in Cluster()(requested, noting(tmp_path)) if x is not None)
+    assert ended.keys() == set(requested)
     assert [x.config.seed for x, y in ended.items() if y["status"] == "failed"] == [9]
     good = [y for y in ended.values() if y["status"] == "complete"]
     assert {x["threads"] for x in good} == {"1"}
@@ -76,8 +76,8 @@ def test_a_point_that_is_ended_early_closes_what_it_holds(tmp_path: Path) -> Non
 
 
 def test_only_boards_on_a_serial_port_are_counted() -> None:
-    asked = [*points("nucleo-l4r5", 2), *points("nucleo_h743zi", 1), *points("nucleo-l4r5@virtual", 4)]
-    assert boards_of(asked) == {"nucleo-l4r5": 1, "nucleo-h743zi": 1}
+    requested = [*points("nucleo-l4r5", 2), *points("nucleo_h743zi", 1), *points("nucleo-l4r5@virtual", 4)]
+    assert boards_of(requested) == {"nucleo-l4r5": 1, "nucleo-h743zi": 1}
 
 
 def test_a_cluster_runs_what_its_machines_have(tmp_path: Path) -> None:

@@ -96,6 +96,6 @@ def test_all_memory_of_a_product_is_known_before_it_is_loaded(device: Device) ->
     said = measure_footprint(device, [config])
     for network in (mlperf(), ds_cnn()):
         measure_network(device, device.identify(), network)
-        found = device.memory()
-        assert said.flash(network, config) == found.flash_bytes
-        assert 0 <= said.ram(network, config) - found.ram_bytes <= 0.01 * found.ram_bytes
+        memory = device.memory()
+        assert said.flash(network, config) == memory.flash_bytes
+        assert 0 <= said.ram(network, config) - memory.ram_bytes <= 0.01 * memory.ram_bytes

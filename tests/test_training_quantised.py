@@ -71,10 +71,10 @@ def test_rounding_is_that_of_the_converted_network(seed: int) -> None:
     answers = oracle.run(SCALE.quantise(fresh.numpy())).astype(np.float32)
     device = (answers - oracle.output_zero_point) * oracle.output_scale
     with torch.no_grad():
-        found, exact = quantised(fresh).numpy(), module(fresh).numpy()
-    steps = np.abs(found - device) / oracle.output_scale
+        actual, exact = quantised(fresh).numpy(), module(fresh).numpy()
+    steps = np.abs(actual - device) / oracle.output_scale
     assert steps.max() <= 3.01  # TFLM rounds halves of averages away from zero, torch to even
-    assert np.abs(found - device).mean() < 0.6 * np.abs(exact - device).mean()
+    assert np.abs(actual - device).mean() < 0.6 * np.abs(exact - device).mean()
 
 
 def test_convolutions_round_as_the_device_does() -> None:
@@ -85,9 +85,9 @@ def test_convolutions_round_as_the_device_does() -> None:
     fresh = features(50, 101)
     answers = oracle.run(SCALE.quantise(fresh.numpy())).astype(np.float32)
     with torch.no_grad():
-        found = quantised(fresh).numpy() / oracle.output_scale + oracle.output_zero_point
-    wrong = np.abs(found - answers) > 0.5
-    assert wrong.mean() < 0.03 and np.abs(found - answers).max() < 1.1
+        actual = quantised(fresh).numpy() / oracle.output_scale + oracle.output_zero_point
+    wrong = np.abs(actual - answers) > 0.5
+    assert wrong.mean() < 0.03 and np.abs(actual - answers).max() < 1.1
 
 
 def test_without_rounding_it_is_the_network_it_was() -> None:
@@ -140,7 +140,7 @@ def tuned_by_script(
     monkeypatch: pytest.MonkeyPatch, accuracies: list[float], losses: list[float], **more: Any
 ) -> tuple[TrainResult, list[Any]]:
     """Tuning whose epochs fill the weights with their number and end with these losses and validation accuracies."""
-    asked: list[Any] = []
+    rates: list[Any] = []
     left = iter(accuracies)
     feed: Any = SimpleNamespace(steps_per_epoch=lambda: 5, validation=object(), validation_labels=object())
     recipe = Recipe(weight_decay=0.5)
@@ -153,7 +153,7 @@ def tuned_by_script(
         (learner,) = learners
         assert fed is feed and used is recipe and all(x["weight_decay"] == 0 for x in learner.optimizer.param_groups)
         assert len(calibrated) == 1 + number  # once to begin with, and behind every epoch
-        asked.append((number, rest, [rate(5 * number + x) for x in range(5)]))
+        rates.append((number, rest, [rate(5 * number + x) for x in range(5)]))
         with torch.no_grad():
             for x in learner.module.parameters():
                 x.fill_(number + 1.0)
@@ -177,7 +177,7 @@ def tuned_by_script(
     )
     assert next(left, None) is None and result.best.epoch == 7 and not result.module.training
     assert calibrated[1:] == [representative] * (len(accuracies) - 1)
-    return result, asked
+    return result, rates
 
 
 @pytest.mark.parametrize(
@@ -200,6 +200,6 @@ def test_the_weights_best_on_validation_are_kept(
 
 
 def test_tuning_has_rates_and_a_randomness_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    _, asked = tuned_by_script(monkeypatch, [0.5] * 4, [1.0] * 3, epochs=3, highest_rate=0.2, seed=4)
+    _, requests = tuned_by_script(monkeypatch, [0.5] * 4, [1.0] * 3, epochs=3, highest_rate=0.2, seed=4)
     rates = [learning_rate(x, 15, 2, 0.2) for x in range(15)]  # half an epoch of 5 steps to warm up
-    assert asked == [(i, {"seed": 5, "device_features": True}, rates[5 * i : 5 * i + 5]) for i in range(3)]
+    assert requests == [(i, {"seed": 5, "device_features": True}, rates[5 * i : 5 * i + 5]) for i in range(3)]

@@ -36,7 +36,7 @@ class Feed:
 
     def __init__(self, clips: int = 12) -> None:
         self.clips = clips
-        self.asked: list[tuple[int, int, bool]] = []  # the order's draw, the batch's, and whose features
+        self.requests: list[tuple[int, int, bool]] = []  # the order's draw, the batch's, and whose features
 
     def order(self, rng: np.random.Generator) -> Any:
         self.drawn = int(rng.integers(2**62))
@@ -47,7 +47,7 @@ class Feed:
 
     def batch(self, indices: Any, generator: torch.Generator, device_features: bool) -> Any:
         drawn = int(torch.randint(2**62, (), generator=generator))
-        self.asked.append((self.drawn, drawn, device_features))
+        self.requests.append((self.drawn, drawn, device_features))
         return torch.ones(len(indices), 1), torch.zeros(len(indices), dtype=torch.int64)
 
 
@@ -114,17 +114,17 @@ def test_learners_side_by_side_learn_as_alone() -> None:
 
 @pytest.mark.parametrize("device_features", [False, True])
 def test_seed_and_number_decide_an_epochs_randomness(device_features: bool) -> None:
-    def asked(seed: int, number: int) -> list[tuple[int, int, bool]]:
+    def requests(seed: int, number: int) -> list[tuple[int, int, bool]]:
         feed: Any = Feed()
         module = Constant()
         learner = Learner(module, torch.optim.SGD(module.parameters(), 0.0))
         run_epoch(
             [learner], feed, RECIPE, seed=seed, number=number, device_features=device_features, rate=lambda step: 0.0
         )
-        return feed.asked  # type: ignore[no-any-return]
+        return feed.requests  # type: ignore[no-any-return]
 
-    every = [asked(seed, number) for seed, number in ((0, 0), (0, 1), (1, 0), (1, 1))]
-    assert every[0] == asked(0, 0) and all(used is device_features for epoch in every for _, _, used in epoch)
+    every = [requests(seed, number) for seed, number in ((0, 0), (0, 1), (1, 0), (1, 1))]
+    assert every[0] == requests(0, 0) and all(used is device_features for epoch in every for _, _, used in epoch)
     for column in (0, 1):  # the order of the clips, and what becomes of them
         assert len({epoch[0][column] for epoch in every}) == 4
     assert len({drawn for _, drawn, _ in every[0]}) == 3
@@ -195,11 +195,11 @@ def test_a_training_asks_for_its_rates_and_its_last_epochs_for_the_devices_featu
     feed: Any = Feed()
     feed.host, feed.validation = object() if front_end else None, torch.ones(4, 1, 1, 3)
     feed.validation_labels = torch.zeros(4, dtype=torch.int64)
-    asked: list[tuple[int, bool]] = []
+    requests: list[tuple[int, bool]] = []
     rates: list[float] = []
 
     def counted(learners: Any, feed: Any, recipe: Any, *, number: int, rate: Any, **more: Any) -> list[float]:
-        asked.append((number, more["device_features"]))
+        requests.append((number, more["device_features"]))
         rates.extend(rate(3 * number + x) for x in range(3))
         assert more["seed"] == 7
         return [float(number)]
@@ -209,7 +209,7 @@ def test_a_training_asks_for_its_rates_and_its_last_epochs_for_the_devices_featu
     for _ in range(5):
         state.keep(loop._run_epoch(state, feed, recipe, 7))
     used = [False] * (5 - device_epochs) + [front_end] * device_epochs
-    assert asked == list(enumerate(used))
+    assert requests == list(enumerate(used))
     assert [(x.epoch, x.loss, x.device_features) for x in state.epochs] == [(i + 1, i, x) for i, x in enumerate(used)]
     assert rates == [learning_rate(x, 15, 4, 0.4) for x in range(15)]  # 1.5 epochs of 3 steps, halves to even
 

@@ -18,8 +18,8 @@ from hil_nas.units import count_unit, format_bytes, format_bytes_like, format_se
     ],
 )  # fmt: skip
 def test_sizes(text: str, size: int) -> None:
-    found = parse_bytes(text)
-    assert found == size and type(found) is int
+    actual = parse_bytes(text)
+    assert actual == size and type(actual) is int
 
 
 @pytest.mark.parametrize(("text", "seconds"), [("50ms", 0.05), ("0.1s", 0.1), ("2 S", 2.0), ("800us", 8e-4)])

@@ -40,9 +40,9 @@ def native(boards_dir: Path, build_dir: Path) -> Any:
 
 
 def test_operators_are_called_as_the_file_calls_them_and_ends_are_the_hosts(native: Device) -> None:
-    found = verify(native, Model.read(float_model()), None, budget=Budget(), count=4)  # type: ignore[arg-type]
-    assert found.ok and found.clips_compared == 4
-    assert [kind for kind, _ in found.operators] == ["leaky_relu", "tanh"]
+    verification = verify(native, Model.read(float_model()), None, budget=Budget(), count=4)  # type: ignore[arg-type]
+    assert verification.ok and verification.clips_compared == 4
+    assert [kind for kind, _ in verification.operators] == ["leaky_relu", "tanh"]
 
 
 @pytest.mark.parametrize("end", ["to_int8", "from_int8"])

@@ -94,37 +94,37 @@ class Board:
         return self.spoil(slot, len(self.ran), self.slots[slot].copy())
 
 
-def found(board: Board, model: bytes = MODEL, budget: Budget | None = None, **more: Any) -> module.Verification:
+def verified(board: Board, model: bytes = MODEL, budget: Budget | None = None, **more: Any) -> module.Verification:
     device: Any = board
     host: Any = Host()
     return verify(device, Model.read(model), host, budget=budget or Budget(), **more)
 
 
 def test_a_board_that_answers_as_the_host_is_right() -> None:
-    board, told = Board(), list[Progress]()
+    board, steps = Board(), list[Progress]()
     heard = clips(3)
-    result = found(board, clips=heard, progress=told.append)
+    result = verified(board, clips=heard, progress=steps.append)
     assert result.ok and result.bits_equal and result.differing_bytes == 0 and result.missed == ()
     assert (result.compared, result.clips_compared, result.front_end) == ("features and logits", 3, str(CONFIG))
     assert result.accuracy is None  # nobody said what the clips are
     # timed on the first clip with one warm-up, then every clip once
     assert board.ran == [("all", 1, 5), *[("all", 0, 1)] * 3]
     assert board.inputs == [x.tobytes() for x in (heard[0], *heard)]
-    assert [(x.done, x.total) for x in told] == [(1, 3), (2, 3), (3, 3)]
+    assert [(x.done, x.total) for x in steps] == [(1, 3), (2, 3), (3, 3)]
     # in flash, as a product has them
     assert board.slots["model where"] == board.slots["front end where"] == "flash"
     assert board.slots["model"]["tflm"] == MODEL and board.slots["front end"]
 
 
 def test_medians_of_the_counts_become_time_by_the_boards_clock() -> None:
-    result = found(Board(), clips=clips(1))
+    result = verified(Board(), clips=clips(1))
     assert (result.front_end_cycles, result.network_cycles) == (300_000, 600_000)
     assert result.operators == (("fully_connected", 599_000),)
     assert result.latency_ms == pytest.approx(7.5)  # 900,000 cycles at 120 MHz
     assert result.clock == {"kind": "modelled", "hz": 120_000_000, "error_percent": 5.0}
     assert result.board == "nucleo_l4r5@virtual"
     assert (result.engine, result.build) == ("cmsis-nn", "b" * 16)
-    assert found(Board(clock_hz=60_000_000), clips=clips(1)).latency_ms == pytest.approx(15.0)
+    assert verified(Board(clock_hz=60_000_000), clips=clips(1)).latency_ms == pytest.approx(15.0)
 
 
 def test_every_byte_that_differs_counts() -> None:
@@ -136,7 +136,7 @@ def test_every_byte_that_differs_counts() -> None:
             flat[1] -= 3
         return values
 
-    result = found(Board(spoil), clips=clips(3))
+    result = verified(Board(spoil), clips=clips(3))
     assert result.differing_bytes == 4 and not result.bits_equal and not result.ok
     assert result.to_json()["bits_equal"] is False
 
@@ -147,7 +147,7 @@ def test_accuracy_is_of_the_boards_own_answers() -> None:
     def spoil(slot: str, number: int, values: Any) -> Any:
         return answers[number - 2] if slot == "output" else values
 
-    result = found(Board(spoil), clips=clips(4), labels=np.array([0, 1, 1, 0]))
+    result = verified(Board(spoil), clips=clips(4), labels=np.array([0, 1, 1, 0]))
     assert result.accuracy == 0.75 and result.differing_bytes > 0
 
 
@@ -162,27 +162,27 @@ def test_accuracy_is_of_the_boards_own_answers() -> None:
     ],
 )
 def test_front_end_and_network_hold_a_limit_together(budget: Budget, missed: list[str]) -> None:
-    result = found(Board(), budget=budget, clips=clips(1))
+    result = verified(Board(), budget=budget, clips=clips(1))
     assert [x.split()[0] for x in result.missed] == missed and result.ok == (not missed) and result.bits_equal
     assert Budget(**result.limits) == budget
 
 
 def test_a_model_without_a_front_end_is_compared_on_random_inputs() -> None:
-    board, told = Board(), list[Progress]()
-    result = found(board, PLAIN, count=4, progress=told.append)
+    board, steps = Board(), list[Progress]()
+    result = verified(board, PLAIN, count=4, progress=steps.append)
     assert result.ok and (result.compared, result.clips_compared, result.front_end) == ("logits", 4, None)
     assert board.ran == [("network", 1, 5), *[("network", 0, 1)] * 4] and "front end" not in board.slots
     assert len(set(board.inputs[1:])) == 4 and result.accuracy is None
     assert result.front_end_cycles is None and result.latency_ms == pytest.approx(5.0)
-    assert [(x.done, x.total) for x in told] == [(1, 4), (2, 4), (3, 4), (4, 4)]
+    assert [(x.done, x.total) for x in steps] == [(1, 4), (2, 4), (3, 4), (4, 4)]
     again, other = Board(), Board()
-    found(again, PLAIN, count=4)
-    found(other, PLAIN, count=4, seed=1)
+    verified(again, PLAIN, count=4)
+    verified(other, PLAIN, count=4, seed=1)
     assert again.inputs == board.inputs and not set(other.inputs[1:]) & set(board.inputs[1:])
     values = np.frombuffer(b"".join(board.inputs), np.int8)
     assert values.min() == -128 and values.max() == 127  # the whole of int8
     with pytest.raises(InputError, match="names no front end, so audio cannot be run"):
-        found(Board(), PLAIN, clips=clips(1))
+        verified(Board(), PLAIN, clips=clips(1))
 
 
 def test_bits_of_a_model_without_a_front_end_count_too() -> None:
@@ -190,12 +190,12 @@ def test_bits_of_a_model_without_a_front_end_count_too() -> None:
         assert slot == "output"
         return values if number in (2, 4) else values ^ 1
 
-    assert found(Board(spoil), PLAIN, count=4).differing_bytes == 2 * 3
+    assert verified(Board(spoil), PLAIN, count=4).differing_bytes == 2 * 3
 
 
 def test_without_clips_a_front_end_hears_seeded_noise() -> None:
     board = Board()
-    result = found(board, count=5, seed=3)
+    result = verified(board, count=5, seed=3)
     assert board.inputs[1:] == [x.tobytes() for x in noise(5, 3, ONE_SECOND)] and result.clips_compared == 5
     assert result.accuracy is None
 
@@ -227,9 +227,9 @@ def test_the_lines_of_memory_add_up(plan: Any, tables: Any) -> None:
 
 
 def test_what_is_told_of_memory_is_the_boards() -> None:
-    told = found(Board(), clips=clips(1)).to_json()
-    assert told["ram_bytes"] == sum(told["ram"].values()) == MEMORY.ram_bytes
-    assert told["flash_bytes"] == sum(told["flash"].values()) == MEMORY.flash_bytes
+    result = verified(Board(), clips=clips(1)).to_json()
+    assert result["ram_bytes"] == sum(result["ram"].values()) == MEMORY.ram_bytes
+    assert result["flash_bytes"] == sum(result["flash"].values()) == MEMORY.flash_bytes
 
 
 def test_silicon_needs_no_host_in_its_name() -> None:
@@ -241,10 +241,10 @@ def test_silicon_needs_no_host_in_its_name() -> None:
 def test_labelled_clips_are_drawn_from_the_test_split(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
     places = np.arange(300, 320)
     test = Clips(np.repeat(places.astype(np.int16)[:, None], 16000, 1), places % 7)
-    asked = []
+    requests = []
 
     def load(folder: Path, words: Any, clip: Any, progress: Any) -> Any:
-        asked.append((folder, words))
+        requests.append((folder, words))
         return test, "findings"
 
     monkeypatch.setattr(module, "load_test_split", load)
@@ -255,4 +255,4 @@ def test_labelled_clips_are_drawn_from_the_test_split(monkeypatch: pytest.Monkey
     assert np.array_equal(drawn.samples, drawn_clips(Path("words"), (), ONE_SECOND, count, 0)[0].samples)
     other = {int(x) for x in drawn_clips(Path("words"), (), ONE_SECOND, count, 1)[0].samples[:, 0]}
     assert (other != {int(x) for x in numbers}) == (count < 20)
-    assert asked == [(Path("words"), ("a",)), (Path("words"), None), (Path("words"), None)]
+    assert requests == [(Path("words"), ("a",)), (Path("words"), None), (Path("words"), None)]

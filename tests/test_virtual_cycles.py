@@ -240,14 +240,14 @@ class Seen:
 
 def singles(registers: Iterable[int]) -> set[int]:
     """Single-precision registers, those of a double two by two."""
-    found = set()
+    addresses = set()
     for register in registers:
         if arm_const.ARM_REG_S0 <= register <= arm_const.ARM_REG_S31:
-            found.add(register - arm_const.ARM_REG_S0)
+            addresses.add(register - arm_const.ARM_REG_S0)
         elif arm_const.ARM_REG_D0 <= register <= arm_const.ARM_REG_D15:
             first = 2 * (register - arm_const.ARM_REG_D0)
-            found |= {first, first + 1}
-    return found
+            addresses |= {first, first + 1}
+    return addresses
 
 
 def alone_cycles(now: Seen) -> int:
@@ -337,11 +337,11 @@ def test_more_conditional_instructions_than_can_be_watched_are_a_fault(
     on_block.argtypes = [ctypes.c_void_p, ctypes.c_uint64, ctypes.c_uint32, ctypes.c_void_p]
     timing.start()
     first, block_bytes = machine.image.symbols["start"] & ~1, 128 * 4
-    found = 0
+    sites = 0
     for address in range(first, first + 4 * watched, block_bytes):
         on_block(engine, address, block_bytes, timing.handle)
-        found += len(timing.new_sites())
-    assert found == watched
+        sites += len(timing.new_sites())
+    assert sites == watched
     on_block(engine, first + 4 * watched, 4, timing.handle)
     with pytest.raises(DeviceError, match="more conditional instructions than the cycle model can watch"):
         timing.new_sites()

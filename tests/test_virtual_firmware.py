@@ -71,10 +71,10 @@ def test_a_network_gives_the_references_bits_and_repeatable_cycles(device: Devic
 
 def test_two_boards_count_the_same_cycles(boards_dir: Path, build_dir: Path, kws_model: bytes) -> None:
     plan = lower(read_tflite(kws_model)).to_bytes()
-    found = []
+    counts = []
     for _ in range(2):
         with open_device("nucleo-l4r5@virtual", boards_dir=boards_dir, build_dir=build_dir) as device:
             device.load_plan(plan, "flash")
             device.set_input(np.zeros(490, np.int8))
-            found.append(device.run("network", 0, 2))
-    assert found[0] == found[1]
+            counts.append(device.run("network", 0, 2))
+    assert counts[0] == counts[1]

@@ -34,13 +34,13 @@ PENALTIES = ("instruction_miss_cycles", "data_sector_miss_cycles", "data_line_mi
 
 def test_the_penalties_and_errors_are_the_stated_ones(silicon_csv: Path, boards_dir: Path) -> None:
     report = fit_timing(silicon_csv)
-    found = [getattr(report.timing, x) for x in PENALTIES]
-    assert found == pytest.approx((3.45, 5.17, 0.31), abs=0.005)
+    actual = [getattr(report.timing, x) for x in PENALTIES]
+    assert actual == pytest.approx((3.45, 5.17, 0.31), abs=0.005)
     assert percent(report) == (1.4, 2.0, 3.0) and round(100 * report.worst, 1) == 2.1
     assert len(report.fitted) == 8 and len(report.beside) == 4
     board = load_board("nucleo_l4r5", boards_dir).timing
     assert board is not None
-    assert [getattr(board, x) for x in PENALTIES] == pytest.approx(found, abs=0.005)
+    assert [getattr(board, x) for x in PENALTIES] == pytest.approx(actual, abs=0.005)
     assert (board.branch_cycles, board.error_percent) == (BRANCH_CYCLES, report.timing.error_percent)
 
 
@@ -63,14 +63,14 @@ def test_rows_beside_the_fit_are_reported(silicon_csv: Path) -> None:
 
 
 def test_held_out_programs_are_reported_by_set(silicon_csv: Path) -> None:
-    found = {(x.set, x.counted_by, x.layout_bytes): x for x in fit_timing(silicon_csv).held_out}
-    linked, moved = found["pqm4", "rules", 0], found["pqm4", "rules", 2]
+    actual = {(x.set, x.counted_by, x.layout_bytes): x for x in fit_timing(silicon_csv).held_out}
+    linked, moved = actual["pqm4", "rules", 0], actual["pqm4", "rules", 2]
     assert (linked.rows, linked.chips) == (17, ("STM32L4R5ZI",))
     assert [round(100 * x, 1) for x in (linked.mean, linked.worst)] == [1.0, 1.8]
     assert [round(100 * x, 1) for x in (moved.mean, moved.worst)] == [1.5, 5.6]
-    fft = found["float FFT", "rules", 0]
+    fft = actual["float FFT", "rules", 0]
     assert fft.rows == 16 and fft.mean <= 0.03 and round(100 * fft.worst, 1) == 3.0
-    assert found["Embench 0.5", "approximation", 0].rows == 38
+    assert actual["Embench 0.5", "approximation", 0].rows == 38
 
 
 def test_an_approximated_row_is_the_old_base_scaled(silicon_csv: Path) -> None:

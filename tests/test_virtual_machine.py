@@ -47,8 +47,8 @@ def test_flash_is_erased_and_programmed_by_double_words(tmp_path: Path, boards_d
     """
     machine = board(body, tmp_path, boards_dir, build_dir)
     run_to_breakpoint(machine)
-    found = [word(machine, "result", i) for i in range(7)]
-    assert found == [0xFFFFFFFF, 0, 0x11223344, 0x55667788, 0x89ABCDEF, 0x01234567, 1]
+    actual = [word(machine, "result", i) for i in range(7)]
+    assert actual == [0xFFFFFFFF, 0, 0x11223344, 0x55667788, 0x89ABCDEF, 0x01234567, 1]
 
 
 @pytest.mark.parametrize(
@@ -154,10 +154,10 @@ def test_the_cycle_counter_needs_trcena_and_can_be_written(tmp_path: Path, board
     """
     machine = board(body, tmp_path, boards_dir, build_dir)
     run_to_breakpoint(machine)
-    found = [word(machine, "result", i) for i in range(8)]
-    assert found[:4] == [0, 0, 0x40000000, 0xFFFFFFF0]
-    assert 50 < found[4] < 200 and found[5] < 200  # wrapped
-    assert found[6] == found[7] > found[5]
+    actual = [word(machine, "result", i) for i in range(8)]
+    assert actual[:4] == [0, 0, 0x40000000, 0xFFFFFFF0]
+    assert 50 < actual[4] < 200 and actual[5] < 200  # wrapped
+    assert actual[6] == actual[7] > actual[5]
 
 
 def test_the_counter_may_go_off_and_on_in_one_block(tmp_path: Path, boards_dir: Path, build_dir: Path) -> None:
