@@ -14,7 +14,7 @@ from hil_nas.cost.blob import HEADER_BYTES, OPERATOR_BYTES
 from hil_nas.deploy.graph import QuantGraph
 from hil_nas.deploy.plan import MAX_OPERATORS, Plan, PlanOperator
 from hil_nas.errors import UnsupportedError
-from hil_nas.kernels import KernelCall, kernel_for, list_for
+from hil_nas.kernels import Constants, Kernel, KernelCall, KernelList, list_for
 from hil_nas.operators.description import CONSTANTS
 from hil_nas.operators.int8 import QuantOperator
 from hil_nas.operators.limits import check_extents
@@ -38,11 +38,12 @@ def lower(graph: QuantGraph) -> Plan:
             hint="make the model smaller" if operators else "convert a model with layers",
         )
     names = _shared_names(graph)
-    arena = plan_arena(graph, operators, names)
+    chosen = _choose_kernels(graph, operators)
+    arena = plan_arena(graph, operators, names, [x.scratch_bytes for x in chosen])
     lowering = Lowering(graph.tensors, {number: arena.tensors[name] for number, name in names.items()})
     constants = _Constants(HEADER_BYTES + OPERATOR_BYTES * len(operators))
-    scratch = zip(operators, arena.scratch, strict=True)
-    lowered = tuple(_lower(graph, lowering, constants, x, offset) for x, offset in scratch)
+    placed = zip(operators, chosen, arena.scratch, strict=True)
+    lowered = tuple(_lower(graph, lowering, constants, *x) for x in placed)
     source, target = graph.tensors[graph.input], graph.tensors[graph.output]
     return Plan(
         operators=lowered,
@@ -64,10 +65,13 @@ def executed(graph: QuantGraph) -> list[QuantOperator]:
     return [x for x in graph.operators if runs(x.kind)]
 
 
-def plan_arena(graph: QuantGraph, operators: Sequence[QuantOperator], names: dict[int, int]) -> ArenaPlan:
+def plan_arena(
+    graph: QuantGraph, operators: Sequence[QuantOperator], names: dict[int, int], scratch_bytes: Sequence[int]
+) -> ArenaPlan:
     """Places of all tensors and scratch buffers, by the same planner that costs a Network."""
     sizes = {number: graph.tensors[number].elements for number in names}
-    steps = [Step(tuple(names[i] for i in x.inputs), names[x.output], _scratch_bytes(graph, x)) for x in operators]
+    used = zip(operators, scratch_bytes, strict=True)
+    steps = [Step(tuple(names[i] for i in x.inputs), names[x.output], size) for x, size in used]
     return plan_steps(sizes, steps, names[graph.input], names[graph.output])
 
 
@@ -79,9 +83,31 @@ def _shared_names(graph: QuantGraph) -> dict[int, int]:
     return names
 
 
-def _scratch_bytes(graph: QuantGraph, x: QuantOperator) -> int:
-    call = _call(graph, x)
-    return kernel_for(call, x.name).scratch_bytes(call)
+@dataclass(frozen=True)
+class _Chosen:
+    """What runs an operator of the plan, and how it is called."""
+
+    call: KernelCall
+    kernels: KernelList
+
+    @property
+    def kernel(self) -> Kernel:
+        return self.kernels.kernels[self.call.operator]
+
+    @property
+    def scratch_bytes(self) -> int:
+        return self.kernel.scratch_bytes(self.call)
+
+
+def _choose_kernels(graph: QuantGraph, operators: Sequence[QuantOperator]) -> list[_Chosen]:
+    """By call and constants, before anything has its place in the arena."""
+    nowhere = Lowering(graph.tensors, dict.fromkeys(range(len(graph.tensors)), 0))
+    chosen = []
+    for x in operators:
+        call = _call(graph, x)
+        fields, own = _constants_apart(_fields(graph, nowhere, call, x))
+        chosen.append(_Chosen(call, list_for(call, x.name, (fields, own))))
+    return chosen
 
 
 def _call(graph: QuantGraph, x: QuantOperator) -> KernelCall:
@@ -115,35 +141,41 @@ class _Constants:
 
 
 def _lower(
-    graph: QuantGraph, lowering: Lowering, constants: _Constants, x: QuantOperator, scratch: int
+    graph: QuantGraph, lowering: Lowering, constants: _Constants, x: QuantOperator, chosen: _Chosen, scratch: int
 ) -> PlanOperator:
-    kind, target, call = BY_NAME[x.kind], graph.tensors[x.output], _call(graph, x)
+    kind, call = BY_NAME[x.kind], chosen.call
     assert kind.plan is not None
     check_extents(x, call.inputs[0], call.output)
-    kernels = list_for(call, x.name)
-    kernel = kernels.kernels[call.operator]
-    offsets = [lowering.offsets[i] for i in x.inputs]
-    fields = {
-        "kind": kind.plan.name,
-        "input_count": len(x.inputs),
-        "inputs": (offsets[0], offsets[1] if len(offsets) > 1 else 0),
-        "output": lowering.offsets[x.output],
-        "scratch": scratch,
-        "scratch_bytes": kernel.scratch_bytes(call),
-        "in_shape": call.inputs[0],
-        "out_shape": call.output,
-        "output_offset": target.zero_point,
-        "activation": activation_range(x.activation, target.scale, target.zero_point),
-        "kernel_list": kernels.number,
-        **kind.lower(lowering, x),
-    }
-    own = {name: fields.pop(name) for name in CONSTANTS if name in fields}
-    packed = kernel.packed(call, fields, own)
+    fields, own = _constants_apart(_fields(graph, lowering, call, x))
+    packed = chosen.kernel.packed(call, fields, own)
+    run_by: dict[str, Any] = {"scratch": scratch, "scratch_bytes": chosen.scratch_bytes}
     places_of: dict[str, Any] = {f"{name}_data": constants.add(values) for name, values in packed.items()}
-    made = PlanOperator(**fields, **places_of)
+    made = PlanOperator(**fields, **run_by, **places_of, kernel_list=chosen.kernels.number)
     if made.output_shift > kind.plan.most_left_shift:  # TFLite Micro gives up on some of these
         raise UnsupportedError(
             f"{x.name} has an output scale far too fine for its inputs (a factor of 2**{made.output_shift})",
             hint="convert it again with data that is representative of what the model will hear",
         )
     return made
+
+
+def _fields(graph: QuantGraph, lowering: Lowering, call: KernelCall, x: QuantOperator) -> dict[str, Any]:
+    """Of the plan's operator, whichever kernel runs it; its constants among them."""
+    target = graph.tensors[x.output]
+    offsets = [lowering.offsets[i] for i in x.inputs]
+    return {
+        "kind": call.operator,
+        "input_count": len(x.inputs),
+        "inputs": (offsets[0], offsets[1] if len(offsets) > 1 else 0),
+        "output": lowering.offsets[x.output],
+        "in_shape": call.inputs[0],
+        "out_shape": call.output,
+        "output_offset": target.zero_point,
+        "activation": activation_range(x.activation, target.scale, target.zero_point),
+        **BY_NAME[x.kind].lower(lowering, x),
+    }
+
+
+def _constants_apart(fields: dict[str, Any]) -> tuple[dict[str, Any], Constants]:
+    """(all fields but the constants, the constants by name)"""
+    return {k: v for k, v in fields.items() if k not in CONSTANTS}, {k: fields[k] for k in CONSTANTS if k in fields}

@@ -6,6 +6,9 @@ arena, the plan, the latency model) asks `kernel_for`.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from hil_nas.errors import UnsupportedError
 from hil_nas.kernels import cmsis_nn, plain
 from hil_nas.kernels.kernel import Constants, Counts, Fault, Kernel, KernelCall, KernelList, call_of
@@ -14,11 +17,15 @@ LISTS: tuple[KernelList, ...] = (cmsis_nn.KERNELS, plain.KERNELS)
 """Of the engine `cmsis-nn`: the first that takes a call runs it."""
 
 
-def list_for(call: KernelCall, name: str | None = None) -> KernelList:
+def list_for(
+    call: KernelCall, name: str | None = None, values: tuple[Mapping[str, Any], Constants] | None = None
+) -> KernelList:
     """The list whose kernel runs a call.
 
     Args:
         name: of the operator, for messages.
+        values: the fields of the plan's operator and its constants, as `Kernel.unfit` takes them; None for a network
+            that has no weights yet, whose constants are taken to fit.
 
     Raises:
         UnsupportedError: where no kernel runs it; with what the last one that knows the operator says.
@@ -28,7 +35,7 @@ def list_for(call: KernelCall, name: str | None = None) -> KernelList:
         kernel = kernels.kernels.get(call.operator)
         if kernel is None:
             continue
-        fault = kernel.fault(call)
+        fault = kernel.fault(call) or (kernel.unfit(call, *values) if values is not None else None)
         if fault is None:
             return kernels
     if fault is None:

@@ -58,6 +58,10 @@ def _none(call: KernelCall) -> Fault | None:
     return None
 
 
+def _all_fit(call: KernelCall, fields: Mapping[str, Any], constants: Constants) -> Fault | None:
+    return None
+
+
 def _nothing(call: KernelCall) -> int:
     return 0
 
@@ -81,6 +85,8 @@ class Kernel:
     Attributes:
         fault: why it does not run a call, None where it does: what its `fault` on the board would refuse, and what it
             is not made for. The next list is asked then.
+        unfit: why it does not run a call with these constants (the arguments of `packed`), None where it does. A
+            network without weights is priced as if they fitted: refuse only what training hardly ever gives.
         scratch_bytes: RAM that it uses while it runs, as its `scratch_bytes` on the board says.
         constant_bytes: lengths of its constants in a plan, in their order.
         packed: from the call, the other fields of the plan's operator and its constants as `boards/include/plan.h` lays
@@ -91,6 +97,7 @@ class Kernel:
     """
 
     fault: Callable[[KernelCall], Fault | None] = _none
+    unfit: Callable[[KernelCall, Mapping[str, Any], Constants], Fault | None] = _all_fit
     scratch_bytes: Callable[[KernelCall], int] = _nothing
     constant_bytes: Callable[[KernelCall], tuple[int, ...]] = _no_constants
     packed: Callable[[KernelCall, Mapping[str, Any], Constants], Constants] = _unchanged
