@@ -2,6 +2,14 @@
 
 from __future__ import annotations
 
-from hil_nas.kernels.kernel import KernelList
+from hil_nas.kernels.dsp import product
+from hil_nas.kernels.kernel import Kernel, KernelList
 
-KERNELS = KernelList("dsp", 3, {})
+_PRODUCT = Kernel(
+    fault=product.fault,
+    unfit=product.unfit,
+    scratch_bytes=product.scratch_bytes,
+    constant_bytes=product.constant_bytes,
+    packed=product.packed,
+)
+KERNELS = KernelList("dsp", 3, {"conv": _PRODUCT, "fully_connected": _PRODUCT})

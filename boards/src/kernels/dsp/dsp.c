@@ -2,6 +2,7 @@
 #include "dsp.h"
 
 static const struct kernel *const kernels[PLAN_KIND_END] = {
-    [0] = NULL,
+    [PLAN_CONV] = &dsp_conv,
+    [PLAN_FULLY_CONNECTED] = &dsp_fully_connected,
 };
 const struct kernel_list dsp_kernels = {.number = 3, .kernels = kernels};

@@ -8,4 +8,15 @@
 #include "checks.h"
 #include "kernel.h"
 
+extern const struct kernel dsp_conv, dsp_fully_connected;
+
+/* Positions are int32: extents below 2^15 keep all of them far from the limits. */
+enum { DSP_MAX_EXTENT = 32767 };
+
+static inline bool dsp_axis_good(int32_t in, int32_t out, int32_t kernel, int32_t stride, int32_t dilation)
+{
+    const int32_t most = DSP_MAX_EXTENT;
+    return in <= most && out <= most && kernel <= most && stride <= most && dilation <= most;
+}
+
 #endif

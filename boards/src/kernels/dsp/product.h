@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: MIT
+ * The product that all convolutions come down to: two columns of int16 by groups of four output channels.
+ *
+ * A column is what one output pixel reads, its values in steps of two: (0, 2), (1, 3), (4, 6), (5, 7) and so on, as SXTB16
+ * takes them from words; two columns stand step by step beside each other. A step of a group is two words: the halves of
+ * the first are 256 * w0 + w1 of output channels 0 and 1 for the step's two values, those of the second the same of 2 and 3.
+ * So weights take a byte each, as before, and are used without widening them: SMLAD with the word sums
+ * 256 * D0 + D1, SMLAD with SXTB16 of the same word D1, and half the difference's upper 25 bits are D0. The sums may wrap
+ * around as long as D0 has at most 24 bits; hil_nas/kernels/dsp/product.py sees to that and lays groups out.
+ */
+#ifndef HIL_DSP_PRODUCT_H
+#define HIL_DSP_PRODUCT_H
+
+#include "requantise.h"
+
+enum { DSP_GROUP_CHANNELS = 4, DSP_STEP_BYTES = 8, DSP_GROUP_BYTES = 64 /* and DSP_STEP_BYTES for each step */ };
+
+struct dsp_product {
+    const uint32_t *columns; /* two words a step */
+    const uint32_t *groups, *groups_end;
+    uint32_t steps;          /* at least 1 */
+    int8_t *first, *second;  /* outputs of the two pixels: four for each group */
+};
+
+/* `is_signed`: dsp_signed(). */
+void dsp_product(const struct dsp_product *product, bool is_signed);
+
+#endif

@@ -1,0 +1,132 @@
+"""Convolutions and fully connected layers as one product: the twin of `boards/src/kernels/dsp/product.h` and `conv.c`.
+
+The board adds up 256 * D0 + D1 and D1 of two output channels in 32 bits that may wrap around, and takes D0 from their
+difference. That is exact while D0 has 24 bits, which is decided here from the weights: for any int8 input, a sum lies
+between bias + sum(w * x) with x at that end of int8 that makes each term least, and at the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hil_nas.kernels.dsp.requantise import scalings, scalings_unfit
+from hil_nas.kernels.kernel import Constants, Fault, KernelCall
+
+GROUP_CHANNELS = 4
+MAX_EXTENT = 32767
+MAX_COLUMN = 1024  # with more, usual weights would leave the 24 bits
+MAX_SUM = 1 << 23
+_CHUNK_BYTES = 4096
+_STEP_BYTES, _GROUP_BYTES = 8, 64
+_STEP_ORDER = (0, 2, 1, 3)  # of a word's values, as SXTB16 takes them
+_OTHERS = "let another list run it"
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """`struct sizes` of conv.c.
+
+    Attributes:
+        column: values of a window.
+        steps: of two values each, in a column that is filled up to a multiple of four.
+        chunk: groups of channels whose weights lie in RAM at a time.
+        copied: whether they do.
+        gathered: whether a column is no run of whole words in the input.
+    """
+
+    column: int
+    steps: int
+    groups: int
+    pixels: int
+    group_bytes: int
+    chunk: int
+    copied: bool
+    gathered: bool
+
+
+def sizes_of(call: KernelCall) -> Sizes:
+    dense = call.operator == "fully_connected"
+    column = prod(call.inputs[0]) if dense else prod(call.kernel) * call.inputs[0][2]
+    steps, groups, pixels = 2 * -(-column // 4), -(-call.output[2] // GROUP_CHANNELS), prod(call.output[:2])
+    group_bytes = _GROUP_BYTES + _STEP_BYTES * steps
+    copied = pixels > 2
+    chunks = -(-groups // max(1, _CHUNK_BYTES // group_bytes)) if copied else 1
+    gathered = not (dense or call.kernel == (1, 1)) or column % 4 != 0
+    return Sizes(column, steps, groups, pixels, group_bytes, -(-groups // chunks), copied, gathered)
+
+
+def scratch_bytes(call: KernelCall) -> int:
+    """Two columns, outputs that are dropped, bytes of gathered columns, a chunk of weights."""
+    x = sizes_of(call)
+    spare = GROUP_CHANNELS * (x.chunk + 2)
+    return _STEP_BYTES * x.steps + spare + x.gathered * 4 * x.steps + x.copied * x.chunk * x.group_bytes
+
+
+def constant_bytes(call: KernelCall) -> tuple[int, ...]:
+    """Groups of weights with their biases and scalings."""
+    x = sizes_of(call)
+    return (x.groups * x.group_bytes,)
+
+
+def fault(call: KernelCall) -> Fault | None:
+    x = sizes_of(call)
+    if x.column > MAX_COLUMN:
+        return Fault(f"has windows of {x.column} values, at most {MAX_COLUMN} are run", _OTHERS)
+    if max(*call.inputs[0], *call.output, *call.kernel, *call.stride, *call.dilation) > MAX_EXTENT:
+        return Fault(f"has an extent above {MAX_EXTENT}", _OTHERS)
+    return None
+
+
+def unfit(call: KernelCall, fields: Mapping[str, Any], constants: Constants) -> Fault | None:
+    weights, bias = _folded(call, fields, constants)
+    lowest = bias + np.minimum(weights * -128, weights * 127).sum(axis=1)
+    highest = bias + np.maximum(weights * -128, weights * 127).sum(axis=1)
+    if lowest.min() <= -MAX_SUM or highest.max() >= MAX_SUM:
+        return Fault(f"has sums of {MAX_SUM} and more", _OTHERS)
+    if _halves(weights).min() < -(1 << 15):
+        return Fault("has a weight of -128", _OTHERS)
+    return scalings_unfit(fields, constants, call.output[2])
+
+
+def packed(call: KernelCall, fields: Mapping[str, Any], constants: Constants) -> Constants:
+    """Groups of four channels: starts of the sums, weights step by step, scalings."""
+    x = sizes_of(call)
+    channels = x.groups * GROUP_CHANNELS
+    weights, bias = _folded(call, fields, constants)
+    halves = _halves(weights).astype("<i2")  # (groups, 2, 2 * steps)
+    words = np.ascontiguousarray(halves.reshape(x.groups, 2, x.steps, 2).transpose(0, 2, 1, 3))
+    pairs = bias.reshape(x.groups, 2, 2)
+    starts = np.stack([256 * pairs[..., 0] + pairs[..., 1], pairs[..., 1]], axis=2)  # wraps around like the sums
+    by = np.zeros((channels, 3), np.int32)
+    by[: call.output[2]] = scalings(fields, constants, call.output[2])
+    parts = (
+        starts.reshape(x.groups, 4).astype("<i4"),
+        words.view("<i4").reshape(x.groups, 2 * x.steps),
+        by.astype("<i4").reshape(x.groups, 3 * GROUP_CHANNELS),
+    )
+    return {"weights": np.concatenate(parts, axis=1)}
+
+
+def _folded(
+    call: KernelCall, fields: Mapping[str, Any], constants: Constants
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """(channels, 2 * steps) weights and (channels,) biases with the input's offset, filled up with zeros."""
+    x = sizes_of(call)
+    weights = np.zeros((x.groups * GROUP_CHANNELS, 2 * x.steps), np.int64)
+    weights[: call.output[2], : x.column] = constants["weights"].reshape(call.output[2], x.column)
+    bias = np.zeros(len(weights), np.int64)
+    bias[: call.output[2]] = constants["bias"]
+    return weights, bias + fields["input_offsets"][0] * weights.sum(axis=1)
+
+
+def _halves(weights: NDArray[np.int64]) -> NDArray[np.int64]:
+    """(groups, 2, values): 256 * w0 + w1 of pairs of channels, values in the order of the steps."""
+    pairs = weights.reshape(-1, 2, 2, weights.shape[1])
+    mixed = 256 * pairs[:, :, 0] + pairs[:, :, 1]
+    return mixed.reshape(*mixed.shape[:2], -1, 4)[..., _STEP_ORDER].reshape(mixed.shape)

@@ -1,0 +1,119 @@
+"""The kernels of our own against TensorFlow Lite Micro's: bits over shapes, scalings and activations of every kind."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from math import prod
+from pathlib import Path
+
+import numpy as np
+import pytest
+from deploy_harness import Engine, build_engine
+
+from hil_nas import kernels
+from hil_nas.deploy.graph import QuantGraph
+from hil_nas.deploy.lower import lower
+from hil_nas.deploy.plan import Plan
+from hil_nas.deploy.reference import Tflm
+from hil_nas.deploy.tflite_writer import write_tflite
+from hil_nas.kernels import dsp
+from hil_nas.network import Layer, Network
+from hil_nas.operators.int8 import Activation, QuantOperator, Weights
+from hil_nas.operators.windows import padding_of
+from hil_nas.tflite.tensor import QuantTensor
+
+LISTS = "KERNEL_LISTS=LIST(dsp) LIST(cmsis_nn) LIST(plain)"
+ACTIVATIONS: tuple[Activation, ...] = ("none", "relu", "relu6", "relu_n1_to_1")
+
+
+@pytest.fixture(autouse=True)
+def with_dsp(monkeypatch: pytest.MonkeyPatch) -> None:
+    others = tuple(x for x in kernels.LISTS if x is not dsp.KERNELS)
+    monkeypatch.setattr(kernels, "LISTS", (dsp.KERNELS, *others))
+
+
+@pytest.fixture(scope="module")
+def engine(tmp_path_factory: pytest.TempPathFactory, boards_dir: Path, build_dir: Path) -> Engine:
+    return build_engine(tmp_path_factory.mktemp("dsp"), boards_dir, build_dir, "-UKERNEL_LISTS", f"-D{LISTS}")
+
+
+def graph_of(network: Network, seed: int, activation: Activation = "none", ties: bool = False) -> QuantGraph:
+    """One operator with weights of the full range, any zero points, and outputs that reach every part of int8.
+
+    Args:
+        ties: whether scales are powers of two, so that halves are common.
+    """
+    random = np.random.default_rng(seed)
+    (operator,) = network.operators()
+    layer, source, channels = operator.layer, operator.inputs[0], operator.output[2]
+    depth = prod(source) if layer.kind == "fully_connected" else prod(layer.kernel) * source[2]
+    shape = (channels, depth) if layer.kind == "fully_connected" else (channels, *layer.kernel, source[2])
+    values = random.integers(-127, 128, shape).astype(np.int8)
+    in_zero, out_zero = (int(x) for x in random.integers(-128, 128, 2))
+    if activation in ("relu", "relu6") and random.random() < 0.7:
+        out_zero = -128
+    spread = 73 * 100 * depth**0.5  # of the sums
+    bias = np.rint(random.normal(0, 0.3 * spread, channels)).astype(np.int32)
+    steps = 1 if layer.kind == "fully_connected" else channels
+    factors = random.uniform(0.3, 1.2, steps) * 60 / spread
+    scales = 2.0 ** np.floor(np.log2(factors)) if ties else factors
+    in_scale, out_scale = (2.0**-5, 2.0**-4) if ties else (0.031, 0.047)
+    weights = Weights(values, (scales * out_scale / in_scale).astype(np.float32), bias)
+    padding = (0, 0) if layer.kind == "fully_connected" else padding_of(layer, source)
+    target = (1, channels) if layer.kind == "fully_connected" else (1, *operator.output)
+    tensors = (QuantTensor((1, *source), in_scale, in_zero), QuantTensor(target, out_scale, out_zero))
+    window = (layer.kernel, layer.stride, layer.dilation, padding)
+    quantised = QuantOperator(layer.kind, (0,), 1, weights, *window, activation, label="operator 0")
+    return QuantGraph(tensors, (quantised,), 0, 1)
+
+
+def networks() -> Iterator[tuple[str, Network]]:
+    random = np.random.default_rng(11)
+
+    def some(*values: int) -> int:
+        return int(random.choice(values))
+
+    for i in range(40):
+        source = (some(1, 2, 3, 5, 9), some(1, 2, 3, 4, 7), some(1, 2, 3, 4, 5, 8, 12, 16, 20, 24, 33, 64))
+        channels = some(1, 2, 3, 4, 5, 6, 8, 12, 17, 32, 64)
+        stride = (1, 1) if i % 4 else (some(1, 2), some(1, 2, 3))
+        yield "1x1", Network(source, (Layer("conv", (-1,), channels, stride=stride),))
+    for i in range(60):
+        source = (some(3, 5, 9, 12), some(3, 4, 7, 10), some(1, 1, 2, 3, 4, 5, 8, 12))
+        kernel = (some(1, 2, 3, 5, 10), some(1, 2, 3, 4))
+        kernel = (min(kernel[0], source[0]), min(kernel[1], source[1]))
+        stride = (some(1, 2, 3), some(1, 2)) if i % 3 else (1, 1)
+        dilation = (some(1, 2), some(1, 2)) if stride == (1, 1) else (1, 1)
+        padding = "same" if i % 2 or max(dilation) > 1 else "valid"
+        layer = Layer("conv", (-1,), some(1, 3, 4, 7, 8, 64), kernel, stride, dilation, padding)  # type: ignore[arg-type]
+        yield "conv", Network(source, (layer,))
+    for _ in range(20):
+        source = (some(1, 2, 5), some(1, 3), some(1, 4, 6, 16, 64))
+        yield "fully_connected", Network(source, (Layer("fully_connected", (-1,), some(1, 2, 4, 5, 12, 35)),))
+
+
+def full_range(network: Network, count: int, seed: int) -> np.ndarray:
+    """Random, and the ends of int8."""
+    random = np.random.default_rng(seed)
+    values = random.integers(-128, 128, (count, *network.input_shape)).astype(np.int8)
+    values[0], values[1] = -128, 127
+    return values
+
+
+def plan_of(graph: QuantGraph) -> Plan:
+    plan = lower(graph)
+    assert [x.kernel_list for x in plan.operators] == [dsp.KERNELS.number]
+    return plan
+
+
+@pytest.mark.parametrize("kind", ["1x1", "conv", "fully_connected"])
+def test_its_bits_are_tflms(kind: str, engine: Engine) -> None:
+    seen = np.zeros(256, bool)
+    for seed, network in enumerate(x for name, x in networks() if name == kind):
+        graph = graph_of(network, seed, ACTIVATIONS[seed % 4], ties=seed % 3 == 0)
+        plan, inputs = plan_of(graph), full_range(network, 6, seed)
+        expected = Tflm(write_tflite(graph)).run(inputs).reshape(6, -1)
+        found = engine.run(plan.to_bytes(), inputs, plan.arena_bytes)
+        assert np.array_equal(found, expected), (network, ACTIVATIONS[seed % 4])
+        seen[expected.ravel().astype(int) + 128] = True
+    assert seen.sum() > 220
