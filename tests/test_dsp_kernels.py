@@ -46,23 +46,22 @@ def graph_of(network: Network, seed: int, activation: Activation = "none", ties:
     random = np.random.default_rng(seed)
     (operator,) = network.operators()
     layer, source, channels = operator.layer, operator.inputs[0], operator.output[2]
-    depth = prod(source) if layer.kind == "fully_connected" else prod(layer.kernel) * source[2]
-    shape = (channels, depth) if layer.kind == "fully_connected" else (channels, *layer.kernel, source[2])
-    values = random.integers(-127, 128, shape).astype(np.int8)
+    depth = prod(layer.kernel) * source[2]
+    values = random.integers(-127, 128, (channels, *layer.kernel, source[2])).astype(np.int8)
     in_zero, out_zero = (int(x) for x in random.integers(-128, 128, 2))
     if activation in ("relu", "relu6") and random.random() < 0.7:
         out_zero = -128
     spread = 73 * 100 * depth**0.5  # of the sums
     bias = np.rint(random.normal(0, 0.3 * spread, channels)).astype(np.int32)
-    steps = 1 if layer.kind == "fully_connected" else channels
-    factors = random.uniform(0.3, 1.2, steps) * 60 / spread
+    factors = random.uniform(0.3, 1.2, channels) * 60 / spread
     scales = 2.0 ** np.floor(np.log2(factors)) if ties else factors
     in_scale, out_scale = (2.0**-5, 2.0**-4) if ties else (0.031, 0.047)
     weights = Weights(values, (scales * out_scale / in_scale).astype(np.float32), bias)
-    padding = (0, 0) if layer.kind == "fully_connected" else padding_of(layer, source)
-    target = (1, channels) if layer.kind == "fully_connected" else (1, *operator.output)
-    tensors = (QuantTensor((1, *source), in_scale, in_zero), QuantTensor(target, out_scale, out_zero))
-    window = (layer.kernel, layer.stride, layer.dilation, padding)
+    tensors = (
+        QuantTensor((1, *source), in_scale, in_zero),
+        QuantTensor((1, *operator.output), out_scale, out_zero),
+    )
+    window = (layer.kernel, layer.stride, layer.dilation, padding_of(layer, source))
     quantised = QuantOperator(layer.kind, (0,), 1, weights, *window, activation, label="operator 0")
     return QuantGraph(tensors, (quantised,), 0, 1)
 
@@ -87,9 +86,6 @@ def networks() -> Iterator[tuple[str, Network]]:
         padding = "same" if i % 2 or max(dilation) > 1 else "valid"
         layer = Layer("conv", (-1,), some(1, 3, 4, 7, 8, 64), kernel, stride, dilation, padding)  # type: ignore[arg-type]
         yield "conv", Network(source, (layer,))
-    for _ in range(20):
-        source = (some(1, 2, 5), some(1, 3), some(1, 4, 6, 16, 64))
-        yield "fully_connected", Network(source, (Layer("fully_connected", (-1,), some(1, 2, 4, 5, 12, 35)),))
 
 
 def full_range(network: Network, count: int, seed: int) -> np.ndarray:
@@ -106,7 +102,7 @@ def plan_of(graph: QuantGraph) -> Plan:
     return plan
 
 
-@pytest.mark.parametrize("kind", ["1x1", "conv", "fully_connected"])
+@pytest.mark.parametrize("kind", ["1x1", "conv"])
 def test_its_bits_are_tflms(kind: str, engine: Engine) -> None:
     seen = np.zeros(256, bool)
     for seed, network in enumerate(x for name, x in networks() if name == kind):

@@ -5,11 +5,11 @@ from __future__ import annotations
 from hil_nas.kernels.dsp import product
 from hil_nas.kernels.kernel import Kernel, KernelList
 
-_PRODUCT = Kernel(
+_CONV = Kernel(
     fault=product.fault,
     unfit=product.unfit,
     scratch_bytes=product.scratch_bytes,
     constant_bytes=product.constant_bytes,
     packed=product.packed,
 )
-KERNELS = KernelList("dsp", 3, {"conv": _PRODUCT, "fully_connected": _PRODUCT})
+KERNELS = KernelList("dsp", 3, {"conv": _CONV})

@@ -1,4 +1,4 @@
-"""Convolutions and fully connected layers as one product: the twin of `boards/src/kernels/dsp/product.h` and `conv.c`.
+"""Convolutions as one product: the twin of `boards/src/kernels/dsp/product.h` and `conv.c`.
 
 The board adds up 256 * D0 + D1 and D1 of two output channels in 32 bits that may wrap around, and takes D0 from their
 difference. That is exact while D0 has 24 bits, which is decided here from the weights: for any int8 input, a sum lies
@@ -22,7 +22,7 @@ GROUP_CHANNELS = 4
 MAX_EXTENT = 32767
 MAX_COLUMN = 1024  # with more, usual weights would leave the 24 bits
 MAX_SUM = 1 << 23
-_CHUNK_BYTES = 4096
+_CHUNK_BYTES, _BLOCK_BYTES, _MAX_BLOCK = 4096, 1024, 8
 _STEP_BYTES, _GROUP_BYTES = 8, 64
 _STEP_ORDER = (0, 2, 1, 3)  # of a word's values, as SXTB16 takes them
 _OTHERS = "let another list run it"
@@ -37,7 +37,8 @@ class Sizes:
         steps: of two values each, in a column that is filled up to a multiple of four.
         chunk: groups of channels whose weights lie in RAM at a time.
         copied: whether they do.
-        gathered: whether a column is no run of whole words in the input.
+        gathered: whether columns are no runs of whole words in the input, one behind the other.
+        block: pixels that are gathered at a time.
     """
 
     column: int
@@ -48,24 +49,25 @@ class Sizes:
     chunk: int
     copied: bool
     gathered: bool
+    block: int
 
 
 def sizes_of(call: KernelCall) -> Sizes:
-    dense = call.operator == "fully_connected"
-    column = prod(call.inputs[0]) if dense else prod(call.kernel) * call.inputs[0][2]
+    column = prod(call.kernel) * call.inputs[0][2]
     steps, groups, pixels = 2 * -(-column // 4), -(-call.output[2] // GROUP_CHANNELS), prod(call.output[:2])
     group_bytes = _GROUP_BYTES + _STEP_BYTES * steps
     copied = pixels > 2
     chunks = -(-groups // max(1, _CHUNK_BYTES // group_bytes)) if copied else 1
-    gathered = not (dense or call.kernel == (1, 1)) or column % 4 != 0
-    return Sizes(column, steps, groups, pixels, group_bytes, -(-groups // chunks), copied, gathered)
+    gathered = call.kernel != (1, 1) or call.stride != (1, 1) or column % 4 != 0
+    block = max(2, min(_MAX_BLOCK, _BLOCK_BYTES // (2 * steps) // 2 * 2))
+    return Sizes(column, steps, groups, pixels, group_bytes, -(-groups // chunks), copied, gathered, block)
 
 
 def scratch_bytes(call: KernelCall) -> int:
-    """Two columns, outputs that are dropped, bytes of gathered columns, a chunk of weights."""
+    """Two columns, a chunk of weights, outputs that are not kept, bytes of gathered columns."""
     x = sizes_of(call)
-    spare = GROUP_CHANNELS * (x.chunk + 2)
-    return _STEP_BYTES * x.steps + spare + x.gathered * 4 * x.steps + x.copied * x.chunk * x.group_bytes
+    kept = _STEP_BYTES * x.steps + x.copied * x.chunk * x.group_bytes
+    return kept + GROUP_CHANNELS * (x.chunk + x.block) + x.gathered * x.block * 2 * x.steps
 
 
 def constant_bytes(call: KernelCall) -> tuple[int, ...]:

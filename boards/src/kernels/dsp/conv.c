@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * Convolutions and fully connected layers by dsp_product(): two output pixels at a time, their values gathered and widened
+ * Convolutions by the product of product.h: two output pixels at a time, their values gathered and widened
  * once for all output channels of a chunk of weights that lies in RAM. Weights from flash would miss its cache of 256
  * bytes at every pair of pixels.
  */
@@ -10,6 +10,8 @@
 enum {
     MAX_COLUMN = 1024,      /* values of a window */
     MAX_CHUNK_BYTES = 4096, /* of weights in RAM; a smaller chunk has its columns gathered more often */
+    MAX_BLOCK = 8,          /* pixels; the code that gathers drives the product's out of the instruction cache */
+    MAX_BLOCK_BYTES = 1024,
 };
 
 /* What the packing and both sides' sizes go by; hil_nas/kernels/dsp/product.py has the same. */
@@ -21,7 +23,8 @@ struct sizes {
     uint32_t group_bytes;
     uint32_t chunk;   /* groups at a time */
     bool copied;      /* to RAM, where more than one pair of pixels reads them */
-    bool gathered;    /* a column that is not a run of whole words in the input */
+    bool gathered;    /* where columns are no runs of whole words in the input, one behind the other */
+    uint32_t block;   /* pixels at a time, where they are gathered or channels fill no group */
 };
 
 static uint32_t rounded_up(uint32_t value, uint32_t by)
@@ -31,28 +34,31 @@ static uint32_t rounded_up(uint32_t value, uint32_t by)
 
 static struct sizes sizes_of(const struct plan_op *op)
 {
-    const bool dense = op->kind == PLAN_FULLY_CONNECTED;
-    const bool single = dense || (op->kernel_h == 1 && op->kernel_w == 1); /* which is never padded */
-    struct sizes s = {.column = (uint32_t)(dense ? op->in_h * op->in_w : op->kernel_h * op->kernel_w) * op->in_c};
+    const bool single = op->kernel_h == 1 && op->kernel_w == 1 && op->stride_h == 1 && op->stride_w == 1;
+    struct sizes s = {.column = (uint32_t)op->kernel_h * op->kernel_w * op->in_c};
     s.steps = 2 * rounded_up(s.column, 4);
     s.groups = rounded_up(op->out_c, DSP_GROUP_CHANNELS);
     s.pixels = (uint32_t)op->out_h * op->out_w;
     s.group_bytes = DSP_GROUP_BYTES + DSP_STEP_BYTES * s.steps;
     s.copied = s.pixels > 2;
     s.gathered = !single || s.column % 4 != 0;
+    const uint32_t fitting = MAX_BLOCK_BYTES / (2 * s.steps) & ~1u;
+    s.block = fitting < 2 ? 2 : fitting < MAX_BLOCK ? fitting : MAX_BLOCK;
     const uint32_t most = s.group_bytes < MAX_CHUNK_BYTES ? MAX_CHUNK_BYTES / s.group_bytes : 1;
     s.chunk = s.copied ? rounded_up(s.groups, rounded_up(s.groups, most)) : s.groups;
     return s;
 }
 
+/* The columns of two pixels, a chunk of weights, outputs of a pixel that is none and of channels that fill no group,
+ * the bytes of gathered columns. */
 static uint32_t scratch_bytes(const struct plan_op *op)
 {
     const struct sizes s = sizes_of(op);
-    const uint32_t columns = DSP_STEP_BYTES * s.steps, spare = DSP_GROUP_CHANNELS * (s.chunk + 2);
-    return columns + spare + (s.gathered ? 2 * 2 * s.steps : 0) + (s.copied ? s.chunk * s.group_bytes : 0);
+    const uint32_t columns = DSP_STEP_BYTES * s.steps, outputs = DSP_GROUP_CHANNELS * (s.chunk + s.block);
+    return columns + (s.copied ? s.chunk * s.group_bytes : 0) + outputs + (s.gathered ? s.block * 2 * s.steps : 0);
 }
 
-static const char *fault(const struct plan_header *plan, const struct plan_op *op)
+static const char *constants_fault(const struct plan_header *plan, const struct plan_op *op)
 {
     const struct sizes s = sizes_of(op);
     REQUIRE(constants_good(plan, op->weights_data, (uint64_t)s.groups * s.group_bytes),
@@ -70,69 +76,152 @@ static const char *fault(const struct plan_header *plan, const struct plan_op *o
 static const char *conv_fault(const struct plan_header *plan, const struct plan_op *op)
 {
     REQUIRE(product(op->kernel_h, op->kernel_w, op->in_c) <= MAX_COLUMN, "a window too large for the kernel");
+    const bool single = op->kernel_h == 1 && op->kernel_w == 1 && op->stride_h == 1 && op->stride_w == 1;
+    REQUIRE(!single || (op->in_h == op->out_h && op->in_w == op->out_w), "1x1 kernel that changes the shape");
     REQUIRE(dsp_axis_good(op->in_h, op->out_h, op->kernel_h, op->stride_h, op->dilation_h) &&
                 dsp_axis_good(op->in_w, op->out_w, op->kernel_w, op->stride_w, op->dilation_w),
             "a window too large for the kernel");
-    return fault(plan, op);
+    return constants_fault(plan, op);
 }
 
-static const char *fully_connected_fault(const struct plan_header *plan, const struct plan_op *op)
+/* A few bytes: less than a call of memcpy() or memset() takes. */
+static void copy(int8_t *to, const int8_t *from, uint32_t count)
 {
-    REQUIRE(input_bytes_of(op) <= MAX_COLUMN && op->out_c <= DSP_MAX_EXTENT, "a layer too large for the kernel");
-    return fault(plan, op);
+    for (; count >= 4; count -= 4, to += 4, from += 4)
+        memcpy(to, from, 4);
+    if (count & 2) {
+        memcpy(to, from, 2);
+        to += 2, from += 2;
+    }
+    if (count & 1)
+        *to = *from;
 }
 
-/* The `taps` of one row of a window from column `x` on, those outside the map as its zero point. */
-static void gather_row(const struct plan_op *op, const int8_t *row, int32_t x, int8_t *to)
+static void fill(int8_t *to, uint32_t four_values, uint32_t count)
 {
-    const int32_t dilation = op->dilation_w, channels = op->in_c;
-    for (int32_t tap = 0; tap < op->kernel_w; tap++, x += dilation, to += channels) {
-        if (x >= 0 && x < op->in_w)
-            memcpy(to, row + x * channels, (size_t)channels);
-        else
-            memset(to, -op->input_offset[0], (size_t)channels);
+    for (; count >= 4; count -= 4, to += 4)
+        memcpy(to, &four_values, 4);
+    if (count & 2) {
+        memcpy(to, &four_values, 2);
+        to += 2;
+    }
+    if (count & 1)
+        *to = (int8_t)four_values;
+}
+
+/* What a window reads whose first row and column of the map are `y` and `x`; what lies outside is the zero point. */
+static void gather_window(const struct plan_op *op, const int8_t *input, int32_t y, int32_t x, int8_t *to)
+{
+    const uint32_t channels = op->in_c, zero_point = (uint8_t)-op->input_offset[0] * 0x01010101u;
+    const int32_t width = op->in_w, end = x + op->kernel_w;
+    const uint32_t left = x < 0 ? (uint32_t)-x * channels : 0, right = end > width ? (uint32_t)(end - width) * channels : 0;
+    const uint32_t row = op->kernel_w * channels, inside = row - left - right;
+    const int8_t *from = input + (y * width + x) * (int32_t)channels + left;
+    const int32_t step = op->dilation_h * width * (int32_t)channels;
+    for (uint32_t tap = 0; tap < op->kernel_h; tap++, y += op->dilation_h, from += step, to += row) {
+        if (y < 0 || y >= op->in_h) {
+            fill(to, zero_point, row);
+            continue;
+        }
+        fill(to, zero_point, left);
+        copy(to + left, from, inside);
+        fill(to + row - right, zero_point, right);
     }
 }
 
-static void gather(const struct kernel_call *call, uint32_t pixel, int8_t *to)
+/* The same where neighbours of a row are no neighbours in the map. */
+static void gather_dilated(const struct plan_op *op, const int8_t *input, int32_t y, int32_t first, int8_t *to)
+{
+    const uint32_t channels = op->in_c, zero_point = (uint8_t)-op->input_offset[0] * 0x01010101u;
+    for (uint32_t row = 0; row < op->kernel_h; row++, y += op->dilation_h) {
+        int32_t x = first;
+        for (uint32_t tap = 0; tap < op->kernel_w; tap++, x += op->dilation_w, to += channels) {
+            if (y >= 0 && y < op->in_h && x >= 0 && x < op->in_w)
+                copy(to, input + (y * op->in_w + x) * (int32_t)channels, channels);
+            else
+                fill(to, zero_point, channels);
+        }
+    }
+}
+
+/* The windows of `count` pixels from one on; what fills up a column meets weights of 0. */
+static void gather(const struct kernel_call *call, const struct sizes *s, uint32_t pixel, uint32_t count, int8_t *to)
 {
     const struct plan_op *op = call->op;
-    const int32_t out_y = (int32_t)(pixel / op->out_w), out_x = (int32_t)(pixel % op->out_w);
-    const int32_t x = out_x * op->stride_w - op->pad_left;
-    int32_t y = out_y * op->stride_h - op->pad_top;
-    const size_t row_bytes = (size_t)op->in_w * op->in_c, window_bytes = (size_t)op->kernel_w * op->in_c;
-    for (int32_t tap = 0; tap < op->kernel_h; tap++, y += op->dilation_h) {
-        if (y >= 0 && y < op->in_h)
-            gather_row(op, call->input + (size_t)y * row_bytes, x, to);
-        else
-            memset(to, -op->input_offset[0], window_bytes);
-        to += window_bytes;
+    void (*const one)(const struct plan_op *, const int8_t *, int32_t, int32_t, int8_t *) =
+        op->dilation_w == 1 ? gather_window : gather_dilated;
+    int32_t y = (int32_t)(pixel / op->out_w), x = (int32_t)(pixel % op->out_w);
+    for (; count != 0; count--, to += 2 * s->steps) {
+        one(op, call->input, y * op->stride_h - op->pad_top, x * op->stride_w - op->pad_left, to);
+        if (++x == op->out_w)
+            x = 0, y++;
     }
 }
 
-/* What a pixel reads as bytes, four at least. */
-static const int8_t *bytes_of(const struct kernel_call *call, const struct sizes *s, uint32_t pixel, int8_t *room)
+/* `count` pixels whose columns lie as bytes at `from`, to `pitch` bytes each. Small, so that it stays in the instruction
+ * cache beside the product. */
+static void run_pairs(struct dsp_product *product, const int8_t *from, uint32_t count, int8_t *to, uint32_t pitch,
+                      int8_t *dropped)
+{
+    const uint32_t bytes = 2 * product->steps;
+    uint32_t *const columns = (uint32_t *)(uintptr_t)product->columns_end - 2 * product->steps;
+    for (; count != 0; count -= 2, from += bytes, to += 2 * pitch) {
+        const int8_t *second = count == 1 ? from : from + bytes;
+        for (uint32_t *column = columns; column != product->columns_end; column += 4, from += 4, second += 4) {
+            const uint32_t a = dsp_word(from), b = dsp_word(second);
+            column[0] = dsp_even_bytes(a);
+            column[1] = dsp_even_bytes(b);
+            column[2] = dsp_odd_bytes(a);
+            column[3] = dsp_odd_bytes(b);
+        }
+        product->first = to;
+        product->second = count == 1 ? dropped : to + pitch;
+        product->run(product);
+        if (count == 1)
+            return;
+    }
+}
+
+/* Places in the scratch memory. */
+struct room {
+    uint32_t *columns, *weights;
+    int8_t *dropped, *rest, *bytes;
+};
+
+static struct room room_of(const struct kernel_call *call, const struct sizes *s)
+{
+    struct room r = {.columns = (uint32_t *)(void *)(call->arena + call->op->scratch)};
+    r.weights = r.columns + DSP_STEP_BYTES / 4 * s->steps;
+    r.dropped = (int8_t *)(r.weights + (s->copied ? s->chunk * s->group_bytes / 4 : 0));
+    r.rest = r.dropped + DSP_GROUP_CHANNELS * s->chunk;
+    r.bytes = r.rest + DSP_GROUP_CHANNELS * s->block;
+    return r;
+}
+
+/* All pixels by one chunk of groups, which begins at channel `channel`. */
+static void run_chunk(const struct kernel_call *call, const struct sizes *s, const struct room *room,
+                      const uint32_t *groups, uint32_t count, uint32_t channel)
 {
     const struct plan_op *op = call->op;
-    if (s->gathered && op->kind == PLAN_FULLY_CONNECTED)
-        return memcpy(room, call->input, s->column);
-    if (s->gathered) {
-        gather(call, pixel, room);
-        return room;
-    }
-    const uint32_t y = pixel / op->out_w * op->stride_h, x = pixel % op->out_w * op->stride_w;
-    return call->input + ((size_t)y * op->in_w + x) * s->column;
-}
-
-/* 11 instructions for eight values. */
-static void widen(const int8_t *first, const int8_t *second, uint32_t *to, const uint32_t *end)
-{
-    for (; to != end; to += 4, first += 4, second += 4) {
-        const uint32_t a = dsp_word(first), b = dsp_word(second);
-        to[0] = dsp_even_bytes(a);
-        to[1] = dsp_even_bytes(b);
-        to[2] = dsp_odd_bytes(a);
-        to[3] = dsp_odd_bytes(b);
+    const uint32_t rest = op->out_c - channel < DSP_GROUP_CHANNELS * count ? op->out_c % DSP_GROUP_CHANNELS : 0;
+    const uint32_t whole = rest != 0 ? count - 1 : count, group_words = s->group_bytes / 4;
+    const uint32_t block = s->gathered || rest != 0 ? s->block : s->pixels;
+    const uint32_t *end = groups + whole * group_words;
+    struct dsp_product of_whole = dsp_product_of(room->columns, s->steps, groups, end, dsp_signed(op));
+    struct dsp_product of_rest = dsp_product_of(room->columns, s->steps, end, end + group_words, dsp_signed(op));
+    int8_t *output = call->output + channel;
+    for (uint32_t pixel = 0; pixel < s->pixels; pixel += block, output += block * op->out_c) {
+        const uint32_t left = s->pixels - pixel, pixels = left < block ? left : block;
+        const int8_t *from = s->gathered ? room->bytes : call->input + (size_t)pixel * s->column;
+        if (s->gathered)
+            gather(call, s, pixel, pixels, room->bytes);
+        if (whole != 0)
+            run_pairs(&of_whole, from, pixels, output, op->out_c, room->dropped);
+        if (rest == 0)
+            continue;
+        run_pairs(&of_rest, from, pixels, room->rest, DSP_GROUP_CHANNELS, room->dropped);
+        for (uint32_t i = 0; i < pixels; i++)
+            copy(output + i * op->out_c + whole * DSP_GROUP_CHANNELS, room->rest + i * DSP_GROUP_CHANNELS, rest);
     }
 }
 
@@ -140,40 +229,17 @@ static bool run(const struct kernel_call *call)
 {
     const struct plan_op *op = call->op;
     const struct sizes s = sizes_of(op);
-    const bool is_signed = dsp_signed(op);
-    uint32_t *columns = (uint32_t *)(void *)(call->arena + op->scratch), *columns_end = columns + 2 * s.steps;
-    uint32_t *weights = columns_end;
-    int8_t *spare = (int8_t *)(weights + (s.copied ? s.chunk * s.group_bytes / 4 : 0));
-    int8_t *last = spare + DSP_GROUP_CHANNELS * s.chunk, *bytes = last + 2 * DSP_GROUP_CHANNELS;
+    const struct room room = room_of(call, &s);
     const uint8_t *packed = kernel_constants(call, op->weights_data);
-    for (uint32_t first_group = 0; first_group < s.groups; first_group += s.chunk, packed += s.chunk * s.group_bytes) {
-        const uint32_t left = s.groups - first_group, count = left < s.chunk ? left : s.chunk;
-        const uint32_t whole = op->out_c / DSP_GROUP_CHANNELS - first_group, whole_count = count < whole ? count : whole;
+    for (uint32_t group = 0; group < s.groups; group += s.chunk, packed += s.chunk * s.group_bytes) {
+        const uint32_t left = s.groups - group, count = left < s.chunk ? left : s.chunk;
         const uint32_t *groups = (const uint32_t *)(const void *)packed;
         if (s.copied)
-            groups = memcpy(weights, packed, count * s.group_bytes);
-        const uint32_t *whole_end = groups + whole_count * s.group_bytes / 4;
-        int8_t *output = call->output + first_group * DSP_GROUP_CHANNELS;
-        for (uint32_t pixel = 0; pixel < s.pixels; pixel += 2, output += 2 * op->out_c) {
-            const bool lone = pixel + 1 == s.pixels;
-            const int8_t *first = bytes_of(call, &s, pixel, bytes);
-            const int8_t *second = lone ? first : bytes_of(call, &s, pixel + 1, bytes + 2 * s.steps);
-            widen(first, second, columns, columns_end);
-            struct dsp_product product = {columns, groups, whole_end, s.steps, output, lone ? spare : output + op->out_c};
-            if (whole_count != 0)
-                dsp_product(&product, is_signed);
-            if (whole_count == count)
-                continue;
-            product = (struct dsp_product){columns, whole_end, whole_end + s.group_bytes / 4, s.steps, last, last + 4};
-            dsp_product(&product, is_signed);
-            memcpy(output + whole_count * DSP_GROUP_CHANNELS, last, op->out_c % DSP_GROUP_CHANNELS);
-            if (!lone)
-                memcpy(output + op->out_c + whole_count * DSP_GROUP_CHANNELS, last + 4, op->out_c % DSP_GROUP_CHANNELS);
-        }
+            groups = memcpy(room.weights, packed, (size_t)count * s.group_bytes);
+        run_chunk(call, &s, &room, groups, count, group * DSP_GROUP_CHANNELS);
     }
     dsp_clamp(op, call->output, s.pixels * op->out_c);
     return true;
 }
 
 const struct kernel dsp_conv = {.fault = conv_fault, .scratch_bytes = scratch_bytes, .run = run};
-const struct kernel dsp_fully_connected = {.fault = fully_connected_fault, .scratch_bytes = scratch_bytes, .run = run};

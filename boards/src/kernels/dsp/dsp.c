@@ -3,6 +3,5 @@
 
 static const struct kernel *const kernels[PLAN_KIND_END] = {
     [PLAN_CONV] = &dsp_conv,
-    [PLAN_FULLY_CONNECTED] = &dsp_fully_connected,
 };
 const struct kernel_list dsp_kernels = {.number = 3, .kernels = kernels};

@@ -14,6 +14,8 @@
  *   r0 columns, r1 groups, r2 and r3 of columns, r4 and r5 of weights
  *   r6 and r7: 256 * D0 + D1 of both pixels, r8 and r9: D1, r10 and r11: 256 * D2 + D3, r12 and lr: D3
  */
+enum { STEPS_A_TURN = 8, STEP_CODE_BYTES = 56 };
+
 __asm(".syntax unified\n"
       ".macro dsp_step at\n"
       "ldr.w r2, [r0, #8 * \\at]\n"
@@ -67,25 +69,10 @@ __asm(".syntax unified\n"
       "strb.w \\lower_b, [r3, #\\at + 1]\n"
       ".endm\n"
 
-      ".macro dsp_product_of is_signed\n"
+      ".macro dsp_product_of is_signed, steps\n"
       "push {r4-r11, lr}\n"
-      "ldm.w r0, {r0-r5}\n" /* columns, groups, their end, steps, outputs */
-      "vmov s4, r2\n"
-      "vmov s5, r4\n"
-      "vmov s6, r5\n"
-      "add.w r2, r0, r3, lsl #3\n"
-      "vmov s1, r2\n"
-      "rsb.w r3, r3, #0\n"
-      "and.w r3, r3, #7\n"
-      "adr.w r4, 2f\n"
-      "rsb.w r5, r3, r3, lsl #3\n" /* 56 bytes a step: 7 * 8 */
-      "add.w r4, r4, r5, lsl #3\n"
-      "orr.w r4, r4, #1\n"
-      "vmov s2, r4\n"
-      "lsl.w r3, r3, #3\n"
-      "vmov s3, r3\n"
-      "sub.w r0, r0, r3\n"
-      "vmov s0, r0\n"
+      "vldm r0, {s0-s6}\n"
+      "ldr.w r1, [r0, #28]\n"
       ".p2align 2\n"
       "1:\n"
       "ldm.w r1!, {r6, r8, r10, r12}\n"
@@ -99,7 +86,7 @@ __asm(".syntax unified\n"
       "mov.w lr, r12\n"
       "bx r3\n"
       ".p2align 3\n"
-      "2:\n"
+      "\\steps:\n"
       "dsp_step 0\n"
       "dsp_step 1\n"
       "dsp_step 2\n"
@@ -112,7 +99,7 @@ __asm(".syntax unified\n"
       "vmov r2, s1\n"
       "add.w r1, r1, #64\n"
       "cmp.w r0, r2\n"
-      "bne.w 2b\n"
+      "bne.w \\steps\n"
       "vmov r5, s5\n"
       "dsp_pair r6, r7, r8, r9, 0, \\is_signed\n"
       "dsp_pair r10, r11, r12, lr, 2, \\is_signed\n"
@@ -126,24 +113,36 @@ __asm(".syntax unified\n"
       "pop {r4-r11, pc}\n"
       ".endm\n");
 
-static void __attribute__((naked, aligned(32))) product_of_signed(const struct dsp_product *product)
+extern const char dsp_steps_of_signed[], dsp_steps_of_unsigned[]; /* labels in the assembly */
+
+static void __attribute__((naked)) run_signed(const struct dsp_product *product)
 {
     (void)product;
-    __asm("dsp_product_of 1");
+    __asm("dsp_product_of 1, dsp_steps_of_signed");
 }
 
-static void __attribute__((naked, aligned(32))) product_of_unsigned(const struct dsp_product *product)
+static void __attribute__((naked)) run_unsigned(const struct dsp_product *product)
 {
     (void)product;
-    __asm("dsp_product_of 0");
+    __asm("dsp_product_of 0, dsp_steps_of_unsigned");
 }
 
-void dsp_product(const struct dsp_product *product, bool is_signed)
+struct dsp_product dsp_product_of(const uint32_t *columns, uint32_t steps, const uint32_t *groups,
+                                  const uint32_t *groups_end, bool is_signed)
 {
-    if (is_signed)
-        product_of_signed(product);
-    else
-        product_of_unsigned(product);
+    const uint32_t skipped = (0u - steps) % STEPS_A_TURN;
+    const char *loop = is_signed ? dsp_steps_of_signed : dsp_steps_of_unsigned;
+    return (struct dsp_product){
+        .columns = columns - 2 * skipped,
+        .columns_end = columns + 2 * steps,
+        .entry = ((uintptr_t)loop + STEP_CODE_BYTES * skipped) | 1, /* Thumb */
+        .skipped_bytes = DSP_STEP_BYTES * skipped,
+        .groups = groups,
+        .groups_end = groups_end,
+        .run = is_signed ? run_signed : run_unsigned,
+        .steps = steps,
+        .is_signed = is_signed,
+    };
 }
 
 #else
@@ -157,8 +156,7 @@ static uint32_t smlad(uint32_t a, uint32_t b, uint32_t sum)
 
 /* Two output channels of both pixels; `weights` at the pair's word of the first step. Gives what scales the next. */
 static const struct dsp_scaling *put_pair(const struct dsp_product *product, const uint32_t *start,
-                                          const uint32_t *weights, const struct dsp_scaling *by, bool is_signed,
-                                          int8_t *first, int8_t *second)
+                                          const uint32_t *weights, const struct dsp_scaling *by, int8_t *first, int8_t *second)
 {
     uint32_t both[2] = {start[0], start[0]}, lower[2] = {start[1], start[1]};
     int8_t *const output[2] = {first, second};
@@ -168,22 +166,34 @@ static const struct dsp_scaling *put_pair(const struct dsp_product *product, con
             lower[pixel] = smlad(dsp_even_bytes(weights[2 * i]), product->columns[2 * i + pixel], lower[pixel]);
         }
     for (uint32_t pixel = 0; pixel < 2; pixel++) {
-        output[pixel][0] = dsp_requantised((int32_t)(both[pixel] - lower[pixel]) >> 7, &by[0], is_signed);
-        output[pixel][1] = dsp_requantised((int32_t)(lower[pixel] << 1), &by[1], is_signed);
+        output[pixel][0] = dsp_requantised((int32_t)(both[pixel] - lower[pixel]) >> 7, &by[0], product->is_signed);
+        output[pixel][1] = dsp_requantised((int32_t)(lower[pixel] << 1), &by[1], product->is_signed);
     }
     return by + 2;
 }
 
-void dsp_product(const struct dsp_product *product, bool is_signed)
+static void run(const struct dsp_product *product)
 {
     int8_t *first = product->first, *second = product->second;
     for (const uint32_t *group = product->groups; group != product->groups_end; first += 4, second += 4) {
         const uint32_t *weights = group + 4;
         const struct dsp_scaling *by = (const struct dsp_scaling *)(const void *)(weights + 2 * product->steps);
-        by = put_pair(product, group, weights, by, is_signed, first, second);
-        by = put_pair(product, group + 2, weights + 1, by, is_signed, first + 2, second + 2);
+        by = put_pair(product, group, weights, by, first, second);
+        by = put_pair(product, group + 2, weights + 1, by, first + 2, second + 2);
         group = (const uint32_t *)(const void *)by;
     }
+}
+
+struct dsp_product dsp_product_of(const uint32_t *columns, uint32_t steps, const uint32_t *groups,
+                                  const uint32_t *groups_end, bool is_signed)
+{
+    return (struct dsp_product){.columns = columns,
+                                .columns_end = columns + 2 * steps,
+                                .groups = groups,
+                                .groups_end = groups_end,
+                                .run = run,
+                                .steps = steps,
+                                .is_signed = is_signed};
 }
 
 #endif
