@@ -85,7 +85,7 @@ static const char *conv_fault(const struct plan_header *plan, const struct plan_
 }
 
 /* A few bytes: less than a call of memcpy() or memset() takes. */
-static void copy(int8_t *to, const int8_t *from, uint32_t count)
+static inline void copy(int8_t *to, const int8_t *from, uint32_t count)
 {
     for (; count >= 4; count -= 4, to += 4, from += 4)
         memcpy(to, from, 4);
@@ -97,7 +97,7 @@ static void copy(int8_t *to, const int8_t *from, uint32_t count)
         *to = *from;
 }
 
-static void fill(int8_t *to, uint32_t four_values, uint32_t count)
+static inline void fill(int8_t *to, uint32_t four_values, uint32_t count)
 {
     for (; count >= 4; count -= 4, to += 4)
         memcpy(to, &four_values, 4);
@@ -113,20 +113,21 @@ static void fill(int8_t *to, uint32_t four_values, uint32_t count)
 static void gather_window(const struct plan_op *op, const int8_t *input, int32_t y, int32_t x, int8_t *to)
 {
     const uint32_t channels = op->in_c, zero_point = (uint8_t)-op->input_offset[0] * 0x01010101u;
-    const int32_t width = op->in_w, end = x + op->kernel_w;
+    const int32_t width = op->in_w, end = x + op->kernel_w, step = op->dilation_h * width * (int32_t)channels;
     const uint32_t left = x < 0 ? (uint32_t)-x * channels : 0, right = end > width ? (uint32_t)(end - width) * channels : 0;
     const uint32_t row = op->kernel_w * channels, inside = row - left - right;
     const int8_t *from = input + (y * width + x) * (int32_t)channels + left;
-    const int32_t step = op->dilation_h * width * (int32_t)channels;
-    for (uint32_t tap = 0; tap < op->kernel_h; tap++, y += op->dilation_h, from += step, to += row) {
-        if (y < 0 || y >= op->in_h) {
-            fill(to, zero_point, row);
-            continue;
-        }
-        fill(to, zero_point, left);
+    uint32_t rows = op->kernel_h;
+    for (; rows != 0 && y < 0; rows--, y += op->dilation_h, from += step, to += row)
+        fill(to, zero_point, row);
+    for (; rows != 0 && y < op->in_h; rows--, y += op->dilation_h, from += step, to += row) {
+        if (left != 0)
+            fill(to, zero_point, left);
         copy(to + left, from, inside);
-        fill(to + row - right, zero_point, right);
+        if (right != 0)
+            fill(to + row - right, zero_point, right);
     }
+    fill(to, zero_point, rows * row);
 }
 
 /* The same where neighbours of a row are no neighbours in the map. */
@@ -158,28 +159,38 @@ static void gather(const struct kernel_call *call, const struct sizes *s, uint32
     }
 }
 
-/* `count` pixels whose columns lie as bytes at `from`, to `pitch` bytes each. Small, so that it stays in the instruction
- * cache beside the product. */
-static void run_pairs(struct dsp_product *product, const int8_t *from, uint32_t count, int8_t *to, uint32_t pitch,
-                      int8_t *dropped)
+/* Pairs of pixels whose columns lie as bytes `between` apart, to outputs `pitch` apart. Small, so that it stays in the
+ * instruction cache beside the product. */
+static void run_pairs(struct dsp_product *product, uint32_t pairs, const int8_t *from, uint32_t between, int8_t *to,
+                      ptrdiff_t pitch)
 {
-    const uint32_t bytes = 2 * product->steps;
     uint32_t *const columns = (uint32_t *)(uintptr_t)product->columns_end - 2 * product->steps;
-    for (; count != 0; count -= 2, from += bytes, to += 2 * pitch) {
-        const int8_t *second = count == 1 ? from : from + bytes;
-        for (uint32_t *column = columns; column != product->columns_end; column += 4, from += 4, second += 4) {
+    for (; pairs != 0; pairs--, from += between, to += 2 * pitch) {
+        const int8_t *second = from + between;
+        uint32_t *column = columns;
+        do {
             const uint32_t a = dsp_word(from), b = dsp_word(second);
             column[0] = dsp_even_bytes(a);
             column[1] = dsp_even_bytes(b);
             column[2] = dsp_odd_bytes(a);
             column[3] = dsp_odd_bytes(b);
-        }
+            column += 4, from += 4, second += 4;
+        } while (column != product->columns_end);
         product->first = to;
-        product->second = count == 1 ? dropped : to + pitch;
+        product->second = to + pitch;
         product->run(product);
-        if (count == 1)
-            return;
     }
+}
+
+/* The last of an odd number of pixels is its own neighbour, whose outputs are dropped. */
+static void run_pixels(struct dsp_product *product, uint32_t count, const int8_t *from, int8_t *to, uint32_t pitch,
+                       int8_t *dropped)
+{
+    const uint32_t bytes = 2 * product->steps, paired = count & ~1u;
+    run_pairs(product, count / 2, from, bytes, to, (ptrdiff_t)pitch);
+    to += paired * pitch;
+    if (paired != count)
+        run_pairs(product, 1, from + paired * bytes, 0, to, dropped - to);
 }
 
 /* Places in the scratch memory. */
@@ -216,10 +227,10 @@ static void run_chunk(const struct kernel_call *call, const struct sizes *s, con
         if (s->gathered)
             gather(call, s, pixel, pixels, room->bytes);
         if (whole != 0)
-            run_pairs(&of_whole, from, pixels, output, op->out_c, room->dropped);
+            run_pixels(&of_whole, pixels, from, output, op->out_c, room->dropped);
         if (rest == 0)
             continue;
-        run_pairs(&of_rest, from, pixels, room->rest, DSP_GROUP_CHANNELS, room->dropped);
+        run_pixels(&of_rest, pixels, from, room->rest, DSP_GROUP_CHANNELS, room->dropped);
         for (uint32_t i = 0; i < pixels; i++)
             copy(output + i * op->out_c + whole * DSP_GROUP_CHANNELS, room->rest + i * DSP_GROUP_CHANNELS, rest);
     }
