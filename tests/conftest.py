@@ -36,6 +36,14 @@ def _one_thread() -> None:
     torch.set_num_threads(1)
 
 
+@pytest.fixture
+def cmsis_nn_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the kernels of our own, for what is said of CMSIS-NN's."""
+    from hil_nas import kernels
+
+    monkeypatch.setattr(kernels, "LISTS", tuple(x for x in kernels.LISTS if x.name != "dsp"))
+
+
 @pytest.fixture(scope="session")
 def boards_dir() -> Path:
     return BOARDS

@@ -11,12 +11,13 @@ from pathlib import Path
 
 import numpy as np
 
+from hil_nas import kernels
 from hil_nas.device.firmware import find_third_party
 from hil_nas.network import INPUT, Layer, Network
 
+LISTS = " ".join(f"LIST({x.name})" for x in kernels.LISTS)
 PORTABLE = (
-    "-D__GNUC_PYTHON__", "-D__RESTRICT=__restrict", "-w",
-    "-DKERNEL_LISTS=LIST(cmsis_nn) LIST(plain)", '-DENGINE_NAME="cmsis-nn"',
+    "-D__GNUC_PYTHON__", "-D__RESTRICT=__restrict", "-w", f"-DKERNEL_LISTS={LISTS}", '-DENGINE_NAME="cmsis-nn"',
 )  # fmt: skip
 
 

@@ -72,6 +72,7 @@ def buffer_sizes(tmp_path_factory: pytest.TempPathFactory, build_dir: Path) -> c
     return ctypes.CDLL(str(folder / "sizes.so"))
 
 
+@pytest.mark.usefixtures("cmsis_nn_first")
 def test_scratch_is_what_cmsis_nn_asks_for(buffer_sizes: ctypes.CDLL) -> None:
     seen: dict[str, set[bool]] = {}
     for seed in range(150):
@@ -107,6 +108,7 @@ def test_a_networks_arena_and_blob_are_those_of_its_plan(make: Callable[[int], N
     assert plan_bytes(network) == len(plan.to_bytes())
 
 
+@pytest.mark.usefixtures("cmsis_nn_first")
 def test_the_reference_network_costs_what_is_published() -> None:
     network = ds_cnn()
     assert network_macs(network) == 2_656_768  # MLPerf Tiny's keyword spotting model

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from math import prod
 from pathlib import Path
 
@@ -11,12 +12,16 @@ import pytest
 from deploy_harness import Engine, build_engine
 
 from hil_nas import kernels
+from hil_nas.cost import arena_bytes, plan_bytes
 from hil_nas.deploy.graph import QuantGraph
 from hil_nas.deploy.lower import lower
 from hil_nas.deploy.plan import Plan
 from hil_nas.deploy.reference import Tflm
+from hil_nas.deploy.synthetic import random_graph
 from hil_nas.deploy.tflite_writer import write_tflite
-from hil_nas.kernels import dsp
+from hil_nas.device.device import Device
+from hil_nas.device.hosts import open_device
+from hil_nas.kernels import KernelList, cmsis_nn, dsp
 from hil_nas.network import Layer, Network
 from hil_nas.operators.int8 import Activation, QuantOperator, Weights
 from hil_nas.operators.windows import padding_of
@@ -26,10 +31,13 @@ LISTS = "KERNEL_LISTS=LIST(dsp) LIST(cmsis_nn) LIST(plain)"
 ACTIVATIONS: tuple[Activation, ...] = ("none", "relu", "relu6", "relu_n1_to_1")
 
 
+def lists() -> tuple[KernelList, ...]:
+    return (dsp.KERNELS, *(x for x in kernels.LISTS if x is not dsp.KERNELS))
+
+
 @pytest.fixture(autouse=True)
 def with_dsp(monkeypatch: pytest.MonkeyPatch) -> None:
-    others = tuple(x for x in kernels.LISTS if x is not dsp.KERNELS)
-    monkeypatch.setattr(kernels, "LISTS", (dsp.KERNELS, *others))
+    monkeypatch.setattr(kernels, "LISTS", lists())
 
 
 @pytest.fixture(scope="module")
@@ -113,3 +121,67 @@ def test_its_bits_are_tflms(kind: str, engine: Engine) -> None:
         assert np.array_equal(found, expected), (network, ACTIVATIONS[seed % 4])
         seen[expected.ravel().astype(int) + 128] = True
     assert seen.sum() > 220
+
+
+@pytest.fixture(scope="module")
+def board(boards_dir: Path, build_dir: Path, cmsis_dsp_dir: Path) -> Iterator[Device]:
+    """The firmware with the assembly; its plans are made by each test."""
+    assert cmsis_dsp_dir
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(kernels, "LISTS", lists())
+        with open_device("nucleo-l4r5@virtual", boards_dir=boards_dir, build_dir=build_dir) as opened:
+            yield opened
+
+
+@pytest.mark.parametrize("kind", ["1x1", "conv"])
+def test_the_assemblys_bits_are_tflms(kind: str, board: Device) -> None:
+    """Every sixth of the networks above; two inputs of each, so that what the first leaves behind does not matter."""
+    drawn = [(seed, x) for seed, x in enumerate(x for name, x in networks() if name == kind)][::6]
+    for seed, network in drawn:
+        graph = graph_of(network, seed, ACTIVATIONS[seed % 4], ties=seed % 3 == 0)
+        inputs = full_range(network, 4, seed)[2:]
+        expected = Tflm(write_tflite(graph)).run(inputs).reshape(2, -1)
+        board.load_plan(plan_of(graph).to_bytes(), "flash")
+        for values, answer in zip(inputs, expected, strict=True):
+            board.set_input(values.ravel())
+            board.run("network", 0, 1)
+            assert np.array_equal(board.read("output"), answer), (network, ACTIVATIONS[seed % 4])
+
+
+def test_weights_that_it_has_no_room_for_go_to_the_next_list(engine: Engine) -> None:
+    """A weight of -128 above another below 0, sums of more than 24 bits, and scalings above 1: bits stay TFLM's."""
+    network = Network((3, 4, 128), (Layer("conv", (-1,), 8, (2, 2), padding="valid"),))
+    usual = graph_of(network, 1)
+    (operator,) = usual.operators
+    assert operator.weights is not None
+    lowest = operator.weights.values.copy()
+    lowest[:2] = [[[[-128]]], [[[-1]]]]
+    full = np.full_like(lowest, 127)
+    scales = operator.weights.scales
+    changed = [
+        replace(operator.weights, values=lowest),
+        replace(operator.weights, values=full),
+        replace(operator.weights, bias=np.full(8, 1 << 23, np.int32)),
+        replace(operator.weights, scales=scales * np.float32(2.5 / (scales.min() * 0.031 / 0.047))),
+    ]
+    arena_bytes = lower(usual).arena_bytes
+    for weights in changed:
+        graph = replace(usual, operators=(replace(operator, weights=weights),))
+        plan, inputs = lower(graph), full_range(network, 6, 2)
+        assert plan.operators[0].kernel_list == cmsis_nn.KERNELS.number and plan.arena_bytes < arena_bytes
+        expected = Tflm(write_tflite(graph)).run(inputs).reshape(6, -1)
+        assert np.array_equal(engine.run(plan.to_bytes(), inputs, plan.arena_bytes), expected)
+
+
+@pytest.mark.parametrize("kind", ["1x1", "conv"])
+def test_what_a_network_costs_is_what_its_plan_takes(kind: str) -> None:
+    for seed, network in enumerate(x for name, x in networks() if name == kind):
+        plan = plan_of(graph_of(network, seed))
+        assert arena_bytes(network) == plan.arena_bytes and plan_bytes(network) == plan.total_bytes
+
+
+def test_windows_that_are_too_large_go_to_the_next_list() -> None:
+    taken = Network((32, 32, 1), (Layer("conv", (-1,), 4, (32, 32), padding="valid"),))
+    larger = Network((41, 25, 1), (Layer("conv", (-1,), 4, (41, 25), padding="valid"),))
+    numbers = [lower(random_graph(x, 1)).operators[0].kernel_list for x in (taken, larger)]
+    assert numbers == [dsp.KERNELS.number, cmsis_nn.KERNELS.number]

@@ -19,6 +19,7 @@ from hil_nas.kernels.flash_cache import sweep
 from hil_nas.latency.kernel_work import kernel_path, kernel_work
 from hil_nas.network import INPUT, Layer, Network, Operator
 
+pytestmark = pytest.mark.usefixtures("cmsis_nn_first")
 STUBS = """
 #include "arm_nnfunctions.h"
 #define CONV(name, code) arm_cmsis_nn_status name(const cmsis_nn_context *a, const cmsis_nn_conv_params *b, \\

@@ -120,6 +120,7 @@ def test_activation_ranges() -> None:
     assert requantize.activation_range("relu6", 0.01, -128) == (-128, 127)
 
 
+@pytest.mark.usefixtures("cmsis_nn_first")
 def test_the_inputs_memory_is_reused_after_its_last_reader() -> None:
     layers = (Layer("conv", (INPUT,), 2), Layer("conv", (0,), 2), Layer("conv", (1,), 2))
     plan = lower(random_graph(Network((10, 10, 2), layers), 0))

@@ -24,6 +24,7 @@ from hil_nas.kernels import Constants, Counts, Fault, Kernel, KernelCall, Kernel
 from hil_nas.latency.kernel_work import kernel_path, kernel_work
 from hil_nas.network import Layer, Network
 
+pytestmark = pytest.mark.usefixtures("cmsis_nn_first")
 SOURCE = Path(__file__).with_name("second_kernels")
 CHANNELS = 16
 LISTS = "KERNEL_LISTS=LIST(second) LIST(cmsis_nn) LIST(plain)"
@@ -84,7 +85,7 @@ SECOND = KernelList(
 
 
 @pytest.fixture
-def with_second(monkeypatch: pytest.MonkeyPatch) -> None:
+def with_second(monkeypatch: pytest.MonkeyPatch, cmsis_nn_first: None) -> None:
     monkeypatch.setattr(kernels, "LISTS", (SECOND, *kernels.LISTS))
 
 

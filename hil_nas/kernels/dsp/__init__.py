@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hil_nas.kernels.dsp import product
+from hil_nas.kernels.dsp import conv_work, product
 from hil_nas.kernels.kernel import Kernel, KernelList
 
 _CONV = Kernel(
@@ -11,5 +11,7 @@ _CONV = Kernel(
     scratch_bytes=product.scratch_bytes,
     constant_bytes=product.constant_bytes,
     packed=product.packed,
+    path=conv_work.path,
+    counts={"dsp_1x1": conv_work.conv_1x1, "dsp_im2col": conv_work.conv_im2col},
 )
 KERNELS = KernelList("dsp", 3, {"conv": _CONV})
