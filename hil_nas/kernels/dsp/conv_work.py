@@ -37,18 +37,21 @@ def conv_1x1(call: KernelCall) -> Counts:
 
 
 def conv_im2col(call: KernelCall) -> Counts:
-    """The same behind windows that are gathered row by row, or tap by tap where they are dilated."""
+    """The same behind windows that are gathered row by row, word by word where a row is one, or tap by tap."""
     x = sizes_of(call)
     chunks, depth, columns = -(-x.groups // x.chunk), call.inputs[0][2], call.kernel[1]
     rows = chunks * sum(_inside(call, 0))
     outside = chunks * call.output[1] * call.output[0] * call.kernel[0] - rows * call.output[1]
     inside = _inside(call, 1)
     runs, ends = [n * depth for n in inside], [(columns - n) * depth for n in inside]
-    by_row, by_tap = (call.dilation[1] == 1), (call.dilation[1] > 1)
+    by_tap = call.dilation[1] > 1
+    by_word = not by_tap and columns * depth <= 4 <= call.inputs[0][1] * depth
+    by_row = not (by_tap or by_word)
     return {
         **conv_1x1(call),
         "windows": chunks * x.pixels,
         "blocks": chunks * -(-x.pixels // x.block),
+        "narrow_rows": by_word * chunks * x.pixels * call.kernel[0],
         "outside_rows": by_row * outside,
         "whole_rows": by_row * rows * sum(n == columns for n in inside),
         "cut_rows": by_row * rows * sum(n < columns for n in inside),

@@ -49,8 +49,8 @@ static struct sizes sizes_of(const struct plan_op *op)
     return s;
 }
 
-/* The columns of two pixels, a chunk of weights, outputs of a pixel that is none and of channels that fill no group,
- * the bytes of gathered columns. */
+/* The columns of two pixels, a chunk of weights, the bytes of gathered columns, outputs of a pixel that is none and of
+ * channels that fill no group. */
 static uint32_t scratch_bytes(const struct plan_op *op)
 {
     const struct sizes s = sizes_of(op);
@@ -113,21 +113,38 @@ static inline void fill(int8_t *to, uint32_t four_values, uint32_t count)
 static void gather_window(const struct plan_op *op, const int8_t *input, int32_t y, int32_t x, int8_t *to)
 {
     const uint32_t channels = op->in_c, zero_point = (uint8_t)-op->input_offset[0] * 0x01010101u;
-    const int32_t width = op->in_w, end = x + op->kernel_w, step = op->dilation_h * width * (int32_t)channels;
+    const int32_t width = op->in_w, height = op->in_h, end = x + op->kernel_w, dilation = op->dilation_h;
     const uint32_t left = x < 0 ? (uint32_t)-x * channels : 0, right = end > width ? (uint32_t)(end - width) * channels : 0;
-    const uint32_t row = op->kernel_w * channels, inside = row - left - right;
-    const int8_t *from = input + (y * width + x) * (int32_t)channels + left;
+    const uint32_t row = op->kernel_w * channels, inside = row - left - right, first = x < 0 ? 0 : (uint32_t)x * channels;
     uint32_t rows = op->kernel_h;
-    for (; rows != 0 && y < 0; rows--, y += op->dilation_h, from += step, to += row)
+    for (; rows != 0 && y < 0; rows--, y += dilation, to += row)
         fill(to, zero_point, row);
-    for (; rows != 0 && y < op->in_h; rows--, y += op->dilation_h, from += step, to += row) {
+    for (; rows != 0 && y < height; rows--, y += dilation, to += row) {
         if (left != 0)
             fill(to, zero_point, left);
-        copy(to + left, from, inside);
+        copy(to + left, input + (uint32_t)(y * width) * channels + first, inside);
         if (right != 0)
             fill(to + row - right, zero_point, right);
     }
     fill(to, zero_point, rows * row);
+}
+
+/* The same where a window's row is at most a word, as in first layers, and the map's at least one: each is one load from
+ * inside the map, moved, with the zero point beside it. Writes up to three bytes behind the window. */
+static void gather_narrow(const struct plan_op *op, const int8_t *input, int32_t y, int32_t x, int8_t *to)
+{
+    const int32_t channels = op->in_c, map_row = op->in_w * channels, height = op->in_h, dilation = op->dilation_h;
+    const int32_t row = op->kernel_w * channels, first = x * channels, last_word = map_row - 4;
+    const int32_t at = first < 0 ? 0 : first > last_word ? last_word : first;
+    const uint32_t up = 8u * (uint32_t)(at > first ? at - first : 0), down = 8u * (uint32_t)(first > at ? first - at : 0);
+    const uint32_t inside = UINT32_MAX >> down << up, zero_point = (uint8_t)-op->input_offset[0] * 0x01010101u;
+    const uint32_t beside = zero_point & ~inside;
+    for (int32_t rows = op->kernel_h; rows != 0; rows--, y += dilation, to += row) {
+        uint32_t word = zero_point;
+        if ((uint32_t)y < (uint32_t)height)
+            word = dsp_word(input + y * map_row + at) >> down << up | beside;
+        memcpy(to, &word, sizeof word);
+    }
 }
 
 /* The same where neighbours of a row are no neighbours in the map. */
@@ -149,8 +166,9 @@ static void gather_dilated(const struct plan_op *op, const int8_t *input, int32_
 static void gather(const struct kernel_call *call, const struct sizes *s, uint32_t pixel, uint32_t count, int8_t *to)
 {
     const struct plan_op *op = call->op;
+    const bool narrow = op->kernel_w * op->in_c <= 4 && op->in_w * op->in_c >= 4;
     void (*const one)(const struct plan_op *, const int8_t *, int32_t, int32_t, int8_t *) =
-        op->dilation_w == 1 ? gather_window : gather_dilated;
+        op->dilation_w != 1 ? gather_dilated : narrow ? gather_narrow : gather_window;
     int32_t y = (int32_t)(pixel / op->out_w), x = (int32_t)(pixel % op->out_w);
     for (; count != 0; count--, to += 2 * s->steps) {
         one(op, call->input, y * op->stride_h - op->pad_top, x * op->stride_w - op->pad_left, to);
@@ -164,10 +182,9 @@ static void gather(const struct kernel_call *call, const struct sizes *s, uint32
 static void run_pairs(struct dsp_product *product, uint32_t pairs, const int8_t *from, uint32_t between, int8_t *to,
                       ptrdiff_t pitch)
 {
-    uint32_t *const columns = (uint32_t *)(uintptr_t)product->columns_end - 2 * product->steps;
     for (; pairs != 0; pairs--, from += between, to += 2 * pitch) {
         const int8_t *second = from + between;
-        uint32_t *column = columns;
+        uint32_t *column = product->columns;
         do {
             const uint32_t a = dsp_word(from), b = dsp_word(second);
             column[0] = dsp_even_bytes(a);
@@ -196,16 +213,16 @@ static void run_pixels(struct dsp_product *product, uint32_t count, const int8_t
 /* Places in the scratch memory. */
 struct room {
     uint32_t *columns, *weights;
-    int8_t *dropped, *rest, *bytes;
+    int8_t *bytes, *dropped, *rest;
 };
 
 static struct room room_of(const struct kernel_call *call, const struct sizes *s)
 {
     struct room r = {.columns = (uint32_t *)(void *)(call->arena + call->op->scratch)};
     r.weights = r.columns + DSP_STEP_BYTES / 4 * s->steps;
-    r.dropped = (int8_t *)(r.weights + (s->copied ? s->chunk * s->group_bytes / 4 : 0));
+    r.bytes = (int8_t *)(r.weights + (s->copied ? s->chunk * s->group_bytes / 4 : 0));
+    r.dropped = r.bytes + (s->gathered ? s->block * 2 * s->steps : 0); /* gather_narrow() writes into it too */
     r.rest = r.dropped + DSP_GROUP_CHANNELS * s->chunk;
-    r.bytes = r.rest + DSP_GROUP_CHANNELS * s->block;
     return r;
 }
 

@@ -9,19 +9,19 @@
  * instruction of a step is wide, so that a step is 56 bytes. Loop, scaling and the caller's loop stay below the 1 KiB
  * of the STM32L4's instruction cache.
  *
- *   s0 columns less the steps that are skipped, s1 their end, s2 where the loop is entered, s3 bytes that are skipped,
- *   s4 end of groups, s5 and s6 outputs
+ *   s0 columns less the steps that are skipped, s1 their end, each less a word; s2 where the loop is entered,
+ *   s3 the bytes of a group that are skipped and a word, s4 end of groups, s5 and s6 outputs
  *   r0 columns, r1 groups, r2 and r3 of columns, r4 and r5 of weights
  *   r6 and r7: 256 * D0 + D1 of both pixels, r8 and r9: D1, r10 and r11: 256 * D2 + D3, r12 and lr: D3
  */
 enum { STEPS_A_TURN = 8, STEP_CODE_BYTES = 56 };
 
 __asm(".syntax unified\n"
-      ".macro dsp_step at\n"
-      "ldr.w r2, [r0, #8 * \\at]\n"
-      "ldr.w r3, [r0, #8 * \\at + 4]\n"
-      "ldr.w r4, [r1, #8 * \\at]\n"
-      "ldr.w r5, [r1, #8 * \\at + 4]\n"
+      ".macro dsp_step at, moved=\n" /* pointers stand one word before what comes next */
+      "ldr.w r2, [r0, #8 * \\at + 4]\n"
+      "ldr.w r4, [r1, #8 * \\at + 4]\n"
+      "ldr.w r3, [r0, #8 * \\at + 8]\\moved\n"
+      "ldr.w r5, [r1, #8 * \\at + 8]\\moved\n"
       "smlad r6, r4, r2, r6\n"
       "smlad r7, r4, r3, r7\n"
       "sxtb16.w r4, r4\n"
@@ -94,12 +94,11 @@ __asm(".syntax unified\n"
       "dsp_step 4\n"
       "dsp_step 5\n"
       "dsp_step 6\n"
-      "dsp_step 7\n"
-      "add.w r0, r0, #64\n"
+      "dsp_step 7, !\n"
       "vmov r2, s1\n"
-      "add.w r1, r1, #64\n"
       "cmp.w r0, r2\n"
       "bne.w \\steps\n"
+      "add.w r1, r1, #4\n"
       "vmov r5, s5\n"
       "dsp_pair r6, r7, r8, r9, 0, \\is_signed\n"
       "dsp_pair r10, r11, r12, lr, 2, \\is_signed\n"
@@ -127,16 +126,18 @@ static void __attribute__((naked)) run_unsigned(const struct dsp_product *produc
     __asm("dsp_product_of 0, dsp_steps_of_unsigned");
 }
 
-struct dsp_product dsp_product_of(const uint32_t *columns, uint32_t steps, const uint32_t *groups,
+struct dsp_product dsp_product_of(uint32_t *columns, uint32_t steps, const uint32_t *groups,
                                   const uint32_t *groups_end, bool is_signed)
 {
     const uint32_t skipped = (0u - steps) % STEPS_A_TURN;
     const char *loop = is_signed ? dsp_steps_of_signed : dsp_steps_of_unsigned;
     return (struct dsp_product){
-        .columns = columns - 2 * skipped,
+        .columns = columns,
         .columns_end = columns + 2 * steps,
+        .loop_start = columns - 2 * skipped - 1,
+        .loop_end = columns + 2 * steps - 1,
         .entry = ((uintptr_t)loop + STEP_CODE_BYTES * skipped) | 1, /* Thumb */
-        .skipped_bytes = DSP_STEP_BYTES * skipped,
+        .skipped_bytes = DSP_STEP_BYTES * skipped + 4,
         .groups = groups,
         .groups_end = groups_end,
         .run = is_signed ? run_signed : run_unsigned,
@@ -184,7 +185,7 @@ static void run(const struct dsp_product *product)
     }
 }
 
-struct dsp_product dsp_product_of(const uint32_t *columns, uint32_t steps, const uint32_t *groups,
+struct dsp_product dsp_product_of(uint32_t *columns, uint32_t steps, const uint32_t *groups,
                                   const uint32_t *groups_end, bool is_signed)
 {
     return (struct dsp_product){.columns = columns,

@@ -17,19 +17,20 @@ enum { DSP_GROUP_CHANNELS = 4, DSP_STEP_BYTES = 8, DSP_GROUP_BYTES = 64 /* and D
 
 /* What dsp_product_of() makes; the assembly reads the first eight words. */
 struct dsp_product {
-    const uint32_t *columns, *columns_end; /* less the steps that its loop skips in its first turn */
-    uintptr_t entry;                       /* of that loop */
+    const uint32_t *loop_start, *loop_end; /* one word before the columns, less what its first turn skips, and their end */
+    uintptr_t entry;                       /* of its loop */
     uint32_t skipped_bytes;
     const uint32_t *groups_end;
     int8_t *first, *second; /* outputs of the two pixels, four for each group: to be set before each run */
     const uint32_t *groups;
     void (*run)(const struct dsp_product *product);
+    uint32_t *columns, *columns_end;
     uint32_t steps;
     bool is_signed;
 };
 
 /* `columns`: two words a step, `steps` at least 1; `is_signed`: dsp_signed(). */
-struct dsp_product dsp_product_of(const uint32_t *columns, uint32_t steps, const uint32_t *groups,
+struct dsp_product dsp_product_of(uint32_t *columns, uint32_t steps, const uint32_t *groups,
                                   const uint32_t *groups_end, bool is_signed);
 
 #endif
