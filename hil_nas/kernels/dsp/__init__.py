@@ -12,6 +12,10 @@ _CONV = Kernel(
     constant_bytes=product.constant_bytes,
     packed=product.packed,
     path=conv_work.path,
-    counts={"dsp_1x1": conv_work.conv_1x1, "dsp_im2col": conv_work.conv_im2col},
+    counts={
+        "dsp_1x1": conv_work.conv_1x1,
+        "dsp_im2col": conv_work.im2col,
+        "dsp_im2col_words": conv_work.im2col_words,
+    },
 )
 KERNELS = KernelList("dsp", 3, {"conv": _CONV})

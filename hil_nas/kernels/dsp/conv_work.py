@@ -12,7 +12,10 @@ _STEPS_A_TURN = 8
 
 
 def path(call: KernelCall) -> str:
-    return "dsp_im2col" if sizes_of(call).gathered else "dsp_1x1"
+    if not sizes_of(call).gathered:
+        return "dsp_1x1"
+    row, map_row = call.kernel[1] * call.inputs[0][2], call.inputs[0][1] * call.inputs[0][2]
+    return "dsp_im2col_words" if call.dilation[1] == 1 and row <= 4 <= map_row else "dsp_im2col"
 
 
 def conv_1x1(call: KernelCall) -> Counts:
@@ -36,8 +39,14 @@ def conv_1x1(call: KernelCall) -> Counts:
     }
 
 
-def conv_im2col(call: KernelCall) -> Counts:
-    """The same behind windows that are gathered row by row, word by word where a row is one, or tap by tap."""
+def im2col_words(call: KernelCall) -> Counts:
+    """The same behind windows whose rows are gathered as a word each."""
+    found = _gathered(call)
+    return {**found, "narrow_rows": found["windows"] * call.kernel[0]}
+
+
+def im2col(call: KernelCall) -> Counts:
+    """The same behind windows that are gathered row by row, or tap by tap where they are dilated."""
     x = sizes_of(call)
     chunks, depth, columns = -(-x.groups // x.chunk), call.inputs[0][2], call.kernel[1]
     rows = chunks * sum(_inside(call, 0))
@@ -45,21 +54,28 @@ def conv_im2col(call: KernelCall) -> Counts:
     inside = _inside(call, 1)
     runs, ends = [n * depth for n in inside], [(columns - n) * depth for n in inside]
     by_tap = call.dilation[1] > 1
-    by_word = not by_tap and columns * depth <= 4 <= call.inputs[0][1] * depth
-    by_row = not (by_tap or by_word)
+    by_row = not by_tap
     return {
-        **conv_1x1(call),
-        "windows": chunks * x.pixels,
-        "blocks": chunks * -(-x.pixels // x.block),
-        "narrow_rows": by_word * chunks * x.pixels * call.kernel[0],
+        **_gathered(call),
         "outside_rows": by_row * outside,
         "whole_rows": by_row * rows * sum(n == columns for n in inside),
         "cut_rows": by_row * rows * sum(n < columns for n in inside),
         "copied_fours": by_row * rows * sum(n // 4 for n in runs),
         "copied_rests": by_row * rows * sum(n % 4 > 0 for n in runs),
         "filled_fours": by_row * (rows * sum(n // 4 for n in ends) + outside * (columns * depth // 4)),
+        "filled_rests": by_row * rows * sum(n % 4 > 0 for n in ends),
         "dilated_taps": by_tap * chunks * x.pixels * prod(call.kernel),
         "dilated_fours": by_tap * rows * sum(inside) * (depth // 4),
+    }
+
+
+def _gathered(call: KernelCall) -> Counts:
+    x = sizes_of(call)
+    chunks = -(-x.groups // x.chunk)
+    return {
+        **conv_1x1(call),
+        "windows": chunks * x.pixels,
+        "gathered_blocks": chunks * -(-x.pixels // x.block),
         "rests": x.pixels * (call.output[2] % GROUP_CHANNELS > 0),
     }
 
