@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hil_nas.kernels.dsp import conv_work, product
+from hil_nas.kernels.dsp import average_pool, conv_work, depthwise, depthwise_work, product
 from hil_nas.kernels.kernel import Kernel, KernelList
 
 _CONV = Kernel(
@@ -18,4 +18,18 @@ _CONV = Kernel(
         "dsp_im2col_words": conv_work.im2col_words,
     },
 )
-KERNELS = KernelList("dsp", 3, {"conv": _CONV})
+_DEPTHWISE = Kernel(
+    fault=depthwise.fault,
+    unfit=depthwise.unfit,
+    scratch_bytes=depthwise.scratch_bytes,
+    constant_bytes=depthwise.constant_bytes,
+    packed=depthwise.packed,
+    path=lambda call: "dsp_depthwise",
+    counts={"dsp_depthwise": depthwise_work.depthwise},
+)
+_AVERAGE_POOL = Kernel(
+    fault=average_pool.fault,
+    path=lambda call: "dsp_average_pool",
+    counts={"dsp_average_pool": average_pool.counts},
+)
+KERNELS = KernelList("dsp", 3, {"conv": _CONV, "depthwise": _DEPTHWISE, "average_pool": _AVERAGE_POOL})

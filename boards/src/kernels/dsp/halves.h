@@ -39,4 +39,51 @@ static inline uint32_t dsp_odd_bytes(uint32_t word)
 #endif
 }
 
+/* The same as dsp_even_bytes() and dsp_odd_bytes(), added to sums. */
+static inline uint32_t dsp_add_even_bytes(uint32_t sums, uint32_t word)
+{
+#if defined(__ARM_FEATURE_DSP)
+    uint32_t halves;
+    __asm("sxtab16 %0, %1, %2" : "=r"(halves) : "r"(sums), "r"(word));
+    return halves;
+#else
+    const uint32_t added = dsp_even_bytes(word);
+    return ((sums + added) & 0xFFFF) | ((sums & 0xFFFF0000) + (added & 0xFFFF0000));
+#endif
+}
+
+static inline uint32_t dsp_add_odd_bytes(uint32_t sums, uint32_t word)
+{
+#if defined(__ARM_FEATURE_DSP)
+    uint32_t halves;
+    __asm("sxtab16 %0, %1, %2, ror #8" : "=r"(halves) : "r"(sums), "r"(word));
+    return halves;
+#else
+    return dsp_add_even_bytes(sums, word >> 8);
+#endif
+}
+
+/* The lower halves of two words, the first one's as the lower. */
+static inline uint32_t dsp_lower_halves(uint32_t a, uint32_t b)
+{
+#if defined(__ARM_FEATURE_DSP)
+    uint32_t halves;
+    __asm("pkhbt %0, %1, %2, lsl #16" : "=r"(halves) : "r"(a), "r"(b));
+    return halves;
+#else
+    return (a & 0xFFFF) | b << 16;
+#endif
+}
+
+static inline uint32_t dsp_upper_halves(uint32_t a, uint32_t b)
+{
+#if defined(__ARM_FEATURE_DSP)
+    uint32_t halves;
+    __asm("pkhtb %0, %2, %1, asr #16" : "=r"(halves) : "r"(a), "r"(b));
+    return halves;
+#else
+    return a >> 16 | (b & 0xFFFF0000);
+#endif
+}
+
 #endif
