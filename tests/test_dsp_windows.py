@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from deploy_harness import Engine, Refused, build_engine, cell_network, random_inputs
+from hil_nas.latency.features import kernel_work
 
 from hil_nas import kernels
 from hil_nas.cost import arena_bytes, plan_bytes
@@ -22,7 +23,6 @@ from hil_nas.deploy.tflite_writer import write_tflite
 from hil_nas.device.device import Device
 from hil_nas.device.hosts import open_device
 from hil_nas.kernels import KernelList, cmsis_nn, dsp
-from hil_nas.latency.features import kernel_work
 from hil_nas.network import Layer, Network
 from hil_nas.operators.int8 import Activation, QuantOperator, Weights
 from hil_nas.operators.windows import padding_of
