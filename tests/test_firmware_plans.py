@@ -14,10 +14,12 @@ from deploy_harness import PORTABLE, engine_sources
 from every_operator import PLAN_KINDS, every_operator
 from firmware_wire import SANITIZERS
 
+from hil_nas import kernels
 from hil_nas.deploy.lower import lower
 from hil_nas.deploy.synthetic import random_graph
 from hil_nas.deploy.tflite import read_tflite
 from hil_nas.device.firmware import find_third_party
+from hil_nas.kernels import KernelCall, cmsis_nn, dsp, plain
 from hil_nas.network import Layer, Network
 from hil_nas.operators.table import PLAN_CODES
 
@@ -67,7 +69,18 @@ def jobs(tmp_path_factory: pytest.TempPathFactory, boards_dir: Path, build_dir: 
 
 @pytest.fixture(scope="module")
 def plan() -> bytes:
-    return lower(random_graph(NETWORK, 3)).to_bytes()
+    """Of CMSIS-NN's kernels and the plain ones."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(kernels, "LISTS", (cmsis_nn.KERNELS, plain.KERNELS))
+        return lower(random_graph(NETWORK, 3)).to_bytes()
+
+
+@pytest.fixture(scope="module")
+def dsp_plan() -> bytes:
+    """The same network with our own kernels where they take it."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(kernels, "LISTS", (dsp.KERNELS, cmsis_nn.KERNELS, plain.KERNELS))
+        return lower(random_graph(NETWORK, 3)).to_bytes()
 
 
 @pytest.fixture(scope="module")
@@ -169,6 +182,40 @@ def test_a_damaged_operator_is_refused(
     verdicts: Callable[[Sequence[bytes]], list[str]], plan: bytes, op: int, values: dict[str, int], reason: str
 ) -> None:
     assert verdicts([changed(plan, op, **values)]) == [f"{op} {reason}"]
+
+
+@pytest.mark.parametrize(
+    ("values", "reason"),
+    [
+        ({"scratch_bytes": 8}, "less scratch memory than the kernel asks for"),
+        ({"weights": 64}, "weights outside the plan or unaligned"),
+        ({"weights": 0xFFFFFFF0}, "weights outside the plan or unaligned"),
+        ({"weights": 0}, "weights outside the plan or unaligned"),
+        ({"in_c": 1, "weights": 2**31}, "weights outside the plan or unaligned"),
+        ({"kernel_h": 16384}, "a window too large for the kernel"),
+        ({"dilation_h": 32768}, "a window too large for the kernel"),
+    ],
+)
+def test_a_damaged_convolution_of_our_own_is_refused(
+    verdicts: Callable[[Sequence[bytes]], list[str]], dsp_plan: bytes, values: dict[str, int], reason: str
+) -> None:
+    assert field(dsp_plan, CONV, "kernel_list") == dsp.KERNELS.number
+    assert verdicts([dsp_plan, changed(dsp_plan, CONV, **values)]) == ["ran", f"{CONV} {reason}"]
+
+
+def test_scalings_of_our_own_convolution_are_looked_at(
+    verdicts: Callable[[Sequence[bytes]], list[str]], dsp_plan: bytes
+) -> None:
+    """The last words of its two groups: of every channel a multiplier, what is added, a shift."""
+    call = KernelCall("conv", ((9, 7, 2),), (5, 7, 6), (3, 3), (2, 1), (1, 1), (1, 1), relu=True)
+    (size,) = dsp.KERNELS.kernels["conv"].constant_bytes(call)
+    end, plans = field(dsp_plan, CONV, "weights") + size, []
+    for group_end in (end, end - size // 2):
+        for word, value in ((-1, 23), (-1, -1), (-12, -1), (-10, 1 << 31)):
+            data = bytearray(dsp_plan)
+            struct.pack_into("<I", data, group_end + 4 * word, value & 0xFFFFFFFF)
+            plans.append(sealed(data))
+    assert verdicts(plans) == [f"{CONV} a multiplier or shift out of range"] * len(plans)
 
 
 @pytest.mark.parametrize(

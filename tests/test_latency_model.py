@@ -127,7 +127,7 @@ def test_operators_come_in_order_and_a_reshape_is_free(model: LatencyModel, draw
 
 
 def test_an_unmeasured_kernel_is_refused(model: LatencyModel) -> None:
-    dilated = next(Network((20, 10, 8), (Layer("depthwise", (INPUT,), kernel=(3, 3), dilation=(2, 2)),)).operators())
+    dilated = next(Network((20, 10, 7), (Layer("depthwise", (INPUT,), kernel=(3, 3), dilation=(2, 2)),)).operators())
     with pytest.raises(OutOfRangeError, match=r"depthwise_generic.*profile"):
         model.operator_cycles([dilated])
     with pytest.raises(OutOfRangeError):
@@ -136,7 +136,7 @@ def test_an_unmeasured_kernel_is_refused(model: LatencyModel) -> None:
 
 def test_a_larger_operator_than_measured_is_refused_and_flagged(model: LatencyModel) -> None:
     wide = next(Network((157, 40, 512), (Layer("conv", (INPUT,), 512),)).operators())
-    assert "conv_1x1" in str(model.outside(wide))
+    assert "dsp_1x1" in str(model.outside(wide))
     with pytest.raises(OutOfRangeError, match="measured were"):
         model.network_cycles(Network((157, 40, 512), (Layer("conv", (INPUT,), 512),)))
     assert model.extrapolated_cycles([wide])[0] > 0
@@ -152,8 +152,8 @@ def test_front_ends_inside_and_outside_the_range(model: LatencyModel) -> None:
 
 def test_the_spread_follows_the_noise(drawn: list[Network], model: LatencyModel) -> None:
     noisy = LatencyModel.fit(synthetic_rows(drawn, noise=0.05))
-    assert model.paths["conv_1x1"].spread < 0.005
-    assert 0.04 < noisy.paths["conv_1x1"].spread < 0.15
+    assert model.paths["dsp_1x1"].spread < 0.005
+    assert 0.04 < noisy.paths["dsp_1x1"].spread < 0.15
     assert model.network_spread(drawn[0]) < 0.01 < noisy.network_spread(drawn[0])
 
 
@@ -200,6 +200,6 @@ def test_the_farthest_network_comes_first_and_none_twice(drawn: list[Network]) -
 def test_weights_move_the_choice_to_the_path_that_is_least_sure(drawn: list[Network]) -> None:
     pointwise = Network((20, 1, 8), (Layer("conv", (INPUT,), 12),))
     pool = Network((20, 1, 8), (Layer("average_pool", (INPUT,), kernel=(2, 1), stride=(2, 1)),))
-    for path, expected in (("conv_1x1", 0), ("average_pool", 1)):
-        weights = {"conv_1x1": 0.01, "average_pool": 0.01} | {path: 1.0}
+    for path, expected in (("dsp_1x1", 0), ("dsp_average_pool", 1)):
+        weights = {"dsp_1x1": 0.01, "dsp_average_pool": 0.01} | {path: 1.0}
         assert farthest_networks([pointwise, pool], 1, weights=weights) == [expected]

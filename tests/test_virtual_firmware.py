@@ -66,7 +66,7 @@ def test_a_network_gives_the_references_bits_and_repeatable_cycles(device: Devic
         assert sum(x for _, x in counts.operators) == pytest.approx(counts.network_cycles[0], rel=1e-3)
         np.testing.assert_array_equal(device.read("output"), expected.ravel())
         cycles[where] = counts.network_cycles[0]
-    assert 1.05 < cycles["flash"] / cycles["ram"] < 1.5  # weights in RAM miss no data cache
+    assert 1 < cycles["flash"] / cycles["ram"] < 1.05  # weights are copied to RAM once, which misses the data cache
 
 
 def test_two_boards_count_the_same_cycles(boards_dir: Path, build_dir: Path, kws_model: bytes) -> None:

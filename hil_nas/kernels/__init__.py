@@ -10,10 +10,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from hil_nas.errors import UnsupportedError
-from hil_nas.kernels import cmsis_nn, plain
+from hil_nas.kernels import cmsis_nn, dsp, plain
 from hil_nas.kernels.kernel import Constants, Counts, Fault, Kernel, KernelCall, KernelList, call_of
 
-LISTS: tuple[KernelList, ...] = (cmsis_nn.KERNELS, plain.KERNELS)
+LISTS: tuple[KernelList, ...] = (dsp.KERNELS, cmsis_nn.KERNELS, plain.KERNELS)
 """Of the engine `cmsis-nn`: the first that takes a call runs it."""
 
 

@@ -10,6 +10,8 @@ PATHS = {
     "dsp_1x1": "1x1 convolution: 4 output channels x 2 pixels at a time",
     "dsp_im2col": "convolution: windows gathered, then as a 1x1 convolution",
     "dsp_im2col_words": "convolution of narrow windows, gathered a word for each row",
+    "dsp_depthwise": "depthwise, 4 channels spread into columns, then one at a time",
+    "dsp_average_pool": "average pool, 4 channels at a time",
     "conv_1x1": "1x1 convolution: one matrix product, 2 output channels x 2 pixels at a time",
     "conv_im2col": "convolution through im2col: columns of 16-bit inputs, two at a time",
     "depthwise_3x3": "3x3 depthwise, 4 channels at a time",

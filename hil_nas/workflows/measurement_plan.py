@@ -67,16 +67,18 @@ def published() -> list[Network]:
 
 
 def every_kernel() -> list[Network]:
-    """Small networks that between them run every kernel path, with channels in fours and with some left over."""
+    """Small networks that between them run every kernel path of a space, channels in fours and with some left over."""
     return [_kernels((10, 8, 1), 16), _kernels((10, 8, 1), 7)]
 
 
 def smallest() -> list[Network]:
     """Every kernel path with less to do than in any network of a space: the low end of what was measured.
 
-    Two, so that an error is known there too: one held out is predicted with the other.
+    Two of each kind, so that an error is known there too: one held out is predicted with the other. Other kernels run
+    channels that are no multiple of 4, and another path windows in a map of a word's width.
     """
-    return [_kernels((2, 2, 1), 4, classes=2), _kernels((3, 2, 1), 4, classes=3)]
+    kinds = ((2, 4), (2, 3), (4, 4))  # columns, channels
+    return [_kernels((rows, x, 1), width, classes=rows) for x, width in kinds for rows in (2, 3)]
 
 
 def _kernels(shape: Shape, width: int, classes: int = 12) -> Network:

@@ -2,6 +2,12 @@
  * Convolutions by the product of product.h: two output pixels at a time, their values gathered and widened
  * once for all output channels of a chunk of weights that lies in RAM. Weights from flash would miss its cache of 256
  * bytes at every pair of pixels.
+ *
+ * Modelled on the virtual NUCLEO-L4R5ZI, thousands of cycles, beside CMSIS-NN 4.0.0 (25 x 5 pixels, ReLU):
+ *   1x1       16 to 16   24 to 40   32 to 32   48 to 96   64 to 64   96 to 96
+ *   this            64        189        186        743        642      1,370
+ *   CMSIS-NN       164        515        440      1,655      1,329      2,666
+ *   10x4 with stride 2, 1 to 64 channels: 468 and 1,766; 3x3, 16 to 16 channels: 432 and 1,071
  */
 #include "dsp.h"
 #include "halves.h"

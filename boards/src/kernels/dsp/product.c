@@ -7,7 +7,8 @@
  * pointers, two words of columns, two of weights, eight sums; whatever else is needed waits in registers of the FPU. C
  * spills here. Eight steps in one turn, entered in the middle where the number of steps is no multiple: every
  * instruction of a step is wide, so that a step is 56 bytes. Loop, scaling and the caller's loop stay below the 1 KiB
- * of the STM32L4's instruction cache.
+ * of the STM32L4's instruction cache. Modelled: 15.1 cycles a step, 4.5 a turn, 86 a group with its eight outputs (94
+ * where they are signed), by least squares over 45 layers on the virtual NUCLEO-L4R5ZI.
  *
  *   s0 columns less the steps that are skipped, s1 their end, each less a word; s2 where the loop is entered,
  *   s3 the bytes of a group that are skipped and a word, s4 end of groups, s5 and s6 outputs
