@@ -67,7 +67,7 @@ def opened(target: str, boards_dir: Path, build_dir: Path) -> Device:
 
 
 def squeezed(pixels: int, channels: int) -> Network:
-    """A column of pixels widened, then averaged: its arena is that of the first layer's input and output."""
+    """A column of pixels widened, then averaged: its arena is that of the first layer's input, output and scratch."""
     return Network((pixels, 1, 1), (
         Layer("conv", (INPUT,), channels),
         Layer("average_pool", (0,), kernel=(pixels, 1), stride=(pixels, 1), padding="valid"),
@@ -79,9 +79,10 @@ def filling(room_bytes: int, channels: range, weights: Where = "flash") -> Netwo
     """One whose arena, with its plan where that is in RAM, takes exactly so much."""
     for width in channels:
         plan = aligned(plan_bytes(squeezed(2, width))) if weights == "ram" else 0
-        about = (room_bytes - plan) // (width + 1)
+        scratch = arena_bytes(squeezed(1024, width)) - 1024 * (1 + width)
+        about = (room_bytes - plan - scratch) // (width + 1)
         for pixels in range(about - STEP_BYTES, about + 1):
-            if plan + aligned(pixels) + aligned(pixels * width) == room_bytes:
+            if plan + scratch + aligned(pixels) + aligned(pixels * width) == room_bytes:
                 return squeezed(pixels, width)
     raise AssertionError(f"no network fills {room_bytes} bytes")
 

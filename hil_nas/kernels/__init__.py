@@ -14,7 +14,7 @@ from hil_nas.kernels import cmsis_nn, dsp, plain
 from hil_nas.kernels.kernel import Constants, Counts, Fault, Kernel, KernelCall, KernelList, call_of
 
 LISTS: tuple[KernelList, ...] = (dsp.KERNELS, cmsis_nn.KERNELS, plain.KERNELS)
-"""Of the engine `cmsis-nn`: the first that takes a call runs it."""
+"""Of the engine that walks plans, `cmsis-nn`: the first that takes a call runs it."""
 
 
 def list_for(
