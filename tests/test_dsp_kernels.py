@@ -117,8 +117,8 @@ def test_its_bits_are_tflms(kind: str, engine: Engine) -> None:
         graph = graph_of(network, seed, ACTIVATIONS[seed % 4], ties=seed % 3 == 0)
         plan, inputs = plan_of(graph), full_range(network, 6, seed)
         expected = Tflm(write_tflite(graph)).run(inputs).reshape(6, -1)
-        found = engine.run(plan.to_bytes(), inputs, plan.arena_bytes)
-        assert np.array_equal(found, expected), (network, ACTIVATIONS[seed % 4])
+        outputs = engine.run(plan.to_bytes(), inputs, plan.arena_bytes)
+        assert np.array_equal(outputs, expected), (network, ACTIVATIONS[seed % 4])
         seen[expected.ravel().astype(int) + 128] = True
     assert seen.sum() > 220
 

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pytest
 from deploy_harness import Engine, Refused, build_engine, cell_network, random_inputs
-from hil_nas.latency.features import kernel_work
 
 from hil_nas import kernels
 from hil_nas.cost import arena_bytes, plan_bytes
@@ -23,6 +22,7 @@ from hil_nas.deploy.tflite_writer import write_tflite
 from hil_nas.device.device import Device
 from hil_nas.device.hosts import open_device
 from hil_nas.kernels import KernelList, cmsis_nn, dsp
+from hil_nas.latency.kernel_work import kernel_work
 from hil_nas.network import Layer, Network
 from hil_nas.operators.int8 import Activation, QuantOperator, Weights
 from hil_nas.operators.windows import padding_of
@@ -68,12 +68,12 @@ def depthwise_networks() -> list[Network]:
     def some(*values: int) -> int:
         return int(random.choice(values))
 
-    found = []
+    networks = []
     for kernel in SEARCHED:
         for stride in ((1, 1), (2, 1), (2, 2), (1, 2)):
             source = (some(15, 16, 17, 18, 19, 25, 32), some(kernel[1], kernel[1] + 1, 7), some(4, 8, 12))
             padding = "same" if random.random() < 0.7 else "valid"
-            found.append(one("depthwise", source, kernel, stride=stride, padding=padding))
+            networks.append(one("depthwise", source, kernel, stride=stride, padding=padding))
     for _ in range(40):
         source = (some(1, 2, 3, 5, 8, 11), some(1, 2, 3, 4, 7), some(4, 8, 20))
         kernel = (some(1, 2, 3, 4, 5, 7, 10), some(1, 2, 3, 4))
@@ -82,8 +82,8 @@ def depthwise_networks() -> list[Network]:
         stride = (1, 1) if dilation != (1, 1) else stride
         fits = all((k - 1) * d < x for k, d, x in zip(kernel, dilation, source[:2], strict=True))
         padding = "valid" if fits and random.random() < 0.4 else "same"
-        found.append(one("depthwise", source, kernel, stride=stride, dilation=dilation, padding=padding))
-    return found
+        networks.append(one("depthwise", source, kernel, stride=stride, dilation=dilation, padding=padding))
+    return networks
 
 
 def pool_networks() -> list[Network]:
@@ -92,14 +92,14 @@ def pool_networks() -> list[Network]:
     def some(*values: int) -> int:
         return int(random.choice(values))
 
-    found = [one("average_pool", x, x[:2], padding="valid") for x in ((25, 5, 8), (49, 10, 4), (40, 50, 4), (1, 1, 4))]
+    pools = [one("average_pool", x, x[:2], padding="valid") for x in ((25, 5, 8), (49, 10, 4), (40, 50, 4), (1, 1, 4))]
     for _ in range(40):
         source = (some(2, 5, 12, 20), some(1, 3, 4, 10), some(4, 8, 24))
         kernel = (some(1, 2, 3, 5), some(1, 2, 3))
         fits = kernel[0] <= source[0] and kernel[1] <= source[1]
         padding = "valid" if fits and random.random() < 0.4 else "same"
-        found.append(one("average_pool", source, kernel, stride=(some(1, 2, 3), some(1, 2)), padding=padding))
-    return found
+        pools.append(one("average_pool", source, kernel, stride=(some(1, 2, 3), some(1, 2)), padding=padding))
+    return pools
 
 
 NETWORKS = {"depthwise": depthwise_networks(), "average_pool": pool_networks()}

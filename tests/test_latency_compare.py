@@ -36,17 +36,17 @@ def write(folder: Path, provenance: Provenance, factors: dict[str, int], front_e
 def test_ratios_are_by_kernel_path_and_front_end(tmp_path: Path) -> None:
     first = write(tmp_path / "a@virtual", PROVENANCE, {"dsp_1x1": 2})
     second = write(tmp_path / "b@virtual", replace(PROVENANCE, kernels="b" * 16), {"dsp_1x1": 6}, 10_500)
-    found = compare(first, second)
-    ratios = {x.what: x.median for x in found.operators}
+    comparison = compare(first, second)
+    ratios = {x.what: x.median for x in comparison.operators}
     assert ratios["dsp_1x1"] == 3 and ratios["dsp_depthwise"] == 1 and ratios["fully_connected"] == 1
-    assert [(x.what, x.median) for x in found.front_ends] == [(str(CONFIG), 1.5)]
-    assert found.networks is not None and 1 < found.networks.median < 3
-    assert found.same_clock and found.differences == {"kernels": ("a" * 16, "b" * 16)}
+    assert [(x.what, x.median) for x in comparison.front_ends] == [(str(CONFIG), 1.5)]
+    assert comparison.networks is not None and 1 < comparison.networks.median < 3
+    assert comparison.same_clock and comparison.differences == {"kernels": ("a" * 16, "b" * 16)}
 
 
 def test_an_operator_that_occurs_several_times_counts_once(tmp_path: Path) -> None:
-    found = compare(write(tmp_path / "a@virtual", PROVENANCE, {}), write(tmp_path / "b@virtual", PROVENANCE, {}))
-    assert {x.what: x.count for x in found.operators} == dict.fromkeys(
+    comparison = compare(write(tmp_path / "a@virtual", PROVENANCE, {}), write(tmp_path / "b@virtual", PROVENANCE, {}))
+    assert {x.what: x.count for x in comparison.operators} == dict.fromkeys(
         ("dsp_average_pool", "dsp_1x1", "dsp_im2col_words", "fully_connected", "dsp_depthwise"), 1
     )
 

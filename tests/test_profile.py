@@ -330,8 +330,8 @@ def test_instructions_are_no_time_on_the_page(tmp_path: Path, use: Callable[[Fak
 
 def test_the_smallest_network_has_the_least_of_every_kernel() -> None:
     random = np.random.default_rng(3)
-    found = [(kernel_path(y), math.prod(y.output)) for x in measurement_plan.smallest() for y in x.operators()]
-    least = {path: min(size for other, size in found if other == path) for path, _ in found}
+    sizes = [(kernel_path(y), math.prod(y.output)) for x in measurement_plan.smallest() for y in x.operators()]
+    least = {path: min(size for other, size in sizes if other == path) for path, _ in sizes}
     assert set(least) == OF_SPACES
     for space in network_sampling.OF_SPACE.values():
         for operator in (y for _ in range(40) for y in space(random).operators()):
@@ -395,8 +395,8 @@ def test_the_list_of_networks_is_the_same_every_time(planned: list[Network]) -> 
 
 
 def test_the_list_covers_every_kernel_path(planned: list[Network]) -> None:
-    found = [kernel_path(y) for x in planned for y in x.operators() if is_executed(y)]
-    assert {path: found.count(path) >= 5 for path in OF_SPACES} == dict.fromkeys(OF_SPACES, True)
+    paths = [kernel_path(y) for x in planned for y in x.operators() if is_executed(y)]
+    assert {path: paths.count(path) >= 5 for path in OF_SPACES} == dict.fromkeys(OF_SPACES, True)
 
 
 def test_every_network_fits_the_board(planned: list[Network]) -> None:
