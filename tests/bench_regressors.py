@@ -12,6 +12,7 @@ from __future__ import annotations
 import sys
 import time
 from collections import defaultdict
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,19 @@ REGRESSORS = {
 }
 
 
+def common(rows: Measurements) -> Measurements:
+    """Without the networks that alone, or nearly so, take some kernel path: it has nothing to be learnt from."""
+    networks: dict[str, set[Any]] = defaultdict(set)
+    for row in rows.operators:
+        networks[kernel_work(row.operator).path].add(row.network)
+    rare = set().union(*(x for x in networks.values() if len(x) < 2 * FOLDS))
+    return replace(
+        rows,
+        networks=tuple(x for x in rows.networks if x.network not in rare),
+        operators=tuple(x for x in rows.operators if x.network not in rare),
+    )
+
+
 def held_out(rows: Measurements, regressor: Any) -> np.ndarray:
     """Cycles of every operator, (operators,), by fits that did not see its network."""
     paths: dict[str, list[int]] = defaultdict(list)
@@ -90,7 +104,7 @@ def line(rows: Measurements, name: str, regressor: Any) -> str:
 
 def main() -> None:
     for board in sys.argv[1:] or sorted(x.name for x in MODELS.iterdir() if x.is_dir()):
-        rows = Store(MODELS / board).read()
+        rows = common(Store(MODELS / board).read())
         start_s = time.process_time()
         LatencyModel.load(MODELS / board)
         loaded = f"loaded in {time.process_time() - start_s:.2f} CPU s"
