@@ -104,8 +104,9 @@ def corners() -> list[Network]:
 
 
 def _tiny_corners() -> Iterator[Network]:
-    for arrangement, align in product(ARRANGEMENTS, ALIGNMENTS):
-        space = TinySpace(arrangement=arrangement, align=align)
+    ragged_columns = max(COEFFICIENTS) - 1  # a copy of windows takes four values at a time, then what is left
+    for arrangement, align, columns in product(ARRANGEMENTS, ALIGNMENTS, (*COEFFICIENTS, ragged_columns)):
+        space = TinySpace(paper_grid(columns), arrangement=arrangement, align=align)
         ragged = max(x for x in space.widths if x % 16)  # a kernel's widest loop takes 16 channels
         lowest, highest = space.widths[0], space.widths[-1]
         operations = [x for x in space.operations if x.kind != "skip"]
