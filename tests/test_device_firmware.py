@@ -147,7 +147,7 @@ def test_counts_of_a_board_repeat(device: Device, target: str) -> None:
 @pytest.mark.parametrize("target", ["nucleo-l4r5@renode", "nucleo-h743zi@renode"])
 def test_renode_counts_runs_longer_than_silicon_could(target: str, boards_dir: Path, build_dir: Path) -> None:
     """Its counter counts 10 million instructions in a second of its time, and wraps that much later."""
-    layers = tuple(Layer("conv", (i - 1,), 32, kernel=(3, 3)) for i in range(6))
+    layers = tuple(Layer("conv", (i - 1,), 32, kernel=(3, 3)) for i in range(10))
     plan = lower(random_graph(Network((64, 64, 4), layers), seed=1))
     with open_device(target, boards_dir=boards_dir, build_dir=build_dir) as device:
         device.load_plan(plan.to_bytes(), where="ram")

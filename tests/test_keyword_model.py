@@ -33,7 +33,7 @@ def test_renode_and_qemu_count_the_same_instructions(
     differences = [y.cycles - x.cycles for x, y in zip(one.operators, other.operators, strict=True)]
     assert max(differences) - min(differences) <= 2 and 0 <= max(differences) < 20  # QEMU's timer ticks every 5/8
     assert 0 <= other.network_cycles[0] - one.network_cycles[0] < 20
-    assert one.network_cycles[0] > 7_000_000 and one.network_cycles[0] == one.network_cycles[1]
+    assert one.network_cycles[0] > 3_000_000 and one.network_cycles[0] == one.network_cycles[1]
 
 
 def counted(target: str, model: bytes, boards_dir: Path, build_dir: Path) -> RunCounts:
@@ -54,7 +54,7 @@ def device(request: pytest.FixtureRequest, boards_dir: Path, build_dir: Path) ->
 def test_every_host_gives_the_bits_of_tflm(device: Device, kws_model: bytes, where: Where) -> None:
     plan = lower(read_tflite(kws_model))
     info = device.load_plan(plan.to_bytes(), where)
-    assert (info.op_count, info.arena_bytes) == (len(plan.operators), plan.arena_bytes) == (12, 17_152)
+    assert (info.op_count, info.arena_bytes) == (len(plan.operators), plan.arena_bytes) == (12, 18_880)
     clips = quantised_clips(kws_model, CLIPS, seed=7)
     expected = Tflm(kws_model).run(clips).reshape(CLIPS, -1)
     for clip, scores in zip(clips, expected, strict=True):
