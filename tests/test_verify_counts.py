@@ -64,6 +64,9 @@ class Board:
     def identify(self) -> Identity:
         return self.identity
 
+    def reset(self) -> Identity:
+        return self.identity
+
     def memory(self) -> MemoryUse:
         return MEMORY
 

@@ -224,6 +224,7 @@ def verify(
         InputError: clips for a model without a front end, or a latency limit on a clock that gives no time.
     """
     _check_clock(device, budget)
+    device.reset()  # its deepest stack is then this model's own, whatever ran before
     bench = Bench(device, model, host_front_end)
     if bench.config is None and clips is not None:
         raise InputError("the model names no front end, so audio cannot be run through it")
