@@ -103,10 +103,12 @@ class FrontEndVariable(Protocol):
         parameter: what steps of the decisions move, beside alpha.
         rounds: steps of weights, and of decisions, in an epoch.
         phase: what an epoch behind the warm-up searches.
+        autocast: whether a GPU may train the supernet in bfloat16; slopes of window and hop want float32.
     """
 
     parameter: nn.Parameter
     rounds: int
+    autocast: bool
 
     @property
     def phase(self) -> str: ...

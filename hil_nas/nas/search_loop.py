@@ -149,7 +149,8 @@ class Loop:
 
     def loss(self, reading: Reading, logits: Logits) -> Tensor:
         """The mean cross entropy of what was read."""
-        with nullcontext() if self.device.type != "cuda" else torch.autocast("cuda", torch.bfloat16):
+        halves = self.device.type == "cuda" and self.front_end.autocast
+        with torch.autocast("cuda", torch.bfloat16) if halves else nullcontext():
             predicted = logits(self.net.alignment(reading.features))
         return F.cross_entropy(predicted.float(), reading.labels)
 

@@ -23,6 +23,8 @@ class FrontEndChoice(FrontEndVariable):
         train, validation: disjoint sets of clips, the same as every front end gives them.
     """
 
+    autocast = True
+
     def __init__(
         self,
         strategy: Strategy[Any],

@@ -117,7 +117,7 @@ class ContinuousFrontEnd(FrontEndVariable):
         train, validation: disjoint sets of clips.
     """
 
-    phase = "data"
+    phase, autocast = "data", False
 
     def __init__(
         self,
