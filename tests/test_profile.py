@@ -18,12 +18,11 @@ import pytest
 from hil_nas import cli
 from hil_nas.cost.arena import arena_bytes
 from hil_nas.cost.blob import plan_bytes
-from hil_nas.cost.macs import network_macs
 from hil_nas.deploy.plan import Plan, PlanOperator
 from hil_nas.device.replies import FrontEndInfo, Identity, MemoryUse, OperatorCycles, PlanInfo, RunCounts
 from hil_nas.errors import InputError, LinkError
 from hil_nas.front_ends.mfcc import Mfcc
-from hil_nas.latency.kernel_work import PATHS, is_executed, kernel_path
+from hil_nas.latency.kernel_work import is_executed
 from hil_nas.latency.measurements import Measurements, NetworkRow, network_id
 from hil_nas.latency.model import LatencyModel
 from hil_nas.latency.store import Store
@@ -31,7 +30,6 @@ from hil_nas.network import Network
 from hil_nas.progress import Progress
 from hil_nas.report.profile_page import profile_page
 from hil_nas.workflows import fitting, footprint, fresh_networks, measure, measurement_plan, network_sampling, profile
-from hil_nas.workflows.fitting import fits
 
 IDENTITY = Identity(
     board="nucleo_l4r5", clock_hz=120_000_000, clock_kind="modelled", engine="cmsis-nn", build="a" * 16,
@@ -41,7 +39,6 @@ IDENTITY = Identity(
 CONFIGS = tuple(Mfcc(400, hop, mel, c) for hop in (160, 200, 320) for mel in (20, 40) for c in (8, 16))
 
 
-OF_SPACES = set(PATHS) - {"conv_1x1", "conv_im2col"}  # those run windows of more than 1024 values, which no space has
 STACK_BYTES = {"conv": 900, "softmax": 1100}
 
 
@@ -292,13 +289,6 @@ def test_memory_that_is_promised_too_low_is_said_in_bytes(use: Callable[[FakeDev
     assert wrong["flash_over_percent"] == pytest.approx(100 * 900 / (exact.flash_bytes - 900))
 
 
-def test_every_kernel_is_run_to_see_the_deepest_stack() -> None:
-    networks = measurement_plan.every_kernel()
-    assert {kernel_path(y) for x in networks for y in x.operators()} == OF_SPACES
-    assert max(map(network_macs, networks)) < 2_000_000
-    assert {x.output[2] % 4 == 0 for network in networks for x in network.operators()} == {True, False}
-
-
 def test_a_run_leaves_a_page_with_its_figures(tmp_path: Path, use: Callable[[FakeDevice], None]) -> None:
     use(FakeDevice())
     folders = {"boards_dir": tmp_path, "build_dir": tmp_path, "models_dir": tmp_path / "latency_models"}
@@ -326,16 +316,6 @@ def test_instructions_are_no_time_on_the_page(tmp_path: Path, use: Callable[[Fak
     assert "instructions, which are no time" in shown and "instructions each" in shown
     assert not re.search(r"\bms\b|MHz|cycles", shown)
     assert any("M instructions" in x for x in notes) and not any("cycles" in x for x in notes)
-
-
-def test_the_smallest_network_has_the_least_of_every_kernel() -> None:
-    random = np.random.default_rng(3)
-    sizes = [(kernel_path(y), math.prod(y.output)) for x in measurement_plan.smallest() for y in x.operators()]
-    least = {path: min(size for other, size in sizes if other == path) for path, _ in sizes}
-    assert set(least) == OF_SPACES
-    for space in network_sampling.OF_SPACE.values():
-        for operator in (y for _ in range(40) for y in space(random).operators()):
-            assert not is_executed(operator) or math.prod(operator.output) >= least[kernel_path(operator)]
 
 
 def test_fresh_networks_are_told_apart_by_how_near_the_model_says_it_is(
@@ -381,26 +361,3 @@ def few_candidates() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(measurement_plan, "CANDIDATES", 160)
         yield
-
-
-@pytest.fixture(scope="module")
-def planned() -> list[Network]:
-    return measurement_plan.networks(120, 0, lambda x: fitting.is_measured(x, IDENTITY))
-
-
-def test_the_list_of_networks_is_the_same_every_time(planned: list[Network]) -> None:
-    assert measurement_plan.networks(120, 0, lambda x: fitting.is_measured(x, IDENTITY)) == planned
-    assert len(set(planned)) == 120
-    assert measurement_plan.networks(120, 1, lambda x: fitting.is_measured(x, IDENTITY)) != planned
-
-
-def test_the_list_covers_every_kernel_path(planned: list[Network]) -> None:
-    paths = [kernel_path(y) for x in planned for y in x.operators() if is_executed(y)]
-    assert {path: paths.count(path) >= 5 for path in OF_SPACES} == dict.fromkeys(OF_SPACES, True)
-
-
-def test_every_network_fits_the_board(planned: list[Network]) -> None:
-    tight = replace(IDENTITY, pool_bytes=100_000)
-    assert all(fits(x, IDENTITY) for x in planned)
-    small = measurement_plan.networks(20, 0, lambda x: fitting.is_measured(x, tight))
-    assert len(small) == 20 and max(arena_bytes(x) for x in small) <= 100_000
