@@ -36,6 +36,14 @@ def _one_thread() -> None:
     torch.set_num_threads(1)
 
 
+@pytest.fixture(scope="session")
+def engine(tmp_path_factory: pytest.TempPathFactory, boards_dir: Path, build_dir: Path) -> object:
+    """The engine's C, all its kernels in portable code, on this machine: a `deploy_harness.Engine`."""
+    from deploy_harness import build_engine
+
+    return build_engine(tmp_path_factory.mktemp("engine"), boards_dir, build_dir)
+
+
 @pytest.fixture
 def cmsis_nn_first(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without the kernels of our own, for what is said of CMSIS-NN's."""

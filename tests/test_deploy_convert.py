@@ -6,12 +6,11 @@ The oracle is TensorFlow Lite Micro's reference kernels (tflite_micro).
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from deploy_harness import Engine, build_engine, cell_network, ds_cnn, random_inputs, random_network, random_weights
+from deploy_harness import Engine, cell_network, ds_cnn, random_inputs, random_network, random_weights
 
 from hil_nas.cost import arena_bytes, plan_bytes, without_duplicates
 from hil_nas.deploy.convert import to_tflite
@@ -32,11 +31,6 @@ def tf() -> Any:
 
         tensorflow.keras.utils.set_random_seed(0)
     return tensorflow
-
-
-@pytest.fixture(scope="module")
-def engine(tmp_path_factory: pytest.TempPathFactory, boards_dir: Path, build_dir: Path) -> Engine:
-    return build_engine(tmp_path_factory.mktemp("engine"), boards_dir, build_dir)
 
 
 def converted(network: Network, seed: int) -> bytes:

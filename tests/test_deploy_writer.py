@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import fields
-from pathlib import Path
 
 import numpy as np
 import pytest
-from deploy_harness import Engine, build_engine, random_inputs, random_network
+from deploy_harness import Engine, random_inputs, random_network
 from tflite_micro.tensorflow.lite.micro.python import schema_py_generated as schema
 
 from hil_nas.baselines import ds_cnn, micronet_kws_s
@@ -39,11 +38,6 @@ KINDS = Network(
         Layer("fully_connected", (8,), 12),
     ),
 )
-
-
-@pytest.fixture(scope="module")
-def engine(boards_dir: Path, build_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Engine:
-    return build_engine(tmp_path_factory.mktemp("engine"), boards_dir, build_dir)
 
 
 def same(one: QuantGraph, other: QuantGraph) -> bool:

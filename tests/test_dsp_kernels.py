@@ -9,9 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from deploy_harness import Engine, build_engine
+from deploy_harness import Engine
 
-from hil_nas import kernels
 from hil_nas.cost import arena_bytes, plan_bytes
 from hil_nas.deploy.graph import QuantGraph
 from hil_nas.deploy.lower import lower
@@ -21,28 +20,13 @@ from hil_nas.deploy.synthetic import random_graph
 from hil_nas.deploy.tflite_writer import write_tflite
 from hil_nas.device.device import Device
 from hil_nas.device.hosts import open_device
-from hil_nas.kernels import KernelList, cmsis_nn, dsp
+from hil_nas.kernels import cmsis_nn, dsp
 from hil_nas.network import Layer, Network
 from hil_nas.operators.int8 import Activation, QuantOperator, Weights
 from hil_nas.operators.windows import padding_of
 from hil_nas.tflite.tensor import QuantTensor
 
-LISTS = "KERNEL_LISTS=LIST(dsp) LIST(cmsis_nn) LIST(plain)"
 ACTIVATIONS: tuple[Activation, ...] = ("none", "relu", "relu6", "relu_n1_to_1")
-
-
-def lists() -> tuple[KernelList, ...]:
-    return (dsp.KERNELS, *(x for x in kernels.LISTS if x is not dsp.KERNELS))
-
-
-@pytest.fixture(autouse=True)
-def with_dsp(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kernels, "LISTS", lists())
-
-
-@pytest.fixture(scope="module")
-def engine(tmp_path_factory: pytest.TempPathFactory, boards_dir: Path, build_dir: Path) -> Engine:
-    return build_engine(tmp_path_factory.mktemp("dsp"), boards_dir, build_dir, "-UKERNEL_LISTS", f"-D{LISTS}")
 
 
 def graph_of(network: Network, seed: int, activation: Activation = "none", ties: bool = False) -> QuantGraph:
@@ -127,10 +111,8 @@ def test_its_bits_are_tflms(kind: str, engine: Engine) -> None:
 def board(boards_dir: Path, build_dir: Path, cmsis_dsp_dir: Path) -> Iterator[Device]:
     """The firmware with the assembly; its plans are made by each test."""
     assert cmsis_dsp_dir
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(kernels, "LISTS", lists())
-        with open_device("nucleo-l4r5@virtual", boards_dir=boards_dir, build_dir=build_dir) as opened:
-            yield opened
+    with open_device("nucleo-l4r5@virtual", boards_dir=boards_dir, build_dir=build_dir) as opened:
+        yield opened
 
 
 @pytest.mark.parametrize("kind", ["1x1", "conv"])

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from deploy_harness import Engine, build_engine
+from deploy_harness import Engine
 from test_deploy_operators import same_bits
 
 from hil_nas.deploy.quiet import quiet
@@ -18,11 +18,6 @@ from hil_nas.errors import UnsupportedError
 CASES = Path(__file__).resolve().parents[2] / "shared" / "data" / "cases"
 MAP, SEQUENCE = (25, 10, 1), (40, 10)
 Build = Callable[[Any, Any], Any]  # (tf.keras.layers, the input) -> the output
-
-
-@pytest.fixture(scope="module")
-def engine(tmp_path_factory: pytest.TempPathFactory, boards_dir: Path, build_dir: Path) -> Engine:
-    return build_engine(tmp_path_factory.mktemp("engine"), boards_dir, build_dir)
 
 
 @pytest.fixture(scope="module")
