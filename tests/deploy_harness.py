@@ -17,7 +17,7 @@ from hil_nas.network import INPUT, Layer, Network
 
 LISTS = " ".join(f"LIST({x.name})" for x in kernels.LISTS)
 PORTABLE = (
-    "-D__GNUC_PYTHON__", "-D__RESTRICT=__restrict", "-w", f"-DKERNEL_LISTS={LISTS}", '-DENGINE_NAME="cmsis-nn"',
+    "-D__GNUC_PYTHON__", "-D__RESTRICT=__restrict", "-w", f"-DKERNEL_LISTS={LISTS}", '-DENGINE_NAME="plans"',
 )  # fmt: skip
 
 

@@ -33,7 +33,7 @@ from hil_nas.workflows.measure import folder_name, latency_ms, provenance_of
 from hil_nas.workflows.verify import Model, verify
 
 KINDS = ("silicon", "modelled", "instructions", "host")
-HERE = Provenance("nucleo_l4r5", "virtual", "modelled", 120_000_000, "cmsis-nn", "aa" * 8, "gcc 12.2.1", "flash")
+HERE = Provenance("nucleo_l4r5", "virtual", "modelled", 120_000_000, "plans", "aa" * 8, "gcc 12.2.1", "flash")
 OTHERS = {
     "board": "nucleo_h743zi", "host": "serial", "clock": "silicon", "cpu_hz": 80_000_000, "engine": "tflm",
     "kernels": "bb" * 8, "versions": "gcc 13.1.0", "weights": "ram",
@@ -158,7 +158,7 @@ def result_of(kind: str) -> dict[str, Any]:
     cost = {**shown, "latency_ms": latency_ms(kind, 120_000_000, 400_000), "ram_bytes": 1000, "flash_bytes": 2000}
     cost |= {f"{x}_cycles": y for x, y in cycles.items()}
     return {
-        "board": "b@h", "engine": "cmsis-nn", "build": "0", "front_end": "m",
+        "board": "b@h", "engine": "plans", "build": "0", "front_end": "m",
         "clock": {"kind": kind, "hz": 120_000_000, "error_percent": 5.0 if kind == "modelled" else None},
         "limits": {"max_ram_bytes": 9000, "max_flash_bytes": None, "max_latency_ms": None},
         "measured": cost, "predicted": cost, "bits_equal": True, "clips_compared": 5, "accuracy_int8": 0.9,

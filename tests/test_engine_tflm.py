@@ -98,11 +98,11 @@ def test_the_native_board_has_no_such_engine(boards_dir: Path, build_dir: Path) 
         build_firmware("native", boards_dir, build_dir, find_third_party(build_dir), (), "tflm")
 
 
-@pytest.mark.parametrize(("engine", "expected"), [("cmsis-nn", b"plan"), ("tflm", b"tflite")])
+@pytest.mark.parametrize(("engine", "expected"), [("plans", b"plan"), ("tflm", b"tflite")])
 def test_the_boards_engine_decides_what_is_uploaded(engine: str, expected: bytes) -> None:
     fake = FakeBoard(engine=engine)
     with Device(Link(fake), "serial", "silicon") as device:
-        device.load_model({"cmsis-nn": b"plan", "tflm": b"tflite"})
+        device.load_model({"plans": b"plan", "tflm": b"tflite"})
         assert fake.slots["plan"] == expected
 
 
@@ -110,15 +110,15 @@ def test_an_engine_without_a_form_is_said() -> None:
     fake = FakeBoard(engine="tflm")
     with (
         Device(Link(fake), "serial", "silicon") as device,
-        pytest.raises(InputError, match="engine is 'tflm', there is no form.*known engines: cmsis-nn"),
+        pytest.raises(InputError, match="engine is 'tflm', there is no form.*known engines: plans"),
     ):
-        device.load_model({"cmsis-nn": b"plan"})
+        device.load_model({"plans": b"plan"})
     assert "plan" not in fake.slots
 
 
 def test_a_profile_uploads_the_same_network_to_either_engine() -> None:
     names, rows, uploaded = [], [], []
-    for engine in ("cmsis-nn", "tflm"):
+    for engine in ("plans", "tflm"):
         fake = FakeBoard(engine=engine)
         with Device(Link(fake), "virtual", "modelled") as device:
             identity = device.identify()

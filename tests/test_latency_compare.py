@@ -18,7 +18,7 @@ from hil_nas.latency.measurements import FrontEndRow, NetworkRow, OperatorRow
 from hil_nas.latency.provenance import Provenance
 from hil_nas.latency.store import Store
 
-PROVENANCE = Provenance("nucleo_l4r5", "virtual", "modelled", 120_000_000, "cmsis-nn", "a" * 16, "gcc 12", "flash")
+PROVENANCE = Provenance("nucleo_l4r5", "virtual", "modelled", 120_000_000, "plans", "a" * 16, "gcc 12", "flash")
 CONFIG = Mfcc(400, 200, 40, 10)
 
 

@@ -22,7 +22,7 @@ from hil_nas.network import INPUT, Layer, Network
 
 ROOT = Path(__file__).resolve().parent.parent
 HERE = Provenance(
-    board="nucleo_l4r5", host="virtual", clock="modelled", cpu_hz=120_000_000, engine="cmsis-nn",
+    board="nucleo_l4r5", host="virtual", clock="modelled", cpu_hz=120_000_000, engine="plans",
     kernels="0123456789abcdef", versions="cmsis-nn 4.0.0;gcc 12.2", weights="flash",
 )  # fmt: skip
 NETWORK = Network(

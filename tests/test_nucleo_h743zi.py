@@ -96,7 +96,7 @@ def test_it_boots_and_says_who_it_is_also_after_a_reset(machine: Machine, device
     assert heard.startswith(BOOT) and heard.endswith(b"m-init-done\r\nm-ready\r\n")
     board = load_board(BOARD, boards_dir)
     for identity in (device.identify(), device.reset()):
-        assert (identity.board, identity.clock_hz, identity.engine) == (BOARD, board.cpu_hz, "cmsis-nn")
+        assert (identity.board, identity.clock_hz, identity.engine) == (BOARD, board.cpu_hz, "plans")
         assert identity.store_bytes == board.memory.flash_bytes // 2 - 128 * 1024  # of which a front end has a sector
     assert machine.core_hz() == board.cpu_hz
 

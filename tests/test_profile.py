@@ -32,7 +32,7 @@ from hil_nas.report.profile_page import profile_page
 from hil_nas.workflows import fitting, footprint, fresh_networks, measure, measurement_plan, network_sampling, profile
 
 IDENTITY = Identity(
-    board="nucleo_l4r5", clock_hz=120_000_000, clock_kind="modelled", engine="cmsis-nn", build="a" * 16,
+    board="nucleo_l4r5", clock_hz=120_000_000, clock_kind="modelled", engine="plans", build="a" * 16,
     kernels="b" * 16, versions="cmsis-nn 4.0.0", host="virtual", pool_bytes=570_000, store_bytes=900_000,
     input_bytes=27_648, clock_error_percent=5.0,
 )  # fmt: skip
@@ -78,7 +78,7 @@ class FakeDevice:
             self.times -= 1
             raise LinkError("no answer within 2 s")
         self.loaded += where == "flash"
-        self.where, self.plan = where, Plan.from_bytes(forms["cmsis-nn"])
+        self.where, self.plan = where, Plan.from_bytes(forms["plans"])
         return PlanInfo(len(self.plan.operators), self.plan.arena_bytes, self.plan.input_bytes, self.plan.output_bytes)
 
     def reset(self) -> None:

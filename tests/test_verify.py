@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,13 @@ from tflite_maker import Maker
 from hil_nas import cli
 from hil_nas.budget import Budget
 from hil_nas.deploy.ends import End
+from hil_nas.deploy.synthetic import random_graph
+from hil_nas.deploy.tflite_writer import write_tflite
 from hil_nas.device.device import Device
 from hil_nas.device.hosts import open_device
 from hil_nas.device.link import Link
 from hil_nas.errors import RefusedError, UnsupportedError
+from hil_nas.network import Layer, Network
 from hil_nas.workflows.verify import Bench, Model, verify
 
 
@@ -78,3 +82,21 @@ def test_a_model_too_large_for_the_board_is_named(
     where = ["--boards", str(boards_dir), "--build", str(build_dir)]
     assert cli.main(["verify", str(model), "--board", "native@native", *where]) == 1
     assert f"{model}: the board refused" in (said := capsys.readouterr().err) and "input 30,000" in said
+
+
+@pytest.mark.parametrize(("first", "named"), [("dsp", ["dsp", "plain"]), ("cmsis-nn", ["cmsis-nn", "plain"])])
+def test_kernels_of_our_own_are_left_out_where_that_is_asked(
+    first: str, named: list[str], tmp_path: Path, boards_dir: Path, build_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    layers = (Layer("conv", (-1,), 4, (3, 3)), Layer("depthwise", (0,), kernel=(3, 3)), Layer("softmax", (1,)))
+    model = tmp_path / "model.tflite"
+    model.write_bytes(write_tflite(random_graph(Network((5, 4, 2), layers), 1)))
+    where = ["--board", "native@native", "--boards", str(boards_dir), "--build", str(build_dir)]
+    assert cli.main(["verify", "--json", str(model), "--clips", "2", "--kernels", first, *where]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert (result["engine"], result["kernels"], result["bits_equal"]) == ("plans", named, True)
+
+
+def test_the_engine_tflm_has_its_own_kernels(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["verify", "model.tflite", "--engine", "tflm", "--kernels", "cmsis-nn"]) == 2
+    assert "--kernels cmsis-nn is of plans, the engine tflm has its own" in capsys.readouterr().err

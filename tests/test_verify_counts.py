@@ -30,7 +30,7 @@ NETWORK = Network((CONFIG.frames, CONFIG.coefficients, 1), (Layer("fully_connect
 PLAIN = write_tflite(random_graph(NETWORK, 0))
 MODEL = attach_front_end(PLAIN, CONFIG)
 IDENTITY = Identity(
-    "nucleo_l4r5", 120_000_000, "modelled", "cmsis-nn", "b" * 16, "k" * 16, "gcc", "virtual", 600_000, 1_500_000,
+    "nucleo_l4r5", 120_000_000, "modelled", "plans", "b" * 16, "k" * 16, "gcc", "virtual", 600_000, 1_500_000,
     27_648, clock_error_percent=5.0,
 )
 # powers of two, so that a sum names its lines
@@ -126,7 +126,7 @@ def test_medians_of_the_counts_become_time_by_the_boards_clock() -> None:
     assert result.latency_ms == pytest.approx(7.5)  # 900,000 cycles at 120 MHz
     assert result.clock == {"kind": "modelled", "hz": 120_000_000, "error_percent": 5.0}
     assert result.board == "nucleo_l4r5@virtual"
-    assert (result.engine, result.build) == ("cmsis-nn", "b" * 16)
+    assert (result.engine, result.build) == ("plans", "b" * 16)
     assert verified(Board(clock_hz=60_000_000), clips=clips(1)).latency_ms == pytest.approx(15.0)
 
 

@@ -18,10 +18,11 @@ from hil_nas.cli.console import Console
 from hil_nas.cli.parsing import settings
 from hil_nas.cli.shared import BoardCommand, RunCommand, require_recordings
 from hil_nas.config import BaselineConfig, SearchConfig
-from hil_nas.device.firmware import Engine
+from hil_nas.device.firmware import USUAL_ENGINE, Engine
 from hil_nas.errors import HilNasError, InputError, LimitsMissedError, RefusedError
 from hil_nas.extras import require
 from hil_nas.front_ends import ONE_SECOND
+from hil_nas.kernels import First
 from hil_nas.options import like, option
 from hil_nas.units import clock_name, count_unit, format_bytes, format_latency
 from hil_nas.values import some_text
@@ -94,8 +95,9 @@ class Verify(BoardCommand):
     model: Path = option(positional=True, metavar="MODEL.tflite", help="any that is quantised to int8")
     board: str = like(SearchConfig, "board")
     engine: Engine = option(
-        "cmsis-nn", help="what runs networks on the board; tflm is TensorFlow Lite Micro from TFLM_ROOT"
+        USUAL_ENGINE, help="what runs networks on the board; tflm is TensorFlow Lite Micro from TFLM_ROOT"
     )
+    kernels: First = option("dsp", help="which are asked first; cmsis-nn leaves out those of our own, to compare")
     budget: Budget
     data: str | None = like(
         SearchConfig, "data", group="", help="run its test clips from audio to logits (default: seeded noise)"
@@ -107,6 +109,8 @@ class Verify(BoardCommand):
     def __post_init__(self) -> None:
         if self.words and self.data is None:
             raise InputError("--words names words of --data, which is not given", hint="add --data FOLDER")
+        if self.engine == "tflm" and self.kernels != "dsp":
+            raise InputError(f"--kernels {self.kernels} is of plans, the engine tflm has its own", hint="leave one out")
 
 
 def verify(arguments: argparse.Namespace, console: Console) -> int:
@@ -117,7 +121,7 @@ def verify(arguments: argparse.Namespace, console: Console) -> int:
 
     options = settings(Verify, arguments)
     with _naming(options.model, InputError):
-        model = Model.read(_read(options.model))
+        model = Model.read(_read(options.model), options.kernels)
     require_recordings(options.data)
     clips = labels = None
     data_findings: dict[str, Any] = {}
@@ -234,7 +238,8 @@ def _verify_table(data: dict[str, Any]) -> Table:
     for name, count in data["operators"]:
         table.add_row(name, f"{count:,} {unit}")
     table.add_section()
-    table.add_row("network", f"{data['network_cycles']:,} {unit}")
+    by = f", kernels {', '.join(data['kernels'])}" if data["kernels"] else ""
+    table.add_row(f"network{by}", f"{data['network_cycles']:,} {unit}")
     if data["front_end_cycles"] is not None:
         table.add_row(f"front end {data['front_end']}", f"{data['front_end_cycles']:,} {unit}")
     if data["latency_ms"] is not None:

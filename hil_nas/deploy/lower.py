@@ -23,10 +23,13 @@ from hil_nas.operators.requantize import activation_range
 from hil_nas.operators.table import BY_NAME, runs
 
 
-def lower(graph: QuantGraph) -> Plan:
+def lower(graph: QuantGraph, lists: Sequence[KernelList] | None = None) -> Plan:
     """The plan of a graph; its operators keep the graph's order, reshapes left out.
 
     The input's memory is reused once its last reader has run: give the input anew before each inference.
+
+    Args:
+        lists: of kernels to choose from, None: all.
 
     Raises:
         UnsupportedError: for extents beyond the engine's, more than 256 operators or none at all.
@@ -38,7 +41,7 @@ def lower(graph: QuantGraph) -> Plan:
             hint="make the model smaller" if operators else "convert a model with layers",
         )
     names = _shared_names(graph)
-    chosen = _choose_kernels(graph, operators)
+    chosen = _choose_kernels(graph, operators, lists)
     arena = plan_arena(graph, operators, names, [x.scratch_bytes for x in chosen])
     lowering = Lowering(graph.tensors, {number: arena.tensors[name] for number, name in names.items()})
     constants = _Constants(HEADER_BYTES + OPERATOR_BYTES * len(operators))
@@ -99,14 +102,16 @@ class _Chosen:
         return self.kernel.scratch_bytes(self.call)
 
 
-def _choose_kernels(graph: QuantGraph, operators: Sequence[QuantOperator]) -> list[_Chosen]:
+def _choose_kernels(
+    graph: QuantGraph, operators: Sequence[QuantOperator], lists: Sequence[KernelList] | None
+) -> list[_Chosen]:
     """By call and constants, before anything has its place in the arena."""
     nowhere = Lowering(graph.tensors, dict.fromkeys(range(len(graph.tensors)), 0))
     chosen = []
     for x in operators:
         call = _call(graph, x)
         fields, own = _constants_apart(_fields(graph, nowhere, call, x))
-        chosen.append(_Chosen(call, list_for(call, x.name, (fields, own))))
+        chosen.append(_Chosen(call, list_for(call, x.name, (fields, own), lists)))
     return chosen
 
 

@@ -76,7 +76,7 @@ class Device:
         """Upload a network in the form that the board's engine runs.
 
         Args:
-            forms: the same network by engine: a plan for `cmsis-nn`, the .tflite for `tflm`.
+            forms: the same network by engine: a plan for `plans`, the .tflite for `tflm`.
 
         Raises:
             InputError: where the board's engine is not among them; else as `load_plan`.

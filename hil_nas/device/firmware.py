@@ -26,7 +26,8 @@ from hil_nas.errors import InputError, MissingToolError
 from hil_nas.files import whole_file, writing
 from hil_nas.kernels.cmsis_nn import SOURCE_FOLDERS
 
-Engine = Literal["cmsis-nn", "tflm"]
+Engine = Literal["plans", "tflm"]
+USUAL_ENGINE: Engine = "plans"  # walks them by the lists of hil_nas/kernels
 CMSIS_DSP_FOLDER = "cmsisdsp-1.10.3"
 # What a measurement depends on, beside all kernels. These come first in the image, and `Firmware.kernels_id` is theirs.
 MEASURED = (
@@ -119,7 +120,7 @@ def build_firmware(
     build_dir: Path,
     third_party: ThirdParty,
     extra_flags: Sequence[str] = (),
-    engine: Engine = "cmsis-nn",
+    engine: Engine = USUAL_ENGINE,
 ) -> Firmware:
     """Compile and link the firmware of a board, unless the same image is there already.
 
@@ -237,7 +238,7 @@ class _Build:
             return (*common, *tflm.FLAGS, *self.tflm.includes())
         if source.name == "lists.c":
             lists = " ".join(f"LIST({x})" for x in self.lists)
-            return (*common, f"-DKERNEL_LISTS={lists}", '-DENGINE_NAME="cmsis-nn"')
+            return (*common, f"-DKERNEL_LISTS={lists}", f'-DENGINE_NAME="{USUAL_ENGINE}"')
         return (*common, *(self._dsp_flags() if source.parent.name == FRONT_ENDS else self._nn_flags()))
 
     def _headers(self, folders: Sequence[str]) -> list[Path]:

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hil_nas.device.device import Device
-from hil_nas.device.firmware import Engine
+from hil_nas.device.firmware import USUAL_ENGINE, Engine
 from hil_nas.device.hosts import check, start
 from hil_nas.device.hosts.running import Running
 from hil_nas.device.link import ENDING_S
@@ -51,7 +51,7 @@ def serve(
     plan: bytes | None = None,
     port: str | None = None,
     flash: bool = False,
-    engine: Engine = "cmsis-nn",
+    engine: Engine = USUAL_ENGINE,
 ) -> None:
     """Start a board's firmware and bridge it until Ctrl-C; what was started is ended then.
 

@@ -118,3 +118,8 @@ class KernelList:
     name: str
     number: int
     kernels: Mapping[str, Kernel]
+
+    @property
+    def label(self) -> str:
+        """As people read and write it."""
+        return self.name.replace("_", "-")

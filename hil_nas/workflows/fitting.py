@@ -14,14 +14,13 @@ from hil_nas.cost.tflm_arena import tflm_arena
 from hil_nas.deploy.plan import MAX_OPERATORS
 from hil_nas.deploy.synthetic import random_graph
 from hil_nas.deploy.tflite_writer import write_tflite
-from hil_nas.device.firmware import Engine
+from hil_nas.device.firmware import USUAL_ENGINE
 from hil_nas.device.replies import Identity, Where
 from hil_nas.front_ends import FrontEnd
 from hil_nas.latency.kernel_work import is_executed
 from hil_nas.network import Network
 
 WEIGHTS: Where = "flash"  # where products keep them
-USUAL_ENGINE: Engine = "cmsis-nn"
 MOST_MACS = 60_000_000  # of what runs in seconds
 
 

@@ -8,10 +8,11 @@ from typing import Any
 
 from hil_nas.cost.arena import ALIGNMENT_BYTES
 from hil_nas.device.device import Device
+from hil_nas.device.firmware import USUAL_ENGINE
 from hil_nas.device.replies import Identity
 from hil_nas.front_ends import FrontEnd, parse_front_end
 from hil_nas.network import Network
-from hil_nas.workflows.fitting import USUAL_ENGINE, arena_of, stored_bytes
+from hil_nas.workflows.fitting import arena_of, stored_bytes
 from hil_nas.workflows.measure import measure_network, run_front_ends
 from hil_nas.workflows.measurement_plan import every_kernel
 

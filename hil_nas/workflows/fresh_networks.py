@@ -10,7 +10,7 @@ import numpy as np
 
 from hil_nas.config import Space
 from hil_nas.device.device import Device
-from hil_nas.device.firmware import Engine
+from hil_nas.device.firmware import USUAL_ENGINE, Engine
 from hil_nas.device.hosts import open_device
 from hil_nas.device.replies import Identity, MemoryUse
 from hil_nas.front_ends import KINDS, FrontEnd, paper_grid
@@ -50,7 +50,7 @@ def evaluate(
     progress: Reporter = silent,
     port: str | None = None,
     flash: bool = False,
-    engine: Engine = "cmsis-nn",
+    engine: Engine = USUAL_ENGINE,
 ) -> Report:
     """Measure fresh networks and front ends, which no model is fitted to, and say how far predictions lie off.
 

@@ -13,6 +13,7 @@ from hil_nas.deploy.lower import lower
 from hil_nas.deploy.synthetic import random_graph
 from hil_nas.deploy.tflite_writer import write_tflite
 from hil_nas.device.device import Device
+from hil_nas.device.firmware import USUAL_ENGINE
 from hil_nas.device.replies import FrontEndInfo, Identity, Where
 from hil_nas.front_ends import FrontEnd
 from hil_nas.latency.kernel_work import is_executed
@@ -20,7 +21,7 @@ from hil_nas.latency.measurements import FrontEndRow, NetworkRow, OperatorRow, n
 from hil_nas.latency.provenance import Provenance
 from hil_nas.network import Network
 from hil_nas.operators.table import runs
-from hil_nas.workflows.fitting import USUAL_ENGINE, WEIGHTS
+from hil_nas.workflows.fitting import WEIGHTS
 
 SILICON_RUNS = (1, 5)  # warm-ups and counted runs
 MODELLED_RUNS = (0, 1)  # a modelled or counted clock repeats itself
@@ -37,7 +38,7 @@ def measure_network(
     """
     graph = random_graph(network, seed)
     device.unload("frontend")  # a network that fits alone may not fit beside what was measured before
-    info = device.load_model({"cmsis-nn": lower(graph).to_bytes(), "tflm": write_tflite(graph)}, weights)
+    info = device.load_model({"plans": lower(graph).to_bytes(), "tflm": write_tflite(graph)}, weights)
     elements = int(np.prod(network.input_shape))
     device.set_input(np.random.default_rng(seed).integers(-128, 128, elements, dtype=np.int8))
     counts = device.run("network", *_runs(identity))

@@ -13,7 +13,7 @@ from typing import Any
 
 from hil_nas.baselines import ds_cnn
 from hil_nas.device.device import Device
-from hil_nas.device.firmware import Engine
+from hil_nas.device.firmware import USUAL_ENGINE, Engine
 from hil_nas.device.hosts import open_device
 from hil_nas.device.replies import Identity
 from hil_nas.errors import InputError
@@ -112,7 +112,7 @@ def profile(
     progress: Reporter = silent,
     port: str | None = None,
     flash: bool = False,
-    engine: Engine = "cmsis-nn",
+    engine: Engine = USUAL_ENGINE,
 ) -> ProfileResult:
     """Measure on a board until its latency model rests on `networks` networks; goes on where it stopped.
 

@@ -27,6 +27,7 @@ from hil_nas.device.replies import Identity, MemoryUse, RunCounts
 from hil_nas.errors import InputError, RefusedError, UnsupportedError
 from hil_nas.front_ends import ClipFormat, FrontEnd
 from hil_nas.front_ends.host import HostFrontEnd, build_host_library
+from hil_nas.kernels import LISTS, First, lists_from
 from hil_nas.progress import Progress, Reporter, silent
 from hil_nas.units import format_bytes_like, format_seconds_like
 from hil_nas.workflows.measure import latency_ms
@@ -41,6 +42,7 @@ class Verification:
     """What a board did with a model. Cycles are medians of raw counts of the named clock.
 
     Attributes:
+        kernels: the lists whose kernels the plan names, in their order of preference; none with the engine `tflm`.
         clock: kind (silicon, modelled, instructions or host), Hz, and the error in percent of a modelled one.
         compared: what was compared, `features and logits` or `logits`.
         differing_bytes: values that differ from the host's, over all clips.
@@ -54,6 +56,7 @@ class Verification:
     board: str
     clock: dict[str, Any]
     engine: str
+    kernels: tuple[str, ...]
     build: str
     front_end: str | None
     compared: str
@@ -106,14 +109,17 @@ class Model:
     oracle: Tflm
 
     @classmethod
-    def read(cls, data: bytes) -> Model:
+    def read(cls, data: bytes, first: First = "dsp") -> Model:
         """Everything that can be known of a model without a board.
+
+        Args:
+            first: the list of kernels that is asked first for each of its operators.
 
         Raises:
             InputError: for bytes that are no model, and for one that cannot be lowered.
         """
         graph = read_tflite(data)
-        plan = lower(graph)  # first: it says in more words than the oracle what does not run
+        plan = lower(graph, lists_from(first))  # first: it says in more words than the oracle what does not run
         return cls(data, plan, tuple(x.kind for x in executed(graph)), read_front_end(data), Tflm(data))
 
 
@@ -150,12 +156,18 @@ class Bench:
                 hint="leave out --engine tflm, or convert with inference_input_type = inference_output_type = tf.int8",
             )
         try:
-            self.device.load_model({"cmsis-nn": self.plan.to_bytes(), "tflm": model.data}, where="flash")
+            self.device.load_model({"plans": self.plan.to_bytes(), "tflm": model.data}, where="flash")
         except RefusedError as error:
             plan = self.plan
             needs = f"its plan takes {plan.total_bytes:,} bytes, arena {plan.arena_bytes:,}, input {plan.input_bytes:,}"
             hint = "make the model smaller, or name a board with more memory"
             raise RefusedError(f"{error.message} ({needs})", hint=hint) from None
+
+    @property
+    def kernels(self) -> tuple[str, ...]:
+        """The lists whose kernels the plan names; none where the board runs the .tflite itself."""
+        named = {x.kernel_list for x in self.plan.operators}
+        return tuple(x.label for x in LISTS if x.number in named and self.engine != "tflm")
 
     def operators(self, counts: RunCounts) -> tuple[tuple[str, int], ...]:
         """(kind, cycles) in the order they run; the board knows tables, the file the functions that they stand for."""
@@ -295,6 +307,7 @@ def _verification(
         board=name_of(identity),
         clock=identity.clock,
         engine=identity.engine,
+        kernels=bench.kernels,
         build=identity.build,
         front_end=str(bench.config) if bench.config else None,
         compared="features and logits" if bench.config else "logits",

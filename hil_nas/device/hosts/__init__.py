@@ -7,7 +7,14 @@ from pathlib import Path
 
 from hil_nas.device.boards import Board, load_board
 from hil_nas.device.device import Device, expect_identity
-from hil_nas.device.firmware import Engine, Firmware, ThirdParty, build_firmware, find_third_party
+from hil_nas.device.firmware import (
+    USUAL_ENGINE,
+    Engine,
+    Firmware,
+    ThirdParty,
+    build_firmware,
+    find_third_party,
+)
 from hil_nas.device.hosts import emulator, native, silicon
 from hil_nas.device.hosts.running import Running
 from hil_nas.device.link import Link
@@ -56,7 +63,7 @@ def open_device(
     third_party: ThirdParty | None = None,
     port: str | None = None,
     flash: bool = False,
-    engine: Engine = "cmsis-nn",
+    engine: Engine = USUAL_ENGINE,
 ) -> Device:
     """Build the firmware where something changed, start it on its host and check who answers.
 
@@ -84,7 +91,7 @@ def start(
     third_party: ThirdParty | None = None,
     port: str | None = None,
     flash: bool = False,
-    engine: Engine = "cmsis-nn",
+    engine: Engine = USUAL_ENGINE,
 ) -> Started:
     """The first half of `open_device`: the firmware runs, and nothing has been said to it.
 
