@@ -90,11 +90,14 @@ def filling(room_bytes: int, channels: range, weights: Where = "flash") -> Netwo
 def storing(size_bytes: int) -> Network:
     """One whose plan has exactly so many bytes."""
     for classes in range(40, 200):
-        rest = plan_bytes(_dense(1, classes)) - constant_room(classes)  # all but the weights
+        rest = plan_bytes(_dense(MANY, classes)) - constant_room(MANY * classes)  # all but the weights
         network = _dense((size_bytes - rest) // classes, classes)
         if plan_bytes(network) == size_bytes:
             return network
     raise AssertionError(f"no plan has {size_bytes} bytes")
+
+
+MANY = 2000  # inputs: more than our own kernel takes, as of all of these
 
 
 def _dense(elements: int, classes: int) -> Network:

@@ -38,7 +38,7 @@ def test_ratios_are_by_kernel_path_and_front_end(tmp_path: Path) -> None:
     second = write(tmp_path / "b@virtual", replace(PROVENANCE, kernels="b" * 16), {"dsp_1x1": 6}, 10_500)
     comparison = compare(first, second)
     ratios = {x.what: x.median for x in comparison.operators}
-    assert ratios["dsp_1x1"] == 3 and ratios["dsp_depthwise"] == 1 and ratios["fully_connected"] == 1
+    assert ratios["dsp_1x1"] == 3 and ratios["dsp_depthwise"] == 1 and ratios["dsp_fully_connected"] == 1
     assert [(x.what, x.median) for x in comparison.front_ends] == [(str(CONFIG), 1.5)]
     assert comparison.networks is not None and 1 < comparison.networks.median < 3
     assert comparison.same_clock and comparison.differences == {"kernels": ("a" * 16, "b" * 16)}
@@ -47,7 +47,7 @@ def test_ratios_are_by_kernel_path_and_front_end(tmp_path: Path) -> None:
 def test_an_operator_that_occurs_several_times_counts_once(tmp_path: Path) -> None:
     comparison = compare(write(tmp_path / "a@virtual", PROVENANCE, {}), write(tmp_path / "b@virtual", PROVENANCE, {}))
     assert {x.what: x.count for x in comparison.operators} == dict.fromkeys(
-        ("dsp_average_pool", "dsp_1x1", "dsp_im2col_words", "fully_connected", "dsp_depthwise"), 1
+        ("dsp_average_pool", "dsp_1x1", "dsp_im2col_words", "dsp_fully_connected", "dsp_depthwise"), 1
     )
 
 
@@ -63,7 +63,7 @@ def test_nothing_in_common_is_refused(tmp_path: Path) -> None:
 def test_other_clocks_are_named_and_never_made_a_time(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write(tmp_path / "nucleo-l4r5@virtual", PROVENANCE, {})
     provenance = replace(PROVENANCE, board="mps2_an386", clock="instructions")
-    write(tmp_path / "mps2-an386@qemu", provenance, {"fully_connected": 4})
+    write(tmp_path / "mps2-an386@qemu", provenance, {"dsp_fully_connected": 4})
     names = ["nucleo_l4r5@virtual", "mps2-an386@qemu"]
     assert cli.main(["profile", "--compare", *names, "--models", str(tmp_path)]) == 0
     shown = " ".join(capsys.readouterr().out.split())
@@ -71,7 +71,7 @@ def test_other_clocks_are_named_and_never_made_a_time(tmp_path: Path, capsys: py
     assert cli.main(["profile", "--compare", *names, "--models", str(tmp_path), "--json"]) == 0
     data = json.loads(capsys.readouterr().out)
     assert data["same_clock"] is False and data["differences"]["clock"] == ["modelled", "instructions"]
-    assert next(x for x in data["operators"] if x["what"] == "fully_connected")["median"] == 4
+    assert next(x for x in data["operators"] if x["what"] == "dsp_fully_connected")["median"] == 4
 
 
 def test_a_model_that_is_not_there_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

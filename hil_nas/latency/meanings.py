@@ -11,6 +11,7 @@ PATHS = {
     "dsp_im2col": "convolution: windows gathered, then as a 1x1 convolution",
     "dsp_im2col_words": "convolution of narrow windows, gathered a word for each row",
     "dsp_depthwise": "depthwise, 4 channels spread into columns, then one at a time",
+    "dsp_fully_connected": "fully connected, 4 outputs at a time",
     "dsp_average_pool": "average pool, 4 channels at a time",
     "conv_1x1": "1x1 convolution: one matrix product, 2 output channels x 2 pixels at a time",
     "conv_im2col": "convolution through im2col: columns of 16-bit inputs, two at a time",

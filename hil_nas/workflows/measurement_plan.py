@@ -69,10 +69,13 @@ def published() -> list[Network]:
 def every_kernel() -> list[Network]:
     """Small networks that between them run every kernel path, channels in fours and with some left over.
 
-    The first two have windows too large for our own kernels: CMSIS-NN's run them, as they run weights that ours refuse.
+    The first have windows or inputs too large for our own kernels: CMSIS-NN's run them, as they run weights that ours
+    refuse.
     """
-    wide = [Network(shape, (Layer("conv", (INPUT,), 4, kernel),)) for shape, kernel in (
-        ((1, 1, 1028), (1, 1)), ((3, 3, 116), (3, 3)),
+    wide = [Network(shape, (layer,)) for shape, layer in (
+        ((1, 1, 1028), Layer("conv", (INPUT,), 4)),
+        ((3, 3, 116), Layer("conv", (INPUT,), 4, (3, 3))),
+        ((1, 1, 1028), Layer("fully_connected", (INPUT,), 4)),
     )]  # fmt: skip
     return [*wide, _kernels((10, 8, 1), 16), _kernels((10, 8, 1), 7)]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hil_nas.kernels.dsp import average_pool, conv_work, depthwise, depthwise_work, product
+from hil_nas.kernels.dsp import average_pool, conv_work, depthwise, depthwise_work, fully_connected, product
 from hil_nas.kernels.kernel import Kernel, KernelList
 
 _CONV = Kernel(
@@ -27,9 +27,26 @@ _DEPTHWISE = Kernel(
     path=lambda call: "dsp_depthwise",
     counts={"dsp_depthwise": depthwise_work.depthwise},
 )
+_FULLY_CONNECTED = Kernel(
+    fault=fully_connected.fault,
+    unfit=fully_connected.unfit,
+    constant_bytes=fully_connected.constant_bytes,
+    packed=fully_connected.packed,
+    path=lambda call: "dsp_fully_connected",
+    counts={"dsp_fully_connected": fully_connected.counts},
+)
 _AVERAGE_POOL = Kernel(
     fault=average_pool.fault,
     path=lambda call: "dsp_average_pool",
     counts={"dsp_average_pool": average_pool.counts},
 )
-KERNELS = KernelList("dsp", 3, {"conv": _CONV, "depthwise": _DEPTHWISE, "average_pool": _AVERAGE_POOL})
+KERNELS = KernelList(
+    "dsp",
+    3,
+    {
+        "conv": _CONV,
+        "depthwise": _DEPTHWISE,
+        "fully_connected": _FULLY_CONNECTED,
+        "average_pool": _AVERAGE_POOL,
+    },
+)

@@ -42,7 +42,7 @@ static struct sizes sizes_of(const struct plan_op *op)
 {
     const bool single = op->kernel_h == 1 && op->kernel_w == 1 && op->stride_h == 1 && op->stride_w == 1;
     struct sizes s = {.column = (uint32_t)op->kernel_h * op->kernel_w * op->in_c};
-    s.steps = 2 * rounded_up(s.column, 4);
+    s.steps = dsp_steps_of(s.column);
     s.groups = rounded_up(op->out_c, DSP_GROUP_CHANNELS);
     s.pixels = (uint32_t)op->out_h * op->out_w;
     s.group_bytes = DSP_GROUP_BYTES + DSP_STEP_BYTES * s.steps;
@@ -64,21 +64,6 @@ static uint32_t scratch_bytes(const struct plan_op *op)
     return columns + (s.copied ? s.chunk * s.group_bytes : 0) + outputs + (s.gathered ? s.block * 2 * s.steps : 0);
 }
 
-static const char *constants_fault(const struct plan_header *plan, const struct plan_op *op)
-{
-    const struct sizes s = sizes_of(op);
-    REQUIRE(constants_good(plan, op->weights_data, (uint64_t)s.groups * s.group_bytes),
-            "weights outside the plan or unaligned");
-    const uint8_t *group = (const uint8_t *)plan + op->weights_data;
-    for (uint32_t i = 0; i < s.groups; i++, group += s.group_bytes) {
-        const struct dsp_scaling *by = (const struct dsp_scaling *)(const void *)(group + s.group_bytes) - 4;
-        for (uint32_t j = 0; j < DSP_GROUP_CHANNELS; j++)
-            REQUIRE(by[j].multiplier >= 0 && in_range(by[j].shift, 0, DSP_MAX_SHIFT),
-                    "a multiplier or shift out of range");
-    }
-    return NULL;
-}
-
 static const char *conv_fault(const struct plan_header *plan, const struct plan_op *op)
 {
     REQUIRE(product(op->kernel_h, op->kernel_w, op->in_c) <= MAX_COLUMN, "a window too large for the kernel");
@@ -87,7 +72,7 @@ static const char *conv_fault(const struct plan_header *plan, const struct plan_
     REQUIRE(dsp_axis_good(op->in_h, op->out_h, op->kernel_h, op->stride_h, op->dilation_h) &&
                 dsp_axis_good(op->in_w, op->out_w, op->kernel_w, op->stride_w, op->dilation_w),
             "a window too large for the kernel");
-    return constants_fault(plan, op);
+    return dsp_groups_fault(plan, op, sizes_of(op).column);
 }
 
 /* A few bytes: less than a call of memcpy() or memset() takes. */

@@ -8,7 +8,7 @@
 #include "checks.h"
 #include "kernel.h"
 
-extern const struct kernel dsp_conv, dsp_depthwise, dsp_average_pool;
+extern const struct kernel dsp_conv, dsp_depthwise, dsp_fully_connected, dsp_average_pool;
 
 /* Positions are int32: extents below 2^15 keep all of them far from the limits. */
 enum { DSP_MAX_EXTENT = 32767 };

@@ -63,6 +63,18 @@ static inline uint32_t dsp_add_odd_bytes(uint32_t sums, uint32_t word)
 #endif
 }
 
+/* sum + the product of the lower halves + that of the upper ones; wraps around. */
+static inline uint32_t dsp_products(uint32_t a, uint32_t b, uint32_t sum)
+{
+#if defined(__ARM_FEATURE_DSP)
+    uint32_t with;
+    __asm("smlad %0, %1, %2, %3" : "=r"(with) : "r"(a), "r"(b), "r"(sum));
+    return with;
+#else
+    return sum + (uint32_t)((int16_t)a * (int16_t)b) + (uint32_t)((int16_t)(a >> 16) * (int16_t)(b >> 16));
+#endif
+}
+
 /* The lower halves of two words, the first one's as the lower. */
 static inline uint32_t dsp_lower_halves(uint32_t a, uint32_t b)
 {

@@ -1,6 +1,23 @@
 /* SPDX-License-Identifier: MIT */
 #include "product.h"
 
+#include "checks.h"
+
+const char *dsp_groups_fault(const struct plan_header *plan, const struct plan_op *op, uint32_t column)
+{
+    const uint64_t groups = ((uint64_t)op->out_c + DSP_GROUP_CHANNELS - 1) / DSP_GROUP_CHANNELS;
+    const uint32_t group_bytes = DSP_GROUP_BYTES + DSP_STEP_BYTES * dsp_steps_of(column);
+    REQUIRE(constants_good(plan, op->weights_data, groups * group_bytes), "weights outside the plan or unaligned");
+    const uint8_t *group = (const uint8_t *)plan + op->weights_data;
+    for (uint32_t i = 0; i < groups; i++, group += group_bytes) {
+        const struct dsp_scaling *by = (const struct dsp_scaling *)(const void *)(group + group_bytes) - 4;
+        for (uint32_t j = 0; j < DSP_GROUP_CHANNELS; j++)
+            REQUIRE(by[j].multiplier >= 0 && in_range(by[j].shift, 0, DSP_MAX_SHIFT),
+                    "a multiplier or shift out of range");
+    }
+    return NULL;
+}
+
 #if defined(__ARM_FEATURE_DSP) && defined(__ARM_FP) && __ARM_ARCH_PROFILE == 'M'
 
 /* 15 cycles a step, which is 16 multiplications: four loads (5), two SXTB16, eight SMLAD. That takes all 14 registers: two
@@ -151,11 +168,6 @@ struct dsp_product dsp_product_of(uint32_t *columns, uint32_t steps, const uint3
 
 #include "halves.h"
 
-static uint32_t smlad(uint32_t a, uint32_t b, uint32_t sum)
-{
-    return sum + (uint32_t)((int16_t)a * (int16_t)b) + (uint32_t)((int16_t)(a >> 16) * (int16_t)(b >> 16));
-}
-
 /* Two output channels of both pixels; `weights` at the pair's word of the first step. Gives what scales the next. */
 static const struct dsp_scaling *put_pair(const struct dsp_product *product, const uint32_t *start,
                                           const uint32_t *weights, const struct dsp_scaling *by, int8_t *first, int8_t *second)
@@ -164,8 +176,8 @@ static const struct dsp_scaling *put_pair(const struct dsp_product *product, con
     int8_t *const output[2] = {first, second};
     for (uint32_t i = 0; i < product->steps; i++)
         for (uint32_t pixel = 0; pixel < 2; pixel++) {
-            both[pixel] = smlad(weights[2 * i], product->columns[2 * i + pixel], both[pixel]);
-            lower[pixel] = smlad(dsp_even_bytes(weights[2 * i]), product->columns[2 * i + pixel], lower[pixel]);
+            both[pixel] = dsp_products(weights[2 * i], product->columns[2 * i + pixel], both[pixel]);
+            lower[pixel] = dsp_products(dsp_even_bytes(weights[2 * i]), product->columns[2 * i + pixel], lower[pixel]);
         }
     for (uint32_t pixel = 0; pixel < 2; pixel++) {
         output[pixel][0] = dsp_requantised((int32_t)(both[pixel] - lower[pixel]) >> 7, &by[0], product->is_signed);

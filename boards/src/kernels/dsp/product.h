@@ -15,6 +15,15 @@
 
 enum { DSP_GROUP_CHANNELS = 4, DSP_STEP_BYTES = 8, DSP_GROUP_BYTES = 64 /* and DSP_STEP_BYTES for each step */ };
 
+/* Of a column that is filled up to a multiple of four values. */
+static inline uint32_t dsp_steps_of(uint32_t column)
+{
+    return 2 * ((column + 3) / 4);
+}
+
+/* Why a plan's groups of weights for an operator cannot be used; NULL where they can. */
+const char *dsp_groups_fault(const struct plan_header *plan, const struct plan_op *op, uint32_t column);
+
 /* What dsp_product_of() makes; the assembly reads the first eight words. */
 struct dsp_product {
     const uint32_t *loop_start, *loop_end; /* one word before the columns, less what its first turn skips, and their end */
