@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from deploy_harness import Engine, Refused, cell_network, random_inputs
+from deploy_harness import Engine, Refused, cell_network
+from random_layers import ACTIVATIONS, SEARCHED, full_range, graph_of
 
 from hil_nas.cost import arena_bytes, plan_bytes
 from hil_nas.deploy.graph import QuantGraph
@@ -23,12 +24,6 @@ from hil_nas.device.hosts import open_device
 from hil_nas.kernels import cmsis_nn, dsp
 from hil_nas.latency.kernel_work import kernel_work
 from hil_nas.network import Layer, Network
-from hil_nas.operators.int8 import Activation, QuantOperator, Weights
-from hil_nas.operators.windows import padding_of
-from hil_nas.tflite.tensor import QuantTensor
-
-ACTIVATIONS: tuple[Activation, ...] = ("none", "relu", "relu6", "relu_n1_to_1")
-SEARCHED = [(3, 1), (5, 1), (9, 1), (15, 1), (3, 3), (5, 3), (9, 3), (5, 5)]  # what the search spaces hold
 
 
 @pytest.fixture(scope="module")
@@ -87,39 +82,13 @@ def pool_networks() -> list[Network]:
 NETWORKS = {"depthwise": depthwise_networks(), "average_pool": pool_networks()}
 
 
-def graph_of(network: Network, seed: int) -> QuantGraph:
-    """One operator with any zero points and activation, outputs reaching every part of int8; of every third, scales are
-    powers of two, so that halves are common."""
-    random, ties, activation = np.random.default_rng(seed), seed % 3 == 0, ACTIVATIONS[seed % 4]
-    (operator,) = network.operators()
-    layer, source, channels = operator.layer, operator.inputs[0], operator.output[2]
-    in_zero, out_zero = (int(x) for x in random.integers(-128, 128, 2))
-    in_scale, out_scale = (2.0**-5, 2.0**-4) if ties else (0.031, 0.047)
-    weights = None
-    if layer.kind == "depthwise":
-        out_zero = -128 if seed % 8 in (1, 2) else out_zero  # as a converter gives them where there is a ReLU
-        values = random.integers(-128, 128, (*layer.kernel, channels)).astype(np.int8)
-        spread = 73 * 100 * (layer.kernel[0] * layer.kernel[1]) ** 0.5  # of the sums
-        factors = random.uniform(0.3, 1.2, channels) * 60 / spread
-        scales = 2.0 ** np.floor(np.log2(factors)) if ties else factors
-        bias = np.rint(random.normal(0, 0.3 * spread, channels)).astype(np.int32)
-        weights = Weights(values, (scales * out_scale / in_scale).astype(np.float32), bias)
-    else:
-        out_zero, out_scale = in_zero, in_scale  # a pool rescales nothing
-    tensors = (
-        QuantTensor((1, *source), in_scale, in_zero),
-        QuantTensor((1, *operator.output), out_scale, out_zero),
-    )
-    window = (layer.kernel, layer.stride, layer.dilation, padding_of(layer, source))
-    quantised = QuantOperator(layer.kind, (0,), 1, weights, *window, activation, label="operator 0")
-    return QuantGraph(tensors, (quantised,), 0, 1)
+def layer_of(network: Network, seed: int) -> QuantGraph:
+    """With each activation, and ties in every third."""
+    return graph_of(network, np.random.default_rng(seed), ACTIVATIONS[seed % 4], "usual" if seed % 3 else "ties")
 
 
-def full_range(network: Network, count: int, seed: int) -> np.ndarray:
-    """The ends of int8, and random values."""
-    values = random_inputs(np.random.default_rng(seed), count, network.input_shape)
-    values[0], values[1] = -128, 127
-    return values
+def inputs_of(network: Network, count: int, seed: int) -> np.ndarray:
+    return full_range(network, count, np.random.default_rng(seed))
 
 
 def plan_of(graph: QuantGraph) -> Plan:
@@ -132,8 +101,8 @@ def plan_of(graph: QuantGraph) -> Plan:
 def test_its_bits_are_tflms(kind: str, engine: Engine) -> None:
     seen = np.zeros(256, bool)
     for seed, network in enumerate(NETWORKS[kind]):
-        graph = graph_of(network, seed)
-        plan, inputs = plan_of(graph), full_range(network, 6, seed)
+        graph = layer_of(network, seed)
+        plan, inputs = plan_of(graph), inputs_of(network, 6, seed)
         expected = Tflm(write_tflite(graph)).run(inputs).reshape(6, -1)
         assert np.array_equal(engine.run(plan.to_bytes(), inputs, plan.arena_bytes), expected), (network, seed)
         seen[expected.ravel().astype(int) + 128] = True
@@ -145,7 +114,7 @@ def test_the_boards_bits_are_tflms(kind: str, board: Device) -> None:
     """All windows of the search spaces; of the others, every third."""
     drawn = list(enumerate(NETWORKS[kind]))
     for seed, network in [*drawn[:32:2], *drawn[32::3]] if kind == "depthwise" else drawn[::4]:
-        graph, inputs = graph_of(network, seed), full_range(network, 3, seed)[2:]
+        graph, inputs = layer_of(network, seed), inputs_of(network, 3, seed)[2:]
         board.load_plan(plan_of(graph).to_bytes(), "flash")
         board.set_input(inputs.ravel())
         board.run("network", 0, 1)
@@ -157,7 +126,7 @@ def test_a_network_of_cells_keeps_its_other_tensors(seed: int, board: Device, en
     """Whatever a kernel wrote outside its output and scratch would be an input of a later sum."""
     network = cell_network(seed)
     graph = random_graph(network, seed)
-    plan, inputs = lower(graph), full_range(network, 3, seed)
+    plan, inputs = lower(graph), inputs_of(network, 3, seed)
     assert all(x.kernel_list == dsp.KERNELS.number for x in plan.operators if x.kind in NETWORKS)
     expected = Tflm(write_tflite(graph)).run(inputs).reshape(3, -1)
     assert np.array_equal(engine.run(plan.to_bytes(), inputs, plan.arena_bytes), expected)
@@ -170,7 +139,7 @@ def test_a_network_of_cells_keeps_its_other_tensors(seed: int, board: Device, en
 @pytest.mark.parametrize("kind", NETWORKS)
 def test_what_a_network_costs_is_what_its_plan_takes(kind: str) -> None:
     for seed, network in enumerate(NETWORKS[kind]):
-        plan = plan_of(graph_of(network, seed))
+        plan = plan_of(layer_of(network, seed))
         assert arena_bytes(network) == plan.arena_bytes and plan_bytes(network) == plan.total_bytes
 
 
@@ -203,7 +172,7 @@ def test_what_it_is_not_made_for_goes_to_the_next_list(network: Network) -> None
 def test_constants_without_room_go_to_the_next_list(engine: Engine) -> None:
     """A bias whose double leaves 32 bits, and a scaling above 1: bits stay TFLM's."""
     network = one("depthwise", (9, 3, 4), (3, 3))
-    usual = graph_of(network, 1)
+    usual = layer_of(network, 1)
     (operator,) = usual.operators
     assert operator.weights is not None
     scales = operator.weights.scales
@@ -212,7 +181,7 @@ def test_constants_without_room_go_to_the_next_list(engine: Engine) -> None:
         replace(operator.weights, scales=scales * np.float32(2.5 / (scales.min() * 0.031 / 0.047))),
     ):
         graph = replace(usual, operators=(replace(operator, weights=weights),))
-        plan, inputs = lower(graph), full_range(network, 4, 2)
+        plan, inputs = lower(graph), inputs_of(network, 4, 2)
         assert plan.operators[0].kernel_list == cmsis_nn.KERNELS.number
         expected = Tflm(write_tflite(graph)).run(inputs).reshape(4, -1)
         assert np.array_equal(engine.run(plan.to_bytes(), inputs, plan.arena_bytes), expected)
@@ -233,14 +202,14 @@ def test_constants_without_room_go_to_the_next_list(engine: Engine) -> None:
     ],
 )
 def test_a_plan_that_would_reach_outside_is_refused(changed: dict[str, Any], reason: str, engine: Engine) -> None:
-    plan = plan_of(graph_of(one("depthwise", (9, 3, 4), (3, 3)), 1))
+    plan = plan_of(layer_of(one("depthwise", (9, 3, 4), (3, 3)), 1))
     wrong = replace(plan, operators=(replace(plan.operators[0], **changed),))
     with pytest.raises(Refused, match=reason):
         engine.run(wrong.to_bytes(), np.zeros((1, 9, 3, 4), np.int8), plan.arena_bytes)
 
 
 def test_a_shift_that_is_no_shift_is_refused(engine: Engine) -> None:
-    plan = plan_of(graph_of(one("depthwise", (9, 3, 4), (3, 3)), 1))
+    plan = plan_of(layer_of(one("depthwise", (9, 3, 4), (3, 3)), 1))
     constants = np.frombuffer(plan.constants, "<i4").copy()
     constants[3] = 32
     with pytest.raises(Refused, match="a shift out of range"):
