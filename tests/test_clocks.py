@@ -161,7 +161,7 @@ def result_of(kind: str) -> dict[str, Any]:
         "board": "b@h", "engine": "plans", "build": "0", "front_end": "m",
         "clock": {"kind": kind, "hz": 120_000_000, "error_percent": 5.0 if kind == "modelled" else None},
         "limits": {"max_ram_bytes": 9000, "max_flash_bytes": None, "max_latency_ms": None},
-        "measured": cost, "predicted": cost, "bits_equal": True, "clips_compared": 5, "accuracy_int8": 0.9,
+        "measured": cost, "energy": None, "predicted": cost, "bits_equal": True, "clips_compared": 5, "accuracy_int8": 0.9,
         "accuracy_float": 0.9, "test_clips": 9, "labels": ["a", "b"], "confusion": [[1, 0], [0, 1]],
         "front_end_cycles": 100_000, "operators": [["conv", 200_000], ["fully_connected", 100_000]],
         "ram": {"arena": 1000}, "flash": {"image": 2000},

@@ -60,6 +60,8 @@ def test_a_board_is_read_under_both_spellings(tmp_path: Path, name: str) -> None
         ('"renode"]', '"virtual"]', r"the host 'virtual' needs the table \[timing\]"),
         ('name = "some_board"', 'name = "another"', "expected the folder's name 'some_board'"),
         ("[memory]", "[memory", "is not TOML"),
+        ("[debug]", '[power]\nactive_mw = 0.0\nsource = "a page"\n[debug]', "power.active_mw is above 0, found 0"),
+        ("[debug]", "[power]\nactive_mw = 42.1\n[debug]", "missing power.source"),
     ],
 )
 def test_what_is_written_wrong_is_named(tmp_path: Path, original: str, written: str, message: str) -> None:

@@ -48,12 +48,15 @@ def said(right: int, wrong: int) -> Evaluation:
 PRODUCT = Product(MODEL, int8_validation=said(92, 8), float_test=said(193, 7), int8_test=said(194, 6))
 
 
+ENERGY = {"mj": 0.21, "active_mw": 42.0, "source": "a page"}
+
+
 def verified(**more: Any) -> Verification:
     values: dict[str, Any] = {
-        "board": "b@h", "clock": CLOCK, "engine": "e", "build": "f",
+        "board": "b@h", "clock": CLOCK, "engine": "e", "kernels": ("dsp",), "build": "f",
         "front_end": str(CONFIG), "compared": "features and logits", "clips_compared": 17, "differing_bytes": 0,
         "front_end_cycles": 240_000, "network_cycles": 360_000, "operators": (("fully_connected", 359_000),),
-        "latency_ms": 5.0, "ram": {"arena": 11, "stack": 12}, "flash": {"image": 13, "plan": 14},
+        "latency_ms": 5.0, "energy": ENERGY, "ram": {"arena": 11, "stack": 12}, "flash": {"image": 13, "plan": 14},
         "limits": {"max_ram_bytes": 21, "max_flash_bytes": 22, "max_latency_s": 0.023}, "missed": (), "accuracy": 0.5,
     }  # fmt: skip
     return Verification(**values | more)
@@ -106,7 +109,7 @@ def test_every_figure_stands_where_it_is_looked_for(monkeypatch: pytest.MonkeyPa
             "latency_ms": 5.0, "front_end_ms": pytest.approx(2), "network_ms": pytest.approx(3),
             "front_end_cycles": 240_000, "network_cycles": 360_000, "ram_bytes": 23, "flash_bytes": 27,
         },
-        "predicted": {"latency_ms": 4.5}, "limits_held": True, "limits_missed": [], "bits_equal": True,
+        "energy": ENERGY, "predicted": {"latency_ms": 4.5}, "limits_held": True, "limits_missed": [], "bits_equal": True,
         "differing_bytes": 0, "clips_compared": 17, "accuracy_int8": 0.97, "accuracy_float": 0.965,
         "validation_accuracy_int8": 0.92, "test_clips": 200, "labels": ["a", "b", "c"],
         "data": {"name": "toy", **Findings().to_json()},

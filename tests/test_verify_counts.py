@@ -16,13 +16,15 @@ from hil_nas.deploy.front_end_metadata import attach_front_end
 from hil_nas.deploy.reference import Tflm
 from hil_nas.deploy.synthetic import random_graph
 from hil_nas.deploy.tflite_writer import write_tflite
-from hil_nas.device.replies import Identity, MemoryUse, OperatorCycles, RunCounts
+from hil_nas.device.boards import Power
+from hil_nas.device.replies import ClockKind, Identity, MemoryUse, OperatorCycles, RunCounts
 from hil_nas.errors import InputError
 from hil_nas.front_ends import ONE_SECOND
 from hil_nas.front_ends.mfcc import Mfcc
 from hil_nas.network import INPUT, Layer, Network
 from hil_nas.progress import Progress
 from hil_nas.workflows import verify as module
+from hil_nas.workflows.measure import energy_of, latency_ms
 from hil_nas.workflows.verify import Model, drawn_clips, flash_lines, name_of, noise, ram_lines, verify
 
 CONFIG = Mfcc(640, 640, 20, 4)
@@ -30,8 +32,18 @@ NETWORK = Network((CONFIG.frames, CONFIG.coefficients, 1), (Layer("fully_connect
 PLAIN = write_tflite(random_graph(NETWORK, 0))
 MODEL = attach_front_end(PLAIN, CONFIG)
 IDENTITY = Identity(
-    "nucleo_l4r5", 120_000_000, "modelled", "plans", "b" * 16, "k" * 16, "gcc", "virtual", 600_000, 1_500_000,
-    27_648, clock_error_percent=5.0,
+    "nucleo_l4r5",
+    120_000_000,
+    "modelled",
+    "plans",
+    "b" * 16,
+    "k" * 16,
+    "gcc",
+    "virtual",
+    600_000,
+    1_500_000,
+    27_648,
+    clock_error_percent=5.0,
 )
 # powers of two, so that a sum names its lines
 MEMORY = MemoryUse(1, 2, 4, "ram", 8, "flash", 16, 32, 64, 128, 256)
@@ -259,3 +271,15 @@ def test_labelled_clips_are_drawn_from_the_test_split(monkeypatch: pytest.Monkey
     other = {int(x) for x in drawn_clips(Path("words"), (), ONE_SECOND, count, 1)[0].samples[:, 0]}
     assert (other != {int(x) for x in numbers}) == (count < 20)
     assert requests == [(Path("words"), ("a",)), (Path("words"), None), (Path("words"), None)]
+
+
+@pytest.mark.parametrize(
+    ("kind", "power", "expected_mj"),
+    [("modelled", Power(40.0, "a page"), 0.2), ("instructions", Power(40.0, "a page"), None), ("modelled", None, None)],
+)
+def test_energy_is_time_at_the_published_power_and_nothing_without_either(
+    kind: ClockKind, power: Power | None, expected_mj: float | None
+) -> None:
+    identity = replace(IDENTITY, clock_kind=kind, power=power)
+    energy = energy_of(identity, latency_ms(kind, identity.clock_hz, 600_000))
+    assert (energy and energy["mj"]) == (expected_mj and pytest.approx(expected_mj))  # 5 ms

@@ -244,6 +244,9 @@ def _verify_table(data: dict[str, Any]) -> Table:
         table.add_row(f"front end {data['front_end']}", f"{data['front_end_cycles']:,} {unit}")
     if data["latency_ms"] is not None:
         table.add_row("latency", format_latency(data["latency_ms"], data["clock"]["error_percent"]))
+    if data["energy"] is not None:
+        table.add_row(f"energy, at {data['energy']['active_mw']:g} mW", f"{data['energy']['mj']:.2f} mJ")
+        table.caption = f"power: {data['energy']['source']}"
     table.add_section()
     for name, size in data["ram"].items():
         table.add_row(f"RAM: {name}", f"{size:,} bytes")

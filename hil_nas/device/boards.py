@@ -59,6 +59,14 @@ class Timing:
 
 
 @dataclass(frozen=True)
+class Power:
+    """What somebody measured and published: the board's power while it infers, in milliwatts, and where it stands."""
+
+    active_mw: float
+    source: str
+
+
+@dataclass(frozen=True)
 class Debug:
     """The name of the part for pyOCD, which flashes it."""
 
@@ -83,6 +91,7 @@ class Board:
         cpu_hz: the clock that the firmware sets.
         hosts: where its firmware runs.
         timing: None where no virtual board models it.
+        power: None where nobody published any.
         debug: None where nothing is flashed.
         qemu: None where QEMU has no such machine.
     """
@@ -95,6 +104,7 @@ class Board:
     uart: Uart
     build: Build
     timing: Timing | None = None
+    power: Power | None = None
     debug: Debug | None = None
     qemu: Qemu | None = None
 
@@ -140,6 +150,8 @@ def _check(board: Board, folder: str, path: Path) -> None:
     sizes = (board.cpu_hz, board.memory.ram_bytes, board.memory.flash_bytes, board.uart.baud)
     if min(sizes) < 1:
         raise InputError(f"{path}: cpu_hz, ram_bytes, flash_bytes and baud are above 0, found {sizes}")
+    if board.power is not None and not board.power.active_mw > 0:
+        raise InputError(f"{path}: power.active_mw is above 0, found {board.power.active_mw:g}")
 
 
 def _read(kind: type[T], data: Mapping[str, Any], where: str) -> T:

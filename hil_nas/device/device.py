@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hil_nas.device import replies
+from hil_nas.device.boards import Power
 from hil_nas.device.link import Link
 from hil_nas.device.protocol import MAX_RUNS
 from hil_nas.device.replies import (
@@ -35,7 +36,7 @@ class Device:
     Args:
         link: to the firmware.
         host: where it runs, for `Identity`.
-        clock_kind, clock_error_percent: what its cycle counts are, for `Identity`.
+        clock_kind, clock_error_percent, power: what its cycle counts are and cost, for `Identity`.
         release: ends what the host started, called once after the link is closed.
     """
 
@@ -46,12 +47,14 @@ class Device:
         clock_kind: ClockKind,
         *,
         clock_error_percent: float | None = None,
+        power: Power | None = None,
         release: Callable[[], None] = lambda: None,
     ) -> None:
         self._link = link
         self._host = host
         self._clock_kind = clock_kind
         self._clock_error_percent = clock_error_percent
+        self._power = power
         self._release = release
         self._closed = False
         self._plan: PlanInfo | None = None
@@ -68,7 +71,8 @@ class Device:
             LinkError, ProtocolError: as for every method here.
         """
         records = self._link.resynchronise(limit_s) if started else self._link.command("hil id")
-        identity = replies.parse_identity(records, self._host, self._clock_kind, self._clock_error_percent)
+        own = (self._host, self._clock_kind, self._clock_error_percent, self._power)
+        identity = replies.parse_identity(records, *own)
         self._engine = identity.engine
         return identity
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
+from hil_nas.device.boards import Power
 from hil_nas.device.protocol import shown
 from hil_nas.errors import ProtocolError
 from hil_nas.operators.table import BY_NAME, PLAN_CODES
@@ -37,6 +38,7 @@ class Identity:
         kernels: id of the code that is measured, which an edit elsewhere in the image leaves as it is.
         versions: kernel libraries and compiler, separated by ';'.
         host: where the firmware runs.
+        power: published for the board; None where nobody did.
         pool_bytes: RAM for the arena, and for what else is loaded: features and scratch of a front end, tables and
             plans that are put there.
         store_bytes: flash for a plan.
@@ -55,6 +57,7 @@ class Identity:
     store_bytes: int
     input_bytes: int
     clock_error_percent: float | None = None
+    power: Power | None = None
 
     @property
     def clock(self) -> dict[str, str | int | float | None]:
@@ -158,7 +161,11 @@ class MemoryUse:
 
 
 def parse_identity(
-    records: Sequence[str], host: str, clock_kind: ClockKind, clock_error_percent: float | None = None
+    records: Sequence[str],
+    host: str,
+    clock_kind: ClockKind,
+    clock_error_percent: float | None = None,
+    power: Power | None = None,
 ) -> Identity:
     """The records of `hil id`.
 
@@ -186,6 +193,7 @@ def parse_identity(
         store_bytes=_number(values["store"], "store"),
         input_bytes=_number(values["input"], "input"),
         clock_error_percent=clock_error_percent,
+        power=power,
     )
 
 

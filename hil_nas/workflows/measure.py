@@ -6,6 +6,7 @@ Needs neither torch nor TensorFlow.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -101,6 +102,14 @@ def folder_name(identity: Identity) -> str:
 def latency_ms(clock_kind: str, clock_hz: int, cycles: float) -> float | None:
     """Cycles as milliseconds, or None where the clock counts instructions."""
     return cycles / clock_hz * 1e3 if clock_kind in ("silicon", "modelled") else None
+
+
+def energy_of(identity: Identity, milliseconds: float | None) -> dict[str, Any] | None:
+    """What that time costs at the power that others published for the board, in millijoules; None where none did."""
+    if milliseconds is None or identity.power is None:
+        return None
+    power = identity.power
+    return {"mj": power.active_mw * milliseconds / 1e3, "active_mw": power.active_mw, "source": power.source}
 
 
 def _runs(identity: Identity) -> tuple[int, int]:

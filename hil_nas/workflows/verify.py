@@ -30,7 +30,7 @@ from hil_nas.front_ends.host import HostFrontEnd, build_host_library
 from hil_nas.kernels import LISTS, First, lists_from
 from hil_nas.progress import Progress, Reporter, silent
 from hil_nas.units import format_bytes_like, format_seconds_like
-from hil_nas.workflows.measure import latency_ms
+from hil_nas.workflows.measure import energy_of, latency_ms
 
 Int8 = npt.NDArray[np.int8]
 Int16 = npt.NDArray[np.int16]
@@ -48,6 +48,7 @@ class Verification:
         differing_bytes: values that differ from the host's, over all clips.
         front_end_cycles: None where the model carries no front end.
         operators: (kind, cycles) in the order they run, as the model's file calls them.
+        energy: mj, active_mw and their source, see `energy_of`; None where nobody published the power.
         ram, flash: lines of bytes; the sums are `ram_bytes` and `flash_bytes`.
         missed: one sentence for each limit that does not hold.
         accuracy: of the board's answers, over the labelled clips that were run; None without labels.
@@ -66,6 +67,7 @@ class Verification:
     network_cycles: int
     operators: tuple[tuple[str, int], ...]
     latency_ms: float | None
+    energy: dict[str, Any] | None
     ram: dict[str, int]
     flash: dict[str, int]
     limits: dict[str, Any]
@@ -317,6 +319,7 @@ def _verification(
         network_cycles=network,
         operators=bench.operators(counts),
         latency_ms=milliseconds,
+        energy=energy_of(identity, milliseconds),
         ram=ram_lines(memory),
         flash=flash_lines(memory),
         limits=asdict(budget),

@@ -128,8 +128,9 @@ def check(started: Started) -> Device:
     host, timing = started.target.host, started.board.timing
     error_percent = timing.error_percent if timing is not None and host == "virtual" else None
     device = Device(
-        started.link(), host, CLOCK_KINDS[host], clock_error_percent=error_percent, release=started.running.release
-    )
+        started.link(), host, CLOCK_KINDS[host],
+        clock_error_percent=error_percent, power=started.board.power, release=started.running.release,
+    )  # fmt: skip
     try:
         identity = device.identify(started=True)
         expect_identity(identity, started.board.name, started.firmware.build_id)
