@@ -56,6 +56,17 @@ NETWORKS = (
     Network((4, 4, 2), (Layer("conv", (-1,), 3, kernel=(3, 3), relu=True), Layer("fully_connected", (0,), 5))),
     Network((CONFIG.frames, 10, 1), (Layer("conv", (-1,), 4, stride=(4, 2)), Layer("fully_connected", (0,), 12))),
     Network((6, 6, 4), (Layer("conv", (-1,), 8), Layer("depthwise", (0,), kernel=(5, 1)), Layer("max_pool", (1,)))),
+    Network(
+        (7, 6, 4),
+        (
+            Layer("depthwise", (-1,), kernel=(3, 3), stride=(2, 1)),
+            Layer("depthwise", (0,), kernel=(3, 3), dilation=(2, 2)),
+            Layer("average_pool", (1,), kernel=(3, 2)),
+            Layer("conv", (2,), 5, kernel=(4, 1), dilation=(1, 2)),
+            Layer("fully_connected", (3,), 6),
+        ),
+    ),
+    Network((8, 4, 1), (Layer("conv", (-1,), 8, kernel=(4, 3), stride=(2, 2)), Layer("conv", (0,), 8, kernel=(1, 3)))),
 )
 
 
