@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * One channel of a depthwise convolution.
+ * One channel of a depthwise convolution, in assembly; depthwise_portable.c is for other cores.
  *
  * Outputs are made four below each other. A word of the plane holds two rows, and an SMLAD multiplies it by two taps:
  * outputs in even rows take the taps in pairs {0, 1}, {2, 3} and so on, those in odd rows in pairs {1, 2}, {3, 4}, and
@@ -11,7 +11,7 @@
  */
 #include "depthwise.h"
 
-#if defined(__ARM_FEATURE_DSP) && defined(__ARM_FP) && __ARM_ARCH_PROFILE == 'M'
+#if DSP_ASSEMBLY
 
 /*   r0 to r3 sums; r4 in the plane; r5 weights; r6 to r12 and lr weights and data, else temporary
  *   s0 twice the bias, s1 multiplier, s2 addend, s3 shift; s4 to s7 the first members of the layer
@@ -362,50 +362,6 @@ dsp_depthwise_run *dsp_depthwise_run_for(uint32_t taps, uint32_t columns, uint32
            (kernels[i].columns != columns && kernels[i].columns != 0))
         i++;
     return kernels[i].run;
-}
-
-#else
-
-static int32_t half_of(uint32_t word, uint32_t index)
-{
-    return (int16_t)(index % 2 != 0 ? word >> 16 : word);
-}
-
-/* Tap t of a column of the window. */
-static int32_t tap_of(const struct dsp_depthwise_layer *layer, const uint32_t *words, uint32_t t)
-{
-    if (layer->stride == 2 || t < 2)
-        return half_of(words[t / 2], t);
-    return t == layer->taps - 1 ? half_of(words[t - 1], 1) : half_of(words[t / 2 * 2 - 1], t);
-}
-
-static int32_t sum_of(const struct dsp_depthwise_layer *layer, const struct dsp_depthwise_channel *channel,
-                      const uint32_t *plane, uint32_t row)
-{
-    const uint32_t words = layer->weights_bytes / 4 / layer->columns;
-    int32_t sum = channel->twice_bias;
-    for (uint32_t c = 0; c < layer->columns; c++)
-        for (uint32_t t = 0; t < layer->taps; t++) {
-            const uint32_t two = plane[c * (layer->column_bytes / 4) + (row + t) / 2 * DSP_DEPTHWISE_BLOCK];
-            sum = dsp_sum(sum, half_of(two, row + t) * tap_of(layer, channel->weights + c * words, t));
-        }
-    return sum;
-}
-
-static void run(const struct dsp_depthwise_layer *layer, const struct dsp_depthwise_channel *channel,
-                const uint32_t *plane, int8_t *output)
-{
-    for (uint32_t x = 0; x < layer->out_w; x++)
-        for (uint32_t y = 0; y < layer->out_h; y++) {
-            const int32_t twice = sum_of(layer, channel, plane + x * (layer->step_bytes / 4), y * layer->stride);
-            output[y * layer->out_row_bytes + x * layer->out_pixel_bytes] = dsp_requantised(twice, &channel->by, true);
-        }
-}
-
-dsp_depthwise_run *dsp_depthwise_run_for(uint32_t taps, uint32_t columns, uint32_t stride)
-{
-    (void)taps, (void)columns, (void)stride;
-    return run;
 }
 
 #endif

@@ -10,6 +10,13 @@
 
 extern const struct kernel dsp_conv, dsp_depthwise, dsp_fully_connected, dsp_average_pool;
 
+/* Whether the core has what the assembly is written for: the DSP extension, and registers of an FPU for what waits. */
+#if defined(__ARM_FEATURE_DSP) && defined(__ARM_FP) && __ARM_ARCH_PROFILE == 'M'
+#define DSP_ASSEMBLY 1
+#else
+#define DSP_ASSEMBLY 0
+#endif
+
 /* Positions are int32: extents below 2^15 keep all of them far from the limits. */
 enum { DSP_MAX_EXTENT = 32767 };
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "product.h"
 
-#include "checks.h"
+#include "dsp.h"
 
 const char *dsp_groups_fault(const struct plan_header *plan, const struct plan_op *op, uint32_t column)
 {
@@ -18,7 +18,7 @@ const char *dsp_groups_fault(const struct plan_header *plan, const struct plan_o
     return NULL;
 }
 
-#if defined(__ARM_FEATURE_DSP) && defined(__ARM_FP) && __ARM_ARCH_PROFILE == 'M'
+#if DSP_ASSEMBLY
 
 /* 15 cycles a step, which is 16 multiplications: four loads (5), two SXTB16, eight SMLAD. That takes all 14 registers: two
  * pointers, two words of columns, two of weights, eight sums; whatever else is needed waits in registers of the FPU. C
