@@ -18,11 +18,10 @@ def fft_place(points: int) -> NDArray[np.int64]:
 
 
 def fft_tables(points: int) -> NDArray[np.int16]:
-    """Twiddles exp(-2 pi i j place / points), j = 1 to 7, of each block of the last pass behind the first, int16
-    (points / 8 - 1, 7, 2), re and im with 15 bits behind the binary point. The other passes use its first rows.
+    """Twiddles exp(-2 pi i j place / points), j = 1 to 7, of each block of the last pass, int16 (points / 8, 7, 2), re
+    and im with 15 bits behind the binary point. The other passes use the first rows.
     """
-    blocks = points // 8
-    turns = np.outer(fft_place(blocks)[1:], np.arange(1, 8)) / points
+    turns = np.outer(fft_place(points // 8), np.arange(1, 8)) / points
     values = np.exp(-2j * np.pi * turns)
     scaled = np.rint(np.stack([values.real, values.imag], -1) * 32768)
     fitting: NDArray[np.int16] = np.clip(scaled, -32768, 32767).astype(np.int16)

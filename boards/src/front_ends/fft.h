@@ -7,12 +7,12 @@
  * Any int16 may be given: what does not fit is saturated. Nothing is where every |z[n]| = sqrt(re^2 + im^2) is at most
  * 32,700, as it is where re and im are at most 23,122. For then each step, an average, a turn or half a turned value to
  * which another is added, keeps below the largest of what it reads, but for its rounding: 2.2 in the first pass and 5.4
- * in each of the three others that there are at most (a floor or a rounding moves a value by 0.71, what is raised by 2.83,
- * a twiddle is up to 1 + 2.2e-5 long).
+ * in each of the three others that there are at most (a floor or a rounding moves a value by 0.71, what is raised by
+ * 2.83, a twiddle is up to 1 + 2.2e-5 long).
  *
- * Against an exact transform of full scale, errors are 0.6 of an output's unit (root mean square, complex), where rounding
- * alone is 0.41, and below 3.5 in re and im: of white noise 72.6, 70.0, 67.4, 64.5 and 61.7 dB lie above them (64 to 1024
- * points), of a tone 94 dB in its bin.
+ * Against an exact transform, errors are 0.6 of an output's unit (root mean square, complex), where rounding the result
+ * alone is 0.41, and below 3.5 in re and im: of white noise that fills the disc, 73.4, 70.5, 67.7, 64.8 and 61.7 dB lie
+ * above them (64 to 1024 points), of a tone 94 dB in its bin.
  */
 #ifndef HIL_FRONT_END_FFT_H
 #define HIL_FRONT_END_FFT_H
