@@ -11,7 +11,7 @@
  * 2.83, a twiddle is up to 1 + 2.2e-5 long).
  *
  * Against an exact transform, errors are 0.6 of an output's unit (root mean square, complex), where rounding the result
- * alone is 0.41, and below 3.5 in re and im: of white noise that fills the disc, 73.4, 70.5, 67.7, 64.8 and 61.7 dB lie
+ * alone is 0.41, and below 3 in re and im: of white noise that fills the disc, 73.4, 70.5, 67.7, 64.8 and 61.7 dB lie
  * above them (64 to 1024 points), of a tone 94 dB in its bin.
  */
 #ifndef HIL_FRONT_END_FFT_H
