@@ -39,7 +39,8 @@ Scaling = Literal["usual", "ties", "above_one", "tiny", "biased"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 ACTIVATIONS: tuple[Activation, ...] = get_args(Activation)
 SEARCHED = [(3, 1), (5, 1), (9, 1), (15, 1), (3, 3), (5, 3), (9, 3), (5, 5)]  # depthwise windows of the search spaces
-IN_SCALE, OUT_SCALE = 0.031, 0.047
+# as a file keeps them: multipliers follow from that
+IN_SCALE, OUT_SCALE = (float(np.float32(x)) for x in (0.031, 0.047))
 RUNS = 4  # inputs of each layer
 _WEIGHED = ("conv", "depthwise", "fully_connected")
 
