@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "arm_nnsupportfunctions.h"
+#include "fixed_point.h"
 #include "plain.h"
 
 enum { MAX_CLASSES = 511 }; /* with more the reference would shift by more than 31 */
@@ -21,27 +21,26 @@ enum { SUM_INTEGER_BITS = 12 };
 static int32_t scaled_exponential(const struct plan_op *op, int32_t difference)
 {
     const int32_t scaled = difference * (int32_t)(1u << op->input_shift[0]);
-    return arm_nn_exp_on_negative_values(arm_nn_doubling_high_mult(scaled, op->input_multiplier[0]));
+    return exp_of_negative(high_product(scaled, op->input_multiplier[0]));
 }
 
 static void softmax_row(const struct plan_op *op, const int8_t *input, int8_t *output)
 {
-    int32_t highest = NN_Q7_MIN, sum = 0;
+    int32_t highest = INT8_MIN, sum = 0;
     for (uint32_t i = 0; i < op->in_c; i++)
         highest = input[i] > highest ? input[i] : highest;
     for (uint32_t i = 0; i < op->in_c; i++)
         if (input[i] - highest >= op->left_shift)
-            sum += arm_nn_divide_by_power_of_two(scaled_exponential(op, input[i] - highest), SUM_INTEGER_BITS);
+            sum += rounded_shift(scaled_exponential(op, input[i] - highest), SUM_INTEGER_BITS);
     const int32_t headroom = __builtin_clz((uint32_t)sum); /* the highest value alone adds 1 << 19 */
-    const int32_t reciprocal =
-        arm_nn_one_over_one_plus_x_for_x_in_0_1((int32_t)(((uint32_t)sum << headroom) - (1u << 31)));
+    const int32_t reciprocal = one_over_one_plus((int32_t)(((uint32_t)sum << headroom) - (1u << 31)));
     const int32_t shift = SUM_INTEGER_BITS - headroom + 31 - 8;
     for (uint32_t i = 0; i < op->in_c; i++) {
-        output[i] = NN_Q7_MIN;
+        output[i] = INT8_MIN;
         if (input[i] - highest < op->left_shift)
             continue;
-        const int32_t product = arm_nn_doubling_high_mult(reciprocal, scaled_exponential(op, input[i] - highest));
-        output[i] = (int8_t)clamp(arm_nn_divide_by_power_of_two(product, shift) + NN_Q7_MIN, NN_Q7_MIN, NN_Q7_MAX);
+        const int32_t product = high_product(reciprocal, scaled_exponential(op, input[i] - highest));
+        output[i] = (int8_t)clamp(rounded_shift(product, shift) + INT8_MIN, INT8_MIN, INT8_MAX);
     }
 }
 
