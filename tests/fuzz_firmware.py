@@ -66,6 +66,7 @@ NETWORKS = (
             Layer("fully_connected", (3,), 6),
         ),
     ),
+    Network((18, 16, 4), (Layer("average_pool", (-1,), kernel=(18, 16), padding="valid"),)),
     Network((8, 4, 1), (Layer("conv", (-1,), 8, kernel=(4, 3), stride=(2, 2)), Layer("conv", (0,), 8, kernel=(1, 3)))),
 )
 

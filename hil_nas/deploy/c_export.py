@@ -15,7 +15,7 @@ from hil_nas.deploy.plan import Plan
 from hil_nas.errors import InputError
 from hil_nas.files import whole_folder
 from hil_nas.front_ends import FrontEnd
-from hil_nas.kernels.cmsis_nn import SOURCE_FOLDERS
+from hil_nas.kernels import cmsis_nn
 from hil_nas.operators.table import PLAN_CODES
 
 _SOURCES = ("engine/engine.c", "engine/plan_check.c", "engine/plan_check.h", "crc32.c", "front_end.c")
@@ -61,7 +61,7 @@ def export_c(
         own = [*_SOURCES, *_front_end_files(boards_dir / "src"), *_kernel_files(plan, boards_dir / "src")]
         _copy(boards_dir / "src", whole / "src", own)
         _copy(boards_dir / "include", whole / "include", _HEADERS)
-        _copy_third_party(whole / "third_party", boards_dir, third_party, own)
+        _copy_third_party(whole / "third_party", boards_dir, third_party, own, plan)
         (whole / "model.h").write_text(_model_header(plan, len(blob), front_end, labels))
         (whole / "model.c").write_text(_model_source(plan, blob, labels))
 
@@ -89,23 +89,26 @@ def _kernel_files(plan: Plan, source: Path) -> list[str]:
     return [str(x.relative_to(source)) for x in files if x.name != f"{x.parent.name}.c"]
 
 
-def _copy_third_party(target: Path, boards_dir: Path, third_party: CmsisFolders, own_sources: Iterable[str]) -> None:
-    """CMSIS-NN's kernels, the FFT of CMSIS-DSP, the intrinsics of CMSIS-Core; of the headers only what they include."""
-    nn, dsp, core = third_party.cmsis_nn, third_party.cmsis_dsp, third_party.cmsis_core
-    sources = [x for y in SOURCE_FOLDERS for x in sorted((nn / "Source" / y).glob("*.c"))]
-    transforms = cmsis_dsp_sources(boards_dir, dsp)
-    own = [boards_dir / "src" / x for x in own_sources]
-    headers = {
-        nn: _headers([*sources, *own], [nn / "Include"]),
-        dsp: _headers([*transforms, *own], [dsp / "Include", dsp / "PrivateInclude"]),
-        core: _headers([*sources, *(nn / "Include").glob("*.h")], [core / "Include"]),
-    }
-    for name, root, taken in (("cmsis_nn", nn, sources), ("cmsis_dsp", dsp, transforms), ("cmsis_core", core, [])):
-        licences = sorted(x for y in ("LICENSE*", "*PROVENANCE*") for x in root.glob(y) if x.is_file())
-        if not licences:
-            raise InputError(f"{root} holds no LICENSE, without which its sources cannot be passed on")
-        files = [*taken, *headers[root], *licences]
-        _copy(root, target / name, [str(x.relative_to(root)) for x in files])
+def _copy_third_party(target: Path, boards_dir: Path, folders: CmsisFolders, own: Iterable[str], plan: Plan) -> None:
+    """The FFT of CMSIS-DSP; CMSIS-NN's kernels and the intrinsics of CMSIS-Core for a plan that names one of these. Of
+    the headers only what they and our own sources include.
+    """
+    nn, dsp, core = folders.cmsis_nn, folders.cmsis_dsp, folders.cmsis_core
+    sources, transforms = [boards_dir / "src" / x for x in own], cmsis_dsp_sources(boards_dir, dsp)
+    headers = _headers([*transforms, *sources], [dsp / "Include", dsp / "PrivateInclude"])
+    _copy_licensed(target / "cmsis_dsp", dsp, [*transforms, *headers])
+    if any(x.kernel_list == cmsis_nn.KERNELS.number for x in plan.operators):
+        kernel_sources = [x for y in cmsis_nn.SOURCE_FOLDERS for x in sorted((nn / "Source" / y).glob("*.c"))]
+        headers = _headers([*kernel_sources, *sources], [nn / "Include"])
+        _copy_licensed(target / "cmsis_nn", nn, [*kernel_sources, *headers])
+        _copy_licensed(target / "cmsis_core", core, _headers([*kernel_sources, *headers], [core / "Include"]))
+
+
+def _copy_licensed(target: Path, root: Path, files: Iterable[Path]) -> None:
+    licences = sorted(x for y in ("LICENSE*", "*PROVENANCE*") for x in root.glob(y) if x.is_file())
+    if not licences:
+        raise InputError(f"{root} holds no LICENSE, without which its sources cannot be passed on")
+    _copy(root, target, [str(x.relative_to(root)) for x in (*files, *licences)])
 
 
 def _front_end_files(source: Path) -> list[str]:
