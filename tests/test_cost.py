@@ -131,9 +131,9 @@ def test_buffers_that_live_together_never_overlap_nor_take_more_than_tensorflows
         first = rng.randint(0, 20)
         buffers.append(Buffer(rng.randint(1, 5000), first, first + rng.choice([0, 1, 1, 2, 7])))
     layout = plan_buffers(buffers)
-    spans = [(o, o + arena.aligned(b.size_bytes)) for o, b in zip(layout.offsets, buffers, strict=True)]
+    spans = [(o, o + -(-b.size_bytes // 4) * 4) for o, b in zip(layout.offsets, buffers, strict=True)]
     assert layout.peak_bytes == max(end for _, end in spans)
-    assert all(start % 16 == 0 for start, _ in spans)
+    assert all(start % 4 == 0 for start, _ in spans)
     for i, one in enumerate(buffers):
         for j, other in enumerate(buffers[:i]):
             if one.first <= other.last and other.first <= one.last:
@@ -148,8 +148,8 @@ def test_a_chain_takes_no_more_than_its_largest_step(seed: int) -> None:
     scratch = [rng.choice([0, 100, 1000]) for _ in sizes[1:]]
     steps = [arena.Step((i,), i + 1, x) for i, x in enumerate(scratch)]
     plan = arena.plan_steps(dict(enumerate(sizes)), steps, 0, len(sizes) - 1)
-    needed = (sum(map(arena.aligned, x)) for x in zip(sizes[:-1], sizes[1:], scratch, strict=True))
-    assert plan.arena_bytes == max(needed)
+    needed = (sum(-(-size // 4) * 4 for size in x) for x in zip(sizes[:-1], sizes[1:], scratch, strict=True))
+    assert plan.arena_bytes == arena.aligned(max(needed))
 
 
 @pytest.mark.parametrize("last", [0, 160])
@@ -170,19 +170,19 @@ def test_a_chain_all_of_whose_steps_fill_the_arena_fits_it(seed: int, last: int)
         assert all(end <= start for (_, end), (start, _) in pairwise(used)) and used[-1][1] <= arena_bytes
 
 
-@pytest.mark.parametrize("seed", [1438, 13, 131, 74])
+@pytest.mark.parametrize("seed", [3711, 107, 1615, 3200])
 def test_each_order_of_placing_finds_what_the_others_do_not(seed: int) -> None:
     """Cells that fit the least possible arena by size alone, by life, by their product and by start, in this order."""
     network = cell_network(seed)
     sizes, steps, output = arena.network_steps(network)
     written = {0: 0} | {x.output: i for i, x in enumerate(steps)}
-    read = {x: i for i, step in enumerate(steps) for x in step.inputs} | {output: len(steps) - 1}
-    least = max(
-        arena.aligned(step.scratch_bytes)
-        + sum(arena.aligned(size) for x, size in sizes.items() if written[x] <= i <= read[x])
-        for i, step in enumerate(steps)
-    )
-    assert arena_bytes(network) == least
+    read = {x: i for i, step in enumerate(steps) for x in step.inputs} | {output: len(steps)}
+    needs = []
+    for i, step in enumerate(steps):
+        alive = sum(size for x, size in sizes.items() if written[x] <= i <= read[x])
+        over = [min(sizes[x], sizes[step.output]) for x in step.in_place if read[x] == i]
+        needs.append(step.scratch_bytes + alive - max(over, default=0))  # all of them multiples of 4
+    assert arena_bytes(network) == arena.aligned(max(needs))
 
 
 def test_tensorflows_planner_places_the_largest_first_and_of_equal_ones_the_last() -> None:

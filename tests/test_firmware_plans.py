@@ -139,7 +139,7 @@ def test_the_other_plan_runs(verdicts: Callable[[Sequence[bytes]], list[str]], o
         (CONV, {"scratch": 0xFFFFFFFC}, "scratch memory outside the arena or unaligned"),
         (CONV, {"scratch_bytes": 4}, "less scratch memory than the kernel asks for"),
         (CONV, {"in_h": 200}, "an input outside the arena"),
-        (CONV, {"out_h": 20}, "output outside the arena"),
+        (CONV, {"out_h": 200}, "output outside the arena"),
         (CONV, {"stride_h": 3}, "kernel, stride, padding and shapes do not fit together"),
         (CONV, {"stride_w": 0}, "kernel, stride, padding and shapes do not fit together"),
         (CONV, {"kernel_w": 0}, "kernel, stride, padding and shapes do not fit together"),
@@ -299,7 +299,7 @@ def test_every_truncation_is_refused(verdicts: Callable[[Sequence[bytes]], list[
     assert len(answers) == len(lengths) and all(x.startswith("-1 ") for x in answers)
 
 
-@pytest.mark.parametrize("which", ["plan", "other"])
+@pytest.mark.parametrize("which", ["plan", "dsp_plan", "other"])
 def test_no_value_of_any_field_leads_outside(
     verdicts: Callable[[Sequence[bytes]], list[str]], request: pytest.FixtureRequest, which: str
 ) -> None:

@@ -82,7 +82,7 @@ def filling(room_bytes: int, channels: range, weights: Where = "flash") -> Netwo
         scratch = arena_bytes(squeezed(1024, width)) - 1024 * (1 + width)
         about = (room_bytes - plan - scratch) // (width + 1)
         for pixels in range(about - STEP_BYTES, about + 1):
-            if plan + scratch + aligned(pixels) + aligned(pixels * width) == room_bytes:
+            if plan + arena_bytes(squeezed(pixels, width)) == room_bytes:
                 return squeezed(pixels, width)
     raise AssertionError(f"no network fills {room_bytes} bytes")
 
@@ -224,9 +224,7 @@ def test_a_published_network_that_the_board_does_not_take_is_not_trained(
     assert not (tmp_path / "runs").exists()
 
 
-def test_what_a_board_held_before_does_not_count(
-    boards_dir: Path, build_dir: Path, cmsis_dsp_dir: Path
-) -> None:
+def test_what_a_board_held_before_does_not_count(boards_dir: Path, build_dir: Path, cmsis_dsp_dir: Path) -> None:
     """The front end of an earlier product leaves room for a model without one, and its RAM is not this one's."""
     host = HostFrontEnd(build_host_library(boards_dir, cmsis_dsp_dir, build_dir))
     with open_device("native@native", boards_dir=boards_dir, build_dir=build_dir) as device:

@@ -54,7 +54,7 @@ def device(request: pytest.FixtureRequest, boards_dir: Path, build_dir: Path) ->
 def test_every_host_gives_the_bits_of_tflm(device: Device, kws_model: bytes, where: Where) -> None:
     plan = lower(read_tflite(kws_model))
     info = device.load_plan(plan.to_bytes(), where)
-    assert (info.op_count, info.arena_bytes) == (len(plan.operators), plan.arena_bytes) == (12, 18_880)
+    assert (info.op_count, info.arena_bytes) == (len(plan.operators), plan.arena_bytes) == (12, 13_472)
     clips = quantised_clips(kws_model, CLIPS, seed=7)
     expected = Tflm(kws_model).run(clips).reshape(CLIPS, -1)
     for clip, scores in zip(clips, expected, strict=True):

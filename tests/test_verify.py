@@ -63,7 +63,7 @@ def test_a_conversion_that_is_wrong_is_seen(native: Device, monkeypatch: pytest.
 def test_a_board_without_room_says_what_the_model_needs() -> None:
     board = FakeBoard(spoil=lambda command, data: b"e-[too large]\r\nm-ready\r\n" if " plan " in command else data)
     with Device(Link(board), "virtual", "modelled") as device:
-        with pytest.raises(RefusedError, match="too large .its plan takes 832 bytes, arena 64, input 30.") as refused:
+        with pytest.raises(RefusedError, match="too large .its plan takes 832 bytes, arena 32, input 30.") as refused:
             Bench(device, Model.read(float_model()), None)  # type: ignore[arg-type]
     assert "board with more memory" in str(refused.value.hint)
 

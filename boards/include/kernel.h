@@ -25,11 +25,13 @@ struct kernel {
     /* Gives NULL, or why it cannot run the operator. Places, zero points and shapes have been checked (plan_check.c); what the
      * kernel asks of them beyond that, its constants and its limits it checks here; NULL where there is nothing. */
     const char *(*fault)(const struct plan_header *plan, const struct plan_op *op);
-    /* What it asks for at op->scratch of an operator without fault; NULL where that is nothing. */
+    /* The least that it asks for at op->scratch of an operator without fault; NULL where that is nothing. */
     uint32_t (*scratch_bytes)(const struct plan_op *op);
     /* False where it refuses its arguments, which an operator that was checked never causes. */
     bool (*run)(const struct kernel_call *call);
-    bool in_place; /* its output may lie where an input of the same size does */
+    /* Of an operator without fault, whether its output may begin or end where an input does: whatever it writes there was
+     * read before. NULL where it never may. Of two inputs, only over one of the output's size. */
+    bool (*in_place)(const struct plan_op *op);
     bool of_two;   /* of two inputs, each in the arena or constant */
 };
 

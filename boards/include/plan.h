@@ -71,7 +71,7 @@ struct plan_op {               /* 128 bytes; a field that a kind does not use is
     uint32_t input[2];         /* arena offsets; 0 for one that is constant */
     uint32_t output;           /* arena offset */
     uint32_t scratch;          /* arena offset of what the kernel asks for */
-    uint32_t scratch_bytes;
+    uint32_t scratch_bytes;    /* no less; a kernel that is given more may do more at a time */
     uint16_t in_h, in_w, in_c;
     uint16_t out_h, out_w, out_c; /* DEPTHWISE: out_c = in_c * depth multiplier */
     uint16_t kernel_h, kernel_w;

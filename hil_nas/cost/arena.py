@@ -13,17 +13,24 @@ from hil_nas.kernels import call_of, kernel_for
 from hil_nas.network import Network
 from hil_nas.operators.table import runs
 
-ALIGNMENT_BYTES = 16
+ALIGNMENT_BYTES = 16  # of an arena and its size
+PLACE_BYTES = 4  # of what lies in it: maps of a multiple of 4 channels so begin and end exactly where they are to
 _PROMOTIONS = 24  # attempts to lower the peak by placing the highest buffer earlier
 
 
 @dataclass(frozen=True)
 class Buffer:
-    """Bytes that must stay untouched from step `first` to step `last`, both included."""
+    """Bytes that must stay untouched from step `first` to step `last`, both included.
+
+    Attributes:
+        over: buffers, by their place in the order, that end with step `first` and over which this one may lie, with its
+            first or its last byte in the same place.
+    """
 
     size_bytes: int
     first: int
     last: int
+    over: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -36,11 +43,16 @@ class Layout:
 
 @dataclass(frozen=True)
 class Step:
-    """One operator as the planner sees it: tensors by number."""
+    """One operator as the planner sees it: tensors by number.
+
+    Attributes:
+        in_place: those of the inputs over which its kernel can write the output.
+    """
 
     inputs: tuple[int, ...]
     output: int
     scratch_bytes: int = 0
+    in_place: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -58,14 +70,15 @@ def aligned(size_bytes: int) -> int:
 
 
 def plan_buffers(buffers: Sequence[Buffer]) -> Layout:
-    """Places buffers so that those alive together do not overlap; deterministic.
+    """Places buffers so that those alive together do not overlap, except where one may lie over another; deterministic.
 
-    A chain of operators gets the least possible peak: its tensors stand alternately at both ends. Any other
-    graph gets the best of several greedy first-fit placements, which may lie above the least possible.
+    A chain of operators gets the least possible peak: the output of one that runs in place stays at the input's end of
+    the arena, any other goes to the other end. Any other graph gets the best of several greedy first-fit placements,
+    which may lie above the least possible.
     """
-    sizes = [aligned(x.size_bytes) for x in buffers]
+    sizes = [_rounded(x.size_bytes) for x in buffers]
     least = _live_peak(buffers, sizes)
-    best = _alternating(buffers, sizes, least)
+    best = _from_both_ends(buffers, sizes, least)
     if best is not None:
         return best
     for order in _orders(buffers, sizes):
@@ -105,18 +118,18 @@ def plan_steps(size_bytes: dict[int, int], steps: Sequence[Step], source: int, o
         for tensor in step.inputs:
             last[tensor] = index
     last[output] = len(steps)
-    buffers, owners = [Buffer(size_bytes[source], 0, last[source])], [("tensor", source)]
+    buffers, place, scratch_place = [Buffer(size_bytes[source], 0, last[source])], {source: 0}, {}
     for index, step in enumerate(steps):
-        buffers.append(Buffer(size_bytes[step.output], index, last[step.output]))
-        owners.append(("tensor", step.output))
+        over = tuple(place[x] for x in dict.fromkeys(step.in_place) if last[x] == index)
+        place[step.output] = len(buffers)
+        buffers.append(Buffer(size_bytes[step.output], index, last[step.output], over))
         if step.scratch_bytes:
+            scratch_place[index] = len(buffers)
             buffers.append(Buffer(step.scratch_bytes, index, index))
-            owners.append(("scratch", index))
     layout = plan_buffers(buffers)
-    offset_of = dict(zip(owners, layout.offsets, strict=True))
-    tensors = {number: lowest for (kind, number), lowest in offset_of.items() if kind == "tensor"}
-    scratch = tuple(offset_of.get(("scratch", i), 0) for i in range(len(steps)))
-    return ArenaPlan(tensors, scratch, layout.peak_bytes)
+    tensors = {number: layout.offsets[i] for number, i in place.items()}
+    scratch = tuple(layout.offsets[scratch_place[i]] if i in scratch_place else 0 for i in range(len(steps)))
+    return ArenaPlan(tensors, scratch, aligned(layout.peak_bytes))
 
 
 def network_steps(network: Network) -> tuple[dict[int, int], list[Step], int]:
@@ -131,7 +144,9 @@ def network_steps(network: Network) -> tuple[dict[int, int], list[Step], int]:
         name[number] = number
         sizes[number] = prod(operator.output)
         call = call_of(operator)
-        steps.append(Step(inputs, number, kernel_for(call).scratch_bytes(call)))
+        kernel = kernel_for(call)
+        over = tuple(inputs[i] for i in kernel.in_place(call))
+        steps.append(Step(inputs, number, kernel.scratch_bytes(call), over))
     return sizes, steps, name[len(network.layers)]
 
 
@@ -141,31 +156,39 @@ def arena_bytes(network: Network) -> int:
     return plan_steps(sizes, steps, 0, output).arena_bytes
 
 
+def _rounded(size_bytes: int) -> int:
+    return -(-size_bytes // PLACE_BYTES) * PLACE_BYTES
+
+
 def _live_peak(buffers: Sequence[Buffer], sizes: Sequence[int]) -> int:
-    """The largest sum of what is alive together: no layout is smaller."""
-    ends = range(max((x.last for x in buffers), default=-1) + 1)
-    alive = ((s for x, s in zip(buffers, sizes, strict=True) if x.first <= i <= x.last) for i in ends)
-    return max((sum(x) for x in alive), default=0)
+    """The largest sum of what is alive together, what can lie over another counted once: no layout is smaller."""
+    alive = [0] * (max((x.last for x in buffers), default=-1) + 1)
+    for buffer, size in zip(buffers, sizes, strict=True):
+        for i in range(buffer.first, buffer.last + 1):
+            alive[i] += size
+        alive[buffer.first] -= max((min(size, sizes[i]) for i in buffer.over), default=0)
+    return max(alive, default=0)
 
 
-def _alternating(buffers: Sequence[Buffer], sizes: Sequence[int], peak: int) -> Layout | None:
-    """Outputs of even steps at the top, of odd steps at the bottom, what lives for one step in between.
+def _from_both_ends(buffers: Sequence[Buffer], sizes: Sequence[int], peak: int) -> Layout | None:
+    """Each output at the end of the arena where its input is not, or over it; what lives for one step in between.
 
-    In a chain a step's input and output so stand at opposite ends and its scratch fits between them: where no two
-    overlap, none stands above `peak`, the largest sum of what lives together.
+    In a chain a step's input and output so stand at opposite ends, or at one, and its scratch fits between them: where
+    none is in another's way, none stands above `peak`, the largest sum of what lives together.
 
     Returns:
         None where the graph is no such chain.
     """
-    offsets: dict[int, int] = {}
-    for index, buffer in enumerate(buffers):
+    offsets, at_top = {0: 0} if buffers else {}, False
+    for index, buffer in enumerate(buffers[1:], start=1):
         if buffer.last > buffer.first:
-            offsets[index] = peak - sizes[index] if buffer.first % 2 == 0 else 0
+            at_top = at_top if buffer.over else not at_top
+            offsets[index] = peak - sizes[index] if at_top else 0
     for index in range(len(buffers)):
         if index not in offsets:
             offsets[index] = _lowest_fit(index, buffers, sizes, offsets)
     layout = _layout(offsets, sizes)
-    return layout if _disjoint(buffers, sizes, layout.offsets) else None
+    return layout if layout.peak_bytes <= peak and _disjoint(buffers, layout.offsets) else None
 
 
 def _orders(buffers: Sequence[Buffer], sizes: Sequence[int]) -> Iterator[list[int]]:
@@ -198,17 +221,20 @@ def _promoted(
 
 
 def _lowest_fit(index: int, buffers: Sequence[Buffer], sizes: Sequence[int], offsets: dict[int, int]) -> int:
-    """The lowest offset at which the buffer overlaps none of the placed ones that live with it."""
-    taken = sorted(
-        (offset, offset + sizes[other])
-        for other, offset in offsets.items()
-        if _live_together(buffers[index], buffers[other])
-    )
+    """The lowest offset at which the buffer is in the way of none of the placed ones that live with it."""
+    own = buffers[index]
+    taken = sorted((offset, other) for other, offset in offsets.items() if _live_together(own, buffers[other]))
     lowest = 0
-    for start, end in taken:
+    for start, other in taken:
         if start - lowest >= sizes[index]:
             break
-        lowest = max(lowest, end)
+        lowest = max(lowest, start + sizes[other])
+    for start, other in taken:
+        if _may_share(buffers, index, other):
+            for place in (start, start + buffers[other].size_bytes - own.size_bytes):
+                good = 0 <= place < lowest and place % PLACE_BYTES == 0
+                if good and all(_apart(buffers, (index, place), (x, at)) for at, x in taken):
+                    lowest = place
     return lowest
 
 
@@ -217,14 +243,28 @@ def _layout(offsets: dict[int, int], sizes: Sequence[int]) -> Layout:
     return Layout(ordered, max((o + s for o, s in zip(ordered, sizes, strict=True)), default=0))
 
 
-def _disjoint(buffers: Sequence[Buffer], sizes: Sequence[int], offsets: Sequence[int]) -> bool:
-    """Whether no two buffers that live together share a byte."""
-    for i, one in enumerate(buffers):
-        for j in range(i):
-            apart = offsets[i] + sizes[i] <= offsets[j] or offsets[j] + sizes[j] <= offsets[i]
-            if not apart and _live_together(one, buffers[j]):
-                return False
-    return True
+def _disjoint(buffers: Sequence[Buffer], offsets: Sequence[int]) -> bool:
+    """Whether no two buffers that live together are in each other's way."""
+    placed = list(enumerate(offsets))
+    return all(
+        _apart(buffers, one, other)
+        for one in placed
+        for other in placed[: one[0]]
+        if _live_together(buffers[one[0]], buffers[other[0]])
+    )
+
+
+def _apart(buffers: Sequence[Buffer], one: tuple[int, int], other: tuple[int, int]) -> bool:
+    """Whether two buffers at their offsets share no byte, or lie over each other as one of them may."""
+    (i, start), (j, other_start) = one, other
+    end, other_end = start + buffers[i].size_bytes, other_start + buffers[j].size_bytes
+    if end <= other_start or other_end <= start:
+        return True
+    return (start == other_start or end == other_end) and _may_share(buffers, i, j)
+
+
+def _may_share(buffers: Sequence[Buffer], one: int, other: int) -> bool:
+    return one in buffers[other].over or other in buffers[one].over
 
 
 def _live_together(one: Buffer, other: Buffer) -> bool:

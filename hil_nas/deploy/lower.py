@@ -42,7 +42,7 @@ def lower(graph: QuantGraph, lists: Sequence[KernelList] | None = None) -> Plan:
         )
     names = _shared_names(graph)
     chosen = _choose_kernels(graph, operators, lists)
-    arena = plan_arena(graph, operators, names, [x.scratch_bytes for x in chosen])
+    arena = _plan_arena(graph, operators, names, chosen)
     lowering = Lowering(graph.tensors, {number: arena.tensors[name] for number, name in names.items()})
     constants = _Constants(HEADER_BYTES + OPERATOR_BYTES * len(operators))
     placed = zip(operators, chosen, arena.scratch, strict=True)
@@ -68,13 +68,16 @@ def executed(graph: QuantGraph) -> list[QuantOperator]:
     return [x for x in graph.operators if runs(x.kind)]
 
 
-def plan_arena(
-    graph: QuantGraph, operators: Sequence[QuantOperator], names: dict[int, int], scratch_bytes: Sequence[int]
+def _plan_arena(
+    graph: QuantGraph, operators: Sequence[QuantOperator], names: dict[int, int], chosen: Sequence[_Chosen]
 ) -> ArenaPlan:
     """Places of all tensors and scratch buffers, by the same planner that costs a Network."""
     sizes = {number: graph.tensors[number].elements for number in names}
-    used = zip(operators, scratch_bytes, strict=True)
-    steps = [Step(tuple(names[i] for i in x.inputs), names[x.output], size) for x, size in used]
+    steps = []
+    for x, by in zip(operators, chosen, strict=True):
+        inputs = tuple(names[i] for i in x.inputs)
+        over = tuple(inputs[i] for i in by.kernel.in_place(by.call))
+        steps.append(Step(inputs, names[x.output], by.scratch_bytes, over))
     return plan_steps(sizes, steps, names[graph.input], names[graph.output])
 
 

@@ -7,7 +7,7 @@ import zlib
 from dataclasses import dataclass, fields
 from typing import Any
 
-from hil_nas.cost.arena import ALIGNMENT_BYTES
+from hil_nas.cost.arena import ALIGNMENT_BYTES, PLACE_BYTES
 from hil_nas.cost.blob import HEADER_BYTES, OPERATOR_BYTES
 from hil_nas.errors import InputError
 from hil_nas.operators.table import PLAN_CODES
@@ -176,6 +176,6 @@ def _check_regions(plan: Plan) -> None:
             if offset and (offset % ALIGNMENT_BYTES or not first <= offset < last):
                 raise InputError(f"a plan's constants lie at {first} to {last}, a {x.kind} has some at {offset}")
     for offset, size in regions:
-        whole = plan.arena_bytes % ALIGNMENT_BYTES == 0 and offset % ALIGNMENT_BYTES == 0
+        whole = plan.arena_bytes % ALIGNMENT_BYTES == 0 and offset % PLACE_BYTES == 0
         if not whole or offset + size > plan.arena_bytes:
             raise InputError(f"{size} bytes at {offset} do not fit an arena of {plan.arena_bytes} bytes")

@@ -66,6 +66,10 @@ def _nothing(call: KernelCall) -> int:
     return 0
 
 
+def _nowhere(call: KernelCall) -> tuple[int, ...]:
+    return ()
+
+
 def _no_constants(call: KernelCall) -> tuple[int, ...]:
     return ()
 
@@ -87,7 +91,9 @@ class Kernel:
             is not made for. The next list is asked then.
         unfit: why it does not run a call with these constants (the arguments of `packed`), None where it does. A
             network without weights is priced as if they fitted: refuse only what training hardly ever gives.
-        scratch_bytes: RAM that it uses while it runs, as its `scratch_bytes` on the board says.
+        scratch_bytes: RAM that it uses while it runs, no less than its `scratch_bytes` on the board asks for.
+        in_place: the inputs, by number, over which the output may be written, beginning or ending where one of these
+            does: as the kernel's `in_place` on the board says.
         constant_bytes: lengths of its constants in a plan, in their order.
         packed: from the call, the other fields of the plan's operator and its constants as `boards/include/plan.h` lays
             them out to the constants as the kernel reads them; each begins at a multiple of 32 bytes.
@@ -99,6 +105,7 @@ class Kernel:
     fault: Callable[[KernelCall], Fault | None] = _none
     unfit: Callable[[KernelCall, Mapping[str, Any], Constants], Fault | None] = _all_fit
     scratch_bytes: Callable[[KernelCall], int] = _nothing
+    in_place: Callable[[KernelCall], tuple[int, ...]] = _nowhere
     constant_bytes: Callable[[KernelCall], tuple[int, ...]] = _no_constants
     packed: Callable[[KernelCall, Mapping[str, Any], Constants], Constants] = _unchanged
     path: Callable[[KernelCall], str] = _operator

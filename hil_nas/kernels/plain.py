@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from math import prod
 
 from hil_nas.kernels import cmsis_nn
 from hil_nas.kernels.kernel import Counts, Fault, Kernel, KernelCall, KernelList
@@ -55,6 +56,11 @@ def _rows(call: KernelCall) -> Counts:
     return {"rows": height * width, "values": height * width * channels}
 
 
+def _value_by_value(call: KernelCall) -> tuple[int, ...]:
+    """Each value is read where it is written; an input that is broadcast is smaller."""
+    return tuple(i for i, shape in enumerate(call.inputs) if prod(shape) == prod(call.output))
+
+
 def _concatenation_bytes(call: KernelCall) -> tuple[int, ...]:
     return (_CONCATENATION_ENTRY_BYTES * len(call.inputs),)
 
@@ -67,9 +73,10 @@ def _classes(call: KernelCall) -> Fault | None:
 
 
 _DESCRIBED = {
-    "add": Kernel(counts={"add": _values}),
+    "add": Kernel(in_place=_value_by_value, counts={"add": _values}),
     "concatenation": Kernel(constant_bytes=_concatenation_bytes, counts={"concatenation": _copies}),
-    "softmax": Kernel(fault=_classes, counts={"softmax": _rows}),
+    "softmax": Kernel(fault=_classes, in_place=_value_by_value, counts={"softmax": _rows}),
+    **{x: Kernel(in_place=_value_by_value) for x in ("sub", "mul", "maximum", "minimum", "lookup")},
 }
 # whatever CMSIS-NN has none for
 KERNELS = KernelList(

@@ -130,6 +130,11 @@ static const char *shape_fault(const struct plan_op *op, const struct kernel *ke
     }
 }
 
+static bool is_constant(const struct plan_op *op, const struct kernel *kernel, uint32_t input)
+{
+    return kernel->of_two && (input == 0 ? op->weights_data : op->bias_data) != 0;
+}
+
 static const char *places_fault(const struct plan_header *plan, const struct plan_op *op,
                                 const struct kernel *kernel)
 {
@@ -143,12 +148,26 @@ static const char *places_fault(const struct plan_header *plan, const struct pla
     for (uint32_t i = 0; i < op->input_count; i++) {
         const uint64_t bytes = i == 0 ? input : second_bytes_of(op);
         REQUIRE(bytes > 0, "an input outside the arena");
-        if (kernel->of_two && (i == 0 ? op->weights_data : op->bias_data) != 0)
-            continue; /* it is constant */
+        if (is_constant(op, kernel, i))
+            continue;
         REQUIRE(fits(op->input[i], bytes, plan->arena_bytes), "an input outside the arena");
         REQUIRE(!overlap(op->scratch, op->scratch_bytes, op->input[i], bytes), "scratch memory over an input");
-        REQUIRE((kernel->in_place && bytes == output && op->input[i] == op->output) ||
-                    !overlap(op->input[i], bytes, op->output, output),
+    }
+    return NULL;
+}
+
+/* Asked last, since only of an operator without another fault does a kernel say whether it may run in place. */
+static const char *overlap_fault(const struct plan_op *op, const struct kernel *kernel)
+{
+    const uint64_t output = output_bytes_of(op), end = op->output + output;
+    if (op->kind == PLAN_CONCATENATION)
+        return NULL; /* seen with its table */
+    for (uint32_t i = 0; i < op->input_count; i++) {
+        const uint64_t bytes = i == 0 ? input_bytes_of(op) : second_bytes_of(op);
+        if (is_constant(op, kernel, i) || !overlap(op->input[i], bytes, op->output, output))
+            continue;
+        REQUIRE(kernel->in_place != NULL && kernel->in_place(op) && (!kernel->of_two || bytes == output) &&
+                    (op->input[i] == op->output || op->input[i] + bytes == end),
                 "output over an input");
     }
     return NULL;
@@ -173,7 +192,7 @@ static const char *op_fault(const struct plan_header *plan, const struct plan_op
     REQUIRE(fault == NULL, fault);
     REQUIRE(kernel->scratch_bytes == NULL || kernel->scratch_bytes(op) <= op->scratch_bytes,
             "less scratch memory than the kernel asks for");
-    return NULL;
+    return overlap_fault(op, kernel);
 }
 
 static const char *header_fault(const struct plan_header *plan, size_t blob_bytes, size_t arena_available)

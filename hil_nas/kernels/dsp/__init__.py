@@ -9,6 +9,7 @@ _CONV = Kernel(
     fault=product.fault,
     unfit=product.unfit,
     scratch_bytes=product.scratch_bytes,
+    in_place=lambda call: (0,) if product.sizes_of(call).in_place else (),
     constant_bytes=product.constant_bytes,
     packed=product.packed,
     path=conv_work.path,
@@ -22,6 +23,7 @@ _DEPTHWISE = Kernel(
     fault=depthwise.fault,
     unfit=depthwise.unfit,
     scratch_bytes=depthwise.scratch_bytes,
+    in_place=depthwise.in_place,
     constant_bytes=depthwise.constant_bytes,
     packed=depthwise.packed,
     path=lambda call: "dsp_depthwise",
@@ -37,6 +39,7 @@ _FULLY_CONNECTED = Kernel(
 )
 _AVERAGE_POOL = Kernel(
     fault=average_pool.fault,
+    in_place=average_pool.in_place,
     path=lambda call: "dsp_average_pool",
     counts={"dsp_average_pool": average_pool.counts},
 )

@@ -19,6 +19,16 @@ def fault(call: KernelCall) -> Fault | None:
     return None
 
 
+def in_place(call: KernelCall) -> tuple[int, ...]:
+    """With less padding than a stride on every side, outputs never run ahead of what is still to be read."""
+    for axis in (0, 1):
+        size, before, kernel, stride = call.inputs[0][axis], call.padding[axis], call.kernel[axis], call.stride[axis]
+        behind = (call.output[axis] - 1) * stride + kernel - before - size
+        if max(before, behind) >= stride:
+            return ()
+    return (0,)
+
+
 def counts(call: KernelCall) -> Counts:
     """Per position and four channels one window, its pixels in runs: of a row, or of whole rows behind each other."""
     rows, columns = _inside(call, 0), _inside(call, 1)

@@ -48,6 +48,13 @@ def scratch_bytes(call: KernelCall) -> int:
     return WORD_BYTES * BLOCK * prod(plane(call))
 
 
+def in_place(call: KernelCall) -> tuple[int, ...]:
+    """A channel is read before it is written; of dilated rows, where each phase writes the rows that it reads."""
+    dilation = call.dilation[0]
+    good = dilation == 1 or (call.inputs[0] == call.output and call.padding[0] % dilation == 0)
+    return (0,) if good else ()
+
+
 def constant_bytes(call: KernelCall) -> tuple[int, ...]:
     return (call.output[2] * (CHANNEL_BYTES + WORD_BYTES * call.kernel[1] * column_words(call)),)
 

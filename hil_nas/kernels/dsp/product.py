@@ -35,10 +35,12 @@ class Sizes:
     Attributes:
         column: values of a window.
         steps: of two values each, in a column that is filled up to a multiple of four.
-        chunk: groups of channels whose weights lie in RAM at a time.
-        copied: whether they do.
+        copied: whether weights lie in RAM while they are used.
         gathered: whether columns are no runs of whole words in the input, one behind the other.
         block: pixels that are gathered at a time.
+        always, each: bytes of scratch memory, of each group whose weights lie in RAM at a time.
+        chunk: how many do.
+        in_place: whether the output may lie over the input.
     """
 
     column: int
@@ -46,28 +48,44 @@ class Sizes:
     groups: int
     pixels: int
     group_bytes: int
-    chunk: int
     copied: bool
     gathered: bool
     block: int
+    always: int
+    each: int
+    chunk: int
+    in_place: bool
 
 
 def sizes_of(call: KernelCall) -> Sizes:
+    """How a call is run: by its own sizes alone, so that a search may price it before there is a network around it.
+
+    Weights go through RAM in chunks of at most 4 KB. For each, all columns are widened again (3 to 4 % of a 1x1
+    kernel's cycles) or gathered again (7 % of a first layer's): chunks of 2 KB would take 7 % more cycles of a searched
+    network and an eighth off its arena. A 1x1 kernel needs all weights at once to run in place, and does where they
+    take no more than the second map that this saves.
+    """
     column = prod(call.kernel) * call.inputs[0][2]
     steps, groups, pixels = 2 * -(-column // 4), -(-call.output[2] // GROUP_CHANNELS), prod(call.output[:2])
     group_bytes = _GROUP_BYTES + _STEP_BYTES * steps
     copied = pixels > 2
-    chunks = -(-groups // max(1, _CHUNK_BYTES // group_bytes)) if copied else 1
     gathered = call.kernel != (1, 1) or call.stride != (1, 1) or column % 4 != 0
     block = max(2, min(_MAX_BLOCK, _BLOCK_BYTES // (2 * steps) // 2 * 2))
-    return Sizes(column, steps, groups, pixels, group_bytes, -(-groups // chunks), copied, gathered, block)
+    always = _STEP_BYTES * steps + GROUP_CHANNELS * block + gathered * block * 2 * steps
+    each = GROUP_CHANNELS + copied * group_bytes
+    chunks = -(-groups // max(1, _CHUNK_BYTES // group_bytes)) if copied else 1
+    chunk, fits = -(-groups // chunks), not gathered and call.output[2] % GROUP_CHANNELS == 0
+    in_place = fits and (groups - chunk) * each <= min(prod(call.inputs[0]), prod(call.output))
+    chunk = groups if in_place else chunk
+    return Sizes(column, steps, groups, pixels, group_bytes, copied, gathered, block, always, each, chunk, in_place)
 
 
 def scratch_bytes(call: KernelCall) -> int:
-    """Two columns, a chunk of weights, outputs that are not kept, bytes of gathered columns."""
+    """Two columns, bytes of gathered columns, outputs of channels that fill no group; and for each group of a chunk its
+    weights and its outputs of a pixel that is none.
+    """
     x = sizes_of(call)
-    kept = _STEP_BYTES * x.steps + x.copied * x.chunk * x.group_bytes
-    return kept + GROUP_CHANNELS * (x.chunk + x.block) + x.gathered * x.block * 2 * x.steps
+    return x.always + x.chunk * x.each
 
 
 def constant_bytes(call: KernelCall) -> tuple[int, ...]:

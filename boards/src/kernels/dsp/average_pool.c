@@ -122,15 +122,33 @@ static struct span span_of(uint32_t position, int32_t stride, int32_t pad, int32
     return (struct span){(uint32_t)first, (uint32_t)(last - first)};
 }
 
+static bool covers(int32_t in, int32_t out, int32_t kernel, int32_t stride, int32_t pad)
+{
+    return pad < stride && (out - 1) * stride + kernel - pad - in < stride;
+}
+
+/* With less padding than a stride, window i begins at position i or behind it, and as far before the end as it is from
+ * the last: in this order, or from the last on, outputs stay behind what is still to be read. */
+static bool average_pool_in_place(const struct plan_op *op)
+{
+    return covers(op->in_h, op->out_h, op->kernel_h, op->stride_h, op->pad_top) &&
+           covers(op->in_w, op->out_w, op->kernel_w, op->stride_w, op->pad_left);
+}
+
 static bool run_average_pool(const struct kernel_call *call)
 {
     const struct plan_op *op = call->op;
     const uint32_t row_bytes = (uint32_t)op->in_w * op->in_c;
-    int8_t *output = call->output;
+    const bool backward = op->output > op->input[0]; /* the output may end where the input does */
+    const uint32_t output_bytes = (uint32_t)op->out_h * op->out_w * op->in_c;
+    const ptrdiff_t next = backward ? -(ptrdiff_t)op->in_c : op->in_c;
+    int8_t *output = backward ? call->output + output_bytes - op->in_c : call->output;
     struct window window = {.row_bytes = row_bytes, .pixel_bytes = op->in_c};
-    for (uint32_t y = 0; y < op->out_h; y++) {
+    for (uint32_t i = 0; i < op->out_h; i++) {
+        const uint32_t y = backward ? op->out_h - 1u - i : i;
         const struct span rows = span_of(y, op->stride_h, op->pad_top, op->kernel_h, op->in_h);
-        for (uint32_t x = 0; x < op->out_w; x++, output += op->in_c) {
+        for (uint32_t j = 0; j < op->out_w; j++, output += next) {
+            const uint32_t x = backward ? op->out_w - 1u - j : j;
             const struct span columns = span_of(x, op->stride_w, op->pad_left, op->kernel_w, op->in_w);
             const bool whole = columns.count == op->in_w; /* its rows lie behind each other */
             window.rows = whole ? 1 : rows.count;
@@ -143,8 +161,9 @@ static bool run_average_pool(const struct kernel_call *call)
             (window.count <= MAX_IN_HALF ? average_few : average_many)(&window, first, output);
         }
     }
-    dsp_clamp(op, call->output, (uint32_t)output_bytes_of(op));
+    dsp_clamp(op, call->output, output_bytes);
     return true;
 }
 
-const struct kernel dsp_average_pool = {.fault = average_pool_fault, .run = run_average_pool};
+const struct kernel dsp_average_pool = {
+    .fault = average_pool_fault, .run = run_average_pool, .in_place = average_pool_in_place};

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: MIT
  * Convolutions by the product of product.h: two output pixels at a time, their values gathered and widened
  * once for all output channels of a chunk of weights that lies in RAM. Weights from flash would miss its cache of 256
- * bytes at every pair of pixels.
+ * bytes at every pair of pixels. A 1x1 kernel whose weights are one chunk reads each pixel once, before outputs come
+ * there: its output may lie over its input.
  *
  * Modelled on the virtual NUCLEO-L4R5ZI, thousands of cycles, beside CMSIS-NN 4.0.0 (25 x 5 pixels, ReLU):
  *   1x1       16 to 16   24 to 40   32 to 32   48 to 96   64 to 64   96 to 96
- *   this            64        189        186        743        642      1,370
+ *   this            64        189        186        725        621      1,311
  *   CMSIS-NN       164        515        440      1,655      1,329      2,666
- *   10x4 with stride 2, 1 to 64 channels: 468 and 1,766; 3x3, 16 to 16 channels: 432 and 1,071
+ *   10x4 with stride 2, 1 to 64 channels: 469 and 1,766; 3x3, 16 to 16 channels: 431 and 1,071
  */
 #include "dsp.h"
 #include "halves.h"
@@ -15,7 +16,6 @@
 
 enum {
     MAX_COLUMN = 1024,      /* values of a window */
-    MAX_CHUNK_BYTES = 4096, /* of weights in RAM; a smaller chunk has its columns gathered more often */
     MAX_BLOCK = 8,          /* pixels; the code that gathers drives the product's out of the instruction cache */
     MAX_BLOCK_BYTES = 1024,
 };
@@ -27,10 +27,12 @@ struct sizes {
     uint32_t groups;
     uint32_t pixels;
     uint32_t group_bytes;
-    uint32_t chunk;   /* groups at a time */
     bool copied;      /* to RAM, where more than one pair of pixels reads them */
     bool gathered;    /* where columns are no runs of whole words in the input, one behind the other */
     uint32_t block;   /* pixels at a time, where they are gathered or channels fill no group */
+    uint32_t always;  /* bytes of scratch memory, beside those of a chunk */
+    uint32_t each;    /* of every group in a chunk */
+    uint32_t chunk;   /* groups at a time: as many as the plan gives scratch memory for, in chunks of about one length */
 };
 
 static uint32_t rounded_up(uint32_t value, uint32_t by)
@@ -50,18 +52,25 @@ static struct sizes sizes_of(const struct plan_op *op)
     s.gathered = !single || s.column % 4 != 0;
     const uint32_t fitting = MAX_BLOCK_BYTES / (2 * s.steps) & ~1u;
     s.block = fitting < 2 ? 2 : fitting < MAX_BLOCK ? fitting : MAX_BLOCK;
-    const uint32_t most = s.group_bytes < MAX_CHUNK_BYTES ? MAX_CHUNK_BYTES / s.group_bytes : 1;
+    /* The columns of two pixels, the bytes of gathered columns, outputs of channels that fill no group; then a chunk's
+     * weights, and its outputs of a pixel that is none. */
+    s.always = DSP_STEP_BYTES * s.steps + DSP_GROUP_CHANNELS * s.block + (s.gathered ? s.block * 2 * s.steps : 0);
+    s.each = DSP_GROUP_CHANNELS + (s.copied ? s.group_bytes : 0);
+    const uint32_t most = op->scratch_bytes < s.always + s.each ? 1 : (op->scratch_bytes - s.always) / s.each;
     s.chunk = s.copied ? rounded_up(s.groups, rounded_up(s.groups, most)) : s.groups;
     return s;
 }
 
-/* The columns of two pixels, a chunk of weights, the bytes of gathered columns, outputs of a pixel that is none and of
- * channels that fill no group. */
 static uint32_t scratch_bytes(const struct plan_op *op)
 {
     const struct sizes s = sizes_of(op);
-    const uint32_t columns = DSP_STEP_BYTES * s.steps, outputs = DSP_GROUP_CHANNELS * (s.chunk + s.block);
-    return columns + (s.copied ? s.chunk * s.group_bytes : 0) + outputs + (s.gathered ? s.block * 2 * s.steps : 0);
+    return s.always + s.each * (s.copied ? 1 : s.groups);
+}
+
+static bool in_place(const struct plan_op *op)
+{
+    const struct sizes s = sizes_of(op);
+    return !s.gathered && s.chunk == s.groups && op->out_c % DSP_GROUP_CHANNELS == 0;
 }
 
 static const char *conv_fault(const struct plan_header *plan, const struct plan_op *op)
@@ -168,21 +177,21 @@ static void gather(const struct kernel_call *call, const struct sizes *s, uint32
     }
 }
 
-/* Pairs of pixels whose columns lie as bytes `between` apart, to outputs `pitch` apart. Small, so that it stays in the
- * instruction cache beside the product. */
-static void run_pairs(struct dsp_product *product, uint32_t pairs, const int8_t *from, uint32_t between, int8_t *to,
-                      ptrdiff_t pitch)
+/* Pairs of pixels whose columns lie as bytes `between` apart, to outputs `pitch` apart, each `order` pairs behind the one
+ * before it. Small, so that it stays in the instruction cache beside the product. */
+static void run_pairs(struct dsp_product *product, uint32_t pairs, const int8_t *from, ptrdiff_t between, int8_t *to,
+                      ptrdiff_t pitch, ptrdiff_t order)
 {
-    for (; pairs != 0; pairs--, from += between, to += 2 * pitch) {
-        const int8_t *second = from + between;
+    for (; pairs != 0; pairs--, from += 2 * order * between, to += 2 * order * pitch) {
+        const int8_t *first = from, *second = from + between;
         uint32_t *column = product->columns;
         do {
-            const uint32_t a = dsp_word(from), b = dsp_word(second);
+            const uint32_t a = dsp_word(first), b = dsp_word(second);
             column[0] = dsp_even_bytes(a);
             column[1] = dsp_even_bytes(b);
             column[2] = dsp_odd_bytes(a);
             column[3] = dsp_odd_bytes(b);
-            column += 4, from += 4, second += 4;
+            column += 4, first += 4, second += 4;
         } while (column != product->columns_end);
         product->first = to;
         product->second = to + pitch;
@@ -191,14 +200,23 @@ static void run_pairs(struct dsp_product *product, uint32_t pairs, const int8_t 
 }
 
 /* The last of an odd number of pixels is its own neighbour, whose outputs are dropped. */
-static void run_pixels(struct dsp_product *product, uint32_t count, const int8_t *from, int8_t *to, uint32_t pitch,
-                       int8_t *dropped)
+static void run_pixels(struct dsp_product *product, uint32_t count, const int8_t *from, int8_t *to, ptrdiff_t pitch,
+                       int8_t *dropped, bool backward)
 {
-    const uint32_t bytes = 2 * product->steps, paired = count & ~1u;
-    run_pairs(product, count / 2, from, bytes, to, (ptrdiff_t)pitch);
-    to += paired * pitch;
-    if (paired != count)
-        run_pairs(product, 1, from + paired * bytes, 0, to, dropped - to);
+    const ptrdiff_t bytes = 2 * (ptrdiff_t)product->steps, paired = (ptrdiff_t)(count & ~1u), last = paired - 2;
+    int8_t *const single = to + paired * pitch;
+    if (!backward)
+        run_pairs(product, count / 2, from, bytes, to, pitch, 1);
+    if (count % 2 != 0)
+        run_pairs(product, 1, from + paired * bytes, 0, single, dropped - single, 1);
+    if (backward)
+        run_pairs(product, count / 2, from + last * bytes, bytes, to + last * pitch, pitch, -1);
+}
+
+/* Whether outputs that begin or end where the input does would run ahead of what is to be read, from the first pixel on. */
+static bool backward(const struct plan_op *op)
+{
+    return op->output > op->input[0] || (op->output == op->input[0] && op->out_c > op->in_c);
 }
 
 /* Places in the scratch memory. */
@@ -235,10 +253,10 @@ static void run_chunk(const struct kernel_call *call, const struct sizes *s, con
         if (s->gathered)
             gather(call, s, pixel, pixels, room->bytes);
         if (whole != 0)
-            run_pixels(&of_whole, pixels, from, output, op->out_c, room->dropped);
+            run_pixels(&of_whole, pixels, from, output, op->out_c, room->dropped, backward(op));
         if (rest == 0)
             continue;
-        run_pixels(&of_rest, pixels, from, room->rest, DSP_GROUP_CHANNELS, room->dropped);
+        run_pixels(&of_rest, pixels, from, room->rest, DSP_GROUP_CHANNELS, room->dropped, false);
         for (uint32_t i = 0; i < pixels; i++)
             copy(output + i * op->out_c + whole * DSP_GROUP_CHANNELS, room->rest + i * DSP_GROUP_CHANNELS, rest);
     }
@@ -261,4 +279,5 @@ static bool run(const struct kernel_call *call)
     return true;
 }
 
-const struct kernel dsp_conv = {.fault = conv_fault, .scratch_bytes = scratch_bytes, .run = run};
+const struct kernel dsp_conv = {
+    .fault = conv_fault, .scratch_bytes = scratch_bytes, .run = run, .in_place = in_place};

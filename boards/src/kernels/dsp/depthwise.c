@@ -184,6 +184,12 @@ static void run_phase(const struct kernel_call *call, uint32_t phase)
     }
 }
 
+/* A channel is read before it is written, and written where it was read. Of dilated rows that must hold for each phase. */
+static bool depthwise_in_place(const struct plan_op *op)
+{
+    return op->dilation_h == 1 || (op->in_h == op->out_h && op->in_w == op->out_w && op->pad_top % op->dilation_h == 0);
+}
+
 static bool run_depthwise(const struct kernel_call *call)
 {
     const struct plan_op *op = call->op;
@@ -194,4 +200,8 @@ static bool run_depthwise(const struct kernel_call *call)
 }
 
 const struct kernel dsp_depthwise = {
-    .fault = depthwise_fault, .scratch_bytes = depthwise_scratch_bytes, .run = run_depthwise};
+    .fault = depthwise_fault,
+    .scratch_bytes = depthwise_scratch_bytes,
+    .run = run_depthwise,
+    .in_place = depthwise_in_place,
+};

@@ -20,7 +20,7 @@ static bool run_lookup(const struct kernel_call *call)
     return true;
 }
 
-const struct kernel plain_lookup = {.fault = lookup_fault, .run = run_lookup, .in_place = true};
+const struct kernel plain_lookup = {.fault = lookup_fault, .run = run_lookup, .in_place = value_by_value};
 
 static const char *copy_fault(const struct plan_header *plan, const struct plan_op *op)
 {

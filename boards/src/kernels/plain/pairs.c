@@ -168,8 +168,8 @@ static bool run_minimum(const struct kernel_call *call)
     return true;
 }
 
-const struct kernel plain_add = {.fault = sum_fault, .run = run_add, .in_place = true, .of_two = true};
-const struct kernel plain_sub = {.fault = sum_fault, .run = run_sub, .in_place = true, .of_two = true};
-const struct kernel plain_mul = {.fault = product_fault, .run = run_mul, .in_place = true, .of_two = true};
-const struct kernel plain_maximum = {.fault = product_fault, .run = run_maximum, .in_place = true, .of_two = true};
-const struct kernel plain_minimum = {.fault = product_fault, .run = run_minimum, .in_place = true, .of_two = true};
+const struct kernel plain_add = {.fault = sum_fault, .run = run_add, .in_place = value_by_value, .of_two = true};
+const struct kernel plain_sub = {.fault = sum_fault, .run = run_sub, .in_place = value_by_value, .of_two = true};
+const struct kernel plain_mul = {.fault = product_fault, .run = run_mul, .in_place = value_by_value, .of_two = true};
+const struct kernel plain_maximum = {.fault = product_fault, .run = run_maximum, .in_place = value_by_value, .of_two = true};
+const struct kernel plain_minimum = {.fault = product_fault, .run = run_minimum, .in_place = value_by_value, .of_two = true};

@@ -16,6 +16,13 @@
 PLAIN_KERNELS(KERNEL)
 #undef KERNEL
 
+/* A kernel's `in_place` where what is written was read, value by value or row by row. */
+static inline bool value_by_value(const struct plan_op *op)
+{
+    (void)op;
+    return true;
+}
+
 static inline int32_t clamp(int32_t value, int32_t low, int32_t high)
 {
     return value < low ? low : value > high ? high : value;

@@ -36,10 +36,11 @@ static void softmax_row(const struct plan_op *op, const int8_t *input, int8_t *o
     const int32_t reciprocal = one_over_one_plus((int32_t)(((uint32_t)sum << headroom) - (1u << 31)));
     const int32_t shift = SUM_INTEGER_BITS - headroom + 31 - 8;
     for (uint32_t i = 0; i < op->in_c; i++) {
+        const int32_t difference = input[i] - highest; /* the output may lie over the input */
         output[i] = INT8_MIN;
-        if (input[i] - highest < op->left_shift)
+        if (difference < op->left_shift)
             continue;
-        const int32_t product = high_product(reciprocal, scaled_exponential(op, input[i] - highest));
+        const int32_t product = high_product(reciprocal, scaled_exponential(op, difference));
         output[i] = (int8_t)clamp(rounded_shift(product, shift) + INT8_MIN, INT8_MIN, INT8_MAX);
     }
 }
@@ -52,4 +53,4 @@ static bool run_softmax(const struct kernel_call *call)
     return true;
 }
 
-const struct kernel plain_softmax = {.fault = softmax_fault, .run = run_softmax, .in_place = true};
+const struct kernel plain_softmax = {.fault = softmax_fault, .run = run_softmax, .in_place = value_by_value};
