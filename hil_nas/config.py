@@ -17,6 +17,7 @@ from hil_nas.values import listed, one_of
 from hil_nas.words import ALL_WORDS
 
 Space = Literal["tiny", "darts"]
+Strategy = Literal["gradient", "parameters"]
 SPACES: tuple[Space, ...] = get_args(Space)
 MOST_EPOCHS = 10_000
 _WHAT, _HOW = "what to recognise", "how to search"
@@ -83,6 +84,11 @@ class SearchConfig:
     space: Space = option(
         "tiny", group=_HOW, help="tiny: chains of depthwise-separable blocks; darts: the cells of PC-DARTS"
     )
+    strategy: Strategy = option(
+        "gradient", group=_HOW,
+        help="gradient: front end and network by gradient over a supernet, then raced; parameters: for comparison, the "
+        "networks with most parameters that fill the limits, raced for as long",
+    )  # fmt: skip
     align: Literal["auto", "conv", "pad"] = option(
         "auto", group=_HOW, help=f"how front ends share a supernet; auto: {_each('align')}"
     )
@@ -116,7 +122,6 @@ class SearchConfig:
     # Networks within the limits that are trained briefly beside the derived one, as later are neighbours of the best,
     # before one is trained in full. 0: none, -1: as many as usual.
     candidates: int = option(-1, least=0)
-    candidate_epochs: int = option(6, least=1)
     train_epochs: int = option(  # 0: as many as usual
         0, least=1, most=MOST_EPOCHS, metavar="N", group=_HOW,
         help=f"of the training (default: {_each('train_epochs')})",
@@ -128,6 +133,8 @@ class SearchConfig:
         self._resolve()
         if not self.grid and not USUAL[self.preset or self.space].continuous:
             raise InputError(f"the space '{self.space}' needs configurations to choose from", hint="name some of them")
+        if self.strategy == "parameters" and self.space != "tiny":
+            raise InputError(f"the strategy 'parameters' is of the space tiny, found '{self.space}'")
         if len(set(self.grid)) != len(self.grid):
             names = [str(x) for x in self.grid]
             raise InputError(f"the grid needs different front ends, found {names}")

@@ -81,7 +81,7 @@ def main() -> int:
         folders = Folders(ROOT / "boards", ROOT / "build", ROOT / "latency_models", Path(scratch) / "runs")
         for number, budget in enumerate(budgets(count, rng)):
             config = SearchConfig(
-                BOARD, budget, KEYWORDS, str(words), search_epochs=5, candidates=2, candidate_epochs=1, train_epochs=1,
+                BOARD, budget, KEYWORDS, str(words), search_epochs=5, candidates=2, train_epochs=1,
                 clips=50, seed=number,
             )  # fmt: skip
             ok, message = outcome(config, folders)

@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 
 from hil_nas.candidates import halving
+from hil_nas.candidates.halving import Race, Standings
+from hil_nas.candidates.ranking import ranking
 from hil_nas.candidates.short_training import Score
 from hil_nas.front_ends.mfcc import Mfcc
 from hil_nas.nas.costs.network_limits import Cost
@@ -46,17 +48,20 @@ def width_of(network: Network) -> int:
 
 
 class Trainings:
-    """Losses by width and epochs; remembers what was trained."""
+    """Losses by width and epochs; remembers what was trained, and what it began with."""
 
     def __init__(self, folder: Path, loss: Callable[[int, int], float], seed: int = 0) -> None:
         self.folder, self.loss, self.seed = folder, loss, seed
+        self.begun: list[Any] = []
         self.trained_networks: list[tuple[int, list[int]]] = []  # epochs and widths
         self.configs: list[Mfcc] = []
 
     def __call__(self, networks: Sequence[Network], config: Mfcc, data: Any, recipe: Recipe, **more: Any) -> Any:
         checkpoint = self.folder / f"candidates-{len(self.trained_networks)}.pt"
+        self.begun += more.pop("begin")
         assert more == {"seed": self.seed, "progress": progress, "checkpoint": checkpoint, "resume": True}
-        assert data is DATA and recipe == Recipe(epochs=recipe.epochs)
+        masks = recipe.augmentation.time_masks, recipe.augmentation.coefficient_masks
+        assert data is DATA and (recipe.learning_rate, recipe.warmup_epochs, *masks) == (0.02, 0.5, 0, 0)
         widths = [width_of(x) for x in networks]
         self.trained_networks.append((recipe.epochs, widths))
         self.configs.append(config)
@@ -83,10 +88,18 @@ def held(
     last_epochs: int = 1,
 ) -> list[Derived[Any]]:  # fmt: skip
     """The candidates of a search whose most preferred network comes first."""
+    return standings(monkeypatch, trainings, *entered, race=Race(epochs, last_epochs, 4, 0.02, 0.5)).ranked
+
+
+def standings(
+    monkeypatch: pytest.MonkeyPatch, trainings: Trainings, *entered: dict[str, Any], race: Race, supernet: Any = None
+) -> Standings:
     monkeypatch.setattr(halving, "short_trainings", trainings)
-    result: Any = SearchResult(**entered[0], gammas=(1.0,), calibration=1.0, history=(), calibrated=DATA, next_seed=0)
+    result: Any = SearchResult(
+        **entered[0], gammas=(1.0,), calibration=1.0, history=(), calibrated=DATA, next_seed=0, supernet=supernet
+    )
     candidates: Any = Sampled([Derived(**x) for x in entered[1:]])
-    more: dict[str, Any] = {"epochs": epochs, "last_epochs": last_epochs, "seed": trainings.seed, "progress": progress}
+    more: dict[str, Any] = {"race": race, "seed": trainings.seed, "progress": progress}
     return halving.by_halving(result, candidates, DATA, Run(trainings.folder), count=len(entered) - 1, **more)
 
 
@@ -176,7 +189,9 @@ def test_candidates_are_told_by_rank(monkeypatch: pytest.MonkeyPatch, tmp_path: 
         {
             "phase": "candidates", "epoch": rank, "trained_epochs": 2, "derived": width == 40,
             "front_end": "mfcc:640/320/20/6",
-            "loss": loss, "accuracy": 1 / width, "cycles": 100.0 * width, "ram_bytes": width, "flash_bytes": 2 * width,
+            "loss": loss, "accuracy": 1 / width, "supernet_loss": None,
+            "parameters": 6 * 3 * width + width + 3 * width + 3,  # stem and head
+            "cycles": 100.0 * width, "ram_bytes": width, "flash_bytes": 2 * width,
         }
         for rank, width, loss in ((1, 10, 0.1), (2, 40, 0.4), (3, 8, None))
     ]  # fmt: skip
@@ -202,3 +217,40 @@ def test_without_candidates_nothing_is_trained(monkeypatch: pytest.MonkeyPatch, 
     trainings = Trainings(tmp_path, lambda width, epochs: pytest.fail("it trained"))
     (only,) = held(monkeypatch, trainings, derived(8), last_epochs=9)
     assert width_of(only.network) == 8 and not trainings.trained_networks and not (tmp_path / "metrics.jsonl").exists()
+
+
+class Supernet:
+    """What a supernet says, known beforehand: it takes wide networks for good, and does not know the widest."""
+
+    def loss(self, point: Any) -> float | None:
+        return None if point == 48 else 1 / point
+
+    def weights(self, point: Any) -> Any:
+        return f"weights of {point}"
+
+
+def test_what_ranked_before_the_trainings_is_held_against_them(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Narrow networks win: the supernet and all sizes have it the wrong way round; the last few change no tau."""
+    trainings = Trainings(tmp_path, lambda width, epochs: width if epochs == 2 else -width)
+    entered = [{**derived(x), "point": x} for x in (40, 16, 48, 24, 12, 32)]
+    found = standings(monkeypatch, trainings, *entered, race=Race(2, 5, 0, 0.02, 0.5), supernet=Supernet())
+    assert found.figures["derived"] == {"rank": 5, "of": 6}
+    assert found.figures["ranking"]["networks"] == 6
+    taus = found.figures["ranking"]["kendall_tau"]
+    assert taus == pytest.approx({"supernet": -1.0, "parameters": -1.0, "macs": -1.0, "cycles": -1.0})
+    assert trainings.begun[:6] == [f"weights of {x}" for x in (40, 16, 48, 24, 12, 32)]
+    alone = standings(monkeypatch, Trainings(tmp_path / "x", trainings.loss), derived(8), race=Race(2, 5, 0, 0.02, 0.5))
+    assert alone.figures == {}
+
+
+@pytest.mark.parametrize(
+    ("scores", "tau"),
+    [([1, 2, 3, 4], 1.0), ([4, 3, 2, 1], -1.0), ([1, 3, 2, 4], 2 / 3), ([5, 5, 5, 5], None), ([1, None, None, 2], None),
+     ([1, None, 2, 3], 1.0)],
+)  # fmt: skip
+def test_tau_is_one_where_the_lower_score_has_the_lower_loss(scores: list[float | None], tau: float | None) -> None:
+    """By hand: of the six pairs of four networks one is the wrong way round in the third row."""
+    found = ranking([0.1, 0.2, 0.3, inf], {"x": scores})
+    assert found["networks"] == 4 and found["kendall_tau"]["x"] == (tau if tau is None else pytest.approx(tau))

@@ -69,7 +69,7 @@ def test_one_neighbour_in_three_is_on_a_configuration_of_the_same_window_and_hop
         strategy.net.alignment.gamma[3] = 9.0
     calibrated, rng = Calibrated(strategy, limits), np.random.default_rng(0)
     first = calibrated.described(strategy.derive(1.0, limits, View(0)), 1.0)
-    result: Any = SimpleNamespace(calibrated=calibrated)
+    result: Any = SimpleNamespace(calibrated=calibrated, supernet=None)
     candidates: Candidates[Choice] = Candidates(result)
     for _ in range(4):
         near = candidates.neighbours(first, 6, rng)

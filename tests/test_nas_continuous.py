@@ -171,7 +171,8 @@ def test_a_step_of_one_half_leaves_the_other_parameters_alone() -> None:
 
     decided = {"share", *one.loop.net.architecture_parameters()} - {"alignment.gamma"}
     assert changed(one.loop.decision_step) == decided
-    assert changed(one.loop.weight_step) == set(one.loop.net.weight_parameters())
+    learned = changed(one.loop.weight_step)  # those of the network that was drawn
+    assert learned and learned <= set(one.loop.net.weight_parameters())
 
 
 def test_the_limits_close_in_from_what_the_start_costs() -> None:

@@ -48,7 +48,7 @@ SPACE = TinySpace(
     ),
 )
 QUICK = TinySettings(
-    epochs=8, warmup_epochs=2, batch=32, gamma_rate=0.05, temperature=(3.0, 1.0, 0.5)
+    epochs=8, warmup_epochs=2, batch=32, rounds=6, decide_every=1, weight_rate=0.01, alpha_rate=0.05, gamma_rate=0.1
 )
 CLIPS = 192
 CPU = torch.device("cpu")
@@ -334,7 +334,7 @@ def test_features_that_do_not_fit_are_refused(cost_table: CostTable) -> None:
 
 
 @pytest.mark.parametrize(
-    "values", [{"epochs": 2, "warmup_epochs": 2}, {"batch": 1}, {"floor": 1.0}, {"temperature": (2.0, 1.0, 0.0)}]
+    "values", [{"epochs": 2, "warmup_epochs": 2}, {"batch": 1}, {"floor": 1.0}, {"paths": 1}, {"front_ends": 1}]
 )
 def test_settings_that_make_no_search_are_refused(values: dict[str, Any]) -> None:
     with pytest.raises(InputError):
@@ -350,8 +350,7 @@ def test_configurations_that_differ_in_coefficients_alone_share_their_features()
     torch.testing.assert_close(few, many[:3])
     standard = (wide - wide.mean((0, 1))) / wide.std((0, 1), correction=0)
     torch.testing.assert_close(many, standard[[4, 0]].permute(2, 0, 1))
-    store.drop_all_but(0)
-    torch.testing.assert_close(store.batch(torch.tensor([1]), (0,))[0][0], standard[[1]].permute(2, 0, 1)[:3])
+    torch.testing.assert_close(store.spread(0), wide.std((0, 1), correction=0)[:3])
 
 
 def test_a_kill_behind_a_checkpoint_loses_no_epochs_figures(

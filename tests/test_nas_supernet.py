@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from hil_nas.candidates.short_training import take_over
 from hil_nas.front_ends import paper_grid
 from hil_nas.front_ends.mfcc import Mfcc
-from hil_nas.nas.blocks.banded import averaging, depthwise, dilated_averaging, dilated_depthwise
-from hil_nas.nas.blocks.shared_weights import SharedConvolution, mixed_convolution, window
+from hil_nas.nas.blocks.banded import averaging, depthwise
 from hil_nas.nas.front_ends.alignment import decided
 from hil_nas.nas.input_space import Operation
+from hil_nas.nas.tiny.architecture import Architecture
 from hil_nas.nas.tiny.space import Choice, TinySpace
 from hil_nas.nas.tiny.supernet import TinySupernet
 from hil_nas.network import Pair, same_padding
-from hil_nas.training.network_module import Convolution, Dense, NetworkModule
+from hil_nas.training.network_module import Convolution, NetworkModule
 from tests.test_nas_space import random_choice
 
 GRID = (Mfcc(640, 320, 40, 10), Mfcc(400, 200, 40, 10), Mfcc(400, 100, 40, 10))
@@ -60,136 +63,61 @@ def test_depthwise_is_a_convolution_with_tflites_padding(kernel: Pair, bands: in
     torch.testing.assert_close(depthwise(x, weight, stride), expected, atol=1e-4, rtol=1e-4)
 
 
-def test_dilated_depthwise_is_the_weighted_sum_of_dilated_convolutions() -> None:
-    generator = torch.Generator().manual_seed(0)
-    x, weight = torch.randn(4, 2, 7, 30, generator=generator), torch.randn(4, 5, 3, generator=generator)
-    scales, weights = ((1, 1), (2, 1), (2, 2), (4, 8)), torch.tensor([0.1, 0.2, 0.3, 0.4])
-    expected = torch.zeros_like(x)
-    for scale, share in zip(scales, weights, strict=True):
-        padding = (2 * scale[0], 1 * scale[1])
-        y = F.conv2d(x.permute(1, 0, 3, 2), weight[:, None], padding=padding, dilation=scale, groups=4)
-        expected += share * y.permute(1, 0, 3, 2)
-    torch.testing.assert_close(dilated_depthwise(x, weight, scales, weights), expected, atol=1e-4, rtol=1e-4)
-
-
 def test_averaging_counts_only_frames_inside() -> None:
     x = torch.arange(5.0)[None]
     assert (x @ averaging(5, 2, 2, x.device)).tolist() == [[0.5, 2.5, 4.0]]
-    assert (x @ dilated_averaging(5, 2, 2, x.device)).tolist() == [[1.0, 2.0, 3.0, 3.0, 4.0]]
-
-
-@pytest.mark.parametrize("stride", [(1, 1), (2, 2)])
-def test_a_mixed_convolution_is_the_mixture_of_convolutions(stride: Pair) -> None:
-    generator = torch.Generator().manual_seed(0)
-    x, weight = torch.randn(2, 3, 9, 16, generator=generator), torch.randn(4, 2, 10, 4, generator=generator)
-    kernels, shares = [(3, 3), (5, 3), (10, 4)], torch.tensor([0.2, 0.5, 0.3])
-    expected = torch.zeros(())
-    for kernel, share in zip(kernels, shares, strict=True):
-        time, frequency = (same_padding(s, k, t) for s, k, t in zip((16, 9), kernel, stride, strict=True))
-        padded = F.pad(x.permute(1, 0, 3, 2), (*frequency, *time))
-        expected = expected + share * F.conv2d(padded, window(weight, kernel), stride=stride).permute(1, 0, 3, 2)
-    actual = mixed_convolution(x, weight, kernels, stride, shares)
-    torch.testing.assert_close(actual, expected, atol=1e-4, rtol=1e-4)
 
 
 # the network that is searched is the network that is built
 
 
-def trained_module(net: TinySupernet, choice: Choice) -> NetworkModule:
-    """The derived network as the training builds it, with the supernet's weights."""
-    genotype, config = net.space.at(choice)
-    module = NetworkModule(genotype.build(config)).train()
-    convolutions = [x for x in module.layers if isinstance(x, Convolution)]
-    dense = next(x for x in module.layers if isinstance(x, Dense))
-
-    def fill(target: Convolution, weight: Tensor, source: SharedConvolution | None) -> None:
-        channels = weight.shape[0]
-        target.weight.data = weight.reshape(target.weight.shape).detach().clone()
-        if source is not None:
-            target.norm.weight.data = source.scale[:channels].detach().clone()
-            target.norm.bias.data = source.shift[:channels].detach().clone()
-
-    if genotype.align is not None:
-        target, kernel = convolutions.pop(0), net.alignment.kernels[str(choice.config)]
-        target.norm = torch.nn.Identity()  # the supernet has none here: it would be folded into what follows
-        fill(target, kernel, None)
-    width = genotype.stem.width
-    stem = convolutions.pop(0)
-    channels = net.space.aligned_shape(config)[2]
-    fill(stem, window(net.stem.weight[:width, :channels], genotype.stem.operation.kernel), net.stem)
-    kept = [i for i, (o, _) in enumerate(choice.chain) if _does_something(net.space, choice, i)]
-    for position, step in zip(kept, genotype.chain, strict=True):
-        if step.operation.kind == "separable":
-            source = net.depthwise[position]
-            fill(convolutions.pop(0), window(source.weight[:width], step.operation.kernel), source)
-        if step.operation.kind != "pool":
-            source = net.pointwise[position]
-            fill(convolutions.pop(0), source.weight[: step.width, :width], source)
-        width = step.width
-    assert not convolutions
-    dense.weight.data, dense.bias.data = net.head.weight[:, :width].detach(), net.head.bias.detach()
-    return module
-
-
-def _does_something(space: TinySpace, choice: Choice, position: int) -> bool:
-    scale = space.stems[choice.stem[0]].stride
-    for index, _ in choice.chain[:position]:
-        scale = space.scale_after(scale, space.operations[index])
-    operation = space.operations[choice.chain[position][0]]
-    return operation.kind != "skip" and (operation.kind != "pool" or space.allowed(scale, operation))
-
-
 @pytest.mark.parametrize("name", SPACES)
 def test_the_searched_network_is_the_built_network(name: str) -> None:
+    """The oracle is the module that trains the built network, with the supernet's weights for it."""
     space = SPACES[name]
     net, inputs, rng = supernet(space), features(space), np.random.default_rng(0)
     for _ in range(12):
         choice = random_choice(space, rng)
-        searched = net.path(net.alignment.aligned(choice.config, inputs[choice.config]), choice)
+        genotype, config = space.at(choice)
+        module = NetworkModule(genotype.build(config)).train()
+        spread = torch.rand(config.columns, generator=torch.Generator().manual_seed(2)) + 0.5
+        if space.arrangement == "plane":  # frequency is no channel there: the stem cannot take the spread over
+            spread = torch.ones(config.columns)
+        take_over(module, net.part(choice, spread))
+        if genotype.align is not None:
+            aligned = next(x for x in module.layers if isinstance(x, Convolution))
+            aligned.norm = torch.nn.Identity()  # the supernet has none here: it would be folded into what follows
+            spread = torch.ones(config.columns)
+        x = inputs[choice.config]
+        searched = net(x, choice)
         # (coefficients, batch, frames) -> (batch, frames, coefficients, 1)
-        built = trained_module(net, choice)(inputs[choice.config].permute(1, 2, 0)[..., None])
+        built = module((x * spread[:, None, None]).permute(1, 2, 0)[..., None])
         torch.testing.assert_close(searched, built, atol=2e-4, rtol=2e-3)
 
 
-@pytest.mark.parametrize("name", SPACES)
-def test_a_one_hot_mixture_is_the_path_where_nothing_strides(name: str) -> None:
-    space = SPACES[name]
-    net, inputs, rng = supernet(space), features(space), np.random.default_rng(0)
-    stems = [i for i, x in enumerate(space.stems) if x.stride == net.base]
-    straight = [i for i, x in enumerate(space.operations) if x.stride == (1, 1)]
-    x = net.alignment(inputs)
-    for _ in range(12):
-        chain = tuple((int(rng.choice(straight)), int(rng.integers(2))) for _ in range(space.positions))
-        choice = Choice(0, (int(rng.choice(stems)), int(rng.integers(2))), chain)
-        mixed = net.mixture(x, net.architecture.draw_of(choice))
-        torch.testing.assert_close(mixed, net.path(x, choice), atol=2e-4, rtol=2e-3)
-
-
-@pytest.mark.parametrize(("frames", "phase"), [(53, 0), (40, 1)])
-def test_full_rate_with_dilation_holds_the_strided_values(frames: int, phase: int) -> None:
-    """What `mixture` rests on: every second value of the dilated chain is the strided chain's, borders included."""
-    generator = torch.Generator().manual_seed(0)
-    x = torch.randn(3, 2, 1, frames, generator=generator)
-    first, second = torch.randn(3, 9, 1, generator=generator), torch.randn(3, 5, 1, generator=generator)
-    one = torch.ones(1)
-    strided = depthwise(depthwise(x, first, (2, 1)), second, (1, 1))
-    full = dilated_depthwise(dilated_depthwise(x, first, [(1, 1)], one), second, [(2, 1)], one)
-    torch.testing.assert_close(full[..., phase::2], strided, atol=1e-4, rtol=1e-4)
-    pooled = x @ dilated_averaging(frames, 2, 1, x.device)
-    torch.testing.assert_close(pooled[..., ::2], x @ averaging(frames, 2, 2, x.device))
-
-
-def test_masked_channels_change_nothing() -> None:
+def test_one_network_has_one_set_of_weights_wherever_its_convolutions_stand() -> None:
     space = SPACES["channels"]
-    net, inputs = supernet(space), features(space)
-    x, draw = net.alignment(inputs), net.architecture.draw_of(Choice(0, (0, 0), ((3, 0), (4, 1), (2, 0), (3, 0))))
-    before = net.mixture(x, draw)
-    with torch.no_grad():
-        for layer in net.pointwise:
-            layer.weight[:, 12:] += 5.0  # reads channels that no position has
-            layer.weight[12:] += 5.0
-        net.head.weight[:, 8:] += 5.0
-    torch.testing.assert_close(net.mixture(x, draw), before)
+    net, x = supernet(space), features(space)[0]
+    skip, strided = space.operations.index(Operation("skip")), space.operations.index(Operation("separable", (3, 1)))
+    pointwise = space.operations.index(Operation("pointwise"))
+    chains = [[strided, pointwise, skip, skip], [skip, strided, skip, pointwise], [skip, skip, strided, pointwise]]
+    logits = [net(x, Choice(0, (1, 1), tuple((o, 1) for o in chain))) for chain in chains]
+    assert torch.equal(logits[0], logits[1]) and torch.equal(logits[0], logits[2])
+    other = net(x, Choice(0, (1, 1), tuple((o, 1) for o in (pointwise, strided, skip, skip))))
+    assert not torch.allclose(logits[0], other)
+
+
+def test_a_step_touches_the_weights_of_the_network_that_was_drawn_alone() -> None:
+    """Its own stem, and so many convolutions as it has; the depthwise ones of the scale that it is at."""
+    space = SPACES["channels"]
+    net, x = supernet(space), features(space)[1]
+    stem = next(i for i, x in enumerate(space.stems) if x.stride == (2, 1))
+    separable = space.operations.index(Operation("separable", (5, 1)))
+    loss = net(x, Choice(1, (stem, 0), ((separable, 1), (0, 0), (0, 0), (0, 0)))).square().sum()
+    names, parameters = zip(*net.weight_parameters().items(), strict=True)
+    gradients = torch.autograd.grad(loss, parameters, allow_unused=True)
+    touched = {name.rpartition(".")[0] for name, x in zip(names, gradients, strict=True) if x is not None}
+    assert touched == {"stems.1", "depthwise.0.1", "pointwise.0", "head"}
 
 
 # alpha and gamma
@@ -206,43 +134,33 @@ def test_architecture_and_weights_are_disjoint_and_complete() -> None:
     assert set(net.state_dict()) >= set(architecture)  # a checkpoint holds them
 
 
-def test_every_alpha_and_gamma_gets_a_gradient_from_the_loss_alone() -> None:
-    space = SPACES["channels"]
-    net = supernet(space)
-    draw = net.architecture.draw(torch.Generator().manual_seed(0), 2.0)
-    loss = F.cross_entropy(net.mixture(net.alignment(features(space)), draw), torch.arange(6) % 5)
-    gradients = torch.autograd.grad(loss, list(net.architecture_parameters().values()))
-    for gradient in gradients:
-        assert torch.isfinite(gradient).all() and (gradient != 0).float().mean() > 0.9
-
-
-def test_draws_cool_from_mixtures_to_networks_and_follow_the_probabilities() -> None:
+def test_draws_follow_the_probabilities() -> None:
     architecture = supernet(SPACES["channels"]).architecture
-    generator = torch.Generator().manual_seed(0)
-    hot = architecture.draw(generator, 10.0)
-    assert float(hot.kernel.detach().max()) < 0.6
-    assert hot.widths.detach().unique().tolist() == [0.0, 1.0]  # a mixture of widths has every channel
-    (gradient,) = torch.autograd.grad((hot.widths**2).sum(), [architecture.widths])
-    assert float(gradient.abs().min()) > 0
-    cold = [architecture.draw(generator, 0.01) for _ in range(400)]
-    actual = torch.stack([architecture.operations_of(x, 0) for x in cold]).mean(0)
-    expected = torch.softmax(architecture.operations[0], 0)
-    assert (actual - expected).abs().max() < 0.08
-    assert float(actual.detach().sum()) == pytest.approx(1.0, abs=1e-3)
+    with torch.no_grad():
+        for x in architecture.parameters():
+            x.copy_(torch.randn(x.shape, generator=torch.Generator().manual_seed(1)))
+    now = architecture.probabilities(torch.ones(1))
+    drawn = now.drawn(20_000, torch.Generator().manual_seed(0))
+    for rows, indices in ((now.stem[None], drawn.stem[:, None]), (now.widths, drawn.widths),
+                          (now.operations, drawn.operations)):  # fmt: skip
+        for row, column in zip(rows.detach().numpy(), indices.T, strict=True):
+            np.testing.assert_allclose(np.bincount(column, minlength=len(row)) / len(column), row, atol=0.02)
 
 
-def test_equal_gammas_favour_no_configuration() -> None:
-    """The same clip under every configuration gives every gamma the same say before anything is learned."""
-    space = TinySpace(configs=tuple(Mfcc(640, 320, mel, 10) for mel in (20, 40, 80)), classes=4, positions=2)
-    net = supernet(space)
-    same = features(space)[0]
-    x = net.alignment([same, same, same])
-    torch.testing.assert_close(x, net.alignment.aligned(0, same))
-    draw = net.architecture.draw(torch.Generator().manual_seed(0), 1.0)
-    loss = F.cross_entropy(net.mixture(x, draw), torch.arange(6) % 4)
-    (gradient,) = torch.autograd.grad(loss, [net.alignment.gamma])
-    assert gradient.abs().max() < 1e-6
-    assert net.alignment.weights().tolist() == pytest.approx([1 / 3] * 3)
+def test_the_probability_of_a_network_is_that_of_drawing_it() -> None:
+    """The oracle sums over all chains of a small space; the widths of skips and pools say nothing."""
+    space = TinySpace(configs=GRID[:1], positions=2, widths=(4, 8), stems=(Operation("conv", (3, 1)),),
+                      operations=(Operation("skip"), Operation("pointwise")))  # fmt: skip
+    architecture = Architecture(space)
+    with torch.no_grad():
+        for x in architecture.parameters():
+            x.copy_(torch.randn(x.shape, generator=torch.Generator().manual_seed(1)))
+    networks = {
+        (stem, tuple((o, w if o else 0) for o, w in chain))
+        for stem in range(2) for chain in product(product(range(2), range(2)), repeat=2)
+    }  # fmt: skip
+    logs = [architecture.log_probability(Choice(0, (0, stem), chain)) for stem, chain in networks]
+    assert float(torch.stack(logs).detach().exp().sum()) == pytest.approx(1.0, abs=1e-5)
 
 
 @pytest.mark.parametrize("name", ["coefficients", "plane coefficients"])
@@ -263,7 +181,7 @@ def test_fewer_coefficients_are_mixed_in_at_their_places(name: str) -> None:
 
 def test_a_masked_configuration_is_never_mixed_in() -> None:
     net = TinySupernet(SPACES["channels"], torch.Generator(), feasible=(0, 2))
-    assert net.alignment.configs == (0, 2)
+    assert net.alignment.configs == (0, 2) and set(net.stems) == {"0", "2"}
     assert net.alignment.weights().tolist() == pytest.approx([0.5, 0.0, 0.5])
 
 

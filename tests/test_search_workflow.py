@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import re
 import subprocess
+from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +15,7 @@ import pytest
 
 from hil_nas.baselines import baseline
 from hil_nas.budget import Budget
-from hil_nas.candidates import halving
-from hil_nas.candidates.halving import LAST
+from hil_nas.candidates.halving import FROM_SCRATCH, INHERITED, LAST
 from hil_nas.config import BaselineConfig, SearchConfig
 from hil_nas.cost.macs import network_macs
 from hil_nas.deploy.tflite import read_front_end
@@ -26,6 +27,7 @@ from hil_nas.nas.costs.network_limits import Cost
 from hil_nas.nas.darts.settings import PC_DARTS, DartsSettings
 from hil_nas.nas.darts.space import DartsSpace
 from hil_nas.nas.spaces import KINDS
+from hil_nas.nas.tiny.settings import TinySettings
 from hil_nas.network import Network
 from hil_nas.progress import Progress, silent
 from hil_nas.report.page import search_page
@@ -41,6 +43,13 @@ KEYS = {
     "schema", "version", "status", "board", "clock", "limits", "measured", "predicted", "limits_held", "bits_equal",
     "clips_compared", "accuracy_int8", "accuracy_float",
 }  # fmt: skip
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few_steps() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(KINDS, "tiny", replace(KINDS["tiny"], settings=partial(TinySettings, rounds=20)))
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +68,6 @@ def base(words: Path) -> SearchConfig:
         grid=(Mfcc(400, 200, 40, 20), Mfcc(640, 320, 40, 20)),
         search_epochs=5,
         candidates=2,
-        candidate_epochs=1,
         train_epochs=3,
         measure_every=2,
         clips=50,
@@ -119,9 +127,14 @@ def test_the_best_candidate_that_holds_the_limits_is_trained(
     networks = {json.dumps([x["front_end"], x["genotype"]]) for x in ranked}
     assert len(networks) == len(ranked) > 3 and [x["derived"] for x in ranked].count(True) == 1
     last, others = ranked[:LAST], ranked[LAST:]
-    for group, epochs in ((last, -(-base.train_epochs // 2)), (others, base.candidate_epochs)):
+    for group, epochs in ((last, INHERITED.last_epochs), (others, INHERITED.epochs)):
         assert {x["trained_epochs"] for x in group} == {epochs}
         assert [x["loss"] for x in group] == sorted(x["loss"] for x in group)
+    (rank,) = (x["epoch"] for x in ranked if x["derived"])
+    assert result["derived"] == {"rank": rank, "of": len(ranked)}
+    assert result["ranking"]["networks"] == len(ranked)
+    assert set(result["ranking"]["kendall_tau"]) == {"supernet", "parameters", "macs", "cycles"}
+    assert all(x["supernet_loss"] > 0 for x in ranked)
     assert result["front_end"] == ranked[0]["front_end"]
     assert result["measured"]["latency_ms"] == pytest.approx(ranked[0]["cycles"] / 120e3, rel=0.02)
 
@@ -198,6 +211,17 @@ def test_limits_that_cannot_be_met_name_the_nearest_and_leave_nothing(base: Sear
     assert not list(tmp_path.iterdir())
 
 
+def test_the_networks_with_most_parameters_go_the_same_way(
+    base: SearchConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hil_nas.workflows.search.FROM_SCRATCH", replace(FROM_SCRATCH, epochs=1, last_epochs=2))
+    result, folder = run(replace(base, strategy="parameters", train_epochs=1), tmp_path)
+    assert result["status"] == "complete" and result["limits_held"] and result["bits_equal"]
+    assert result["ranking"]["kendall_tau"]["supernet"] is None and result["derived"]["of"] > 3
+    lines = [json.loads(x) for x in (folder / "metrics.jsonl").read_text().splitlines()]
+    assert {x["phase"] for x in lines} == {"candidates", "train"} and not (folder / "search.pt").exists()
+
+
 def test_a_front_end_without_a_price_breaks_the_limit_that_it_was_not_counted_in(
     base: SearchConfig, tmp_path: Path
 ) -> None:
@@ -211,7 +235,7 @@ def test_a_front_end_without_a_price_breaks_the_limit_that_it_was_not_counted_in
 
 
 def test_cells_go_the_same_way(base: SearchConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(halving, "ROUNDS", 1)
+    monkeypatch.setattr("hil_nas.workflows.search.FROM_SCRATCH", replace(FROM_SCRATCH, epochs=1, rounds=1))
     config = replace(
         base, space="darts", budget=Budget(None, None, 0.070), candidates=1, train_epochs=1,
         grid=(Mfcc(400, 200, 40, 10), Mfcc(640, 320, 40, 10)),

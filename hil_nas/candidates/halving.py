@@ -1,66 +1,125 @@
 """The choice among candidates by short trainings: the derived network and samples first, then neighbours of the best
 while they get better, then the few best for longer, as in successive halving; one is then trained in full.
 
-A short training of a small network costs less than an epoch of the supernet, and all candidates of a front end
-share its features. All train on the same batches, so that rounds compare. The first epochs tell good networks from
-bad ones, but what learns fast is not what learns most, so the few best are trained again, for half of a whole training.
+All train on the same batches, so that rounds compare, and those of a front end share its features. A network that a
+supernet has weights for begins with them: three epochs then tell as much as eight from scratch. Feature masks are for
+long trainings; in short ones they hide which network is better.
 """
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, replace
 from math import isfinite
 from typing import Any
 
 import numpy as np
 
+from hil_nas.audio.augment import Augmentation
 from hil_nas.audio.datasets import KeywordData
+from hil_nas.candidates.ranking import ranking
 from hil_nas.candidates.sampling import Candidates
-from hil_nas.candidates.short_training import Score, short_trainings
-from hil_nas.nas.grid_search import SearchResult
+from hil_nas.candidates.short_training import Beginning, Score, short_trainings
+from hil_nas.cost.macs import network_macs, parameters
+from hil_nas.nas.grid_search import SearchResult, Trained
 from hil_nas.nas.protocols import Derived
 from hil_nas.progress import Reporter
 from hil_nas.runs import Run
 from hil_nas.training.recipe import Recipe
 
-ROUNDS = 4  # of neighbours, at most: they end with one that brings none among the best few
+
+@dataclass(frozen=True)
+class Race:
+    """How long candidates are trained.
+
+    Attributes:
+        epochs: of the first training of all.
+        last_epochs: of the second one of the last few; there is none where it would be no longer.
+        rounds: of neighbours, at most: they end with one that brings none among the best few.
+        learning_rate, warmup_epochs: as of a recipe.
+    """
+
+    epochs: int
+    last_epochs: int
+    rounds: int
+    learning_rate: float
+    warmup_epochs: float
+
+    def recipe(self, epochs: int) -> Recipe:
+        unmasked = replace(Augmentation(), time_masks=0, coefficient_masks=0)
+        return Recipe(
+            epochs=epochs, learning_rate=self.learning_rate, warmup_epochs=self.warmup_epochs, augmentation=unmasked
+        )
+
+
+INHERITED = Race(3, 8, 2, 5e-3, 0.5)
+FROM_SCRATCH = Race(6, 15, 4, 1e-2, 2.0)
 PARENTS = 2  # whose neighbours are trained
 LAST = 4  # that are trained for longer
 
 
+@dataclass(frozen=True)
+class Standings:
+    """What the trainings said.
+
+    Attributes:
+        ranked: all that were trained, best first by validation loss: the last few after their longer training, then the
+            others.
+        figures: for result.json: `ranking`, as `ranking` gives it, and `derived`, the rank of the most preferred
+            network among how many.
+    """
+
+    ranked: list[Derived[Any]]
+    figures: dict[str, Any]
+
+
 def by_halving(
-    result: SearchResult[Any], candidates: Candidates[Any], data: KeywordData, run: Run, *, count: int, epochs: int,
-    last_epochs: int, seed: int, progress: Reporter,
-) -> list[Derived[Any]]:  # fmt: skip
-    """All that were trained, best first by validation loss: the last few after their longer training, then the others.
+    result: SearchResult[Any], candidates: Candidates[Any], data: KeywordData, run: Run, *, count: int, race: Race,
+    seed: int, progress: Reporter,
+) -> Standings:  # fmt: skip
+    """Races candidates; nothing is trained where there are none.
 
     The weights' half and the architecture's half of the search are one training split again, so that the validation
-    split decides here for the first time; the test split still decides nothing. Without candidates nothing is trained.
+    split decides here for the first time; the test split still decides nothing.
 
     Args:
         candidates: beside the result.
         count: of them that are sampled.
-        epochs: of the first training of all.
-        last_epochs: of the second one of the last few; there is none where it would be no longer.
     """
     if not (sampled := candidates.sampled(count)):
-        return [result]
-    rng, rounds = np.random.default_rng([seed, 3]), _Rounds(data, run, seed, progress)
-    scored = rounds.ranked([result, *sampled], epochs)
+        return Standings([result], {})
+    rng, rounds = np.random.default_rng([seed, 3]), _Rounds(data, run, seed, progress, race, result.supernet)
+    scored = rounds.ranked([result, *sampled], race.epochs)
     children = -(-len(scored) // PARENTS)
-    for _ in range(ROUNDS):
+    for _ in range(race.rounds):
         best, known = [x for x, _ in scored[:LAST]], {(x.config, x.network) for x, _ in scored}
         near = [y for x in best[:PARENTS] for y in candidates.neighbours(x, children, rng)]
         new = {(x.config, x.network): x for x in near if (x.config, x.network) not in known}
-        scored = _ranked([*scored, *rounds.ranked(list(new.values()), epochs)])
+        scored = _ranked([*scored, *rounds.ranked(list(new.values()), race.epochs)])
         if [x for x, _ in scored[:LAST]] == best:
             break
-    longer = scored[:LAST] if last_epochs > epochs else []  # none where the first training was as long
-    last = rounds.ranked([x for x, _ in longer], last_epochs)
-    ranked = [*((*x, last_epochs) for x in last), *((*x, epochs) for x in scored[len(longer) :])]
+    longer = scored[:LAST] if race.last_epochs > race.epochs else []  # none where the first training was as long
+    last = rounds.ranked([x for x, _ in longer], race.last_epochs)
+    ranked = [*((*x, race.last_epochs) for x in last), *((*x, race.epochs) for x in scored[len(longer) :])]
+    beforehand = {id(x): _beforehand(x, result.supernet) for x, _ in scored}
     for rank, (candidate, score, trained) in enumerate(ranked):
-        _log(run, rank, candidate, score, trained, candidate is result)
-    return [x for x, *_ in ranked]
+        _log(run, rank, candidate, score, trained, candidate is result, beforehand[id(candidate)])
+    order, rows = [x for x, *_ in ranked], [beforehand[id(x)] for x, _ in scored]
+    figures = {
+        "ranking": ranking([x.loss for _, x in scored], {name: [x[name] for x in rows] for name in rows[0]}),
+        "derived": {"rank": 1 + next(i for i, x in enumerate(order) if x is result), "of": len(order)},
+    }
+    return Standings(order, figures)
+
+
+def _beforehand(candidate: Derived[Any], supernet: Trained[Any] | None) -> dict[str, float | None]:
+    """What could order networks without training any, the lower the better: of sizes the negative ones."""
+    network = candidate.network
+    return {
+        "supernet": None if supernet is None else supernet.loss(candidate.point),
+        "parameters": -parameters(network),
+        "macs": -network_macs(network),
+        "cycles": -candidate.cost.cycles,
+    }
 
 
 def _ranked(scored: list[tuple[Derived[Any], Score]]) -> list[tuple[Derived[Any], Score]]:
@@ -70,8 +129,11 @@ def _ranked(scored: list[tuple[Derived[Any], Score]]) -> list[tuple[Derived[Any]
 class _Rounds:
     """The short trainings of one search, each with a checkpoint: a resumed search goes on in one that was cut off."""
 
-    def __init__(self, data: KeywordData, run: Run, seed: int, progress: Reporter) -> None:
+    def __init__(
+        self, data: KeywordData, run: Run, seed: int, progress: Reporter, race: Race, supernet: Trained[Any] | None
+    ) -> None:
         self._data, self._run, self._seed, self._progress, self._count = data, run, seed, progress, 0
+        self._race, self._supernet = race, supernet
 
     def ranked(self, entered: list[Derived[Any]], epochs: int) -> list[tuple[Derived[Any], Score]]:
         scored: list[tuple[Derived[Any], Score]] = []
@@ -79,19 +141,27 @@ class _Rounds:
             same = [x for x in entered if x.config == config]
             checkpoint = self._run.path(f"candidates-{self._count}.pt")
             scores = short_trainings(
-                [x.network for x in same], config, self._data, Recipe(epochs=epochs),
-                seed=self._seed, progress=self._progress, checkpoint=checkpoint, resume=True,
+                [x.network for x in same], config, self._data, self._race.recipe(epochs),
+                seed=self._seed, begin=[self._beginning(x) for x in same],
+                progress=self._progress, checkpoint=checkpoint, resume=True,
             )  # fmt: skip
             scored += zip(same, scores, strict=True)
             self._count += 1
         return _ranked(scored)
 
+    def _beginning(self, candidate: Derived[Any]) -> Beginning:
+        return None if self._supernet is None else self._supernet.weights(candidate.point)
 
-def _log(run: Run, rank: int, candidate: Derived[Any], score: Score, trained: int, derived: bool) -> None:
+
+def _log(
+    run: Run, rank: int, candidate: Derived[Any], score: Score, trained: int, derived: bool,
+    beforehand: dict[str, float | None],
+) -> None:  # fmt: skip
     """One line of metrics.jsonl: `epoch` is the rank, `derived` the most preferred one by the probabilities."""
     run.log({
         "phase": "candidates", "epoch": rank + 1, "trained_epochs": trained, "derived": derived,
         "front_end": str(candidate.config), "loss": score.loss if isfinite(score.loss) else None,
-        "accuracy": score.accuracy, **asdict(candidate.cost),
+        "accuracy": score.accuracy, "supernet_loss": beforehand["supernet"],
+        "parameters": parameters(candidate.network), **asdict(candidate.cost),
         "genotype": candidate.genotype.to_json(),
     })  # fmt: skip

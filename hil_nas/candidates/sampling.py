@@ -1,7 +1,7 @@
 """Networks beside the most preferred one: a sample of each leading configuration, more samples, neighbours.
 
-Weights that all networks share rank them roughly, and the mixed input ranks configurations roughly; the true order
-is what a short training of each shows.
+Many are drawn, and those that do worst with a supernet's shared weights are left out: so much such weights can tell.
+The order among good ones is what a short training of each shows.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from hil_nas.errors import InfeasibleError
 from hil_nas.nas.grid_search import SearchResult
-from hil_nas.nas.protocols import Derived, Point, Strategy, View
+from hil_nas.nas.protocols import Derived, Deriving, Point, View
 
 LEADERS = 4  # configurations that take part, by gamma; of one window and hop only the first
 _TRIES = 4  # draws for each network asked for: many are the same, or leave much of the limit unused
@@ -28,15 +28,15 @@ class Candidates(Generic[Point]):
 
     def __init__(self, result: SearchResult[Point]) -> None:
         self._result, self._calibrated = result, result.calibrated
-        self._strategy, self._limits = result.calibrated.strategy, result.calibrated.limits
+        self._strategy, self._limits = result.calibrated.deriving, result.calibrated.limits
 
     def sampled(self, count: int) -> list[Derived[Point]]:
         """Up to so many, all different and none of them the derived one, drawn by their probabilities.
 
         On the leading configurations, or on the one that the data search settled.
         """
-        gammas = self._strategy.net.alignment.weights().detach().double().cpu().numpy()
-        return self._holding(self._drawn(gammas, count, np.random.default_rng(self._result.next_seed)))
+        rng = np.random.default_rng(self._result.next_seed)
+        return self._holding(self._drawn(self._strategy.gammas(), count, rng))
 
     def neighbours(self, of: Derived[Point], count: int, rng: np.random.Generator) -> list[Derived[Point]]:
         """Up to so many, a choice or three away from a network.
@@ -48,7 +48,7 @@ class Candidates(Generic[Point]):
         first, config = of.point, self._strategy.space.configs.index(of.config)
         elsewhere = [View(int(x), around=first) for x in rng.permutation(_beside(self._strategy, config))]
         moved = self._different(first, elsewhere)[: count // 3]
-        own = self._fullest_first(self._different(first, repeat(View(config, rng, first), _TRIES * count)))
+        own = self._best_first(self._different(first, repeat(View(config, rng, first), _TRIES * count)))
         return self._holding([*own[: count - len(moved)], *moved])
 
     def _drawn(self, gammas: NDArray[np.float64], count: int, rng: np.random.Generator) -> list[Point]:
@@ -60,7 +60,7 @@ class Candidates(Generic[Point]):
         first, leaders = self._result.point, _leaders(self._strategy, gammas)
         own = self._different(first, (View(x, rng) for x in leaders))[:count]
         more = self._different(first, _samples(gammas, leaders, _TRIES * count, rng))
-        points = {_name(self._strategy, x): x for x in (*own, *self._fullest_first(more))}
+        points = {_name(self._strategy, x): x for x in (*own, *self._best_first(more))}
         return list(points.values())[:count]
 
     def _different(self, first: Point, views: Iterable[View[Point]]) -> list[Point]:
@@ -74,8 +74,9 @@ class Candidates(Generic[Point]):
         points.pop(_name(self._strategy, first), None)
         return list(points.values())
 
-    def _fullest_first(self, points: list[Point]) -> list[Point]:
-        """Those that use most of the latency limit before those that do not; else in their order."""
+    def _best_first(self, points: list[Point]) -> list[Point]:
+        """Those that use most of the latency limit before those that do not; of either those first that do best with
+        the supernet's weights, or in their order without any."""
         limit, ratio = self._limits.values()[0], self._calibrated.ratio
 
         def spare(point: Point) -> bool:
@@ -83,14 +84,16 @@ class Candidates(Generic[Point]):
             front_end = self._strategy.cost(point, ratio).cycles - own
             return own < _FULL * (limit - front_end)
 
-        return sorted(points, key=spare) if isfinite(limit) else points
+        losses = [None if self._result.supernet is None else self._result.supernet.loss(x) for x in points]
+        keys = [(isfinite(limit) and spare(x), y or 0.0) for x, y in zip(points, losses, strict=True)]
+        return [points[i] for i in sorted(range(len(points)), key=keys.__getitem__)]
 
     def _holding(self, points: Iterable[Point]) -> list[Derived[Point]]:
         measured = [self._calibrated.described(x, self._calibrated.measured(x)) for x in points]
         return [x for x in measured if self._limits.held_by(x.cost)]
 
 
-def _beside(strategy: Strategy[Point], config: int) -> list[int]:
+def _beside(strategy: Deriving[Point], config: int) -> list[int]:
     """The other configurations of its window and hop."""
     configs = strategy.space.configs
     window, hop = configs[config].window_samples, configs[config].hop_samples
@@ -98,7 +101,7 @@ def _beside(strategy: Strategy[Point], config: int) -> list[int]:
     return [x for x in alike if x != config]
 
 
-def _leaders(strategy: Strategy[Point], gammas: NDArray[np.float64]) -> list[int]:
+def _leaders(strategy: Deriving[Point], gammas: NDArray[np.float64]) -> list[int]:
     """The leading configurations, one for each window and hop. These decide most of the cost; variants of one front end
     that differ in anything else must not take all places."""
     leaders: dict[tuple[int, int], int] = {}
@@ -117,6 +120,6 @@ def _samples(
         yield View(int(rng.choice(leaders, p=shares)), rng)
 
 
-def _name(strategy: Strategy[Point], point: Point) -> str:
+def _name(strategy: Deriving[Point], point: Point) -> str:
     genotype, config = strategy.at(point)
     return f"{config} {genotype.build(config)}"

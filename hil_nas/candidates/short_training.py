@@ -20,14 +20,18 @@ from hil_nas.audio.features import training_scale
 from hil_nas.front_ends import FrontEnd
 from hil_nas.learning import checkpoint as checkpoints
 from hil_nas.learning.accelerator import accelerator
+from hil_nas.nas.blocks.shared_weights import LayerWeights
 from hil_nas.network import Network
 from hil_nas.progress import Progress, Reporter, silent
 from hil_nas.training.evaluate import logits_of
 from hil_nas.training.feed import Feed
-from hil_nas.training.network_module import NetworkModule
+from hil_nas.training.network_module import Convolution, Dense, NetworkModule
 from hil_nas.training.recipe import Recipe, learning_rate
 from hil_nas.training.step import Learner, make_optimizer, run_epoch
 from hil_nas.training.whole_training import fingerprint
+
+Beginning = Sequence[LayerWeights | None] | None
+"""Of one network: a layer each, as `Strategy.part` gives them; None: from scratch."""
 
 
 @dataclass(frozen=True)
@@ -50,17 +54,19 @@ def short_trainings(
     recipe: Recipe,
     *,
     seed: int,
+    begin: Sequence[Beginning] | None = None,
     progress: Reporter = silent,
     checkpoint: Path | None = None,
     resume: bool = False,
     device: torch.device | None = None,
 ) -> list[Score]:
-    """Trains networks of one configuration side by side from scratch; how each did, in their order.
+    """Trains networks of one configuration side by side; how each did, in their order.
 
     Args:
         networks: read (frames, coefficients, 1) of `config` and give a logit for each class of `data`.
         recipe: its epochs are those of the short training, whose rate falls to zero as in a whole one; all on torch's
             features, which lie within half an int8 step of the device's.
+        begin: the weights that each begins with; None: from scratch.
         checkpoint: written after every epoch.
         resume: go on from the checkpoint, if there is one.
         device: where they are trained; None: a GPU where there is one.
@@ -71,6 +77,9 @@ def short_trainings(
     device = device or accelerator()
     scale = training_scale(config, data.train)
     modules = [NetworkModule(x, torch.Generator().manual_seed(seed)).to(device) for x in networks]
+    for module, weights in zip(modules, begin or [None] * len(modules), strict=True):
+        if weights is not None:
+            take_over(module, weights)
     learners = [Learner(x, make_optimizer(x, recipe)) for x in modules]
     what, done = fingerprint(networks, config, data, recipe, seed, scale, False), 0
     if resume and checkpoint is not None and checkpoint.exists():
@@ -87,6 +96,21 @@ def short_trainings(
             checkpoints.save(checkpoint, what, _dump(learners, number + 1))
         progress(Progress("training candidates", number + 1, recipe.epochs, f"{len(networks)} networks at {config}"))
     return [_score(x, feed) for x in modules]
+
+
+def take_over(module: NetworkModule, weights: Sequence[LayerWeights | None]) -> None:
+    """Gives a network the weights that it begins with."""
+    with torch.no_grad():
+        for layer, given in zip(module.layers, weights, strict=True):
+            if given is None:
+                continue
+            assert isinstance(layer, Convolution | Dense)
+            layer.weight.copy_(given.weight.reshape(layer.weight.shape))
+            if isinstance(layer, Dense):
+                layer.bias.copy_(given.shift if given.shift is not None else layer.bias)
+            elif given.scale is not None and given.shift is not None:
+                layer.norm.weight.copy_(given.scale)
+                layer.norm.bias.copy_(given.shift)
 
 
 def _dump(learners: Sequence[Learner], epochs: int) -> dict[str, Any]:

@@ -12,16 +12,17 @@ from typing import Any, Generic
 
 import torch
 
-from hil_nas.errors import InfeasibleError
 from hil_nas.learning.accelerator import accelerator
-from hil_nas.nas.costs.calibrated import Calibrated, Measure
+from hil_nas.nas.blocks.shared_weights import LayerWeights
+from hil_nas.nas.costs.calibrated import Calibrated, Measure, Watched
 from hil_nas.nas.costs.network_limits import Limits
 from hil_nas.nas.front_ends.choice import FrontEndChoice
 from hil_nas.nas.front_ends.feature_store import FeatureSet
-from hil_nas.nas.protocols import Derived, Point, Start, Strategy
+from hil_nas.nas.protocols import Derived, Deriving, Point, Start, Strategy
 from hil_nas.nas.search_loop import Loop
 
-_FINAL_TRIES = 8  # networks that a board may find too slow before the search gives up
+_JUDGES = 8  # batches of the validation half that judge a network by the supernet's weights
+_JUDGED = 128  # clips of each
 
 
 @dataclass(frozen=True)
@@ -32,8 +33,9 @@ class SearchResult(Derived[Point]):
         gammas: per configuration; those of the data search where it was decided.
         calibration: measured over predicted cycles of the network; 1 where nothing was measured.
         history: one entry an epoch, as `on_epoch` got them.
-        calibrated: the strategy as the search left it, for what comes behind.
+        calibrated: the networks as the search left them, for what comes behind.
         next_seed: of what is drawn behind the search.
+        supernet: what its weights say of a network, and give to one; None where nothing was learned.
     """
 
     gammas: tuple[float, ...]
@@ -41,6 +43,33 @@ class SearchResult(Derived[Point]):
     history: tuple[dict[str, Any], ...]
     calibrated: Calibrated[Point] = field(repr=False, compare=False)
     next_seed: int
+    supernet: Trained[Point] | None = field(default=None, repr=False, compare=False)
+
+
+class Trained(Generic[Point]):
+    """A supernet behind its search."""
+
+    def __init__(self, strategy: Strategy[Point], front_end: FrontEndChoice) -> None:
+        self._strategy, self._front_end = strategy, front_end
+
+    def loss(self, point: Point) -> float | None:
+        """Mean cross entropy of a network on clips of the validation half, the same for all; None where its networks
+        take no part by themselves."""
+        config, losses = self._config(point), []
+        with torch.no_grad():
+            for features, labels in self._front_end.validation(config, _JUDGED, _JUDGES):
+                loss = self._strategy.one_loss(point, features, labels)
+                if loss is None:
+                    return None
+                losses.append(float(loss))
+        return sum(losses) / len(losses)
+
+    def weights(self, point: Point) -> list[LayerWeights | None] | None:
+        """What a training of this network begins with, a layer each; None: from scratch."""
+        return self._strategy.part(point, self._front_end.spread(self._config(point)))
+
+    def _config(self, point: Point) -> int:
+        return self._strategy.space.configs.index(self._strategy.at(point)[1])
 
 
 def search(
@@ -103,35 +132,36 @@ class GridSearch(Generic[Point]):
         measure: Measure | None = None,
     ) -> None:
         self.strategy, self.limits, self.generator = strategy, limits, generator
-        self.calibrated = Calibrated(strategy, limits, measure)
-        front_end = FrontEndChoice(strategy, self.calibrated.expected, train, validation, generator, device)
-        self.loop = Loop(strategy, front_end, limits, generator, device, self.calibrated)
+        self.watched = Watched(strategy, limits, measure)
+        self.front_end = FrontEndChoice(strategy, self.watched.expected, train, validation, generator, device)
+        self.loop = Loop(strategy, self.front_end, limits, generator, device, self.watched)
 
     def result(self) -> SearchResult[Point]:
         """Derives the network; with a board, one that holds the latency limit as measured."""
-        ratio, point = self._held_on_board()
+        ratio, point = self.watched.held()
         return SearchResult(
-            **vars(self.calibrated.described(point, ratio)),
+            **vars(self.watched.described(point, ratio)),
             gammas=tuple(torch.softmax(self.strategy.net.alignment.gamma.detach(), 0).tolist()),
             calibration=ratio,
             history=tuple(self.loop.history),
-            calibrated=self.calibrated,
+            calibrated=self.watched,
             next_seed=int(torch.randint(2**62, (), generator=self.generator)),
+            supernet=Trained(self.strategy, self.front_end),
         )
 
-    def _held_on_board(self) -> tuple[float, Point]:
-        """Measures, and derives again at higher costs, until a network holds the limits as measured."""
-        point, worst, cycles = self.calibrated.derived(), self.calibrated.ratio, 0.0
-        for _ in range(_FINAL_TRIES):
-            ratio = self.calibrated.measured(point)
-            cost = self.strategy.cost(point, ratio)
-            if self.limits.held_by(cost):
-                return ratio, point
-            worst, cycles = max(worst * 1.005, ratio), cost.cycles
-            point = self.strategy.derive(worst, self.limits)
-        raise InfeasibleError(
-            f"{_FINAL_TRIES} derived networks missed the limit as measured, the last with"
-            f" {self.limits.format_value(0, cycles)}, the limit is"
-            f" {self.limits.format_value(0, self.limits.values()[0])}",
-            hint="profile the board anew: the latency model is too far off",
-        )
+
+def without_search(
+    deriving: Deriving[Point], limits: Limits, *, seed: int, measure: Measure | None = None
+) -> SearchResult[Point]:
+    """The most preferred network where preferences are fixed, as a search gives it.
+
+    Raises:
+        InfeasibleError: where no network holds the limits as measured.
+    """
+    calibrated = Calibrated(deriving, limits, measure)
+    ratio, point = calibrated.held()
+    described = vars(calibrated.described(point, ratio))
+    gammas = tuple(map(float, deriving.gammas()))
+    return SearchResult(
+        **described, gammas=gammas, calibration=ratio, history=(), calibrated=calibrated, next_seed=seed
+    )

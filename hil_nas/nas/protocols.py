@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from hil_nas.front_ends import FrontEnd
+from hil_nas.nas.blocks.shared_weights import LayerWeights
 from hil_nas.nas.costs.multipliers import Expectation
 from hil_nas.nas.costs.network_limits import Cost, Limits
 from hil_nas.nas.front_ends.alignment import Supernet
@@ -21,12 +22,32 @@ from hil_nas.nas.input_space import InputSpace
 from hil_nas.nas.settings import GridSettings, Settings
 from hil_nas.network import Network
 
+Floats = NDArray[np.float64]
 Point = TypeVar("Point")  # how a space names one of its networks, on one configuration
-Logits = Callable[[Tensor], Tensor]  # of what `alignment` gives
 Half = Literal["train", "validation"]  # of the data: the first trains weights, the second decides
 
 
 _DISTANCE = 4.0  # between the log-probabilities of a choice that was made and of one that was not
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A batch as one step reads it.
+
+    Attributes:
+        configs: the front ends that it is read under, one or more; one can come several times.
+        features: of each of them, (columns, batch, frames).
+        labels: (batch,).
+        expected: the mean cost of networks drawn from the probabilities, with the front end that was read under.
+        priced: where that front end is none of the space's: the nearest configuration that networks are priced on, and
+            the front end's own cycles, RAM and flash.
+    """
+
+    configs: tuple[int, ...]
+    features: list[Tensor]
+    labels: Tensor
+    expected: Callable[[], Expectation]
+    priced: tuple[int, Floats] | None = None
 
 
 @dataclass(frozen=True)
@@ -76,24 +97,14 @@ class Networks(Protocol):
 
     def weight_optimizer(self, weights: list[nn.Parameter]) -> torch.optim.Optimizer: ...
 
-    def draw(self, generator: torch.Generator, epoch: int) -> Logits:
-        """What one step trains, with a gradient for every choice."""
+    def reads(self, half: Half, generator: torch.Generator) -> tuple[int, ...]:
+        """The front ends of a list that a step reads."""
         ...
 
-
-@dataclass(frozen=True)
-class Reading:
-    """A batch as one step reads it.
-
-    Attributes:
-        features: of every front end that takes part, each (coefficients, batch, frames).
-        labels: (batch,).
-        expected: the mean cost of networks drawn from the probabilities, with the front end that was read under.
-    """
-
-    features: list[Tensor]
-    labels: Tensor
-    expected: Callable[[], Expectation]
+    def loss(self, reading: Reading, half: Half, generator: torch.Generator) -> Tensor:
+        """The mean cross entropy of what a step draws; its gradient is what the half teaches: that of the weights for
+        "train", of alpha and gamma for "validation"."""
+        ...
 
 
 class FrontEndVariable(Protocol):
@@ -101,7 +112,7 @@ class FrontEndVariable(Protocol):
 
     Attributes:
         parameter: what steps of the decisions move, beside alpha.
-        rounds: steps of weights, and of decisions, in an epoch.
+        rounds: steps of the weights in an epoch.
         phase: what an epoch behind the warm-up searches.
         autocast: whether a GPU may train the supernet in bfloat16; slopes of window and hop want float32.
     """
@@ -166,8 +177,8 @@ class Observer(Protocol):
     def load_state_dict(self, state: dict[str, Any]) -> None: ...
 
 
-class Strategy(Networks, Protocol[Point]):
-    """A space with its cost table, settings and supernet, for one search in a list of front ends.
+class Deriving(Protocol[Point]):
+    """A space with its cost table, and networks of it that hold limits.
 
     `ratio` is measured over predicted cycles of a network without its front end: it corrects the costs.
 
@@ -179,21 +190,14 @@ class Strategy(Networks, Protocol[Point]):
     def space(self) -> InputSpace: ...
 
     @property
-    def settings(self) -> GridSettings: ...
-
-    @property
     def feasible(self) -> tuple[int, ...]: ...
 
-    def identity(self) -> dict[str, Any]:
-        """The space and a digest of its cost table, as JSON has it."""
-        ...
-
-    def expected_cost(self, ratio: float) -> Callable[[], Expectation]:
-        """The mean cost of networks drawn from the probabilities as they are when called."""
+    def gammas(self) -> Floats:
+        """(configs,): how much each front end is preferred, 1 in all; those that cannot hold the limits 0."""
         ...
 
     def derive(self, ratio: float, limits: Limits, view: View[Point] = AS_LEARNED) -> Point:
-        """The most preferred network, as the probabilities stand, that holds the limits.
+        """The most preferred network, as things stand, that holds the limits.
 
         Raises:
             InfeasibleError: where none does.
@@ -210,8 +214,39 @@ class Strategy(Networks, Protocol[Point]):
         """As predicted before any correction, without the front end."""
         ...
 
+
+class Strategy(Networks, Deriving[Point], Protocol[Point]):
+    """A space with its cost table, settings and supernet, for one search in a list of front ends."""
+
+    @property
+    def settings(self) -> GridSettings: ...
+
+    def identity(self) -> dict[str, Any]:
+        """The space and a digest of its cost table, as JSON has it."""
+        ...
+
+    def expected_cost(self, ratio: float) -> Callable[[], Expectation]:
+        """The mean cost of networks drawn from the probabilities as they are when called."""
+        ...
+
     def figures(self, point: Point) -> dict[str, Any]:
         """What to watch after an epoch whose derived network is `point`: skips and entropies."""
+        ...
+
+    def one_loss(self, point: Point, features: Tensor, labels: Tensor) -> Tensor | None:
+        """Of one network with the supernet's weights; None where its networks take no part by themselves.
+
+        Args:
+            features: of its front end, (columns, batch, frames).
+        """
+        ...
+
+    def part(self, point: Point, spread: Tensor) -> list[LayerWeights | None] | None:
+        """The supernet's weights of one network, a layer each; None where a training begins from scratch.
+
+        Args:
+            spread: (columns,) of its front end's features, by which the supernet's were divided.
+        """
         ...
 
 

@@ -14,13 +14,12 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from hil_nas.learning import checkpoint as checkpoints
 from hil_nas.learning.gradients import finite, gradients, step, summed
 from hil_nas.nas.costs.multipliers import Multipliers
 from hil_nas.nas.costs.network_limits import Limits
-from hil_nas.nas.protocols import FrontEndVariable, Logits, Networks, Observer, Reading
+from hil_nas.nas.protocols import FrontEndVariable, Half, Networks, Observer, Reading
 from hil_nas.nas.schedule import Schedule
 
 _COSTS = ("cycles", "ram_bytes", "flash_bytes")  # the names of `Expectation.values()`
@@ -104,7 +103,7 @@ class Loop:
         train_losses, validation_losses = [], []
         for index in range(rounds := self.front_end.rounds):
             self._set_rates(now := self.epoch + index / rounds)
-            if searching:
+            if searching and index % self.settings.decide_every == 0:
                 self.multipliers.tighten(self.schedule.searched(now))
                 validation_losses.append(self.decision_step())
             train_losses.append(self.weight_step())
@@ -124,9 +123,8 @@ class Loop:
     def weight_step(self) -> float:
         """One step of the weights on a fresh training batch; its loss."""
         with torch.no_grad():
-            logits = self.networks.draw(self.generator, self.epoch)
             reading = self.front_end.read("train", self.epoch)
-        loss = self.loss(reading, logits)
+        loss = self.loss(reading, "train")
         value = finite(loss, f"the training of the supernet, epoch {self.epoch + 1}")
         # None for what was not drawn: it stays as it is
         step(self.weight_optimizer, self.weights, gradients(loss, self.weights), self.settings.clip)
@@ -134,9 +132,8 @@ class Loop:
 
     def decision_step(self) -> float:
         """One step of the decisions on a fresh validation batch; the loss without its penalty."""
-        logits = self.networks.draw(self.generator, self.epoch)
         reading = self.front_end.read("validation", self.epoch)
-        loss = self.loss(reading, logits)
+        loss = self.loss(reading, "validation")
         value = finite(loss, f"the validation of the supernet, epoch {self.epoch + 1}")
         learned = gradients(loss, self.decisions)
         self.front_end.bound(learned[-1])
@@ -147,12 +144,11 @@ class Loop:
         self.multipliers.ascend(expected)
         return value
 
-    def loss(self, reading: Reading, logits: Logits) -> Tensor:
-        """The mean cross entropy of what was read."""
+    def loss(self, reading: Reading, half: Half) -> Tensor:
+        """What a step learns from."""
         halves = self.device.type == "cuda" and self.front_end.autocast
         with torch.autocast("cuda", torch.bfloat16) if halves else nullcontext():
-            predicted = logits(self.net.alignment(reading.features))
-        return F.cross_entropy(predicted.float(), reading.labels)
+            return self.networks.loss(reading, half, self.generator)
 
     def _figures(self, phase: str, train_loss: float | None, validation_loss: float | None) -> dict[str, Any]:
         """What an epoch tells: nothing that would differ between two equal runs."""

@@ -14,6 +14,7 @@ class Settings:
     Attributes:
         epochs, warmup_epochs: in all, and those that train weights alone.
         batch: clips a step.
+        decide_every: steps of the weights to one of the decisions.
         weight_rate, weight_decay: of the weights' optimizer; the rate falls to 0 along a cosine.
         clip: the longest gradient of the weights; None: as they come.
         alpha_rate, alpha_decay: of alpha's Adam.
@@ -27,6 +28,7 @@ class Settings:
     epochs: int = 20
     warmup_epochs: int = 4
     batch: int = 64
+    decide_every: int = 1
     weight_rate: float = 3e-3
     weight_decay: float = 1e-4
     clip: float | None = None
@@ -38,7 +40,7 @@ class Settings:
     def __post_init__(self) -> None:
         if not 0 <= self.warmup_epochs < self.epochs:
             raise InputError(f"{self.warmup_epochs} of {self.epochs} epochs cannot be the warm-up")
-        self._expect_at_least(batch=2, floor=0)
+        self._expect_at_least(batch=2, decide_every=1, floor=0)
         if self.floor >= 1:
             raise InputError(f"floor is {self.floor}, expected below 1")
 
@@ -58,6 +60,7 @@ class GridSettings(Settings):
         gamma_ratio: how far the largest gamma must lead to end the data search.
         shift_s: how far clips are shifted in time while weights are trained.
         measure_every: epochs between measurements; 0: only at the end.
+        rounds: steps of the weights in an epoch; 0: as many as a pass over the training clips has.
 
     Raises:
         InputError: for values that make no search.
@@ -67,9 +70,10 @@ class GridSettings(Settings):
     gamma_ratio: float = 2.0
     shift_s: float = 0.1
     measure_every: int = 0
+    rounds: int = 0
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self._expect_at_least(measure_every=0, shift_s=0)
+        self._expect_at_least(measure_every=0, shift_s=0, rounds=0)
         if self.gamma_ratio <= 1:
             raise InputError(f"gamma_ratio is {self.gamma_ratio}, expected above 1")

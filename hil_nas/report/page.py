@@ -44,6 +44,7 @@ def search_page(result: dict[str, Any], network: Network, history: Lines) -> str
         operators=_operators(network, result["operators"], result["front_end_cycles"]),
         searching=_searching(phases["configuration"], phases["search"], result["limits"]["max_latency_ms"]),
         candidates=[_candidate(x) for x in phases["candidates"]],
+        ranking=_ranking(result),
         training=_training(phases["train"]),
         confusion=figures.confusion(np.asarray(result["confusion"]), result["labels"]),
     )  # fmt: skip
@@ -114,6 +115,18 @@ def _candidate(candidate: dict[str, Any]) -> tuple[str, ...]:
         str(candidate["trained_epochs"]),
         f"{candidate['cycles']:,.0f}",
         format_bytes(candidate["ram_bytes"]),
+    )
+
+
+def _ranking(result: dict[str, Any]) -> str | None:
+    """What was known before the trainings against what they said."""
+    if "ranking" not in result:
+        return None
+    derived, taus = result["derived"], result["ranking"]["kendall_tau"]
+    told = ", ".join(f"{name} {'–' if tau is None else format(tau, '.2f')}" for name, tau in taus.items())
+    return (
+        f"The derived network came {derived['rank']} of {derived['of']}. Kendall's tau of what was known before with"
+        f" the first trainings of {result['ranking']['networks']} networks (1: the same order, 0: none): {told}."
     )
 
 

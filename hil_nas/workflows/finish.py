@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -34,11 +34,12 @@ from hil_nas.workflows.verify import Model, Verification, verify
 
 @dataclass(frozen=True)
 class ChosenNetwork:
-    """A network and what the latency model predicts for it; empty where nothing was predicted."""
+    """A network, what the latency model predicts for it, and what its search says of itself; empty where none did."""
 
     network: Network
     config: FrontEnd
     predicted: dict[str, Any]
+    search: dict[str, Any] = field(default_factory=dict)
 
 
 PageWriter = Callable[[dict[str, Any], Network, list[dict[str, Any]]], str]
@@ -154,6 +155,7 @@ def _result(chosen: ChosenNetwork, product: Product, verification: Verification,
         },
         "energy": verification.energy,
         "predicted": chosen.predicted,
+        **chosen.search,
         "limits_held": not verification.missed,
         "limits_missed": verification.missed,
         "bits_equal": verification.bits_equal,

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from hil_nas.audio.datasets import KeywordData
-from hil_nas.candidates.halving import by_halving
+from hil_nas.candidates.halving import FROM_SCRATCH, INHERITED, by_halving
 from hil_nas.candidates.sampling import Candidates
 from hil_nas.config import SearchConfig
 from hil_nas.device.hosts import open_device
@@ -19,10 +19,11 @@ from hil_nas.errors import InfeasibleError, InputError, RunError
 from hil_nas.files import require_writable
 from hil_nas.folders import Folders
 from hil_nas.front_ends import parse_front_end
-from hil_nas.nas.grid_search import SearchResult, search
+from hil_nas.nas.grid_search import SearchResult, search, without_search
 from hil_nas.nas.input_space import Align
 from hil_nas.nas.protocols import Derived
 from hil_nas.nas.spaces import KINDS
+from hil_nas.nas.tiny.most_parameters import MostParameters
 from hil_nas.network import Network
 from hil_nas.progress import Progress, Reporter
 from hil_nas.runs import Run
@@ -118,16 +119,24 @@ class SearchJob:
 
     def find(self, run: Run, data: KeywordData) -> ChosenNetwork:
         """Searches, trains candidates and tries them on the board; one that holds the limits goes to network.json."""
-        result, config = self._searched(run, data), self.config
-        ranked = by_halving(
-            result, Candidates(result), data, run, count=config.candidates, epochs=config.candidate_epochs,
-            last_epochs=-(-self.recipe.epochs // 2), seed=config.seed, progress=self.progress,
+        config = self.config
+        result = self._searched(run, data) if config.strategy == "gradient" else self._largest()
+        inherited = result.supernet is not None and result.supernet.weights(result.point) is not None
+        standings = by_halving(
+            result, Candidates(result), data, run, count=config.candidates,
+            race=INHERITED if inherited else FROM_SCRATCH, seed=config.seed, progress=self.progress,
         )  # fmt: skip
-        chosen = self.tried(ranked)
+        chosen = replace(self.tried(standings.ranked), search=standings.figures)
         run.write_json("network.json", {
             "front_end": str(chosen.config), "network": chosen.network.to_json(), "predicted": chosen.predicted,
+            "search": chosen.search,
         })  # fmt: skip
         return chosen
+
+    def _largest(self) -> SearchResult[Any]:
+        """The networks with most parameters."""
+        deriving = MostParameters(self.cost_table, self.limits)
+        return without_search(deriving, self.limits, seed=self.config.seed, measure=self.target.cycles)
 
     def _searched(self, run: Run, data: KeywordData) -> SearchResult[Any]:
         config, augmentation = self.config, self.recipe.augmentation
@@ -199,6 +208,7 @@ def _settled_network(run: Run) -> ChosenNetwork | None:
         return None
     try:
         data = json.loads(run.path("network.json").read_text())
-        return ChosenNetwork(Network.from_json(data["network"]), parse_front_end(data["front_end"]), data["predicted"])
+        network, front_end = Network.from_json(data["network"]), parse_front_end(data["front_end"])
+        return ChosenNetwork(network, front_end, data["predicted"], data["search"])
     except (ValueError, KeyError, InputError) as error:
         raise RunError(f"{run.path('network.json')} is damaged: {error}", hint="remove that run folder") from None

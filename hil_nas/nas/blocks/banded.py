@@ -10,7 +10,6 @@ Maps are (channels, batch, frequency, time) throughout `nas`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import lru_cache
 
 import torch
@@ -27,23 +26,9 @@ def basis(frames: int, taps: int, stride: int, device: torch.device) -> Tensor:
 
 
 @lru_cache(maxsize=64)
-def dilated_basis(frames: int, taps: int, dilations: tuple[int, ...], device: torch.device) -> Tensor:
-    """(dilations * taps, frames * frames): centred taps at stride 1, every dilation behind the other."""
-    before = (taps - 1) // 2
-    return torch.cat([_bands(frames, taps, 1, d, before * d, device) for d in dilations])
-
-
-@lru_cache(maxsize=64)
 def averaging(frames: int, taps: int, stride: int, device: torch.device) -> Tensor:
     """(frames, frames out): TFLite's average pool, which counts only what lies inside."""
     bands = basis(frames, taps, stride, device).sum(0).reshape(frames, -1)
-    return bands / bands.sum(0)
-
-
-@lru_cache(maxsize=64)
-def dilated_averaging(frames: int, taps: int, dilation: int, device: torch.device) -> Tensor:
-    """(frames, frames): the mean of a frame and those that follow at the dilation's distance."""
-    bands = _bands(frames, taps, 1, dilation, 0, device).sum(0).reshape(frames, frames)
     return bands / bands.sum(0)
 
 
@@ -78,55 +63,6 @@ def depthwise(x: Tensor, kernel: Tensor, stride: Pair) -> Tensor:
         total = part if total is None else total + part
     assert total is not None
     return total
-
-
-def dilated_depthwise(x: Tensor, kernel: Tensor, scales: Sequence[Pair], weights: Tensor) -> Tensor:
-    """The weighted sum, over scales, of depthwise convolutions whose taps lie a scale apart.
-
-    A convolution behind strides of `scale` in all, computed at full rate, reads exactly so: the strided network's
-    values are every scale-th of these.
-
-    Args:
-        x: (C, B, F, T).
-        kernel: (C, taps in time, taps in frequency).
-        scales: (time, frequency) distances of the taps.
-        weights: (scales,).
-    """
-    channels, _, bands, frames = x.shape
-    taps_time, taps_frequency = kernel.shape[1:]
-    distances = tuple(sorted({s[0] for s in scales}))
-    step = dilated_basis(frames, taps_time, distances, x.device)
-    total: Tensor | None = None
-    for shift, terms in _by_shift(scales, taps_frequency).items():
-        if abs(shift) >= bands:
-            continue
-        parts = [torch.zeros_like(kernel[:, :, 0]) for _ in distances]
-        for index, tap in terms:
-            plane = distances.index(scales[index][0])
-            parts[plane] = parts[plane] + weights[index] * kernel[:, :, tap]
-        matrix = (torch.cat(parts, 1) @ step).reshape(channels, frames, frames)
-        part = _times(_shifted(x, shift), matrix)
-        total = part if total is None else total + part
-    assert total is not None
-    return total
-
-
-def _by_shift(scales: Sequence[Pair], taps: int) -> dict[int, list[tuple[int, int]]]:
-    """By how far a tap reaches along frequency: the (scale, tap) that reach so far."""
-    taps_of: dict[int, list[tuple[int, int]]] = {}
-    for index, scale in enumerate(scales):
-        for tap in range(taps):
-            taps_of.setdefault((tap - (taps - 1) // 2) * scale[1], []).append((index, tap))
-    return taps_of
-
-
-def _shifted(x: Tensor, shift: int) -> Tensor:
-    """Frequency band `f` of the result is band `f + shift` of x, zero outside."""
-    if shift == 0:
-        return x
-    if shift > 0:
-        return F.pad(x[:, :, shift:], (0, 0, 0, shift))
-    return F.pad(x[:, :, :shift], (0, 0, -shift, 0))
 
 
 def _times(x: Tensor, matrix: Tensor) -> Tensor:

@@ -1,9 +1,10 @@
-"""The supernet's layers on maps (channels, batch, frequency, time): shared weights, sliced or masked."""
+"""The supernet's layers on maps (channels, batch, frequency, time): shared weights, sliced."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import gcd, prod
+from dataclasses import dataclass
+from math import prod
 
 import torch
 from torch import Tensor, nn
@@ -38,14 +39,18 @@ class SharedConvolution(nn.Module):
         return F.relu(normal).reshape(x.shape)
 
 
+@dataclass(frozen=True)
+class LayerWeights:
+    """What a layer begins with: weights in torch's order, and the scale and shift behind them; None: as they are."""
+
+    weight: Tensor
+    scale: Tensor | None = None
+    shift: Tensor | None = None
+
+
 def largest(kernels: Sequence[Pair]) -> Pair:
     """The window that holds every kernel."""
     return (max(x[0] for x in kernels), max(x[1] for x in kernels))
-
-
-def common(strides: Sequence[Pair]) -> Pair:
-    """The greatest common divisor of strides, along time and along frequency."""
-    return (gcd(*(x[0] for x in strides)), gcd(*(x[1] for x in strides)))
 
 
 def window_start(size: Pair, kernel: Pair) -> Pair:
@@ -58,14 +63,6 @@ def window(weight: Tensor, kernel: Pair) -> Tensor:
     size = (weight.shape[-2], weight.shape[-1])
     time, frequency = window_start(size, kernel)
     return weight[..., time : time + kernel[0], frequency : frequency + kernel[1]]
-
-
-def window_masks(kernels: Sequence[Pair], size: Pair) -> Tensor:
-    """(kernels, *size): 1 where a kernel stands in the window."""
-    masks = torch.zeros(len(kernels), *size)
-    for mask, kernel in zip(masks, kernels, strict=True):
-        window(mask, kernel).fill_(1.0)
-    return masks
 
 
 def pointwise(x: Tensor, weight: Tensor) -> Tensor:
@@ -83,24 +80,6 @@ def convolution(x: Tensor, kernel: Tensor, stride: Pair) -> Tensor:
     """
     before = tuple(same_padding(x.shape[3 - i], kernel.shape[2 + i], stride[i])[0] for i in (0, 1))
     return _convolve(x, kernel, stride, (before[0], before[1]))
-
-
-def mixed_convolution(x: Tensor, weight: Tensor, kernels: Sequence[Pair], stride: Pair, weights: Tensor) -> Tensor:
-    """The weighted sum of `convolution`s with several windows of one kernel, at the cost of one.
-
-    Args:
-        weight: (C', C, time, frequency) of the largest window.
-        kernels: the windows.
-        weights: (kernels,).
-    """
-    paddings = [[same_padding(x.shape[3 - i], k[i], stride[i])[0] for i in (0, 1)] for k in kernels]
-    before = [max(p[i] for p in paddings) for i in (0, 1)]
-    after = [max(k[i] - 1 - p[i] for k, p in zip(kernels, paddings, strict=True)) for i in (0, 1)]
-    total = torch.zeros((), device=x.device)
-    for share, kernel, padding in zip(weights, kernels, paddings, strict=True):
-        pads = [(before[i] - padding[i], after[i] - (kernel[i] - 1 - padding[i])) for i in (0, 1)]
-        total = total + share * F.pad(window(weight, kernel), (*pads[1], *pads[0]))
-    return _convolve(x, total, stride, (before[0], before[1]))
 
 
 def _convolve(x: Tensor, kernel: Tensor, stride: Pair, before: Pair) -> Tensor:

@@ -1,4 +1,4 @@
-"""A search's strategy at the costs that a board's measurements gave, and what is derived and watched at them."""
+"""A space's networks at the costs that a board's measurements gave, and what is derived and watched at them."""
 
 from __future__ import annotations
 
@@ -7,26 +7,27 @@ from dataclasses import asdict
 from math import exp, log
 from typing import Any, Generic
 
-from hil_nas.errors import InputError
+from hil_nas.errors import InfeasibleError, InputError
 from hil_nas.nas.costs.multipliers import Expectation
 from hil_nas.nas.costs.network_limits import Limits
-from hil_nas.nas.protocols import Derived, Point, Strategy
+from hil_nas.nas.protocols import Derived, Deriving, Point, Strategy
 from hil_nas.network import Network
 
 Measure = Callable[[Network], float]
 
+_TRIES = 8  # networks that a board may find too slow before the search gives up
+
 
 class Calibrated(Generic[Point]):
-    """As `nas.protocols.Observer`; its construction measures nothing.
+    """What holds the limits as measured; its construction measures nothing.
 
     Args:
         measure: cycles of a network on the board, without the front end; None: there is no board.
     """
 
-    def __init__(self, strategy: Strategy[Point], limits: Limits, measure: Measure | None = None) -> None:
-        self.strategy, self.limits, self.measure = strategy, limits, measure
+    def __init__(self, deriving: Deriving[Point], limits: Limits, measure: Measure | None = None) -> None:
+        self.deriving, self.limits, self.measure = deriving, limits, measure
         self.ratios: list[float] = []  # measured over predicted cycles
-        self._expected = strategy.expected_cost(1.0)
 
     @property
     def ratio(self) -> float:
@@ -34,13 +35,9 @@ class Calibrated(Generic[Point]):
         logs = [log(x) for x in self.ratios]
         return exp(sum(logs) / len(logs)) if logs else 1.0
 
-    def expected(self) -> Expectation:
-        """The mean cost of networks drawn from the probabilities, as they stand."""
-        return self._expected()
-
     def derived(self) -> Point:
         """The most preferred network that holds the limits by the corrected costs."""
-        return self.strategy.derive(self.ratio, self.limits)
+        return self.deriving.derive(self.ratio, self.limits)
 
     def measured(self, point: Point) -> float:
         """Measured over predicted cycles of a network, which corrects the costs; without a board the ratio as it is.
@@ -50,21 +47,55 @@ class Calibrated(Generic[Point]):
         """
         if self.measure is None:
             return self.ratio
-        genotype, config = self.strategy.at(point)
+        genotype, config = self.deriving.at(point)
         cycles = float(self.measure(genotype.build(config)))
         if not cycles > 0:
             raise InputError(f"a network was measured at {cycles} cycles, expected more than 0")
-        self.ratios.append(cycles / self.strategy.network_cycles(point))
-        self._expected = self.strategy.expected_cost(self.ratio)
+        self.ratios.append(cycles / self.deriving.network_cycles(point))
         return self.ratios[-1]
 
     def described(self, point: Point, ratio: float) -> Derived[Point]:
         """A network with what it costs at this ratio."""
-        genotype, config = self.strategy.at(point)
-        return Derived(point, genotype, config, genotype.build(config), self.strategy.cost(point, ratio))
+        genotype, config = self.deriving.at(point)
+        return Derived(point, genotype, config, genotype.build(config), self.deriving.cost(point, ratio))
+
+    def held(self) -> tuple[float, Point]:
+        """Measures, and derives again at higher costs, until a network holds the limits as measured; its ratio first.
+
+        Raises:
+            InfeasibleError: where none was found that does.
+        """
+        point, worst, cycles = self.derived(), self.ratio, 0.0
+        for _ in range(_TRIES):
+            ratio = self.measured(point)
+            cost = self.deriving.cost(point, ratio)
+            if self.limits.held_by(cost):
+                return ratio, point
+            worst, cycles = max(worst * 1.005, ratio), cost.cycles
+            point = self.deriving.derive(worst, self.limits)
+        raise InfeasibleError(
+            f"{_TRIES} derived networks missed the limit as measured, the last with"
+            f" {self.limits.format_value(0, cycles)}, the limit is"
+            f" {self.limits.format_value(0, self.limits.values()[0])}",
+            hint="profile the board anew: the latency model is too far off",
+        )
+
+
+class Watched(Calibrated[Point]):
+    """As `nas.protocols.Observer` of a search: measures what would be derived, where that is due."""
+
+    def __init__(self, strategy: Strategy[Point], limits: Limits, measure: Measure | None = None) -> None:
+        super().__init__(strategy, limits, measure)
+        self.strategy = strategy
+        self._priced_at, self._expected = self.ratio, strategy.expected_cost(self.ratio)
+
+    def expected(self) -> Expectation:
+        """The mean cost of networks drawn from the probabilities, as they stand."""
+        if self._priced_at != self.ratio:
+            self._priced_at, self._expected = self.ratio, self.strategy.expected_cost(self.ratio)
+        return self._expected()
 
     def epoch_ended(self, epoch: int, *, searching: bool, last: bool) -> None:
-        """Measures what would be derived now, where that is due."""
         every = self.strategy.settings.measure_every
         if self.measure is not None and searching and not last and every and epoch % every == 0:
             self.measured(self.derived())
@@ -84,4 +115,3 @@ class Calibrated(Generic[Point]):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.ratios = list(state["ratios"])
-        self._expected = self.strategy.expected_cost(self.ratio)

@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.nn import functional as F
 
 from hil_nas.front_ends import FrontEnd
 from hil_nas.nas.costs.multipliers import Expectation
@@ -18,7 +19,7 @@ from hil_nas.nas.darts.genotype import DartsGenotype
 from hil_nas.nas.darts.settings import DartsSettings
 from hil_nas.nas.darts.space import CELL_KINDS, OPERATORS
 from hil_nas.nas.darts.supernet import DartsProbabilities, DartsSupernet
-from hil_nas.nas.protocols import AS_LEARNED, Logits, View, digest, entropy, logs_of, made
+from hil_nas.nas.protocols import AS_LEARNED, Floats, Half, Reading, View, digest, entropy, logs_of, made
 
 DartsPoint = tuple[DartsGenotype, int]  # and its configuration
 
@@ -57,10 +58,15 @@ class DartsStrategy:
         settings = self.settings
         return torch.optim.SGD(weights, settings.weight_rate, settings.momentum, weight_decay=settings.weight_decay)
 
-    def draw(self, generator: torch.Generator, epoch: int) -> Logits:
+    def reads(self, half: Half, generator: torch.Generator) -> tuple[int, ...]:
+        return self.net.alignment.configs
+
+    def loss(self, reading: Reading, half: Half, generator: torch.Generator) -> Tensor:
+        """Of all front ends mixed by gamma, and all operators by alpha or some that are drawn."""
         architecture, count = self.net.architecture, self.settings.drawn
         mixture = architecture.draw(generator, count) if count else architecture.mixture()
-        return lambda x: self.net(x, mixture)
+        logits = self.net(self.net.alignment(reading.features), mixture)
+        return F.cross_entropy(logits.float(), reading.labels)
 
     def probabilities(self) -> DartsProbabilities:
         return self.net.architecture.probabilities(self.net.alignment.weights())
@@ -100,6 +106,16 @@ class DartsStrategy:
     def network_cycles(self, point: DartsPoint) -> float:
         genotype, config = self.at(point)
         return self.cost_table.network_cycles(genotype.build(config))
+
+    def gammas(self) -> Floats:
+        return self.net.alignment.weights().detach().double().cpu().numpy()
+
+    def one_loss(self, point: DartsPoint, features: Tensor, labels: Tensor) -> None:
+        """A supernet of mixtures has learned no network by itself."""
+        return None
+
+    def part(self, point: DartsPoint, spread: Tensor) -> None:
+        return None
 
     def figures(self, point: DartsPoint) -> dict[str, Any]:
         with torch.no_grad():

@@ -53,6 +53,12 @@ class Alignment(nn.Module):
             return F.one_hot(torch.tensor(self.chosen), len(self.gamma)).to(self.gamma)
         return torch.softmax(self.gamma.masked_fill(cast(Tensor, self.masked), -torch.inf), 0)
 
+    def log_weights(self) -> Tensor:
+        """(configs,): the logarithms of `weights`, with a gradient where those are 0."""
+        if self.chosen is not None:
+            return self.weights().log()
+        return torch.log_softmax(self.gamma.masked_fill(cast(Tensor, self.masked), -torch.inf), 0)
+
     def forward(self, features: Sequence[Tensor]) -> Tensor:
         """Features of `configs`, each (coefficients, batch, frames), to the stem's input (C, B, F, T)."""
         aligned = [self.aligned(i, x) for i, x in zip(self.configs, features, strict=True)]

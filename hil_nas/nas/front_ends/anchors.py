@@ -126,7 +126,7 @@ class AnchorCosts(nn.Module):
         super().__init__()
         hops = sorted(space.hops, reverse=True)
         configs = tuple(space.at(_WINDOW, x, c) for c in space.coefficients for x in hops)
-        table = _networks(costs.table(replace(tiny, configs=configs, align="pad")))
+        self.table = table = _networks(costs.table(replace(tiny, configs=configs, align="pad")))
         self.networks = ExpectedCost(table)
         lines = [[_line(costs.front_end, space, w, c) for c in space.coefficients] for w in space.windows]
         self._keep("lines", np.array(lines))  # (windows, coefficients, 2, resources)
@@ -147,16 +147,31 @@ class AnchorCosts(nn.Module):
             point: window and hop in samples, and coefficients, (3,).
             chosen: of which the configurations' probabilities are not read.
         """
-        window, hop, coefficients = point
-        frames = 1 + (self.samples - window) / hop
-        on_window, on_frames = between(window, self.get_buffer("windows")), between(frames, self.get_buffer("frames"))
-        on_coefficients = between(coefficients, self.get_buffer("coefficients"))
+        on_frames, on_coefficients = self._between(point)
         costs = torch.stack(self.networks(chosen).by_config)
         costs = costs.reshape(len(costs), len(on_coefficients), len(on_frames))
         network = torch.einsum("rcf,f,c->r", costs, on_frames, on_coefficients)
-        line = torch.einsum("wckr,w,c->kr", self.get_buffer("lines"), on_window, on_coefficients)
-        total = network + line[0] + line[1] * frames
+        total = network + self.front_end(point)
         return Expectation(torch.ones(1).to(total), (total[:1], total[1:2], total[2:]))
+
+    def front_end(self, point: Tensor) -> Tensor:
+        """Cycles, RAM and flash of the front end alone, (3,)."""
+        on_window = between(point[0], self.get_buffer("windows"))
+        line = torch.einsum("wckr,w,c->kr", self.get_buffer("lines"), on_window, self._between(point)[1])
+        return line[0] + line[1] * self._frames(point)
+
+    def nearest(self, point: Tensor) -> int:
+        """The configuration of `table` whose networks cost most like those at the point."""
+        on_frames, on_coefficients = self._between(point.detach())
+        return int(on_coefficients.argmax()) * len(on_frames) + int(on_frames.argmax())
+
+    def _frames(self, point: Tensor) -> Tensor:
+        return 1 + (self.samples - point[0]) / point[1]
+
+    def _between(self, point: Tensor) -> tuple[Tensor, Tensor]:
+        """Weights of the anchors' frames and coefficients."""
+        on_frames = between(self._frames(point), self.get_buffer("frames"))
+        return on_frames, between(point[2], self.get_buffer("coefficients"))
 
 
 def holds(table: CostTable, limits: Limits) -> bool:

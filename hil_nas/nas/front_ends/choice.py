@@ -1,11 +1,12 @@
-"""One front end of a list: gamma weighs all of them in one mixed input, until it leads with one."""
+"""One front end of a list, by gamma, until it leads with one."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from hil_nas.nas.costs.multipliers import Expectation
 from hil_nas.nas.front_ends.alignment import decided
@@ -16,7 +17,7 @@ from hil_nas.nas.protocols import FrontEndVariable, Half, Reading, Strategy
 class FrontEndChoice(FrontEndVariable):
     """As `nas.protocols.FrontEndVariable`.
 
-    Once one gamma is `gamma_ratio` times every other, its front end is settled and the others' features are dropped.
+    Once one gamma is `gamma_ratio` times every other, its front end is settled.
 
     Args:
         expected: of the strategy's networks, with gamma in it.
@@ -34,7 +35,8 @@ class FrontEndChoice(FrontEndVariable):
         generator: torch.Generator,
         device: torch.device,
     ) -> None:
-        self._alignment, self._settings, self._expected = strategy.net.alignment, strategy.settings, expected
+        self._strategy, self._expected = strategy, expected
+        self._alignment, self._settings = strategy.net.alignment, strategy.settings
         self._generator, self._device, self._configs = generator, device, strategy.space.configs
         learnt = FeatureStore(train, self._configs, device)
         self._stores: dict[Half, FeatureStore] = {
@@ -42,9 +44,10 @@ class FrontEndChoice(FrontEndVariable):
         }  # fmt: skip
         batch = self._settings.batch
         self._batches = {half: Batches(len(x), batch, generator) for half, x in self._stores.items()}
-        self.parameter, self.rounds = self._alignment.gamma, len(train.labels) // batch
+        self.parameter = self._alignment.gamma
+        self.rounds = self._settings.rounds or len(train.labels) // batch
         if len(strategy.feasible) == 1:
-            self._settle(strategy.feasible[0])
+            self._alignment.chosen = strategy.feasible[0]
 
     @property
     def phase(self) -> str:
@@ -54,28 +57,34 @@ class FrontEndChoice(FrontEndVariable):
         return self._settings.gamma_rate
 
     def read(self, half: Half, epoch: int) -> Reading:
-        """Clips for the weights are shifted in time, all of a batch alike."""
-        configs = self._alignment.configs
+        """Under the front ends that the networks ask for; clips for the weights are shifted in time, all of a batch
+        alike."""
+        configs = self._strategy.reads(half, self._generator)
         clips = next(self._batches[half]).to(self._device)
         features, labels = self._stores[half].batch(clips, configs)
         if half == "train" and self._settings.shift_s:
             share = 2 * float(torch.rand((), generator=self._generator)) - 1
             features = shifted(features, [self._configs[i] for i in configs], share * self._settings.shift_s)
-        return Reading(features, labels, self._expected)
+        return Reading(configs, features, labels, self._expected)
 
     def expected(self) -> Expectation:
         return self._expected()
 
     def epoch_ended(self, searching: bool) -> None:
         if searching and self._alignment.chosen is None:
-            config = decided(self._alignment.weights().detach(), self._settings.gamma_ratio)
-            if config is not None:
-                self._settle(config)
+            self._alignment.chosen = decided(self._alignment.weights().detach(), self._settings.gamma_ratio)
 
-    def _settle(self, config: int) -> None:
-        self._alignment.chosen = config
-        for store in self._stores.values():
-            store.drop_all_but(config)
+    def validation(self, config: int, batch: int, count: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """The first batches of the validation half under one front end, always the same: (columns, batch, frames) and
+        labels."""
+        store = self._stores["validation"]
+        for clips in torch.split(torch.arange(len(store), device=self._device), batch)[:count]:
+            (features,), labels = store.batch(clips, (config,))
+            yield features, labels
+
+    def spread(self, config: int) -> Tensor:
+        """(columns,): by which the features that the networks read were divided."""
+        return self._stores["train"].spread(config)
 
     def figures(self) -> dict[str, Any]:
         return {"gammas": self._alignment.weights().detach().tolist()}
@@ -85,7 +94,6 @@ class FrontEndChoice(FrontEndVariable):
         return {"chosen": self._alignment.chosen, "batches": batches}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        if state["chosen"] is not None and self._alignment.chosen is None:
-            self._settle(state["chosen"])
+        self._alignment.chosen = state["chosen"]
         for half, batches in self._batches.items():
             batches.load_state_dict(state["batches"][half])

@@ -79,7 +79,7 @@ class FeatureStore:
         self._moments: list[tuple[Tensor, Tensor]] = (
             [_moments(x) for x in data.features] if like is None else like._moments
         )
-        self._features: list[Tensor | None] = []
+        self._features: list[Tensor] = []
         for x, (mean, spread) in zip(data.features, self._moments, strict=True):
             standard = (x.float() - mean) / spread
             self._features.append(standard.permute(2, 0, 1).contiguous().to(device))  # (coefficients, clips, frames)
@@ -87,10 +87,10 @@ class FeatureStore:
     def __len__(self) -> int:
         return len(self.labels)
 
-    def drop_all_but(self, config: int) -> None:
-        """Frees the features of the other configurations."""
-        source, _ = self._sources[config]
-        self._features = [x if i == source else None for i, x in enumerate(self._features)]
+    def spread(self, config: int) -> Tensor:
+        """(columns,): by which the features of a configuration were divided."""
+        source, columns = self._sources[config]
+        return self._moments[source][1][:columns]
 
     def batch(self, clips: Tensor, configs: Sequence[int]) -> tuple[list[Tensor], Tensor]:
         """Per configuration (coefficients, batch, frames), and the labels (batch,)."""
@@ -98,10 +98,8 @@ class FeatureStore:
         features_of = []
         for config in configs:
             source, coefficients = self._sources[config]
-            features = self._features[source]
-            assert features is not None, f"the features of configuration {config} were dropped"
             if source not in gathered:
-                gathered[source] = features.index_select(1, clips)
+                gathered[source] = self._features[source].index_select(1, clips)
             features_of.append(gathered[source][:coefficients])
         return features_of, self.labels[clips]
 

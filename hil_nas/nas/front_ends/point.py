@@ -66,7 +66,7 @@ class ContinuousSettings(Settings):
         data_clip: the most that a batch's loss pulls at a number of the point. A hop a little longer moves late
             frames by whole pitch periods: its gradient is exact, and mostly noise with long tails (a mean of -1.1 with
             a standard error of 0.9 over 18 batches, where differences over 10 % of the way gave -0.17 and 0.04).
-        temperature: of the samples, at first, behind the warm-up and at last.
+        band, paths: as of `nas.tiny.settings.TinySettings`.
         spread: how far around the point features are drawn, as a share of that way: in the warm-up, behind it and at
             last.
         settled: the search ends when the point's mean moved less than this share from one epoch to the next, twice.
@@ -78,13 +78,14 @@ class ContinuousSettings(Settings):
     rounds: int = 30
     data_rate: float = 0.01
     data_clip: float = 0.2
-    temperature: tuple[float, float, float] = (4.0, 1.0, 0.3)
+    band: float = 0.6
+    paths: int = 4
     spread: tuple[float, float, float] = (0.5, 0.2, 0.1)
     settled: float = 0.02
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self._expect_at_least(rounds=1)
+        self._expect_at_least(rounds=1, band=0, paths=2)
 
 
 class FrontEndPoint(nn.Module):
@@ -158,7 +159,8 @@ class ContinuousFrontEnd(FrontEndVariable):
         samples, labels = self.clips[half].samples[clips], self.clips[half].labels[clips]
         features = self._extract(samples, point[0], point[1])
         x = kept(standardised(features), point[2]).permute(2, 0, 1)  # (coefficients, batch, frames)
-        return Reading([x], labels, expected)
+        own = self._costs.front_end(point).detach().double().cpu().numpy()
+        return Reading((0,), [x], labels, expected, (self._costs.nearest(point), own))
 
     def _expected(self, point: Tensor) -> Expectation:
         expected: Expectation = self._costs(point, self._networks.probabilities())

@@ -18,9 +18,10 @@ from hil_nas.nas.costs.network_limits import Limits
 from hil_nas.nas.front_ends.anchors import AnchorCosts, FrontEndCosts, FrontEndSpace, holds
 from hil_nas.nas.front_ends.point import ClipSet, ContinuousFrontEnd, ContinuousSettings, Extract
 from hil_nas.nas.search_loop import Loop
+from hil_nas.nas.tiny.band import Band
 from hil_nas.nas.tiny.cost_table import CostTable
 from hil_nas.nas.tiny.derive import feasible_configs
-from hil_nas.nas.tiny.expected import ExpectedCost
+from hil_nas.nas.tiny.expected import ExpectedCost, average_cycles
 from hil_nas.nas.tiny.space import TinySpace
 from hil_nas.nas.tiny.strategy import TinyNetworks
 
@@ -107,8 +108,9 @@ class FrontEndSearch:
         self.space, self.costs, self.limits, self.settings, self.device = space, costs, limits, settings, device
         self.tiny = replace(tiny, configs=(space.config(*space.start[:2], space.coefficients[1]),))
         generator = torch.Generator().manual_seed(seed)
-        self.networks = TinyNetworks(self.tiny, settings, settings.temperature, generator, device)
         self.anchors = AnchorCosts(space, tiny, costs).to(device)
+        band = Band(self.anchors.table, limits, settings.band, average_cycles(self.anchors.table))
+        self.networks = TinyNetworks(self.tiny, settings, band, settings.paths, generator, device)
         self.front_end = ContinuousFrontEnd(
             space, self.networks, self.anchors, extract, train, validation, limits, settings, generator, device
         )
@@ -131,9 +133,8 @@ class FrontEndSearch:
         batches = torch.split(indices, self.settings.batch)[:_JUDGES]
         exact = ExpectedCost(table).to(self.device)
         with torch.no_grad():
-            draws = [self.networks.draw(generator, self.settings.epochs - 1) for _ in batches]
-            readings = (self.front_end.at(point, "validation", x, self.front_end.expected) for x in batches)
-            losses = [self.loop.loss(x, logits) for x, logits in zip(readings, draws, strict=True)]
+            readings = [self.front_end.at(point, "validation", x, self.front_end.expected) for x in batches]
+            losses = [self.networks.loss(x, "train", generator) for x in readings]
             penalty = self.loop.multipliers.penalty(exact(self.networks.probabilities()))
             return float(torch.stack(losses).mean() + penalty)
 

@@ -17,19 +17,21 @@ _FIELDS = 5  # how many fields of a row are whole numbers
 
 @dataclass(frozen=True)
 class Preference:
-    """Log-probabilities of every choice.
+    """Log-probabilities of every choice, and what a network's size is worth beside them.
 
     Attributes:
         configs: (configs,).
         stem: (stems,).
         widths: (1 + positions, widths).
         operations: (positions, operations).
+        parameter: of every parameter, as a log-probability.
     """
 
     configs: Floats
     stem: Floats
     widths: Floats
     operations: Floats
+    parameter: float = 0.0
 
     @classmethod
     def none(cls, table: CostTable) -> Preference:
@@ -49,7 +51,7 @@ class Preference:
             total += self.operations[position, operation]
             if not table.space.operations[operation].keeps_width:
                 total += self.widths[position + 1, width]
-        return float(total)
+        return float(total) + (self.parameter and self.parameter * table.network_parameters(choice))
 
 
 @dataclass(frozen=True)
@@ -99,6 +101,7 @@ def arcs_of(table: CostTable, preference: Preference, config: int) -> Arcs:
     scales, widths = space.scales, range(len(space.widths))
     count = len(widths)
     tables = (table.cycles, table.ram, table.flash)
+    size, worth = table.parameters, preference.parameter
     rows: list[tuple[float, ...]] = []
 
     def node(layer: int, scale: int, width: int) -> int:
@@ -110,6 +113,7 @@ def arcs_of(table: CostTable, preference: Preference, config: int) -> Arcs:
             aligned = [x.align[config] for x in tables]
             paid = (costs[0] + aligned[0], max(costs[1], aligned[1]), costs[2] + aligned[2])
             value = preference.stem[p] + preference.widths[0, w]
+            value += worth * (size.stem[config, p, w] + size.align[config])
             rows.append((0, 0, node(0, scales.index(stem.stride), w), p, w, value, *paid))
     for layer in range(1, space.positions + 1):
         for s, scale in enumerate(scales):
@@ -121,6 +125,7 @@ def arcs_of(table: CostTable, preference: Preference, config: int) -> Arcs:
                 for v in widths:
                     for w in (v,) if operation.keeps_width else widths:
                         value = liked + (0.0 if operation.keeps_width else preference.widths[layer, w])
+                        value += worth * size.chain[config, s, o, v, w]
                         paid = tuple(x.chain[config, s, o, v, w] for x in tables)
                         ends = (node(layer - 1, s, v), node(layer, after, w))
                         rows.append((layer, *ends, o, w, value, *paid))
@@ -128,7 +133,8 @@ def arcs_of(table: CostTable, preference: Preference, config: int) -> Arcs:
     for s in range(len(scales)):
         for v in widths:
             paid = tuple(x.head[config, s, v] for x in tables)
-            rows.append((space.positions + 1, node(space.positions, s, v), sink, 0, v, 0.0, *paid))
+            ends = (node(space.positions, s, v), sink)
+            rows.append((space.positions + 1, *ends, 0, v, worth * size.head[config, s, v], *paid))
     columns = np.array(rows, dtype=np.float64).T
     whole = (x.astype(np.int64) for x in columns[:_FIELDS])
     return Arcs(*whole, *columns[_FIELDS:])

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from hil_nas.cost.arena import arena_bytes
 from hil_nas.cost.blob import HEADER_BYTES, plan_bytes
-from hil_nas.cost.macs import operator_macs
+from hil_nas.cost.macs import operator_macs, operator_parameters
 from hil_nas.errors import InputError
 from hil_nas.front_ends import FrontEnd
 from hil_nas.nas.costs.network_limits import Cost
@@ -75,13 +75,14 @@ class ChoiceCosts:
 
 @dataclass(frozen=True)
 class CostTable:
-    """Cycles, flash and multiply-accumulates add up along a chain; RAM is the largest on it plus the front end's."""
+    """What all adds up along a chain, but for RAM: that is the largest on it plus the front end's."""
 
     space: TinySpace
     cycles: ChoiceCosts
     ram: ChoiceCosts
     flash: ChoiceCosts
     macs: ChoiceCosts
+    parameters: ChoiceCosts
 
     def cost(self, choice: Choice) -> Cost:
         """The cost of a point, front end included."""
@@ -97,6 +98,9 @@ class CostTable:
 
     def network_macs(self, choice: Choice) -> int:
         return int(sum(self._along(self.macs, choice)))
+
+    def network_parameters(self, choice: Choice) -> int:
+        return int(sum(self._along(self.parameters, choice)))
 
     def corrected(self, ratio: float) -> CostTable:
         """The network's cycles times a ratio that a measurement gave."""
@@ -176,12 +180,14 @@ def tabulate(
     ram = by_config(np.array([arena_bytes(x) for x in alone]))
     flash = by_config(np.array([plan_bytes(x) - HEADER_BYTES for x in alone]))
     macs = by_config(np.array([operator_macs(x) for x in every]))
+    weights = by_config(np.array([sum(operator_parameters(x)) for x in every]))
     return CostTable(
         space,
         _tables(requests, cycles, front_end, every_network=overhead_cycles),
         _tables(requests, ram, map(front_end_ram_bytes, space.configs), largest=True),
         _tables(requests, flash, map(front_end_flash_bytes, space.configs), every_network=HEADER_BYTES),
         _tables(requests, macs, [0] * len(requests)),
+        _tables(requests, weights, [0] * len(requests)),
     )
 
 

@@ -52,7 +52,9 @@ def _most(table: CostTable, preference: Preference) -> float:
     keeps = np.array([x.keeps_width for x in table.space.operations])
     widths = np.where(keeps, 0.0, preference.widths[1:].max(1, keepdims=True))
     chain = (preference.operations + widths).max(1).sum()
-    return float(preference.stem.max() + preference.widths[0].max() + chain)
+    size = table.parameters
+    most = size.stem.max() + size.align.max() + table.space.positions * size.chain.max() + size.head.max()
+    return float(preference.stem.max() + preference.widths[0].max() + chain + preference.parameter * most)
 
 
 def cheapest(table: CostTable, resource: int, config: int) -> Choice:

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from hil_nas.nas.costs.multipliers import Expectation
-from hil_nas.nas.tiny.architecture import Probabilities
-from hil_nas.nas.tiny.cost_table import CostTable
+from hil_nas.nas.tiny.architecture import Architecture, Probabilities
+from hil_nas.nas.tiny.cost_table import CostTable, Floats
 
 _SHARPNESS = 20.0  # of the smooth maximum over positions: the worst position weighs e^20 times one of size 0
 
@@ -76,3 +76,12 @@ class ExpectedCost(nn.Module):
         top = parts.detach().max(0).values
         weights = torch.softmax(_SHARPNESS * parts / top, 0)
         return (weights * parts).sum(0) + self.get_buffer("ram_front_end")
+
+
+def average_cycles(table: CostTable) -> Floats:
+    """Of the networks of each configuration before anything is learned, without the front end, (configs,)."""
+    space = table.space
+    with torch.no_grad():
+        even = Architecture(space).double().probabilities(torch.zeros(len(space.configs), dtype=torch.float64))
+        cycles: Floats = ExpectedCost(table, torch.float64)(even).by_config[0].numpy()
+    return cycles - table.cycles.front_end

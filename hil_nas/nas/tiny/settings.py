@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from hil_nas.errors import InputError
 from hil_nas.nas.settings import GridSettings
 
 
@@ -13,13 +12,18 @@ class TinySettings(GridSettings):
     """Those of the `tiny` space; its weights are trained by AdamW.
 
     Attributes:
-        temperature: of the samples, at first, behind the warm-up and at last. Hot mixtures hide what a small network
-            loses, and with it what the limit costs, so the search itself begins cool.
+        band: the least share of the cycles that a front end leaves to its network, of networks that are drawn.
+        front_ends, paths: how many are drawn for a step of alpha and gamma: paths on each front end.
     """
 
-    temperature: tuple[float, float, float] = (4.0, 0.7, 0.2)
+    rounds: int = 500
+    decide_every: int = 4
+    weight_rate: float = 1e-2
+    alpha_rate: float = 0.02
+    band: float = 0.6
+    front_ends: int = 3
+    paths: int = 4
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if min(self.temperature) <= 0:
-            raise InputError(f"temperatures are {self.temperature}, expected above 0")
+        self._expect_at_least(band=0, front_ends=2, paths=2)

@@ -1,38 +1,51 @@
-"""The `tiny` space in the search's hands: its supernet, its draws, its cost table and its derivation."""
+"""The `tiny` space in the search's hands: its supernet, what is drawn of it, its cost table and its derivation.
+
+A step of the weights trains one network, drawn by the probabilities inside the band of the limits. A step of alpha
+and gamma draws some front ends and some networks on each, and follows the score function's gradient (Williams 1992) of
+their mean loss: the log-probability of what did better than the others of its batch rises. Networks are held against
+those on the same front end, front ends by the mean of their networks. The baseline leaves the gradient unbiased, and
+what is drawn inside a band only needs no correction: the band's own probability is the same for all that are compared.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.nn import functional as F
 
-from hil_nas.front_ends import FrontEnd
+from hil_nas.nas.blocks.shared_weights import LayerWeights
 from hil_nas.nas.costs.multipliers import Expectation
-from hil_nas.nas.costs.network_limits import Cost, Limits
-from hil_nas.nas.protocols import AS_LEARNED, Logits, View, digest, entropy, logs_of, made
-from hil_nas.nas.schedule import Schedule
+from hil_nas.nas.costs.network_limits import Limits
+from hil_nas.nas.protocols import AS_LEARNED, Floats, Half, Reading, View, entropy, logs_of, made
 from hil_nas.nas.settings import Settings
 from hil_nas.nas.tiny.architecture import Probabilities
+from hil_nas.nas.tiny.band import Band
 from hil_nas.nas.tiny.chain_graph import Preference
 from hil_nas.nas.tiny.cost_table import CostTable
-from hil_nas.nas.tiny.derive import derive, feasible_configs
-from hil_nas.nas.tiny.expected import ExpectedCost
-from hil_nas.nas.tiny.genotype import TinyGenotype
+from hil_nas.nas.tiny.derive import derive
+from hil_nas.nas.tiny.expected import ExpectedCost, average_cycles
+from hil_nas.nas.tiny.most_parameters import TinyDerivation
 from hil_nas.nas.tiny.settings import TinySettings
 from hil_nas.nas.tiny.space import Choice, TinySpace
 from hil_nas.nas.tiny.supernet import TinySupernet
 
 _WIDE = 5.0  # what a network with e times the channels in one layer gains, as a log-probability
+_FILLED = 0.95  # of the cycles that a front end leaves to its network: so many a derived network uses, where it can
+_WORTHS = (0.0, 5.0, 10.0, 20.0, 40.0, 80.0)  # of the parameters of the largest chain, as a log-probability
+_DRAWS = 128  # of which the first inside the band is taken
 
 
 class TinyNetworks:
     """Chains as the loop trains them; as `nas.protocols.Networks`.
 
     Args:
-        temperature: of the samples, at first, behind the warm-up and at last.
+        band: that networks are drawn in.
+        paths: networks drawn on a front end for a step of the decisions.
         generator: where the first weights come from.
         feasible: configurations that can hold the limits; None: all.
     """
@@ -41,27 +54,52 @@ class TinyNetworks:
         self,
         space: TinySpace,
         settings: Settings,
-        temperature: tuple[float, float, float],
+        band: Band,
+        paths: int,
         generator: torch.Generator,
         device: torch.device,
         feasible: Sequence[int] | None = None,
     ) -> None:
-        self.space, self.settings, self.device, self._temperature = space, settings, device, temperature
-        self._schedule = Schedule(settings.epochs, settings.warmup_epochs)
+        self.space, self.settings, self.device, self._band, self._paths = space, settings, device, band, paths
         self.net = TinySupernet(space, generator, feasible).to(device)
 
     def weight_optimizer(self, weights: list[nn.Parameter]) -> torch.optim.Optimizer:
         return torch.optim.AdamW(weights, self.settings.weight_rate, weight_decay=self.settings.weight_decay)
 
-    def draw(self, generator: torch.Generator, epoch: int) -> Logits:
-        drawn = self.net.architecture.draw(generator, self._schedule.falling(self._temperature, epoch))
-        return lambda x: self.net.mixture(x, drawn)
+    def reads(self, half: Half, generator: torch.Generator) -> tuple[int, ...]:
+        return self.net.alignment.configs
+
+    def drawn(self, config: int, reading: Reading, generator: torch.Generator) -> Choice:
+        """A network inside the band, by the probabilities."""
+        with torch.no_grad():
+            chains = self.probabilities().drawn(_DRAWS, generator)
+        priced, front_end = reading.priced or (config, None)
+        return chains.choice(config, self._band.pick(priced, chains, front_end))
+
+    def loss(self, reading: Reading, half: Half, generator: torch.Generator) -> Tensor:
+        count = self._paths if half == "validation" else 1
+        slopes = half == "train" or any(x.requires_grad for x in reading.features)
+        means, scores = [], []
+        for config, features in zip(reading.configs, reading.features, strict=True):
+            choices = [self.drawn(config, reading, generator) for _ in range(count)]
+            with torch.set_grad_enabled(slopes):
+                logits = [self.net(features, x) for x in choices]
+                losses = torch.stack([F.cross_entropy(x.float(), reading.labels) for x in logits])
+            means.append(losses.mean())
+            if half == "validation":
+                scores.append(_score(losses, [self.net.architecture.log_probability(x) for x in choices]))
+        mean = torch.stack(means).mean()
+        if half == "train":
+            return mean
+        gammas = self.net.alignment.log_weights()
+        score = torch.stack(scores).mean() + _score(torch.stack(means), [gammas[x] for x in reading.configs])
+        return mean + score - score.detach()
 
     def probabilities(self) -> Probabilities:
         return self.net.architecture.probabilities(self.net.alignment.weights())
 
 
-class TinyStrategy(TinyNetworks):
+class TinyStrategy(TinyDerivation, TinyNetworks):
     """As `nas.protocols.Strategy`; points are `Choice`s.
 
     Args:
@@ -82,13 +120,17 @@ class TinyStrategy(TinyNetworks):
         generator: torch.Generator,
         device: torch.device,
     ) -> None:
-        self.cost_table, self.feasible = cost_table, feasible_configs(cost_table, limits)
-        super().__init__(cost_table.space, settings, settings.temperature, generator, device, self.feasible)
+        TinyDerivation.__init__(self, cost_table, limits)
+        band = Band(cost_table, limits, settings.band, average_cycles(cost_table))
+        TinyNetworks.__init__(self, self.space, settings, band, settings.paths, generator, device, self.feasible)
 
-    def identity(self) -> dict[str, Any]:
-        tables = (self.cost_table.cycles, self.cost_table.ram, self.cost_table.flash)
-        parts = [p for x in tables for p in (x.front_end, x.align, x.stem, x.chain, x.head)]
-        return {"space": {"name": "tiny", **self.space.to_json()}, "costs": digest(parts)}
+    def reads(self, half: Half, generator: torch.Generator) -> tuple[int, ...]:
+        count = self.settings.front_ends if half == "validation" else 1
+        gammas = self.net.alignment.weights().detach().cpu()
+        return tuple(torch.multinomial(gammas, count, replacement=True, generator=generator).tolist())
+
+    def gammas(self) -> Floats:
+        return self.net.alignment.weights().detach().double().cpu().numpy()
 
     def expected_cost(self, ratio: float) -> Callable[[], Expectation]:
         expected = ExpectedCost(self.cost_table.corrected(ratio)).to(self.device)
@@ -109,27 +151,50 @@ class TinyStrategy(TinyNetworks):
         if (point := view.around) is not None:
             stem = made(stem.shape, (point.stem[0],))
             operations = made(operations.shape, *enumerate(o for o, _ in point.chain))
-        return Preference(view.configs(configs), *map(view.disturbed, (stem, widths, operations)))
+        stem, widths, operations = map(view.disturbed, (stem, widths, operations))
+        return Preference(view.configs(configs), stem, widths, operations)
 
     def derive(self, ratio: float, limits: Limits, view: View[Choice] = AS_LEARNED) -> Choice:
-        return derive(self.cost_table.corrected(ratio), self.preference(view), limits)
+        """The most preferred network; as learned, parameters are given a worth until it fills the latency limit.
 
-    def at(self, point: Choice) -> tuple[TinyGenotype, FrontEnd]:
-        return self.space.at(point)
+        What alpha likes best, choice by choice, may leave cycles unused, and unused cycles cost more than any choice
+        of alpha's gains.
+        """
+        table, preference = self.cost_table.corrected(ratio), self.preference(view)
+        if view is not AS_LEARNED or limits.cycles is None:
+            return derive(table, preference, limits)
+        found: list[tuple[float, Choice]] = []
+        for worth in _WORTHS:
+            parameter = worth / (self.space.positions * table.parameters.chain.max())
+            point = derive(table, replace(preference, parameter=parameter), limits)
+            left = limits.cycles - table.cycles.front_end[point.config]
+            found.append((table.network_cycles(point) / left, point))
+            if found[-1][0] >= _FILLED:
+                break
+        return max(found, key=lambda x: x[0])[1]
 
-    def cost(self, point: Choice, ratio: float) -> Cost:
-        return self.cost_table.corrected(ratio).cost(point)
+    def one_loss(self, point: Choice, features: Tensor, labels: Tensor) -> Tensor:
+        return F.cross_entropy(self.net(features, point).float(), labels)
 
-    def network_cycles(self, point: Choice) -> float:
-        return self.cost_table.network_cycles(point)
+    def part(self, point: Choice, spread: Tensor) -> list[LayerWeights | None]:
+        return self.net.part(point, spread)
 
     def figures(self, point: Choice) -> dict[str, Any]:
         with torch.no_grad():
             now = self.probabilities()
         named = {"gamma": now.configs, "stem": now.stem, "operations": now.operations, "widths": now.widths}
-        skip = self.net.architecture.group("skip")
+        skip = [i for i, x in enumerate(self.space.operations) if x.kind == "skip"]
         return {
             "derived_positions": len(self.at(point)[0].chain),
             "skip_share": float(now.operations[:, skip].sum(1).mean()),
             "entropy": {name: entropy(x) for name, x in named.items()},
         }
+
+
+def _score(losses: Tensor, logs: Sequence[Tensor]) -> Tensor:
+    """What has the score function's gradient of the mean loss: each is held against the mean of the others."""
+    count = len(logs)
+    if count < 2:
+        return torch.zeros((), device=losses.device)
+    advantage = (losses.detach() - losses.detach().mean()) * (count / (count - 1))
+    return (advantage * torch.stack(list(logs))).mean()

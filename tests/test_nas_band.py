@@ -1,0 +1,151 @@
+"""What is drawn inside the band of the limits, and the gradient that follows from it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import product
+
+import numpy as np
+import pytest
+import torch
+
+from hil_nas.nas.costs.network_limits import Limits
+from hil_nas.nas.protocols import Reading
+from hil_nas.nas.tiny.band import Band, Chains
+from hil_nas.nas.tiny.cost_table import CostTable, tabulate
+from hil_nas.nas.tiny.expected import average_cycles
+from hil_nas.nas.tiny.space import Choice
+from hil_nas.nas.tiny.strategy import TinyStrategy
+from tests.test_nas_search import QUICK, SPACE
+from tests.test_nas_space import toy_cycles
+
+NOTHING = np.zeros(len(SPACE.configs))
+
+
+@pytest.fixture(scope="module")
+def cost_table() -> CostTable:
+    return tabulate(
+        SPACE, toy_cycles, lambda config: config.frames * 1e3, front_end_ram_bytes=lambda config: 100 * config.frames
+    )
+
+
+def every_chain() -> Chains:
+    stems, widths, operations = (range(len(x)) for x in (SPACE.stems, SPACE.widths, SPACE.operations))
+    count = SPACE.positions
+    rows = product(stems, product(widths, repeat=1 + count), product(operations, repeat=count))
+    stem, width, operation = zip(*rows, strict=True)
+    return Chains(np.array(stem), np.array(width), np.array(operation))
+
+
+def test_many_chains_cost_what_each_costs_in_the_table(cost_table: CostTable) -> None:
+    chains = every_chain()
+    band = Band(cost_table, Limits(), 0.6, NOTHING)
+    own = np.array([x.front_end[2] for x in (cost_table.cycles, cost_table.ram, cost_table.flash)])
+    costs, there = band.costs(2, chains)
+    for i in np.random.default_rng(0).choice(len(costs), 300, replace=False):
+        choice = chains.choice(2, i)
+        np.testing.assert_allclose(costs[i] + own, cost_table.cost(choice).values())
+        assert there[i] == _strides_are_taken(choice)
+    assert 0 < there.sum() < len(there)
+
+
+def _strides_are_taken(choice: Choice) -> bool:
+    scale = SPACE.stems[choice.stem[0]].stride[0]
+    for operation, _ in choice.chain:
+        scale *= SPACE.operations[operation].stride[0]
+    return scale <= SPACE.max_scale[0]
+
+
+@pytest.mark.parametrize("limits", [Limits(cycles=9e4), Limits(cycles=9e4, ram_bytes=3000), Limits(flash_bytes=900)])
+def test_what_is_picked_lies_in_the_band(cost_table: CostTable, limits: Limits) -> None:
+    band = Band(cost_table, limits, 0.6, average_cycles(cost_table))
+    chains, rng, filled = every_chain(), np.random.default_rng(0), 0
+    for config in range(len(SPACE.configs)):
+        for _ in range(50):
+            rows = rng.choice(len(chains.stem), 64, replace=False)
+            drawn = Chains(chains.stem[rows], chains.widths[rows], chains.operations[rows])
+            cost = cost_table.cost(drawn.choice(config, band.pick(config, drawn)))
+            held = [x for x in (drawn.choice(config, i) for i in range(64)) if _strides_are_taken(x)]
+            assert limits.held_by(cost) == any(limits.held_by(cost_table.cost(x)) for x in held)
+            if limits.held_by(cost) and limits.cycles is not None and limits.ram_bytes is None:
+                own = cost.cycles - cost_table.cycles.front_end[config]
+                left = limits.cycles - cost_table.cycles.front_end[config]
+                assert own >= min(0.6 * left, average_cycles(cost_table)[config])
+                filled += 1
+    assert filled > 100 or limits.ram_bytes or limits.flash_bytes
+
+
+def test_outside_the_band_the_fullest_is_picked_and_else_what_breaks_least(cost_table: CostTable) -> None:
+    chains = every_chain()
+    costs, there = Band(cost_table, Limits(), 0.6, NOTHING).costs(0, chains)
+    front_end, order = cost_table.cycles.front_end[0], np.argsort(costs[:, 0], kind="stable")
+    order = order[there[order]]
+    few = Chains(*(x[order[[0, 5, 9]]] for x in (chains.stem, chains.widths, chains.operations)))
+    high = np.full(len(SPACE.configs), np.inf)
+    roomy, tight = (Limits(cycles=float(front_end + x * costs[order[9], 0])) for x in (3.0, 0.1))
+    assert Band(cost_table, roomy, 0.6, high).pick(0, few) == 2
+    assert Band(cost_table, tight, 0.6, high).pick(0, few) == 0
+
+
+def test_a_step_of_the_decisions_follows_the_gradient_of_the_mean_loss(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The oracle is the mean over all networks in the band, with losses known beforehand, by finite differences."""
+    space = replace(SPACE, configs=SPACE.configs[:2], positions=1)
+    table = tabulate(space, toy_cycles, lambda config: config.frames * 1e3)
+    settings = replace(QUICK, front_ends=4, paths=4)
+    limits = Limits(cycles=7e4)
+    generator = torch.Generator().manual_seed(0)
+    strategy = TinyStrategy(table, settings, limits, generator, torch.device("cpu"))
+    decided = [strategy.net.alignment.gamma, *strategy.net.architecture.parameters()]
+    with torch.no_grad():
+        for x in decided:
+            x.copy_(0.5 * torch.randn(x.shape, generator=generator))
+
+    def loss_of(choice: Choice) -> float:
+        return 0.5 + 0.3 * choice.config + 0.2 * choice.stem[0] - 0.1 * choice.stem[1] + 0.05 * choice.chain[0][0] ** 2
+
+    class Net(torch.nn.Module):
+        alignment, architecture = strategy.net.alignment, strategy.net.architecture
+
+        def forward(self, features: torch.Tensor, choice: Choice) -> torch.Tensor:
+            return torch.tensor([[0.0, np.log(np.expm1(loss_of(choice)))]], dtype=torch.float32)
+
+    monkeypatch.setattr(strategy, "net", Net())
+    everything = [
+        Choice(g, (s, v), ((o, w),)) for g, s, v, o, w in product(
+            range(2), range(len(space.stems)), range(3), range(len(space.operations)), range(3))
+        if w == 0 or not space.operations[o].keeps_width
+    ]  # fmt: skip
+    inside = [x for x in everything if _in_band(strategy, table, limits, x)]
+    assert 10 < len(inside) < len(everything)
+
+    def mean_loss() -> torch.Tensor:
+        """On each front end the mean of the networks in the band, by gamma."""
+        gammas, total = strategy.net.alignment.weights(), torch.zeros(())
+        for g in range(2):
+            own = [x for x in inside if x.config == g]
+            shares = torch.stack([strategy.net.architecture.log_probability(x) for x in own])
+            total = total + gammas[g] * (torch.softmax(shares, 0) @ torch.tensor([loss_of(x) for x in own]))
+        return total
+
+    exact = torch.autograd.grad(mean_loss(), decided)
+    label = torch.zeros(1, dtype=torch.long)
+    totals = [torch.zeros_like(x) for x in decided]
+    rounds = 800
+    for _ in range(rounds):
+        configs = strategy.reads("validation", generator)
+        reading = Reading(configs, [torch.zeros(1, 1, 1)] * 4, label, lambda: pytest.fail("not asked"))
+        loss = strategy.loss(reading, "validation", generator)
+        for total, x in zip(totals, torch.autograd.grad(loss, decided), strict=True):
+            total += x / rounds
+    for found, expected in zip(totals, exact, strict=True):
+        assert (found - expected).abs().max() < 0.015
+    assert max(float(x.abs().max()) for x in exact) > 0.05
+
+
+def _in_band(strategy: TinyStrategy, table: CostTable, limits: Limits, x: Choice) -> bool:
+    assert limits.cycles is not None
+    if not SPACE.allowed(SPACE.stems[x.stem[0]].stride, SPACE.operations[x.chain[0][0]]):
+        return False
+    left = limits.cycles - table.cycles.front_end[x.config]
+    own = table.network_cycles(x)
+    return min(0.6 * left, average_cycles(table)[x.config]) <= own <= left
