@@ -192,7 +192,7 @@ def largest_step(loop: Loop) -> ChainStep:
 
     def step() -> None:
         reading = loop.front_end.read("train", 0)
-        loss = F.cross_entropy(net.path(net.alignment(reading.features), choice), reading.labels)
+        loss = F.cross_entropy(net(reading.features[0], choice), reading.labels)
         loop.weight_optimizer.zero_grad()
         loss.backward()
         loop.weight_optimizer.step()

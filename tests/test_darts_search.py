@@ -95,8 +95,8 @@ def test_limits_are_held_every_epoch_and_at_the_end(cost_table: DartsCostTable) 
 
 
 def test_cost_pressure_lowers_the_expected_cost(cost_table: DartsCostTable) -> None:
-    free = run(cost_table, settings=replace(QUICK, epochs=6))
-    pressed = run(cost_table, settings=replace(QUICK, epochs=6), limits=Limits(cycles=0.7 * free.cost.cycles))
+    free = run(cost_table, settings=replace(QUICK, epochs=10))
+    pressed = run(cost_table, settings=replace(QUICK, epochs=10), limits=Limits(cycles=0.7 * free.cost.cycles))
     costs = [x.history[-1]["expected"]["cycles"] for x in (free, pressed)]
     assert costs[1] < 0.97 * costs[0]
     assert max(x["multipliers"]["cycles"] for x in pressed.history) > 0

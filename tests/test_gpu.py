@@ -54,10 +54,10 @@ def test_losses_and_gradients_of_a_step_are_the_cpu_s(name: str) -> None:
         generator = torch.Generator().manual_seed(0)
         limits = Limits(cycles=1e9)
         run = GridSearch(STRATEGIES[name](limits, generator, device), *sets(name), limits, generator, device).loop
-        logits = run.networks.draw(run.generator, 0)
-        loss = run.loss(run.front_end.read("validation", 0), logits)
-        alphas = torch.autograd.grad(loss, run.decisions, retain_graph=True)
-        weights = [x for x in torch.autograd.grad(loss, run.weights, allow_unused=True) if x is not None]
+        loss = run.loss(run.front_end.read("validation", 0), "validation")
+        alphas = torch.autograd.grad(loss, run.decisions)
+        taught = run.loss(run.front_end.read("train", 0), "train")
+        weights = [x for x in torch.autograd.grad(taught, run.weights, allow_unused=True) if x is not None]
         slopes = [torch.cat([x.flatten().float().cpu() for x in part]) for part in (alphas, weights)]
         by_device[device] = [float(loss.detach()), *slopes]
     (loss, *here), (other, *there) = by_device[CPU], by_device[GPU]
