@@ -92,14 +92,15 @@ def held(
 
 
 def standings(
-    monkeypatch: pytest.MonkeyPatch, trainings: Trainings, *entered: dict[str, Any], race: Race, supernet: Any = None
-) -> Standings:
+    monkeypatch: pytest.MonkeyPatch, trainings: Trainings, *entered: dict[str, Any], race: Race, supernet: Any = None,
+    beside: Sequence[Derived[Any]] = (),
+) -> Standings:  # fmt: skip
     monkeypatch.setattr(halving, "short_trainings", trainings)
     result: Any = SearchResult(
         **entered[0], gammas=(1.0,), calibration=1.0, history=(), calibrated=DATA, next_seed=0, supernet=supernet
     )
     candidates: Any = Sampled([Derived(**x) for x in entered[1:]])
-    more: dict[str, Any] = {"race": race, "seed": trainings.seed, "progress": progress}
+    more: dict[str, Any] = {"race": race, "seed": trainings.seed, "progress": progress, "beside": beside}
     return halving.by_halving(result, candidates, DATA, Run(trainings.folder), count=len(entered) - 1, **more)
 
 
@@ -217,6 +218,17 @@ def test_without_candidates_nothing_is_trained(monkeypatch: pytest.MonkeyPatch, 
     trainings = Trainings(tmp_path, lambda width, epochs: pytest.fail("it trained"))
     (only,) = held(monkeypatch, trainings, derived(8), last_epochs=9)
     assert width_of(only.network) == 8 and not trainings.trained_networks and not (tmp_path / "metrics.jsonl").exists()
+
+
+def test_others_race_beside_them_each_network_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    trainings = Trainings(tmp_path, lambda width, epochs: float(width))
+    beside = [Derived(**derived(x)) for x in (12, 40, 16)]
+    found = standings(
+        monkeypatch, trainings, *(derived(x) for x in (40, 20, 12)), race=Race(2, 1, 0, 0.02, 0.5), beside=beside
+    )
+    assert trainings.trained_networks == [(2, [40, 20, 12, 16])]
+    assert [width_of(x.network) for x in found.ranked] == [12, 16, 20, 40]
+    assert found.figures["derived"] == {"rank": 4, "of": 4}
 
 
 class Supernet:

@@ -8,6 +8,7 @@ long trainings; in short ones they hide which network is better.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from math import isfinite
 from typing import Any
@@ -20,8 +21,10 @@ from hil_nas.candidates.ranking import ranking
 from hil_nas.candidates.sampling import Candidates
 from hil_nas.candidates.short_training import Beginning, Score, short_trainings
 from hil_nas.cost.macs import network_macs, parameters
+from hil_nas.front_ends import FrontEnd
 from hil_nas.nas.grid_search import SearchResult, Trained
 from hil_nas.nas.protocols import Derived
+from hil_nas.network import Network
 from hil_nas.progress import Reporter
 from hil_nas.runs import Run
 from hil_nas.training.recipe import Recipe
@@ -74,7 +77,7 @@ class Standings:
 
 def by_halving(
     result: SearchResult[Any], candidates: Candidates[Any], data: KeywordData, run: Run, *, count: int, race: Race,
-    seed: int, progress: Reporter,
+    seed: int, progress: Reporter, beside: Sequence[Derived[Any]] = (),
 ) -> Standings:  # fmt: skip
     """Races candidates; nothing is trained where there are none.
 
@@ -84,11 +87,15 @@ def by_halving(
     Args:
         candidates: beside the result.
         count: of them that are sampled.
+        beside: others that enter the race from its beginning.
     """
     if not (sampled := candidates.sampled(count)):
         return Standings([result], {})
     rng, rounds = np.random.default_rng([seed, 3]), _Rounds(data, run, seed, progress, race, result.supernet)
-    scored = rounds.ranked([result, *sampled], race.epochs)
+    entered: dict[tuple[FrontEnd, Network], Derived[Any]] = {}
+    for x in (result, *sampled, *beside):
+        entered.setdefault((x.config, x.network), x)
+    scored = rounds.ranked(list(entered.values()), race.epochs)
     children = -(-len(scored) // PARENTS)
     for _ in range(race.rounds):
         best, known = [x for x, _ in scored[:LAST]], {(x.config, x.network) for x, _ in scored}
@@ -135,7 +142,7 @@ class _Rounds:
         self._data, self._run, self._seed, self._progress, self._count = data, run, seed, progress, 0
         self._race, self._supernet = race, supernet
 
-    def ranked(self, entered: list[Derived[Any]], epochs: int) -> list[tuple[Derived[Any], Score]]:
+    def ranked(self, entered: Sequence[Derived[Any]], epochs: int) -> list[tuple[Derived[Any], Score]]:
         scored: list[tuple[Derived[Any], Score]] = []
         for config in dict.fromkeys(x.config for x in entered):
             same = [x for x in entered if x.config == config]

@@ -37,6 +37,8 @@ from hil_nas.workflows.search_board import SearchBoard
 from hil_nas.workflows.search_data import search_features
 from hil_nas.workflows.verify import host_library
 
+_LARGEST = 3  # networks with most parameters that race beside those of the gradient
+
 
 def run_search(
     config: SearchConfig,
@@ -120,11 +122,17 @@ class SearchJob:
     def find(self, run: Run, data: KeywordData) -> ChosenNetwork:
         """Searches, trains candidates and tries them on the board; one that holds the limits goes to network.json."""
         config = self.config
-        result = self._searched(run, data) if config.strategy == "gradient" else self._largest()
+        largest = self._largest() if config.space == "tiny" and config.candidates else None
+        if config.strategy == "gradient":
+            result = self._searched(run, data)
+            # What the gradient must beat races beside it: twenty networks are ordered no better by what it learns
+            beside = [] if largest is None else [largest, *Candidates(largest).sampled(_LARGEST - 1)]
+        else:
+            result, beside = largest or self._largest(), []
         inherited = result.supernet is not None and result.supernet.weights(result.point) is not None
         standings = by_halving(
             result, Candidates(result), data, run, count=config.candidates,
-            race=INHERITED if inherited else FROM_SCRATCH, seed=config.seed, progress=self.progress,
+            race=INHERITED if inherited else FROM_SCRATCH, seed=config.seed, progress=self.progress, beside=beside,
         )  # fmt: skip
         chosen = replace(self.tried(standings.ranked), search=standings.figures)
         run.write_json("network.json", {

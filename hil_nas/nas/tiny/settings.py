@@ -16,9 +16,9 @@ class TinySettings(GridSettings):
         front_ends, paths: how many are drawn for a step of alpha and gamma: paths on each front end.
     """
 
-    rounds: int = 500
-    decide_every: int = 4
-    weight_rate: float = 1e-2
+    rounds: int = 800
+    decide_every: int = 8
+    weight_rate: float = 2e-2
     alpha_rate: float = 0.02
     band: float = 0.6
     front_ends: int = 3
