@@ -56,7 +56,7 @@ def test_the_same_sources_are_not_compiled_twice(tree: Path, out: Path, third_pa
 
 def test_the_id_of_the_kernels_follows_what_is_measured(tree: Path, out: Path, third_party: ThirdParty) -> None:
     first = build_firmware("native", tree, out, third_party)
-    edit(tree / "src" / "kernels" / "plain" / "softmax.c", "int32_t highest = NN_Q7_MIN", "int32_t highest = -128")
+    edit(tree / "src" / "kernels" / "plain" / "softmax.c", "int32_t highest = INT8_MIN", "int32_t highest = -128")
     second = build_firmware("native", tree, out, third_party)
     assert (second.kernels_id != first.kernels_id) and (second.build_id != first.build_id)
 
