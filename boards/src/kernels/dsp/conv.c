@@ -15,7 +15,6 @@
 #include "product.h"
 
 enum {
-    MAX_COLUMN = 1024,      /* values of a window */
     MAX_BLOCK = 8,          /* pixels; the code that gathers drives the product's out of the instruction cache */
     MAX_BLOCK_BYTES = 1024,
 };
@@ -75,7 +74,7 @@ static bool in_place(const struct plan_op *op)
 
 static const char *conv_fault(const struct plan_header *plan, const struct plan_op *op)
 {
-    REQUIRE(product(op->kernel_h, op->kernel_w, op->in_c) <= MAX_COLUMN, "a window too large for the kernel");
+    REQUIRE(product(op->kernel_h, op->kernel_w, op->in_c) <= DSP_MAX_COLUMN, "a window too large for the kernel");
     const bool single = op->kernel_h == 1 && op->kernel_w == 1 && op->stride_h == 1 && op->stride_w == 1;
     REQUIRE(!single || (op->in_h == op->out_h && op->in_w == op->out_w), "1x1 kernel that changes the shape");
     REQUIRE(dsp_axis_good(op->in_h, op->out_h, op->kernel_h, op->stride_h, op->dilation_h) &&

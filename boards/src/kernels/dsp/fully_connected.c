@@ -9,11 +9,9 @@
 #include "halves.h"
 #include "product.h"
 
-enum { MAX_INPUTS = 1024 };
-
 static const char *fully_connected_fault(const struct plan_header *plan, const struct plan_op *op)
 {
-    REQUIRE(input_bytes_of(op) <= MAX_INPUTS, "more inputs than the kernel takes");
+    REQUIRE(input_bytes_of(op) <= DSP_MAX_COLUMN, "more inputs than the kernel takes");
     return dsp_groups_fault(plan, op, (uint32_t)input_bytes_of(op));
 }
 

@@ -13,7 +13,12 @@
 
 #include "requantise.h"
 
-enum { DSP_GROUP_CHANNELS = 4, DSP_STEP_BYTES = 8, DSP_GROUP_BYTES = 64 /* and DSP_STEP_BYTES for each step */ };
+enum {
+    DSP_MAX_COLUMN = 1024, /* values */
+    DSP_GROUP_CHANNELS = 4,
+    DSP_STEP_BYTES = 8,
+    DSP_GROUP_BYTES = 64, /* and DSP_STEP_BYTES for each step */
+};
 
 /* Of a column that is filled up to a multiple of four values. */
 static inline uint32_t dsp_steps_of(uint32_t column)
