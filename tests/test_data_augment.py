@@ -17,7 +17,7 @@ from hil_nas.front_ends.host import HostFrontEnd, build_host_library
 from hil_nas.front_ends.mfcc import Mfcc
 from hil_nas.front_ends.scale import FeatureScale, measure_scale
 
-OFF = Augmentation(0.0, 0.0, 0.0, (0.0, 0.0), 0.0, 0, 0.0, 0, 0.0)
+OFF = Augmentation(0.0, 0.0, 0.0, (0.0, 0.0), 0.0, 0.0, 0.0, 0, 0.0, 0, 0.0)
 NOISE = torch.randn(50_000, generator=torch.Generator().manual_seed(5)) * 0.1
 
 
@@ -84,6 +84,24 @@ def test_volume_stays_within_full_scale() -> None:
     assert loud.abs().max() == 1.0
     ratio_db = 20 * torch.log10(augmented(replace(OFF, volume_db=6.0), clips(50) * 0.1).std(1) / clips(50).std(1) / 0.1)
     assert -6 <= ratio_db.min() < -4 and 4 < ratio_db.max() <= 6.01
+
+
+def test_the_share_asked_for_becomes_quiet_and_its_noise_with_it() -> None:
+    settings = replace(OFF, noise_probability=1.0, snr_db=(10.0, 10.0), quiet_share=0.25, quiet_db=40.0)
+    level_db = 20 * torch.log10(augmented(settings, clips(400)).std(1) / clips(400).std(1) / 1.1**0.5)
+    quiet = level_db < -0.1
+    assert 0.17 < quiet.float().mean() < 0.33
+    assert torch.allclose(level_db[~quiet], torch.zeros(()), atol=0.1)
+    assert -40.1 < level_db.min() < -38 and -22 < level_db[quiet].median() < -18, "uniform in decibels"
+
+
+def test_torch_hears_quiet_clips_in_the_steps_of_a_microphone() -> None:
+    config, scale = Mfcc(400, 200, 20, 10), FeatureScale(0.5, 30)
+    quiet = clips(2) * 1e-4  # some three steps of int16 at most
+    steps = torch.round(quiet * 32768) / 32768
+    heard = TorchFeatures(config, scale)(quiet)
+    assert torch.equal(heard, TorchFeatures(config, scale)(steps))
+    assert not torch.equal(heard, to_grid(config.module()(quiet), scale).unsqueeze(-1))
 
 
 def test_masks_wipe_one_stretch_to_the_mean() -> None:

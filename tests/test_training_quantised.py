@@ -121,7 +121,7 @@ def data() -> KeywordData:
 
 
 def test_tuning_mends_weights_that_rounding_spoils(data: KeywordData) -> None:
-    recipe = Recipe(batch=16, augmentation=Augmentation(shift_ms=10, time_masks=0, coefficient_masks=0))
+    recipe = Recipe(batch=16, augmentation=Augmentation(shift_ms=10, quiet_share=0))
     module = NetworkModule(network(), torch.Generator().manual_seed(0))
     trained = TrainResult(module.eval(), SCALE, (), Epoch(1, 1.0, 0.0, False))
     before = copy.deepcopy(module.state_dict())

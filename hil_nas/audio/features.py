@@ -36,14 +36,17 @@ class Features(Protocol):
 
 
 class TorchFeatures:
-    """Torch's front end, rounded to the int8 grid; computed and left at `device`."""
+    """Torch's front end, rounded to the int8 grid; computed and left at `device`.
+
+    Waveforms are rounded to int16 first: of a clip 40 dB below the recorded ones that is much of what is left.
+    """
 
     def __init__(self, config: FrontEnd, scale: FeatureScale, device: torch.device = CPU) -> None:
         self.module, self.scale, self.device = config.module().to(device), scale, device
 
     @torch.no_grad()
     def __call__(self, waveforms: Tensor) -> Tensor:
-        return to_grid(self.module(waveforms.to(self.device)), self.scale).unsqueeze(-1)
+        return to_grid(self.module(to_int16(waveforms.to(self.device))), self.scale).unsqueeze(-1)
 
 
 class DeviceFeatures:
