@@ -11,7 +11,8 @@ import torch
 from hil_nas.baselines import ds_cnn, micronet_kws_s
 from hil_nas.errors import InputError
 from hil_nas.network import INPUT, Layer, Network
-from hil_nas.training.network_module import NetworkModule
+from hil_nas.training.branches import BranchedConvolution
+from hil_nas.training.network_module import Convolution, NetworkModule
 
 
 def random_network(rng: np.random.Generator) -> Network:
@@ -43,10 +44,10 @@ def random_network(rng: np.random.Generator) -> Network:
     return Network(shape, tuple(layers))
 
 
-def trained(network: Network, seed: int) -> NetworkModule:
+def trained(network: Network, seed: int, convolution: type[Convolution] = Convolution) -> NetworkModule:
     """A module whose batch norms have statistics that matter."""
     generator = torch.Generator().manual_seed(seed)
-    module = NetworkModule(network, generator)
+    module = NetworkModule(network, generator, convolution)
     with torch.no_grad():
         for name, value in [*module.named_parameters(), *module.named_buffers()]:
             if "norm" in name and "num" not in name:
@@ -91,17 +92,32 @@ def keras_model(network: Network, folded: list[Any]) -> Any:
     return keras.Model(inputs, outputs[-1])
 
 
+@pytest.mark.parametrize("convolution", [Convolution, BranchedConvolution])
 @pytest.mark.parametrize("seed", range(6))
-def test_folded_weights_give_in_keras_what_the_module_gives(seed: int) -> None:
+def test_folded_weights_give_in_keras_what_the_module_gives(seed: int, convolution: type[Convolution]) -> None:
     rng = np.random.default_rng(seed)
     network = random_network(rng)
-    module = trained(network, seed)
+    module = trained(network, seed, convolution)
     x = rng.normal(size=(5, *network.input_shape)).astype(np.float32)
     with torch.no_grad():
         actual = module(torch.from_numpy(x)).numpy()
     expected = keras_model(network, module.fold())(x).numpy()
     assert np.abs(expected).max() > 1e-2
     np.testing.assert_allclose(actual, expected, rtol=1e-3, atol=1e-4 * np.abs(expected).max())
+
+
+def test_branches_stand_where_shapes_allow_them() -> None:
+    layers = (
+        Layer("conv", (INPUT,), 4, (9, 1), (2, 1)),
+        Layer("depthwise", (0,), kernel=(15, 1)),
+        Layer("conv", (1,), 4),
+        Layer("conv", (2,), 6),
+        Layer("depthwise", (3,), kernel=(2, 2), dilation=(2, 1)),  # reads beside what it writes, never on it
+    )
+    module = NetworkModule(Network((20, 3, 2), layers), convolution=BranchedConvolution)
+    shorts, inputs = ([getattr(x, name) is not None for x in module.layers] for name in ("short_norm", "input_norm"))
+    assert shorts == [True, True, False, False, True] and inputs == [False, True, True, False, False]
+    assert [x.short for x in module.layers] == [(3, 1), (5, 1), (1, 1), (1, 1), (1, 1)]
 
 
 def test_reshape_keeps_the_order_of_nhwc() -> None:

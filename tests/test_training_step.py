@@ -180,7 +180,7 @@ def test_a_recipe_refuses_what_no_training_has() -> None:
 
 def test_the_papers_recipe_trains_on_clips_as_they_are() -> None:
     recipe = Recipe.plain(100)
-    assert (recipe.epochs, recipe.batch, recipe.label_smoothing) == (100, 96, 0.0)
+    assert (recipe.epochs, recipe.batch, recipe.label_smoothing, recipe.branches) == (100, 96, 0.0, False)
     clips, generator = torch.rand(4, 16000) - 0.5, torch.Generator().manual_seed(0)
     assert torch.equal(augment_waveforms(clips, torch.ones(20000), recipe.augmentation, generator, 16000), clips)
     features = torch.rand(4, 49, 10)

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 import torch
 
-from hil_nas.audio.augment import Augmentation
+from hil_nas.audio.augment import AS_RECORDED, Augmentation
 from hil_nas.audio.clips import Clips
 from hil_nas.audio.datasets import KeywordData
+from hil_nas.audio.features import features_of, training_scale
 from hil_nas.audio.splits import SPLITS
 from hil_nas.baselines import ds_cnn
 from hil_nas.errors import DivergedError, InputError, RunError
@@ -21,8 +22,10 @@ from hil_nas.front_ends.log_mel import LogMel
 from hil_nas.front_ends.mfcc import Mfcc
 from hil_nas.network import INPUT, Layer, Network
 from hil_nas.progress import Progress
+from hil_nas.training.branches import BranchedConvolution
 from hil_nas.training.evaluate import evaluate
-from hil_nas.training.network_module import NetworkModule
+from hil_nas.training.feed import Feed
+from hil_nas.training.network_module import Convolution, NetworkModule
 from hil_nas.training.recipe import Recipe, learning_rate
 from hil_nas.training.whole_training import TrainResult, train
 
@@ -90,6 +93,23 @@ def test_it_learns_from_log_mel_energies_and_from_shorter_clips(data: KeywordDat
     shorter = replace(data, clip=clip, **splits)
     result = train(Network((*log_mel.shape, 1), layers), log_mel, shorter, recipe, front_end=front_end)
     assert result.best.accuracy >= 0.9 and result.best.device_features
+
+
+def test_a_whole_training_has_branches_where_its_recipe_says_so(data: KeywordData) -> None:
+    branched, plain = (train(network(), CONFIG, data, replace(SMALL, epochs=1, branches=x)) for x in (True, False))
+    assert isinstance(branched.module.layers[1], BranchedConvolution)
+    assert type(plain.module.layers[1]) is Convolution
+    assert [None if x is None else x[0].shape for x in branched.module.fold()] == [
+        None if x is None else x[0].shape for x in plain.module.fold()
+    ]
+
+
+def test_a_batch_holds_the_clips_asked_for_in_their_order(data: KeywordData) -> None:
+    recipe, indices = replace(SMALL, augmentation=AS_RECORDED), np.random.default_rng(3).permutation(96)[:50]
+    feed = Feed(CONFIG, data, recipe, training_scale(CONFIG, data.train), None, torch.device("cpu"))
+    features, labels = feed.batch(indices, torch.Generator().manual_seed(0), False)
+    assert torch.equal(features, features_of(data.train.take(indices), feed.torch))
+    assert labels.tolist() == data.train.labels[indices].tolist()
 
 
 def test_shuffled_labels_are_not_learnt(data: KeywordData) -> None:

@@ -25,7 +25,7 @@ Float = npt.NDArray[np.float32]
 Folded = tuple[Float, Float] | None  # kernel as Keras wants it, bias; None for a layer without weights
 
 BATCH_NORM_EPSILON = 1e-3
-_BATCH_NORM_MOMENTUM = 0.1
+BATCH_NORM_MOMENTUM = 0.1
 
 
 class NetworkModule(nn.Module):
@@ -36,15 +36,24 @@ class NetworkModule(nn.Module):
     Args:
         network: the description; stays readable as `.network`.
         generator: where the initial weights come from.
+        convolution: what stands for conv and depthwise, such as one that trains in branches.
 
     Raises:
         InputError: for a pool with dilation, which TFLite does not have.
     """
 
-    def __init__(self, network: Network, generator: torch.Generator | None = None) -> None:
+    def __init__(
+        self,
+        network: Network,
+        generator: torch.Generator | None = None,
+        convolution: type[Convolution] | None = None,
+    ) -> None:
         super().__init__()
         self.network = network
-        modules = [MODULES[x.layer.kind](x, generator) for x in network.operators()]
+        kinds = dict(MODULES)
+        if convolution is not None:
+            kinds["conv"] = kinds["depthwise"] = convolution
+        modules = [kinds[x.layer.kind](x, generator) for x in network.operators()]
         if network.layers[-1].kind == "softmax":
             modules[-1] = nn.Identity()
         self.layers = nn.ModuleList(modules)
@@ -90,7 +99,7 @@ class Convolution(_Weighted):
         with torch.no_grad():
             spread = gain / math.sqrt(inputs * layer.kernel[0] * layer.kernel[1])
             self.weight.normal_(0.0, spread, generator=generator)
-        self.norm = nn.BatchNorm2d(outputs, eps=BATCH_NORM_EPSILON, momentum=_BATCH_NORM_MOMENTUM)
+        self.norm = nn.BatchNorm2d(outputs, eps=BATCH_NORM_EPSILON, momentum=BATCH_NORM_MOMENTUM)
         self.pads = layer_pads(layer, (height, width))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -106,10 +115,7 @@ class Convolution(_Weighted):
         return F.conv2d(x, weight, bias, layer.stride, padding, layer.dilation, groups)
 
     def folded(self) -> tuple[Tensor, Tensor]:
-        norm = self.norm
-        assert norm.running_var is not None and norm.running_mean is not None
-        factor = norm.weight / torch.sqrt(norm.running_var + norm.eps)
-        return self.weight * factor[:, None, None, None], norm.bias - norm.running_mean * factor
+        return fold_norm(self.weight, self.norm)
 
     def keras_order(self, weight: Tensor) -> Tensor:
         # (channels, 1, kh, kw) -> (kh, kw, channels, 1); (out, in, kh, kw) -> (kh, kw, in, out)
@@ -197,6 +203,13 @@ class Softmax(nn.Module):
         return torch.softmax(x, 1)
 
 
+def fold_norm(weight: Tensor, norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
+    """The kernel (out, ...) and the bias (out,) of a convolution without bias and the batch norm behind it."""
+    assert norm.running_var is not None and norm.running_mean is not None
+    factor = norm.weight / torch.sqrt(norm.running_var + norm.eps)
+    return weight * factor.reshape(-1, *(1,) * (weight.ndim - 1)), norm.bias - norm.running_mean * factor
+
+
 def to_keras(layer: _Weighted, weight: Tensor, bias: Tensor) -> Folded:
     """A layer's folded kernel and bias, in torch's layout, as Keras wants them."""
     return _numpy(layer.keras_order(weight.detach())), _numpy(bias.detach())
@@ -217,9 +230,9 @@ def layer_pads(layer: Layer, size: tuple[int, int]) -> tuple[int, int, int, int]
 
 
 def split_padding(x: Tensor, pads: tuple[int, int, int, int]) -> tuple[tuple[int, int], Tensor]:
-    """Even padding for the convolution itself to do, uneven padding done here."""
+    """Even padding for the convolution itself to do, uneven padding and cuts (negative padding) done here."""
     left, right, top, bottom = pads
-    if left == right and top == bottom:
+    if left == right and top == bottom and min(pads) >= 0:
         return (top, left), x
     return (0, 0), F.pad(x, pads)
 

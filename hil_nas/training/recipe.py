@@ -21,6 +21,7 @@ class Recipe:
         warmup_epochs: with the learning rate rising from zero.
         weight_decay: AdamW's, on kernels only.
         label_smoothing: share of the target that is spread over all classes.
+        branches: whether convolutions of a whole training have branches that fold away (`training.branches`).
 
     Raises:
         InputError: for a number no training has.
@@ -33,6 +34,7 @@ class Recipe:
     warmup_epochs: float = 2.0
     weight_decay: float = 2e-2
     label_smoothing: float = 0.1
+    branches: bool = True
     augmentation: Augmentation = field(default_factory=Augmentation)
 
     def __post_init__(self) -> None:
@@ -43,7 +45,7 @@ class Recipe:
     @classmethod
     def plain(cls, epochs: int) -> Recipe:
         """Clips as they are, as arXiv 2507.15545 trains, in the batches of PC-DARTS; the optimizer stays ours."""
-        return cls(epochs=epochs, batch=96, label_smoothing=0.0, augmentation=AS_RECORDED)
+        return cls(epochs=epochs, batch=96, label_smoothing=0.0, branches=False, augmentation=AS_RECORDED)
 
 
 def learning_rate(step: int, steps: int, warmup_steps: int, highest: float) -> float:

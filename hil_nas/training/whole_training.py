@@ -23,9 +23,10 @@ from hil_nas.learning.accelerator import accelerator
 from hil_nas.learning.gradients import finite
 from hil_nas.network import Network
 from hil_nas.progress import Progress, Reporter, silent
+from hil_nas.training.branches import BranchedConvolution
 from hil_nas.training.evaluate import evaluate
 from hil_nas.training.feed import Feed
-from hil_nas.training.network_module import NetworkModule
+from hil_nas.training.network_module import Convolution, NetworkModule
 from hil_nas.training.recipe import Recipe, learning_rate
 from hil_nas.training.result import Epoch, TrainResult
 from hil_nas.training.step import Learner, make_optimizer, run_epoch
@@ -90,7 +91,9 @@ class _State:
     best_weights: dict[str, torch.Tensor] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.module = NetworkModule(self.network, torch.Generator().manual_seed(self.seed)).to(self.device)
+        generator = torch.Generator().manual_seed(self.seed)
+        convolution = BranchedConvolution if self.recipe.branches else Convolution
+        self.module = NetworkModule(self.network, generator, convolution).to(self.device)
         self.optimizer = make_optimizer(self.module, self.recipe)
 
     @property
