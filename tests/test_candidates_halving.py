@@ -60,8 +60,7 @@ class Trainings:
         checkpoint = self.folder / f"candidates-{len(self.trained_networks)}.pt"
         self.begun += more.pop("begin")
         assert more == {"seed": self.seed, "progress": progress, "checkpoint": checkpoint, "resume": True}
-        masks = recipe.augmentation.time_masks, recipe.augmentation.coefficient_masks
-        assert data is DATA and (recipe.learning_rate, recipe.warmup_epochs, *masks) == (0.02, 0.5, 0, 0)
+        assert data is DATA and (recipe.learning_rate, recipe.warmup_epochs, recipe.branches) == (0.02, 0.5, False)
         widths = [width_of(x) for x in networks]
         self.trained_networks.append((recipe.epochs, widths))
         self.configs.append(config)
@@ -241,9 +240,7 @@ class Supernet:
         return f"weights of {point}"
 
 
-def test_what_ranked_before_the_trainings_is_held_against_them(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_what_ranked_before_the_trainings_is_held_against_them(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Narrow networks win: the supernet and all sizes have it the wrong way round; the last few change no tau."""
     trainings = Trainings(tmp_path, lambda width, epochs: width if epochs == 2 else -width)
     entered = [{**derived(x), "point": x} for x in (40, 16, 48, 24, 12, 32)]

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from hil_nas.audio.augment import Augmentation, augment_waveforms, mask_features
+from hil_nas.audio.augment import Augmentation, augment_waveforms
 from hil_nas.audio.clips import Clips
 from hil_nas.audio.features import DeviceFeatures, TorchFeatures, features_of, to_grid, training_scale
 from hil_nas.errors import InputError
@@ -17,7 +17,7 @@ from hil_nas.front_ends.host import HostFrontEnd, build_host_library
 from hil_nas.front_ends.mfcc import Mfcc
 from hil_nas.front_ends.scale import FeatureScale, measure_scale
 
-OFF = Augmentation(0.0, 0.0, 0.0, (0.0, 0.0), 0.0, 0.0, 0.0, 0, 0.0, 0, 0.0)
+OFF = Augmentation(0.0, 0.0, 0.0, (0.0, 0.0), 0.0, 0.0, 0.0)
 NOISE = torch.randn(50_000, generator=torch.Generator().manual_seed(5)) * 0.1
 
 
@@ -31,12 +31,10 @@ def augmented(settings: Augmentation, waveforms: torch.Tensor, seed: int = 0) ->
 
 def test_switched_off_it_changes_nothing() -> None:
     assert torch.equal(augmented(OFF, clips()), clips())
-    features = torch.randn(4, 49, 10)
-    assert torch.equal(mask_features(features, OFF, torch.Generator()), features)
 
 
 def test_the_generator_decides_everything() -> None:
-    full = Augmentation(speed=0.1, noise_probability=0.5, time_masks=2, coefficient_masks=1)
+    full = Augmentation(speed=0.1, noise_probability=0.5, quiet_share=0.5)
     assert torch.equal(augmented(full, clips(), 7), augmented(full, clips(), 7))
     assert not torch.equal(augmented(full, clips(), 7), augmented(full, clips(), 8))
 
@@ -102,20 +100,6 @@ def test_torch_hears_quiet_clips_in_the_steps_of_a_microphone() -> None:
     heard = TorchFeatures(config, scale)(quiet)
     assert torch.equal(heard, TorchFeatures(config, scale)(steps))
     assert not torch.equal(heard, to_grid(config.module()(quiet), scale).unsqueeze(-1))
-
-
-def test_masks_wipe_one_stretch_to_the_mean() -> None:
-    features = torch.randn(200, 50, 10, generator=torch.Generator().manual_seed(2))
-    settings = replace(OFF, time_masks=1, time_mask_share=0.2)
-    masked = mask_features(features, settings, torch.Generator().manual_seed(0))
-    wiped = (masked != features).all(2)  # (clips, frames)
-    lengths = wiped.sum(1)
-    assert lengths.min() == 0 and lengths.max() == 10
-    edges = (wiped[:, 1:] != wiped[:, :-1]).sum(1)
-    assert edges.max() <= 2
-    clip = int(lengths.argmax())
-    assert torch.equal(masked[clip][wiped[clip]], features[clip].mean(0).expand(10, 10))
-    assert wiped.any(0).all(), "every frame is reached"
 
 
 def test_the_grid_is_the_device_s() -> None:

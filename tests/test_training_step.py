@@ -14,7 +14,7 @@ import pytest
 import torch
 from torch import nn
 
-from hil_nas.audio.augment import AS_RECORDED, augment_waveforms, mask_features
+from hil_nas.audio.augment import AS_RECORDED, augment_waveforms
 from hil_nas.errors import InputError
 from hil_nas.front_ends.mfcc import Mfcc
 from hil_nas.front_ends.scale import FeatureScale
@@ -183,8 +183,6 @@ def test_the_papers_recipe_trains_on_clips_as_they_are() -> None:
     assert (recipe.epochs, recipe.batch, recipe.label_smoothing, recipe.branches) == (100, 96, 0.0, False)
     clips, generator = torch.rand(4, 16000) - 0.5, torch.Generator().manual_seed(0)
     assert torch.equal(augment_waveforms(clips, torch.ones(20000), recipe.augmentation, generator, 16000), clips)
-    features = torch.rand(4, 49, 10)
-    assert torch.equal(mask_features(features, recipe.augmentation, generator), features)
 
 
 @pytest.mark.parametrize(("device_epochs", "front_end"), [(0, True), (2, True), (2, False)])

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from hil_nas.audio.augment import AS_RECORDED, Augmentation
+from hil_nas.audio.augment import AS_RECORDED
 from hil_nas.audio.clips import Clips
 from hil_nas.audio.datasets import KeywordData
 from hil_nas.audio.features import features_of, training_scale
@@ -30,7 +30,7 @@ from hil_nas.training.recipe import Recipe, learning_rate
 from hil_nas.training.whole_training import TrainResult, train
 
 CONFIG = Mfcc(640, 640, 20, 8)
-SMALL = Recipe(epochs=3, device_epochs=1, batch=16, warmup_epochs=0.5, augmentation=Augmentation(time_masks=1))
+SMALL = Recipe(epochs=3, device_epochs=1, batch=16, warmup_epochs=0.5)
 
 
 def toy_clips(count: int, seed: int) -> Clips:

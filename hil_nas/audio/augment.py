@@ -1,4 +1,4 @@
-"""Augmentation on batches: shifts, speed, noise and volume of waveforms, masks on features.
+"""Augmentation on batches: shifts, speed, noise and volume of waveforms.
 
 All randomness comes from the generator given, which is of the CPU wherever the batch lies, so that an epoch can be
 repeated from its seed.
@@ -18,10 +18,10 @@ _SILENT_RMS = 1e-4  # of full scale: nothing quieter counts as a signal to hold 
 class Augmentation:
     """How far training clips stray from the recorded ones.
 
-    The defaults suit small networks, which underfit what is harder to hear: two chains of 1.0 and 2.3 M cycles lost 3
-    and 4 points of validation accuracy to two masks on frames and two on coefficients (20 epochs, Speech Commands, a
-    subset, one seed). Quiet clips among the others raised what they recognise 40 dB below the recorded level from 76
-    and 80 to 88 and 90 %.
+    There are no masks on features (SpecAugment): small networks underfit them. Two on frames and two on coefficients
+    cost two chains of 1.0 and 2.3 M cycles 3 and 4 points of validation accuracy (20 epochs, Speech Commands, a subset,
+    one seed). Quiet clips among the others raised what they recognise 40 dB below the recorded level from 76 and 80 to
+    88 and 90 %.
 
     Attributes:
         shift_ms: how much earlier or later a clip may begin.
@@ -31,8 +31,6 @@ class Augmentation:
         volume_db: how much louder or softer a clip may become.
         quiet_share, quiet_db: the share of clips that become softer by up to so much instead, noise included, as
             when they are spoken far from the microphone.
-        time_masks, time_mask_share: how many stretches of frames are wiped, each at most this share of a clip.
-        coefficient_masks, coefficient_mask_share: the same along the coefficients.
     """
 
     shift_ms: float = 100.0
@@ -42,13 +40,9 @@ class Augmentation:
     volume_db: float = 3.0
     quiet_share: float = 0.3
     quiet_db: float = 45.0
-    time_masks: int = 0
-    time_mask_share: float = 0.2
-    coefficient_masks: int = 0
-    coefficient_mask_share: float = 0.15
 
 
-AS_RECORDED = Augmentation(0.0, 0.0, 0.0, volume_db=0.0, quiet_share=0.0, time_masks=0, coefficient_masks=0)
+AS_RECORDED = Augmentation(0.0, 0.0, 0.0, volume_db=0.0, quiet_share=0.0)
 
 
 def augment_waveforms(
@@ -67,23 +61,6 @@ def augment_waveforms(
     noisy = moved + _noise(moved, background, settings, generator)
     volume_db = _volume_db(len(clips), settings, generator)
     return (noisy * _amplitude(volume_db).to(clips.device)[:, None]).clamp_(-1.0, 1.0)
-
-
-def mask_features(features: Tensor, settings: Augmentation, generator: torch.Generator) -> Tensor:
-    """SpecAugment (arXiv:1904.08779): stretches of frames or coefficients become that clip's mean of each coefficient.
-
-    Args:
-        features: float (n, frames, coefficients).
-    """
-    mean = features.mean(1, keepdim=True)  # (n, 1, coefficients)
-    _, frames, coefficients = features.shape
-    for _ in range(settings.time_masks):
-        wiped = _stretch(len(features), frames, settings.time_mask_share, generator).to(features.device)
-        features = torch.where(wiped[:, :, None], mean, features)
-    for _ in range(settings.coefficient_masks):
-        wiped = _stretch(len(features), coefficients, settings.coefficient_mask_share, generator).to(features.device)
-        features = torch.where(wiped[:, None, :], mean, features)
-    return features
 
 
 def _shift_and_stretch(
@@ -131,14 +108,6 @@ def _volume_db(count: int, settings: Augmentation, generator: torch.Generator) -
     usual = _uniform(count, -settings.volume_db, settings.volume_db, generator)
     quiet = _uniform(count, -settings.quiet_db, 0.0, generator)
     return torch.where(torch.rand(count, generator=generator) < settings.quiet_share, quiet, usual)
-
-
-def _stretch(count: int, size: int, share: float, generator: torch.Generator) -> Tensor:
-    """One random stretch of up to share * size per row, as bool (count, size)."""
-    lengths = torch.randint(0, max(1, round(share * size)) + 1, (count,), generator=generator)
-    starts = (torch.rand(count, generator=generator) * (size - lengths + 1)).long()
-    indices = torch.arange(size)[None, :]
-    return (indices >= starts[:, None]) & (indices < (starts + lengths)[:, None])
 
 
 def _uniform(count: int, low: float, high: float, generator: torch.Generator) -> Tensor:

@@ -2,20 +2,19 @@
 while they get better, then the few best for longer, as in successive halving; one is then trained in full.
 
 All train on the same batches, so that rounds compare, and those of a front end share its features. A network that a
-supernet has weights for begins with them: three epochs then tell as much as eight from scratch. Feature masks are for
-long trainings; in short ones they hide which network is better.
+supernet has weights for begins with them: three epochs then tell as much as eight from scratch. Such weights are of one
+kernel each: races have no branches.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from math import isfinite
 from typing import Any
 
 import numpy as np
 
-from hil_nas.audio.augment import Augmentation
 from hil_nas.audio.datasets import KeywordData
 from hil_nas.candidates.ranking import ranking
 from hil_nas.candidates.sampling import Candidates
@@ -48,10 +47,7 @@ class Race:
     warmup_epochs: float
 
     def recipe(self, epochs: int) -> Recipe:
-        unmasked = replace(Augmentation(), time_masks=0, coefficient_masks=0)
-        return Recipe(
-            epochs=epochs, learning_rate=self.learning_rate, warmup_epochs=self.warmup_epochs, augmentation=unmasked
-        )
+        return Recipe(epochs=epochs, learning_rate=self.learning_rate, warmup_epochs=self.warmup_epochs, branches=False)
 
 
 INHERITED = Race(3, 8, 2, 5e-3, 0.5)

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hil_nas.audio.augment import augment_waveforms, mask_features
+from hil_nas.audio.augment import augment_waveforms
 from hil_nas.audio.clips import Labels
 from hil_nas.audio.datasets import KeywordData, balanced_indices, word_count
 from hil_nas.audio.features import DeviceFeatures, Features, TorchFeatures, features_of, to_waveforms
@@ -60,8 +60,5 @@ class Feed:
         extract = self.host if device_features and self.host is not None else self.torch
         rate_hz = self.data.clip.sample_rate_hz
         cuts = torch.split(clips, _CUT if self.device.type == "cpu" else len(clips))
-        features = torch.cat(
-            [extract(augment_waveforms(x, self.background, settings, generator, rate_hz)).squeeze(-1) for x in cuts]
-        )  # (n, frames, coefficients)
-        features = mask_features(features, settings, generator).unsqueeze(-1)
-        return features, torch.from_numpy(self.data.train.labels[indices]).to(self.device)
+        parts = [extract(augment_waveforms(x, self.background, settings, generator, rate_hz)) for x in cuts]
+        return torch.cat(parts), torch.from_numpy(self.data.train.labels[indices]).to(self.device)
