@@ -87,20 +87,3 @@ def shared_library(
             command = [program, *flags, *where, *map(str, sources), "-fPIC", "-shared", "-o", str(partial)]
             build(command, f"{name} does not compile")
     return library
-
-
-def cmsis_dsp_sources(boards_dir: Path, cmsis_dsp_dir: Path) -> list[Path]:
-    """The CMSIS-DSP files named in boards/src/cmsis_dsp.txt.
-
-    Raises:
-        InputError: where the list or a file that it names is missing.
-    """
-    listing = boards_dir / "src" / "cmsis_dsp.txt"
-    if not listing.is_file():
-        raise InputError(f"{listing} is missing", hint="give the project's boards folder")
-    lines = (line.split("#")[0].strip() for line in listing.read_text(encoding="utf-8").splitlines())
-    sources = [cmsis_dsp_dir / line for line in lines if line]
-    missing = [str(path) for path in sources if not path.is_file()]
-    if missing:
-        raise InputError(f"CMSIS-DSP lacks {missing[0]}", hint="name a CMSIS-DSP 1.10 or later in CMSIS_DSP_ROOT")
-    return sources

@@ -1,8 +1,8 @@
-"""Prints what the front end costs on the virtual NUCLEO-L4R5ZI: instructions and modelled cycles of a clip.
+"""Prints what the front end costs on the virtual NUCLEO-L4R5ZI: modelled cycles of a clip, and of a frame by stage.
 
     python tests/bench_front_end.py [mfcc:400/200/40/13 ...]
 
-The firmware runs it, tables in flash, and its own counter gives the cycles.
+The firmware runs it, and its own counter gives the cycles.
 """
 
 from __future__ import annotations
@@ -12,36 +12,33 @@ from pathlib import Path
 
 import numpy as np
 
-from hil_nas.device.hosts import Started, check, start
-from hil_nas.front_ends import FrontEnd, paper_grid, parse_front_end
+from hil_nas.device.hosts import open_device
+from hil_nas.device.replies import RunCounts, Where
+from hil_nas.front_ends import FrontEnd, parse_front_end, search_grid
 
 ROOT = Path(__file__).resolve().parent.parent
 
 
-def measure(config: FrontEnd, boards_dir: Path, build_dir: Path) -> tuple[int, int]:
-    """Instructions and cycles of a clip of noise, caches warm from the one before."""
-    started = start("nucleo-l4r5@virtual", boards_dir=boards_dir, build_dir=build_dir)
-    noise = np.random.default_rng(0).normal(0, 3000, 16000).astype("<i2")
-    with check(started) as device:
-        device.load_front_end(config.blob(0.5, 0), where="flash")
+def measure(config: FrontEnd, boards_dir: Path, build_dir: Path, where: Where) -> RunCounts:
+    """Counts of a clip of noise, caches warm from the one before.
+
+    Args:
+        where: its tables lie.
+    """
+    noise = np.random.default_rng(0).normal(0, 3000, config.clip.samples).astype(np.int16)
+    with open_device("nucleo-l4r5@virtual", boards_dir=boards_dir, build_dir=build_dir) as device:
+        device.load_front_end(config.blob(0.3, 0), where)
         device.set_audio(noise)
-        marks = [counted_instructions(started)]
-        for runs in (1, 2):
-            cycles = device.run("frontend", warmups=0, runs=runs).front_end_cycles
-            marks.append(counted_instructions(started))
-    return marks[2] - marks[1] - (marks[1] - marks[0]), cycles[-1]
-
-
-def counted_instructions(started: Started) -> int:
-    """Since the board was switched on, while its counter ran."""
-    instructions: int = started.running.port.machine.counts().instructions
-    return instructions
+        return device.run("frontend", warmups=1, runs=1)
 
 
 def main(texts: list[str]) -> None:
-    for config in [parse_front_end(text) for text in texts] or list(paper_grid()):
-        instructions, cycles = measure(config, ROOT / "boards", ROOT / "build")
-        print(f"{str(config):>22} {instructions:>11,} instructions {cycles:>11,} cycles a clip")
+    for config in [parse_front_end(text) for text in texts] or search_grid():
+        for where in ("ram", "flash"):
+            counts = measure(config, ROOT / "boards", ROOT / "build", where)
+            stages = ", ".join(f"{name} {cycles / config.frames:,.0f}" for name, cycles in counts.stages)
+            print(f"{str(config):>26} {where:>5} {counts.front_end_cycles[-1]:>9,} cycles; a frame: {stages}")
+        print(f"{'':>26} tables {len(config.blob(0.3, 0)):,} bytes, scratch {config.scratch_bytes:,} bytes")
 
 
 if __name__ == "__main__":

@@ -74,11 +74,11 @@ def main(words: list[str]) -> None:
         models = {PUBLISHED.name: PUBLISHED.read_bytes()}
     cases = [case(*x, count) for x in (models or {"ds_cnn, random": write_tflite(random_graph(ds_cnn(), 1))}).items()]
     named = [x for x in words if not x.isdigit() and not x.endswith(".tflite")]
-    here = [x.target for x in examine(**FOLDERS).hosts if not x.missing and "@" in x.target]
+    here = [x.target for x in examine(FOLDERS["boards_dir"]).hosts if not x.missing and "@" in x.target]
     print(f"{'host':22}{'start':>8}  {'model':22}{'bits':>15}{'network':>26} {'clock':13}{'upload':>9}{'through':>9}")
     print(f"{'':22}{'s':>8}  {'':22}{'':>15}{'':>26} {'':13}{'kB/s':>9}{'per s':>9}")
     for target in named or here:
-        build_firmware(BoardTarget.parse(target).board, *FOLDERS.values(), find_third_party(FOLDERS["build_dir"]))
+        build_firmware(BoardTarget.parse(target).board, *FOLDERS.values(), find_third_party())
         begin_s = time.perf_counter()
         with open_device(target, **FOLDERS, flash="@" not in target) as device:
             start_s = time.perf_counter() - begin_s

@@ -63,14 +63,6 @@ def build_dir() -> Path:
 
 
 @pytest.fixture(scope="session")
-def cmsis_dsp_dir() -> Path:
-    folder = BUILD / "third_party" / "cmsisdsp-1.10.3"
-    if not folder.is_dir():
-        pytest.fail(f"{folder} is missing: run `make setup`")
-    return folder
-
-
-@pytest.fixture(scope="session")
 def kws_model() -> bytes:
     """A .tflite of the shape of MLPerf Tiny's, made by TensorFlow with random weights."""
     from keyword_model import make_model

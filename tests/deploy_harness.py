@@ -100,7 +100,7 @@ def engine_sources(boards_dir: Path) -> list[Path]:
 
 
 def build_engine(folder: Path, boards_dir: Path, build_dir: Path, *flags: str) -> Engine:
-    third_party = find_third_party(build_dir)
+    third_party = find_third_party()
     library = folder / "engine.so"
     sources = [*engine_sources(boards_dir), *sorted(third_party.cmsis_nn.rglob("Source/**/*.c"))]
     includes = [f"-I{boards_dir / 'include'}", f"-I{third_party.cmsis_nn / 'Include'}"]

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 BOOT = "m-timestamp-mode-performance\r\nm-lap-us-42\r\nm-init-done\r\nm-ready\r\n"
 IDENTITY = {
     "board": "nucleo_l4r5", "clock": "120000000", "engine": "plans", "build": "0123456789abcdef",
-    "kernels": "fedcba9876543210", "wire": "3", "pool": "570000", "store": "1400000", "input": "27648",
+    "kernels": "fedcba9876543210", "wire": "4", "pool": "570000", "store": "1400000", "input": "27648",
     "versions": "cmsis-nn 4.0.0;gcc 12.2.1",
 }  # fmt: skip
 

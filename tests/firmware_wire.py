@@ -18,7 +18,7 @@ SANITIZERS = ("-fsanitize=address,undefined", "-fno-sanitize=shift-base", "-fno-
 
 
 def sanitized_firmware(boards_dir: Path, build_dir: Path) -> Path:
-    return build_firmware("native", boards_dir, build_dir, find_third_party(build_dir), SANITIZERS).elf
+    return build_firmware("native", boards_dir, build_dir, find_third_party(), SANITIZERS).elf
 
 
 def crc(data: bytes) -> str:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import scipy.fft
-import scipy.signal
 from numpy.typing import NDArray
 
 from hil_nas.front_ends import ONE_SECOND, paper_grid
@@ -18,16 +18,27 @@ ODD_CONFIGS = (
     Mfcc(480, 160, 40, 13),
     Mfcc(400, 160, 23, 12),  # an odd number of filters: nothing folds
     Mfcc(101, 997, 8, 8),  # an odd window and hop
-    Mfcc(256, 256, 64, 64),  # folds down to one
+    Mfcc(256, 256, 64, 64),  # more filters than bins in the low ones
     Mfcc(2048, 1024, 128, 128),
+)
+WRAPPED = (
+    Mfcc(400, 200, 24, 13, fft_points=256),
+    Mfcc(480, 320, 24, 12, fft_points=256),
+    Mfcc(512, 300, 40, 13, fft_points=256),  # every sample has another to go with
+    Mfcc(257, 301, 23, 5, fft_points=256),  # one sample has
+    Mfcc(1111, 900, 51, 51, fft_points=1024),
+    Mfcc(2047, 1500, 20, 9, fft_points=1024),
+    Mfcc(131, 160, 9, 9, fft_points=128),
+    LogMel(400, 200, 24, fft_points=256),
+    LogMel(639, 501, 33, fft_points=512),
 )
 LOG_MEL = (
     LogMel(400, 200, 40),
     LogMel(640, 160, 80),
     LogMel(101, 997, 7),  # an odd number of everything
-    LogMel(256, 333, 128),
+    LogMel(256, 333, 126),  # a bin for each
 )
-CONFIGS: tuple[MelFrontEnd, ...] = (*paper_grid(), *ODD_CONFIGS, *LOG_MEL)
+CONFIGS: tuple[MelFrontEnd, ...] = (*paper_grid(), *ODD_CONFIGS, *WRAPPED, *LOG_MEL)
 HARD_CLIPS = 6
 SPEECH = Path(__file__).resolve().parents[2] / "shared" / "data" / "speech_commands"
 
@@ -68,14 +79,19 @@ def speech(count: int) -> NDArray[np.int16]:
 
 
 def mixed_clips(count: int) -> NDArray[np.int16]:
-    """Speech where there is some, chirps, and hard cases."""
-    return np.concatenate([speech(count), chirps(count), hard_clips()])
+    """Speech where there is some, also at -40 and -60 dB, chirps, tones and noise at several levels, and hard cases."""
+    loud = speech(count)
+    quiet = [np.round(loud / x).astype(np.int16) for x in (100, 1000)]
+    return np.concatenate([loud, *quiet, chirps(count), tones_and_noise(), hard_clips()])
 
 
-def rounding_steps(config: MelFrontEnd, hard: bool) -> float:
-    """What float32's rounding may take of an int8 step. Between the lines of a full-scale square wave a bin holds a
-    ten-millionth of its neighbour; a DCT spreads what is lost there over all coefficients, a log-mel shows it."""
-    return 0.07 if hard and isinstance(config, LogMel) else 0.005
+def tones_and_noise(seed: int = 0) -> NDArray[np.int16]:
+    """int16 (15, 16000)."""
+    rng, t = np.random.default_rng(seed), np.arange(ONE_SECOND.samples) / ONE_SECOND.sample_rate_hz
+    levels = (32767, 3000, 300, 30, 3)
+    tones = [level * np.sin(2 * np.pi * hz * t) for level in levels for hz in (440, 7777)]
+    noises = [rng.normal(0, level / 3, ONE_SECOND.samples) for level in levels]
+    return np.clip(np.round(np.stack([*tones, *noises])), -32768, 32767).astype(np.int16)
 
 
 def htk_filters(config: MelFrontEnd, low_hz: float, high_hz: float) -> NDArray[np.float64]:
@@ -86,17 +102,52 @@ def htk_filters(config: MelFrontEnd, low_hz: float, high_hz: float) -> NDArray[n
 
     corners = 700 * (np.exp(np.linspace(mel(low_hz), mel(high_hz), config.mel_bins + 2) / 1127.0104803341) - 1)
     bins = np.linspace(0, config.clip.sample_rate_hz / 2, config.fft_size // 2 + 1)
+    if any(not np.any((bins > x) & (bins < y)) for x, y in zip(corners, corners[2:], strict=False)):
+        for i in range(1, len(corners)):
+            corners[i] = max(corners[i], corners[i - 1] + bins[1])
     left, centre, right = corners[:-2, None], corners[1:-1, None], corners[2:, None]
     return np.maximum(0, np.minimum((bins - left) / (centre - left), (right - bins) / (right - centre)))
 
 
+def mel_energies(config: MelFrontEnd, clips: NDArray[np.int16]) -> NDArray[np.float64]:
+    """In float64 by numpy's FFT, (clips, frames, mel); of a window longer than the FFT by every second bin of an FFT of
+    twice the length."""
+    window = np.sin(np.pi * (np.arange(config.window_samples) + 0.5) / config.window_samples) ** 2
+    skipped = 2 if config.window_samples > config.fft_size else 1
+    spectrum = np.fft.rfft(_frames(config, clips / 32768.0) * window, config.fft_size * skipped)[..., ::skipped]
+    energies: NDArray[np.float64] = np.abs(spectrum) ** 2 @ htk_filters(config, 20.0, config.clip.sample_rate_hz / 2).T
+    return energies
+
+
 def oracle(config: MelFrontEnd, clips: NDArray[np.int16]) -> NDArray[np.float64]:
-    """Features in float64 by numpy's FFT and scipy's DCT and Hann window, (clips, frames, columns)."""
-    frames = np.lib.stride_tricks.sliding_window_view(clips / 32768.0, config.window_samples, axis=1)
-    window = scipy.signal.get_window("hann", config.window_samples, fftbins=True)
-    spectrum = np.fft.rfft(frames[:, :: config.hop_samples] * window, config.fft_size)
-    energies = np.abs(spectrum) ** 2 @ htk_filters(config, 20.0, config.clip.sample_rate_hz / 2).T
-    logarithms = np.log(energies + 1e-6)
+    """Features in float64, by scipy's DCT where they are MFCC, (clips, frames, columns)."""
+    logarithms = np.log(mel_energies(config, clips) + 1e-6)
     if isinstance(config, LogMel):
         return logarithms
     return scipy.fft.dct(logarithms, norm="ortho", axis=-1)[..., : config.columns]
+
+
+def bounds(config: MelFrontEnd, clips: NDArray[np.int16]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """What features may be, (clips, frames, columns) twice, where each bin of the FFT is off by up to 4 of its last
+    digits and each logarithm by 0.001.
+
+    The last digit is that of the loudest sample, shifted up to 16 bits and windowed, over the FFT's points.
+    """
+    peaks = np.abs(_frames(config, clips.astype(np.int64))).max(axis=-1, keepdims=True)
+    shifts = np.clip(15 - np.ceil(np.log2(np.maximum(peaks, 1) + (peaks > 0) * 1e-9)), 0, 15)
+    window_peak = min(22500, 32000 * config.fft_size // config.window_samples) / 32768
+    digit = config.fft_size / 2 / window_peak / 32768 / 2.0**shifts / 2  # of full scale, in a sum over a frame
+    noise = 4 * digit * np.sqrt(htk_filters(config, 20.0, config.clip.sample_rate_hz / 2).sum(axis=1))
+    amplitudes = np.sqrt(mel_energies(config, clips))
+    low = np.log(np.maximum(amplitudes - noise, 0) ** 2 + 1e-6) - 0.001
+    high = np.log((amplitudes + noise) ** 2 + 1e-6) + 0.001
+    if isinstance(config, LogMel):
+        return low, high
+    rows = scipy.fft.dct(np.eye(config.mel_bins), norm="ortho", axis=0)[: config.columns].T  # (mel, columns)
+    up, down = np.maximum(rows, 0), np.minimum(rows, 0)
+    return low @ up + high @ down, high @ up + low @ down
+
+
+def _frames(config: MelFrontEnd, clips: NDArray[Any]) -> NDArray[Any]:
+    windows = np.lib.stride_tricks.sliding_window_view(clips, config.window_samples, axis=1)
+    return windows[:, :: config.hop_samples]

@@ -101,7 +101,7 @@ def build_target(boards_dir: Path, build_dir: Path, scratch: Path, flags: Sequen
     for name in ("src", "include", "cortex_m"):
         (scratch / name).symlink_to(boards_dir.resolve() / name)
     (scratch / "fuzz").symlink_to(FOLDER)
-    return build_firmware("fuzz", scratch, build_dir.resolve(), find_third_party(build_dir), flags).elf
+    return build_firmware("fuzz", scratch, build_dir.resolve(), find_third_party(), flags).elf
 
 
 def fuzz(elf: Path, target: Target, corpus: Path, *options: str, limit_s: float = 60.0) -> Fuzzed:

@@ -22,7 +22,7 @@ def build_lockstep(boards_dir: Path, build_dir: Path, scratch: Path) -> Firmware
     for name in ("src", "include", "cortex_m"):
         (scratch / name).symlink_to(boards_dir.resolve() / name)
     (scratch / "native").symlink_to(Path(__file__).resolve().with_name("lockstep"))
-    return build_firmware("native", scratch, build_dir.resolve(), find_third_party(build_dir), SANITIZERS)
+    return build_firmware("native", scratch, build_dir.resolve(), find_third_party(), SANITIZERS)
 
 
 class Clock:

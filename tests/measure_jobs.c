@@ -39,6 +39,13 @@ void front_end_run(const void *blob, const int16_t *audio, void *scratch, int8_t
 {
     (void)blob, (void)audio, (void)scratch, (void)out;
 }
+void front_end_run_probed(const void *blob, const int16_t *audio, void *scratch, int8_t *out, front_end_probe probe,
+                          void *context)
+{
+    (void)blob, (void)audio, (void)scratch, (void)out, (void)probe, (void)context;
+}
+size_t front_end_stages(const void *blob) { (void)blob; return 0; }
+const char *front_end_stage(const void *blob, size_t stage) { (void)blob, (void)stage; return ""; }
 size_t front_end_samples(const void *blob) { (void)blob; return 0; }
 int16_t *audio_samples(void) { return NULL; }
 size_t audio_bytes(void) { return 0; }

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from device_fake import FakeBoard
+from front_end_rows import front_end_row
 from rich.console import Console as Rich
 
 from hil_nas import cli
@@ -23,7 +24,6 @@ from hil_nas.device.link import Link
 from hil_nas.errors import InputError
 from hil_nas.front_ends.host import HostFrontEnd, build_host_library
 from hil_nas.front_ends.mfcc import Mfcc
-from hil_nas.latency.measurements import FrontEndRow
 from hil_nas.latency.model import LatencyModel
 from hil_nas.latency.provenance import Provenance
 from hil_nas.latency.store import Store
@@ -38,7 +38,7 @@ OTHERS = {
     "board": "nucleo_h743zi", "host": "serial", "clock": "silicon", "cpu_hz": 80_000_000, "engine": "tflm",
     "kernels": "bb" * 8, "versions": "gcc 13.1.0", "weights": "ram",
 }  # fmt: skip
-ROW = FrontEndRow(Mfcc(640, 320, 40, 10), (1000,))
+ROW = front_end_row(Mfcc(640, 320, 40, 10), 1000)
 MILLISECONDS = re.compile(r"[0-9]\s*ms\b")
 
 
@@ -127,9 +127,9 @@ def test_verify_checks_no_milliseconds_there(kind: Any) -> None:
 
 
 def test_verify_on_instructions_shows_no_milliseconds(
-    boards_dir: Path, build_dir: Path, cmsis_dsp_dir: Path, kws_model: bytes
+    boards_dir: Path, build_dir: Path, kws_model: bytes
 ) -> None:
-    host = HostFrontEnd(build_host_library(boards_dir, cmsis_dsp_dir, build_dir))
+    host = HostFrontEnd(build_host_library(boards_dir, build_dir))
     with open_device("mps2-an386@qemu", boards_dir=boards_dir, build_dir=build_dir) as device:
         verification = verify(device, Model.read(kws_model), host, budget=Budget(), count=2).to_json()
     assert verification["latency_ms"] is None and verification["clock"]["kind"] == "instructions"
@@ -164,7 +164,8 @@ def result_of(kind: str) -> dict[str, Any]:
         "energy": None,
         "measured": cost, "predicted": cost, "bits_equal": True, "clips_compared": 5, "accuracy_int8": 0.9,
         "accuracy_float": 0.9, "test_clips": 9, "labels": ["a", "b"], "confusion": [[1, 0], [0, 1]],
-        "front_end_cycles": 100_000, "operators": [["conv", 200_000], ["fully_connected", 100_000]],
+        "front_end_cycles": 100_000, "stages": [["fft", 100_000]],
+        "operators": [["conv", 200_000], ["fully_connected", 100_000]],
         "ram": {"arena": 1000}, "flash": {"image": 2000},
         "data": {"name": "words", "speakers": {}, "speaker_names": [], "clips_without_speaker": 0, "warnings": []},
     }  # fmt: skip

@@ -57,7 +57,7 @@ def buffer_sizes(tmp_path_factory: pytest.TempPathFactory, build_dir: Path) -> c
 
     Nothing else of the sources is kept, so that the missing instructions do not matter.
     """
-    folder, nn = tmp_path_factory.mktemp("sizes"), find_third_party(build_dir).cmsis_nn
+    folder, nn = tmp_path_factory.mktemp("sizes"), find_third_party().cmsis_nn
     (folder / "sizes.c").write_text(BUFFER_SIZES)
     (folder / "names").write_text("{ global: conv; depthwise; avg_pool; local: *; };")
     sources = sorted((nn / "Source" / "ConvolutionFunctions").glob("*.c")) + [

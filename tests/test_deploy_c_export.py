@@ -33,12 +33,12 @@ LABELS = ["down", "go", 'le"ft\\n', "no", "äöü", "on", "right", "stop??/", "u
 
 @pytest.fixture(scope="module")
 def third_party(build_dir: Path) -> ThirdParty:
-    return find_third_party(build_dir)
+    return find_third_party()
 
 
 @pytest.fixture(scope="module")
-def host(boards_dir: Path, build_dir: Path, cmsis_dsp_dir: Path) -> HostFrontEnd:
-    return HostFrontEnd(build_host_library(boards_dir, cmsis_dsp_dir, build_dir))
+def host(boards_dir: Path, build_dir: Path) -> HostFrontEnd:
+    return HostFrontEnd(build_host_library(boards_dir, build_dir))
 
 
 @pytest.fixture(scope="module")
@@ -165,8 +165,9 @@ def test_a_model_gives_tflms_bits(
     shutil.copytree(folder, home)
     for name in ("model.c", "model.h"):
         shutil.copy(tmp_path / "export" / name, home)
-    for name in ("src", "third_party"):
-        shutil.copytree(tmp_path / "export" / name, home / name, dirs_exist_ok=True)
+    for path in (tmp_path / "export" / x for x in ("src", "third_party")):
+        if path.is_dir():
+            shutil.copytree(path, home / path.name, dirs_exist_ok=True)
     make(home)
     blob = CONFIG.blob(plan.input_scale, plan.input_zero_point)
     features = host.features(blob, noise()[np.newaxis])
@@ -191,10 +192,10 @@ def test_cmsis_nn_comes_along_where_a_layer_needs_it(
     for name, model in (("mlperf", kws_model), ("peoples", with_max_pool)):
         export(tmp_path / name, lower(read_tflite(model)), boards_dir, third_party)
     for home in (folder, tmp_path / "mlperf"):
-        assert [x.name for x in (home / "third_party").iterdir()] == ["cmsis_dsp"]
+        assert not (home / "third_party").exists()
         assert not [x for x in home.rglob("*.[ch]") if "arm_nn" in x.read_text(errors="replace")]
     brought = tmp_path / "peoples" / "third_party"
-    assert sorted(x.name for x in brought.iterdir()) == ["cmsis_core", "cmsis_dsp", "cmsis_nn"]
+    assert sorted(x.name for x in brought.iterdir()) == ["cmsis_core", "cmsis_nn"]
     for name in ("cmsis_core", "cmsis_nn"):
         assert "Apache License" in (brought / name / "LICENSE.txt").read_text()
 
@@ -223,7 +224,6 @@ def test_another_kind_rate_and_length_is_exported_and_linked_alone(
 
 def test_the_folder_holds_its_licences_and_nothing_of_this_machine(folder: Path, boards_dir: Path) -> None:
     assert (folder / "LICENSE").read_text() == (boards_dir.parent / "LICENSE").read_text()
-    assert "Apache License" in (folder / "third_party" / "cmsis_dsp" / "LICENSE").read_text()
     for path in folder.rglob("*.[ch]"):
         assert str(boards_dir.parent) not in path.read_text(errors="replace")
 
@@ -245,8 +245,9 @@ def test_what_does_not_belong_together_is_refused_and_leaves_nothing(
     (home / "mine.txt").write_text("")
     with pytest.raises(InputError, match="not empty"):
         export_c(home, plan, CONFIG, LABELS, boards_dir, third_party)
-    bare = replace(third_party, cmsis_dsp=tmp_path / "bare")
-    shutil.copytree(third_party.cmsis_dsp, bare.cmsis_dsp, ignore=shutil.ignore_patterns("LICENSE*"))
+    bare = replace(third_party, cmsis_nn=tmp_path / "bare")
+    shutil.copytree(third_party.cmsis_nn, bare.cmsis_nn, ignore=shutil.ignore_patterns("LICENSE*", "*PROVENANCE*"))
+    with_max_pool = lower(read_tflite(every_operator(CONFIG.frames, CONFIG.coefficients, len(LABELS))))
     with pytest.raises(InputError, match="no LICENSE"):
-        export_c(tmp_path / "new", plan, CONFIG, LABELS, boards_dir, bare)
+        export_c(tmp_path / "new", with_max_pool, CONFIG, LABELS, boards_dir, bare)
     assert sorted(x.name for x in tmp_path.iterdir()) == ["bare", "export"]

@@ -286,7 +286,7 @@ def test_a_board_that_never_answers_is_given_up_in_time(clock: Clock) -> None:
 @pytest.mark.parametrize("lines", [{"wire": "2"}, {"wire": "2", "memories": "none"}])
 def test_another_wire_version_is_refused(lines: dict[str, str]) -> None:
     """Its other lines may be others too: what is said is the version."""
-    with pytest.raises(ProtocolError, match="version 2 of the wire, expected 3"):
+    with pytest.raises(ProtocolError, match="version 2 of the wire, expected 4"):
         device_on(FakeBoard(**lines)).identify()
 
 

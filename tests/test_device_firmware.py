@@ -77,15 +77,13 @@ def test_the_operators_of_peoples_models_give_the_bits_of_tflm(device: Device) -
     assert tuple(x.kind for x in counts.operators) == PLAN_KINDS and info.op_count == len(PLAN_KINDS)
 
 
-def test_audio_goes_through_front_end_and_network(
-    device: Device, boards_dir: Path, build_dir: Path, cmsis_dsp_dir: Path
-) -> None:
+def test_audio_goes_through_front_end_and_network(device: Device, boards_dir: Path, build_dir: Path) -> None:
     device.load_plan(PLAN.to_bytes())
     info = device.load_front_end(BLOB)
     device.set_audio(AUDIO)
     together = device.run("all", warmups=1, runs=3)
     output, features = device.read("output"), device.read("features")
-    host = HostFrontEnd(build_host_library(boards_dir, cmsis_dsp_dir, build_dir))
+    host = HostFrontEnd(build_host_library(boards_dir, build_dir))
     assert np.array_equal(features, host.features(BLOB, AUDIO[None]).reshape(-1))
     assert (info.frames, info.columns) == (CONFIG.frames, CONFIG.coefficients)
     assert len(together.front_end_cycles) == len(together.network_cycles) == 3
@@ -98,7 +96,7 @@ def test_audio_goes_through_front_end_and_network(
 
 @pytest.mark.parametrize("name", ["logmel:400/200/40", "mfcc:200/100/23/13@8000/8000"])
 def test_every_kind_and_length_gives_the_hosts_bits(
-    device: Device, boards_dir: Path, build_dir: Path, cmsis_dsp_dir: Path, name: str
+    device: Device, boards_dir: Path, build_dir: Path, name: str
 ) -> None:
     front_end = parse_front_end(name)
     blob, audio = front_end.blob(0.1, 10), AUDIO[: front_end.clip.samples]
@@ -106,7 +104,7 @@ def test_every_kind_and_length_gives_the_hosts_bits(
     info = device.load_front_end(blob, where="flash")
     device.set_audio(audio)
     device.run("frontend", warmups=0, runs=1)
-    host = HostFrontEnd(build_host_library(boards_dir, cmsis_dsp_dir, build_dir))
+    host = HostFrontEnd(build_host_library(boards_dir, build_dir))
     features = device.read("features")
     assert np.array_equal(features, host.features(blob, audio[None]).reshape(-1)) and len(set(features)) > 20
     assert (info.kind, info.frames, info.columns) == (front_end.kind, *front_end.shape)

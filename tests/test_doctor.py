@@ -53,10 +53,9 @@ def missing(diagnosis: Diagnosis, target: str) -> tuple[str, ...]:
 
 
 def test_with_nothing_installed_everything_says_how_to_get_it(path: Path, boards_dir: Path, tmp_path: Path) -> None:
-    diagnosis = examine(boards_dir, tmp_path)
+    diagnosis = examine(boards_dir)
     tools = [x for x in diagnosis.parts if x.group == "tool"]
     assert len(tools) > 5 and all(x.version is None and x.how and not x.ready for x in tools)
-    assert "hil_nas doctor --fetch" in part(diagnosis, "CMSIS-NN and CMSIS-DSP").how
     assert "arm-none-eabi-gcc" in missing(diagnosis, "mps2-an386@qemu")
     assert "gcc" in missing(diagnosis, "native@native")
 
@@ -73,7 +72,7 @@ def test_with_nothing_installed_everything_says_how_to_get_it(path: Path, boards
 )
 def test_versions_are_read(path: Path, boards_dir: Path, build_dir: Path, name: str, says: str, version: str) -> None:
     install(path, name, says)
-    version_part = part(examine(boards_dir, build_dir), name)
+    version_part = part(examine(boards_dir), name)
     assert (version_part.version, version_part.where, version_part.ready) == (version, str(path / name), True)
 
 
@@ -81,7 +80,7 @@ def test_versions_are_read(path: Path, boards_dir: Path, build_dir: Path, name: 
 def test_an_old_renode_does_not_do(path: Path, boards_dir: Path, build_dir: Path, version: str, ready: bool) -> None:
     install(path, "renode", f"Renode v{version}")
     install(path, "arm-none-eabi-gcc", "arm-none-eabi-gcc 12.2.1")
-    diagnosis = examine(boards_dir, build_dir)
+    diagnosis = examine(boards_dir)
     assert part(diagnosis, "renode").ready == ready
     assert missing(diagnosis, "nucleo-l4r5@renode") == (() if ready else ("renode",))
 
@@ -93,12 +92,12 @@ def test_a_program_that_hangs_or_fails_is_there_without_a_version(
     install(path, "make", "", status=3)
     (path / "gcc").write_text("#!/bin/sh\nwhile :; do :; done\n")
     (path / "gcc").chmod(0o755)
-    diagnosis = examine(boards_dir, build_dir)
+    diagnosis = examine(boards_dir)
     assert part(diagnosis, "make").version == part(diagnosis, "gcc").version == ""
 
 
 def test_libraries_have_the_versions_that_pip_installed(boards_dir: Path, build_dir: Path) -> None:
-    diagnosis = examine(boards_dir, build_dir)
+    diagnosis = examine(boards_dir)
     for name in ("numpy", "unicorn", "scikit-learn"):
         assert part(diagnosis, name).version == metadata.version(name)
 
@@ -110,23 +109,23 @@ def test_a_library_that_is_missing_names_its_extra(
         raise metadata.PackageNotFoundError(name)
 
     monkeypatch.setattr(doctor.metadata, "version", none)
-    diagnosis = examine(boards_dir, build_dir)
+    diagnosis = examine(boards_dir)
     assert part(diagnosis, "pyocd").how == "pip install 'hil_nas[flash]'"
     assert part(diagnosis, "torch").how == "pip install 'hil_nas[search]'"
     assert {"unicorn", "capstone"} <= set(missing(diagnosis, "nucleo-l4r5@virtual"))
 
 
 def test_an_attached_board_is_seen(boards_dir: Path, build_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert "its USB port" in missing(examine(boards_dir, build_dir), "nucleo-l4r5")
+    assert "its USB port" in missing(examine(boards_dir), "nucleo-l4r5")
     attach(monkeypatch, (0x0483, 0x374B), (0x1A86, 0x7523))
-    diagnosis = examine(boards_dir, build_dir)
+    diagnosis = examine(boards_dir)
     assert "its USB port" not in missing(diagnosis, "nucleo-l4r5")
     assert [x.device for x in diagnosis.ports] == ["/dev/ttyACM0", "/dev/ttyACM1"]
     assert "nucleo_l4r5" in diagnosis.ports[0].boards and diagnosis.ports[1].boards == ()
 
 
 def test_each_host_says_what_it_counts(boards_dir: Path, build_dir: Path) -> None:
-    counts = {x.target: x.counts for x in examine(boards_dir, build_dir).hosts}
+    counts = {x.target: x.counts for x in examine(boards_dir).hosts}
     assert counts["nucleo-l4r5"] == "silicon" and counts["nucleo-l4r5@virtual"] == "modelled"
     assert counts["nucleo-l4r5@renode"] == counts["mps2-an386@qemu"] == "instructions"
 

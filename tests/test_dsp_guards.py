@@ -32,8 +32,7 @@ DEPTHWISE_ROOM = (1 << 30) - 1 - TAPS * 128 * 128
 
 
 @pytest.fixture(scope="module")
-def runs(engine: Engine, boards_dir: Path, build_dir: Path, cmsis_dsp_dir: Path) -> Iterator[tuple[Run, Run]]:
-    assert cmsis_dsp_dir
+def runs(engine: Engine, boards_dir: Path, build_dir: Path) -> Iterator[tuple[Run, Run]]:
     with open_device("nucleo-l4r5@virtual", boards_dir=boards_dir, build_dir=build_dir) as device:
         yield on_host(engine), on_board(device)
 

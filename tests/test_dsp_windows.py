@@ -27,9 +27,8 @@ from hil_nas.network import Layer, Network
 
 
 @pytest.fixture(scope="module")
-def board(boards_dir: Path, build_dir: Path, cmsis_dsp_dir: Path) -> Iterator[Device]:
+def board(boards_dir: Path, build_dir: Path) -> Iterator[Device]:
     """The firmware with the assembly."""
-    assert cmsis_dsp_dir
     with open_device("nucleo-l4r5@virtual", boards_dir=boards_dir, build_dir=build_dir) as opened:
         yield opened
 

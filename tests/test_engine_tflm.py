@@ -95,7 +95,7 @@ def test_without_tflm_it_is_said_how_to_get_it(
 
 def test_the_native_board_has_no_such_engine(boards_dir: Path, build_dir: Path) -> None:
     with pytest.raises(InputError, match="board 'native' has no engine tflm"):
-        build_firmware("native", boards_dir, build_dir, find_third_party(build_dir), (), "tflm")
+        build_firmware("native", boards_dir, build_dir, find_third_party(), (), "tflm")
 
 
 @pytest.mark.parametrize(("engine", "expected"), [("plans", b"plan"), ("tflm", b"tflite")])
@@ -129,11 +129,11 @@ def test_a_profile_uploads_the_same_network_to_either_engine() -> None:
     assert names == ["nucleo-l4r5@virtual", "nucleo-l4r5@virtual-tflm"] and rows[0] == rows[1]
 
 
-def test_verify_uploads_a_tflite_as_it_is(boards_dir: Path, build_dir: Path, cmsis_dsp_dir: Path) -> None:
+def test_verify_uploads_a_tflite_as_it_is(boards_dir: Path, build_dir: Path) -> None:
     model = write_tflite(random_graph(SMALL, 0))
     fake = FakeBoard(engine="tflm")
     with Device(Link(fake), "virtual", "modelled") as device:
-        Bench(device, Model.read(model), HostFrontEnd(build_host_library(boards_dir, cmsis_dsp_dir, build_dir)))
+        Bench(device, Model.read(model), HostFrontEnd(build_host_library(boards_dir, build_dir)))
     assert fake.slots["plan"] == model
 
 
@@ -184,7 +184,7 @@ def test_the_mlperf_model_gives_the_bits_of_tflm(device: Device, reference_model
 
 @needs_tflm
 def test_audio_goes_through_front_end_and_network(
-    device: Device, reference_model: bytes, boards_dir: Path, build_dir: Path, cmsis_dsp_dir: Path
+    device: Device, reference_model: bytes, boards_dir: Path, build_dir: Path
 ) -> None:
     blob = Mfcc(640, 320, 40, 10).blob(0.6, 20)
     audio = np.random.default_rng(2).normal(0, 3000, 16000).astype(np.int16)
@@ -192,7 +192,7 @@ def test_audio_goes_through_front_end_and_network(
     device.load_front_end(blob)
     device.set_audio(audio)
     device.run("all", warmups=0, runs=1)
-    features = HostFrontEnd(build_host_library(boards_dir, cmsis_dsp_dir, build_dir)).features(blob, audio[None])
+    features = HostFrontEnd(build_host_library(boards_dir, build_dir)).features(blob, audio[None])
     assert np.array_equal(device.read("features"), features.reshape(-1))
     expected = Tflm(reference_model).run(features.reshape(1, 49, 10, 1))
     assert np.array_equal(device.read("output"), expected.reshape(-1))

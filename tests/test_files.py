@@ -142,8 +142,6 @@ def test_folders_that_are_none_are_one_line(
 ) -> None:  # fmt: skip
     monkeypatch.chdir(tmp_path)
     (tmp_path / "file").write_text("")
-    sources = build_dir / "third_party" / "cmsisdsp-1.10.3"
-    monkeypatch.setenv("CMSIS_DSP_ROOT", str(sources))
     if flag == "--models":
         monkeypatch.setattr(profile, "open_device", lambda target, **_: FakeDevice())
     assert cli.main(["profile", "--boards", str(boards_dir), "--runs", str(tmp_path / "runs"), flag, place]) == 1

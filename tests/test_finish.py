@@ -55,7 +55,8 @@ def verified(**more: Any) -> Verification:
     values: dict[str, Any] = {
         "board": "b@h", "clock": CLOCK, "engine": "e", "kernels": ("dsp",), "build": "f",
         "front_end": str(CONFIG), "compared": "features and logits", "clips_compared": 17, "differing_bytes": 0,
-        "front_end_cycles": 240_000, "network_cycles": 360_000, "operators": (("fully_connected", 359_000),),
+        "front_end_cycles": 240_000, "stages": (("fft", 240_000),), "network_cycles": 360_000,
+        "operators": (("fully_connected", 359_000),),
         "latency_ms": 5.0, "energy": ENERGY, "ram": {"arena": 11, "stack": 12}, "flash": {"image": 13, "plan": 14},
         "limits": {"max_ram_bytes": 21, "max_flash_bytes": 22, "max_latency_s": 0.023}, "missed": (), "accuracy": 0.5,
     }  # fmt: skip
@@ -116,7 +117,7 @@ def test_every_figure_stands_where_it_is_looked_for(monkeypatch: pytest.MonkeyPa
         "data": {"name": "toy", **Findings().to_json()},
         "confusion": [[194, 6, 0], [0, 0, 0], [0, 0, 0]],
         "macs": 25 * 4 * 3, "parameters": 25 * 4 * 3 + 3,  # one dense layer on 25 frames of 4
-        "front_end_cycles": 240_000, "operators": [["fully_connected", 359_000]],
+        "front_end_cycles": 240_000, "stages": [["fft", 240_000]], "operators": [["fully_connected", 359_000]],
         "ram": {"arena": 11, "stack": 12}, "flash": {"image": 13, "plan": 14},
     }  # fmt: skip
     shown, network, history = arguments["page"]

@@ -57,7 +57,7 @@ NETWORK = Network(
 @pytest.fixture(scope="module")
 def jobs(tmp_path_factory: pytest.TempPathFactory, boards_dir: Path, build_dir: Path) -> Path:
     """engine_jobs.c with the engine, built with sanitizers."""
-    nn, program = find_third_party(build_dir).cmsis_nn, tmp_path_factory.mktemp("jobs") / "jobs"
+    nn, program = find_third_party().cmsis_nn, tmp_path_factory.mktemp("jobs") / "jobs"
     sources = [Path(__file__).with_name("engine_jobs.c"), *engine_sources(boards_dir)]
     folders = ("ConvolutionFunctions", "FullyConnectedFunctions", "NNSupportFunctions", "PoolingFunctions")
     sources += [y for x in folders for y in sorted((nn / "Source" / x).glob("*.c"))]

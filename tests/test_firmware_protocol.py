@@ -147,7 +147,7 @@ def test_a_command_of_79_characters_is_taken_and_one_of_80_is_not(wire: Wire) ->
 def test_crc_on_a_command_is_checked(wire: Wire) -> None:
     good = f"hil id*{crc(b'hil id')}"
     texts = records(wire.ask(good), "hil id")
-    assert texts[0] == "id-board-native" and "id-wire-3" in texts
+    assert texts[0] == "id-board-native" and "id-wire-4" in texts
     assert wire.ask(good.replace("id*", "ie*")) == ["e-[the command's CRC is wrong]"]
 
 

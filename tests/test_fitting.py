@@ -62,7 +62,7 @@ def device(request: pytest.FixtureRequest, boards_dir: Path, build_dir: Path) ->
 def opened(target: str, boards_dir: Path, build_dir: Path) -> Device:
     if "@" in target:
         return open_device(target, boards_dir=boards_dir, build_dir=build_dir)
-    elf = build_firmware(target.replace("-", "_"), boards_dir, build_dir, find_third_party(build_dir)).elf
+    elf = build_firmware(target.replace("-", "_"), boards_dir, build_dir, find_third_party()).elf
     return Device(Link(Machine(elf)), "serial", "instructions")
 
 
@@ -224,9 +224,9 @@ def test_a_published_network_that_the_board_does_not_take_is_not_trained(
     assert not (tmp_path / "runs").exists()
 
 
-def test_what_a_board_held_before_does_not_count(boards_dir: Path, build_dir: Path, cmsis_dsp_dir: Path) -> None:
+def test_what_a_board_held_before_does_not_count(boards_dir: Path, build_dir: Path) -> None:
     """The front end of an earlier product leaves room for a model without one, and its RAM is not this one's."""
-    host = HostFrontEnd(build_host_library(boards_dir, cmsis_dsp_dir, build_dir))
+    host = HostFrontEnd(build_host_library(boards_dir, build_dir))
     with open_device("native@native", boards_dir=boards_dir, build_dir=build_dir) as device:
         full = filling(device.identify().pool_bytes, range(50, 400))
         device.load_front_end(WIDEST.blob(0.6, 20))

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from front_end_signals import CONFIGS, HARD_CLIPS, LOG_MEL, mixed_clips, oracle, rounding_steps
+from front_end_signals import CONFIGS, HARD_CLIPS, LOG_MEL, WRAPPED, bounds, mixed_clips, oracle
 
 from hil_nas.errors import InputError
 from hil_nas.front_ends import paper_grid, search_grid, transforms
@@ -21,21 +21,20 @@ torch = pytest.importorskip("torch", reason="the torch front end needs torch")
 
 
 @pytest.fixture(scope="module")
-def front_end(boards_dir: Path, cmsis_dsp_dir: Path, build_dir: Path) -> HostFrontEnd:
-    return HostFrontEnd(build_host_library(boards_dir, cmsis_dsp_dir, build_dir / "host"))
+def front_end(boards_dir: Path, build_dir: Path) -> HostFrontEnd:
+    return HostFrontEnd(build_host_library(boards_dir, build_dir / "host"))
 
 
 @pytest.mark.parametrize("config", CONFIGS, ids=str)
-def test_the_c_source_is_within_half_a_step(front_end: HostFrontEnd, config: MelFrontEnd) -> None:
-    clips = mixed_clips(24)
+def test_torch_is_float64_and_the_c_source_near_it(front_end: HostFrontEnd, config: MelFrontEnd) -> None:
+    clips = mixed_clips(8)
     features = config.module()(torch.from_numpy(clips)).numpy()
     scale, zero_point = int8_quantisation(float(features.min()), float(features.max()))
-    by_c_source = front_end.features(config.blob(scale, zero_point), clips)
-    steps = np.abs(by_c_source - (features / scale + zero_point))
-    rounded = np.abs(features - oracle(config, clips)) / scale
-    for hard, part in ((False, slice(-HARD_CLIPS)), (True, slice(-HARD_CLIPS, None))):
-        rounding = rounding_steps(config, hard)
-        assert steps[part].max() < 0.5 + rounding and rounded[part].max() < 2 * rounding
+    steps = np.abs(features - oracle(config, clips)) / scale
+    assert steps[:-HARD_CLIPS].max() < 0.1 and steps.max() < 0.15  # float32, between the lines of loud tones
+    by_c_source = front_end.features(config.blob(scale, zero_point), clips).astype(float) - zero_point
+    low, high = bounds(config, clips)
+    assert np.all(by_c_source > low / scale - 0.51) and np.all(by_c_source < high / scale + 0.51)
 
 
 def test_a_bank_gives_what_each_configuration_gives() -> None:
@@ -44,6 +43,15 @@ def test_a_bank_gives_what_each_configuration_gives() -> None:
     waveform = torch.from_numpy(mixed_clips(4))
     for config, features in zip(paper_grid(13), FrontEndBank(paper_grid(13))(waveform), strict=True):
         assert torch.equal(features, config.module()(waveform))
+
+
+@pytest.mark.parametrize("config", WRAPPED[:3], ids=str)
+def test_a_wrapped_window_gives_every_second_bin(config: MelFrontEnd) -> None:
+    from hil_nas.front_ends.mel_module import power_spectrum
+
+    frames = torch.randn(3, config.window_samples, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    whole = torch.fft.rfft(frames, n=2 * config.fft_size).abs().square()
+    torch.testing.assert_close(power_spectrum(frames, config.fft_size), whole[:, ::2])
 
 
 def test_float_and_int16_waveforms_of_any_batch_shape() -> None:
@@ -87,6 +95,11 @@ def torchaudio_transforms() -> Any:
     return torchaudio.transforms
 
 
+def hann(samples: int) -> torch.Tensor:
+    """torch's periodic window at the odd places of twice the length is even about its middle."""
+    return torch.hann_window(2 * samples)[1::2]
+
+
 def centred(config: MelFrontEnd, waveform: torch.Tensor) -> torch.Tensor:
     """torchaudio centres the window in the FFT's frame: shifted by that much, the power spectrum is the same."""
     before = (config.fft_size - config.window_samples) // 2
@@ -98,7 +111,7 @@ def test_torchaudio_gives_the_same(config: Mfcc) -> None:
     MFCC = torchaudio_transforms().MFCC
     mel = {
         "n_fft": config.fft_size, "hop_length": config.hop_samples, "n_mels": config.mel_bins, "center": False,
-        "f_min": 20.0, "f_max": 8000.0,
+        "f_min": 20.0, "f_max": 8000.0, "window_fn": hann,
     }  # fmt: skip
     transform = MFCC(16000, config.coefficients, log_mels=True, melkwargs={**mel, "win_length": config.window_samples})
     waveform = torch.from_numpy(mixed_clips(8)).float() / 32768
@@ -108,13 +121,12 @@ def test_torchaudio_gives_the_same(config: Mfcc) -> None:
     assert (ours - theirs).abs().max() < 0.05 * (high - low) / 255
 
 
-@pytest.mark.filterwarnings("ignore:At least one mel filterbank:UserWarning")  # 128 of them over 129 bins
-@pytest.mark.parametrize("config", LOG_MEL, ids=str)
+@pytest.mark.parametrize("config", LOG_MEL[:3], ids=str)  # torchaudio leaves filters empty
 def test_torchaudio_gives_the_same_log_mel(config: LogMel) -> None:
     MelSpectrogram = torchaudio_transforms().MelSpectrogram
     transform = MelSpectrogram(
         16000, config.fft_size, config.window_samples, config.hop_samples, f_min=20.0, f_max=8000.0,
-        n_mels=config.mel_bins, center=False,
+        n_mels=config.mel_bins, center=False, window_fn=hann,
     )  # fmt: skip
     waveform = torch.from_numpy(mixed_clips(8)[:-HARD_CLIPS]).float() / 32768
     theirs = torch.log(transform(centred(config, waveform)) + 1e-6).transpose(-1, -2)[:, : config.frames]

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from front_end_rows import front_end_row
 
 from hil_nas import cli
 from hil_nas.baselines import ds_cnn
@@ -14,7 +15,7 @@ from hil_nas.errors import InputError
 from hil_nas.front_ends.mfcc import Mfcc
 from hil_nas.latency.compare import compare
 from hil_nas.latency.kernel_work import is_executed, kernel_path
-from hil_nas.latency.measurements import FrontEndRow, NetworkRow, OperatorRow
+from hil_nas.latency.measurements import NetworkRow, OperatorRow
 from hil_nas.latency.provenance import Provenance
 from hil_nas.latency.store import Store
 
@@ -26,7 +27,7 @@ def write(folder: Path, provenance: Provenance, factors: dict[str, int], front_e
     """A network whose operators take 100 cycles times the factor of their kernel path."""
     store = Store(folder)
     store.open(provenance, "build")
-    store.append_front_end(FrontEndRow(CONFIG, (front_end,)))
+    store.append_front_end(front_end_row(CONFIG, front_end))
     operators = [x for x in ds_cnn().operators() if is_executed(x)]
     rows = [OperatorRow("n", i, x, (100 * factors.get(kernel_path(x), 1),)) for i, x in enumerate(operators)]
     store.append_network(NetworkRow("n", 1, (sum(x.cycles[0] for x in rows),)), rows)
@@ -55,7 +56,7 @@ def test_nothing_in_common_is_refused(tmp_path: Path) -> None:
     first = write(tmp_path / "a@virtual", PROVENANCE, {})
     store = Store(tmp_path / "b@virtual")
     store.open(PROVENANCE, "build")
-    store.append_front_end(FrontEndRow(Mfcc(640, 320, 40, 10), (1,)))
+    store.append_front_end(front_end_row(Mfcc(640, 320, 40, 10), 6))
     with pytest.raises(InputError, match="in common"):
         compare(first, store.folder)
 

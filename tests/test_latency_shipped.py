@@ -151,7 +151,7 @@ def test_rows_hold_for_the_firmware_as_it_is(
     folder: Path, model: LatencyModel, boards_dir: Path, build_dir: Path
 ) -> None:
     assert model.provenance is not None
-    firmware = build_firmware(model.provenance.board, boards_dir, build_dir, find_third_party(build_dir))
+    firmware = build_firmware(model.provenance.board, boards_dir, build_dir, find_third_party())
     assert model.provenance.kernels == firmware.kernels_id, (
         f"the measured code has changed: run `hil_nas profile --board {folder.name}` on an empty folder"
     )

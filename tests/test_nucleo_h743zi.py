@@ -73,7 +73,7 @@ OF_THE_CORE = ("CPACR", "CCR", "CSSELR", "ICIALLU", "DCISW", "DEMCR", "DWT_LAR",
 
 @pytest.fixture(scope="module")
 def elf(boards_dir: Path, build_dir: Path) -> Path:
-    return build_firmware(BOARD, boards_dir, build_dir, find_third_party(build_dir)).elf
+    return build_firmware(BOARD, boards_dir, build_dir, find_third_party()).elf
 
 
 @pytest.fixture
@@ -182,7 +182,7 @@ def test_an_upload_replaces_what_the_store_held(machine: Machine, device: Device
 
 
 def test_audio_goes_through_front_end_and_network(
-    device: Device, kws_model: bytes, boards_dir: Path, build_dir: Path, cmsis_dsp_dir: Path
+    device: Device, kws_model: bytes, boards_dir: Path, build_dir: Path
 ) -> None:
     blob = Mfcc(640, 320, 40, 10).blob(0.6, 20)
     audio = np.random.default_rng(2).normal(0, 3000, 16000).astype(np.int16)
@@ -190,7 +190,7 @@ def test_audio_goes_through_front_end_and_network(
     device.load_front_end(blob)
     device.set_audio(audio)
     device.run("all", warmups=0, runs=1)
-    host = HostFrontEnd(build_host_library(boards_dir, cmsis_dsp_dir, build_dir)).features(blob, audio[None])
+    host = HostFrontEnd(build_host_library(boards_dir, build_dir)).features(blob, audio[None])
     assert np.array_equal(device.read("features"), host.reshape(-1))
     logits = Tflm(kws_model).run(host.reshape(1, 49, 10, 1))
     assert np.array_equal(device.read("output"), logits.reshape(-1))
@@ -237,7 +237,7 @@ def test_what_would_not_run_on_silicon_does_not_run_here(
     text = (tree / file).read_text()
     assert good in text
     (tree / file).write_text(text.replace(good, bad))
-    machine = Machine(build_firmware(BOARD, tree, out, find_third_party(build_dir)).elf)
+    machine = Machine(build_firmware(BOARD, tree, out, find_third_party()).elf)
     if message == "no cycle counter":
         machine.stop_after = 2_000_000  # it says why and stops for good
         assert b"e-[stopped: no cycle counter: DWT CYCCNT does not count]" in boot(machine)

@@ -56,7 +56,7 @@ SEQUENCE = (
 @pytest.mark.skipif(shutil.which(ARM) is None, reason=f"needs {ARM}: make setup")
 def test_the_chip_is_set_up_as_the_reference_manual_asks(boards_dir: Path, build_dir: Path) -> None:
     board = load_board("nucleo_l4r5", boards_dir)
-    elf = build_firmware(board.name, boards_dir, build_dir, find_third_party(build_dir)).elf
+    elf = build_firmware(board.name, boards_dir, build_dir, find_third_party()).elf
     machine = power_on(board, elf, boards_dir=boards_dir, build_dir=build_dir)
     written: list[tuple[int, int]] = []
     write = machine.chip.write

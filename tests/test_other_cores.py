@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from deploy_harness import cell_network, ds_cnn, random_inputs
+from front_end_signals import chirps, hard_clips
 from random_layers import KINDS, Int8, draw, on_board
 
 from hil_nas.deploy.lower import lower
@@ -22,6 +23,9 @@ from hil_nas.deploy.synthetic import random_graph
 from hil_nas.deploy.tflite_writer import write_tflite
 from hil_nas.device.device import Device
 from hil_nas.device.hosts import open_device
+from hil_nas.front_ends.host import HostFrontEnd, build_host_library
+from hil_nas.front_ends.log_mel import LogMel
+from hil_nas.front_ends.mfcc import Mfcc
 
 SOFT = "-mfloat-abi=soft"
 CORES = {  # of -mcpu: QEMU's machine
@@ -81,3 +85,15 @@ def test_its_bits_are_tflms(device: Device, cases: list[tuple[Plan, Int8, Int8]]
     assert len(cases) == 2 * len(KINDS) + 3
     for plan, inputs, expected in cases:
         assert np.array_equal(on_board(device)(plan, inputs), expected), plan.operators
+
+
+def test_its_features_are_the_hosts(device: Device, boards_dir: Path, build_dir: Path) -> None:
+    host = HostFrontEnd(build_host_library(boards_dir, build_dir / "host"))
+    clips = np.concatenate([chirps(1), hard_clips()[1:3]])
+    for config in (Mfcc(400, 200, 40, 13), Mfcc(401, 997, 23, 12, fft_points=256), LogMel(101, 997, 7)):
+        blob = config.blob(0.31, 7)
+        device.load_front_end(blob, "ram")
+        for clip, expected in zip(clips, host.features(blob, clips), strict=True):
+            device.set_audio(clip)
+            device.run("frontend", 0, 1)
+            assert np.array_equal(device.read("features"), expected.ravel()), config

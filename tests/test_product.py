@@ -134,15 +134,13 @@ def test_the_converter_calibrates_on_clips_from_all_over_the_training_split(monk
     assert (int(heard[0]), int(heard[-1])) == (0, 1199) and int(heard.diff().max()) <= 3
 
 
-def test_figures_are_of_the_devices_own_features_and_the_model_says_which(
-    boards_dir: Path, cmsis_dsp_dir: Path, build_dir: Path
-) -> None:
+def test_figures_are_of_the_devices_own_features_and_the_model_says_which(boards_dir: Path, build_dir: Path) -> None:
     """Front end, network and TFLM's kernels called by hand, on tones in noise."""
     config, rng = Mfcc(640, 640, 20, 8), np.random.default_rng(0)
     labels = np.arange(40) % 4
     tones = np.sin(2 * np.pi * (300 + 900 * labels)[:, None] * np.arange(16000) / 16000)
     heard = Clips((rng.uniform(300, 9000, (40, 1)) * tones + rng.normal(0, 300, (40, 16000))).astype(np.int16), labels)
-    host = HostFrontEnd(build_host_library(boards_dir, cmsis_dsp_dir, build_dir / "host"))
+    host = HostFrontEnd(build_host_library(boards_dir, build_dir / "host"))
     layers = (Layer("conv", (INPUT,), 8, (5, 3), (2, 2), relu=True), Layer("fully_connected", (0,), 4))
     network = Network((config.frames, config.coefficients, 1), layers)
     module = NetworkModule(network, torch.Generator().manual_seed(0)).eval()

@@ -19,8 +19,9 @@ from hil_nas import cli
 from hil_nas.cost.arena import arena_bytes
 from hil_nas.cost.blob import plan_bytes
 from hil_nas.deploy.plan import Plan, PlanOperator
-from hil_nas.device.replies import FrontEndInfo, Identity, MemoryUse, OperatorCycles, PlanInfo, RunCounts
+from hil_nas.device.replies import FrontEndInfo, Identity, MemoryUse, OperatorCycles, PlanInfo, RunCounts, StageCycles
 from hil_nas.errors import InputError, LinkError
+from hil_nas.front_ends import KINDS
 from hil_nas.front_ends.mfcc import Mfcc
 from hil_nas.latency.kernel_work import is_executed
 from hil_nas.latency.measurements import Measurements, NetworkRow, network_id
@@ -44,8 +45,9 @@ STACK_BYTES = {"conv": 900, "softmax": 1100}
 
 def front_end_sizes(tables: bytes) -> FrontEndInfo:
     """What a board reads in the header of the tables."""
-    samples, window, hop, columns, fft_size, mel_bins = struct.unpack_from("<4I 8x 2I", tables, 24)
-    return FrontEndInfo("mfcc", 1 + (samples - window) // hop, columns, 4 * (2 * fft_size + mel_bins))
+    kind, samples, window, hop, columns, fft_size, mel_bins = struct.unpack_from("<I 4x 4I 8x 2I", tables, 16)
+    name = next(x.kind for x in KINDS.values() if x.number == kind)
+    return FrontEndInfo(name, 1 + (samples - window) // hop, columns, 16 + 5 * max(2 * fft_size, 8 * mel_bins))
 
 
 def made_up_cycles(operator: PlanOperator) -> int:
@@ -124,7 +126,10 @@ class FakeDevice:
 
     def run(self, what: str, warmups: int, runs: int) -> RunCounts:
         if what == "frontend":
-            return RunCounts((90 * self.front_end_bytes,) * runs, (), ())
+            assert self.front_end is not None
+            names = KINDS[self.front_end.kind].stages
+            stages = tuple(StageCycles(x, 15 * self.front_end_bytes) for x in names)
+            return RunCounts((90 * self.front_end_bytes,) * runs, (), (), stages)
         assert self.plan is not None
         self.stack_bytes = max(self.stack_bytes, *(STACK_BYTES.get(x.kind, 500) for x in self.plan.operators))
         cost = 5 if self.where == "flash" else 4
@@ -300,7 +305,7 @@ def test_a_run_leaves_a_page_with_its_figures(tmp_path: Path, use: Callable[[Fak
     page = (folder / "report.html").read_text()
     assert page.count("<svg") == 3 and "at 120 MHz, and within 5 % of silicon" in page and "flash costs 25.0 %" in page
     paths = ("dsp_average_pool", "dsp_1x1", "dsp_im2col_words", "dsp_fully_connected", "mfcc")
-    assert all(f"<td>{x}</td>" in page for x in paths)
+    assert all(f"<td>{x}</td>" in page for x in paths) and "front_end_fft" in page
 
 
 def test_instructions_are_no_time_on_the_page(tmp_path: Path, use: Callable[[FakeDevice], None]) -> None:

@@ -23,6 +23,7 @@ from hil_nas.errors import DeviceError, LinkError, ProtocolError, RefusedError
 RUN = "hil run all 1 3"
 RUN_RECORDS = [
     "run-0-1543210-9876543", "run-1-1543211-9876541", "run-2-1543209-9876547",
+    "stage-0-window-543210", "stage-1-fft-1000000",
     "op-0-conv-4000000", "op-1-depthwise-1000000", "op-2-conv-4850000", "op-3-fully_connected-12345",
 ]  # fmt: skip
 MEMORY = "hil memory"
@@ -79,6 +80,7 @@ def test_a_run_comes_back_as_it_was_sent() -> None:
     assert counts.front_end_cycles == (1543210, 1543211, 1543209)
     assert counts.network_cycles == (9876543, 9876541, 9876547)
     assert counts.operators[1] == ("depthwise", 1000000)
+    assert counts.stages == (("window", 543210), ("fft", 1000000))
     assert (counts.front_end_median_cycles, counts.network_median_cycles) == (1543210, 9876543)
     assert counts.total_median_cycles == 1543210 + 9876543
 
@@ -207,17 +209,20 @@ def test_a_request_for_upload_bytes() -> None:
 @pytest.mark.parametrize(
     ("records", "message"),
     [
-        (["run-0-0-500", "op-0-conv-500"], "did not move during the front end of run 0"),
-        (["run-0-500-0", "op-0-conv-500"], "did not move during the network of run 0"),
-        (["run-0-500-900", "op-0-conv-0"], "did not move during operator 0"),
-        (["run-0-500-90000", "op-0-conv-30000"], "add up to 30000 cycles"),
-        (["run-0-500-90000", "op-0-conv-300000"], "add up to 300000 cycles"),
-        (["run-1-500-900", "op-0-conv-900"], "expected run 0"),
-        (["run-0-500-900", "op-1-conv-900"], "expected operator 0"),
-        (["run-0-500-900", "op-0-convolve-900"], "expected operator 0"),
-        (["run-0-500-900"], "0 operators came back, expected 1"),
-        (["run-0-500-4294967296", "op-0-conv-900"], "32-bit counter"),
-        (["run-00-500-900", "op-0-conv-900"], "expected run 0"),
+        (["run-0-0-500", "stage-0-fft-500", "op-0-conv-500"], "did not move during the front end of run 0"),
+        (["run-0-500-0", "stage-0-fft-500", "op-0-conv-500"], "did not move during the network of run 0"),
+        (["run-0-500-900", "stage-0-fft-500", "op-0-conv-0"], "did not move during operator 0"),
+        (["run-0-500-90000", "stage-0-fft-500", "op-0-conv-30000"], "add up to 30000 cycles"),
+        (["run-0-500-90000", "stage-0-fft-500", "op-0-conv-300000"], "add up to 300000 cycles"),
+        (["run-1-500-900", "stage-0-fft-500", "op-0-conv-900"], "expected run 0"),
+        (["run-0-500-900", "stage-0-fft-500", "op-1-conv-900"], "expected operator 0"),
+        (["run-0-500-900", "stage-0-fft-500", "op-0-convolve-900"], "expected operator 0"),
+        (["run-0-500-900", "op-0-conv-900"], "0 stages of a front end came back from a run of 'all'"),
+        (["run-0-500-900", "stage-1-fft-500", "op-0-conv-900"], "expected stage 0"),
+        (["run-0-90000-900", "stage-0-fft-500", "op-0-conv-900"], "the stages add up to 500 cycles"),
+        (["run-0-500-900", "stage-0-fft-500"], "0 operators came back, expected 1"),
+        (["run-0-500-4294967296", "stage-0-fft-500", "op-0-conv-900"], "32-bit counter"),
+        (["run-00-500-900", "stage-0-fft-500", "op-0-conv-900"], "expected run 0"),
         ([], "0 runs came back, expected 1"),
     ],
 )
@@ -227,10 +232,13 @@ def test_counts_that_cannot_be_are_refused(records: list[str], message: str) -> 
 
 
 def test_the_front_end_alone_counts_no_network() -> None:
-    counts = replies.parse_run(["run-0-500-0"], "frontend", 1, 4, exact=True)
-    assert counts == replies.RunCounts((500,), (), ())
+    stage = replies.StageCycles("fft", 490)
+    counts = replies.parse_run(["run-0-500-0", "stage-0-fft-490"], "frontend", 1, 4, exact=True)
+    assert counts == replies.RunCounts((500,), (), (), (stage,))
     with pytest.raises(ProtocolError, match="not asked for"):
-        replies.parse_run(["run-0-500-9"], "frontend", 1, 4, exact=True)
+        replies.parse_run(["run-0-500-9", "stage-0-fft-490"], "frontend", 1, 4, exact=True)
+    with pytest.raises(ProtocolError, match="1 stages of a front end came back from a run of 'network'"):
+        replies.parse_run(["run-0-0-500", "stage-0-fft-490", "op-0-conv-480"], "network", 1, 1, exact=True)
 
 
 @pytest.mark.parametrize("missing", range(len(MEMORY_RECORDS)))

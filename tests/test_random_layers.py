@@ -25,9 +25,8 @@ def test_the_bits_are_tflms(engine: Engine) -> None:
     agreed(compare(range(300), {"here": on_host(engine)}))
 
 
-def test_the_boards_bits_are_tflms(boards_dir: Path, build_dir: Path, cmsis_dsp_dir: Path) -> None:
+def test_the_boards_bits_are_tflms(boards_dir: Path, build_dir: Path) -> None:
     """With the assembly; the last input of each finds what the others left behind."""
-    assert cmsis_dsp_dir
     with open_device("nucleo-l4r5@virtual", boards_dir=boards_dir, build_dir=build_dir) as device:
         agreed(compare(range(1000, 1120), {"board": on_board(device)}))
 

@@ -151,7 +151,7 @@ def test_its_engine_gives_tflms_bits(
 def test_the_build_links_what_is_listed(
     tree: Path, tmp_path: Path, build_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    out, third_party = tmp_path / "build", find_third_party(build_dir)
+    out, third_party = tmp_path / "build", find_third_party()
     (out / "firmware").mkdir(parents=True)
     (out / "firmware" / "objects").symlink_to((build_dir / "firmware" / "objects").resolve())
     without = build_firmware("native", tree, out, third_party)

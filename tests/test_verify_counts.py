@@ -17,7 +17,7 @@ from hil_nas.deploy.reference import Tflm
 from hil_nas.deploy.synthetic import random_graph
 from hil_nas.deploy.tflite_writer import write_tflite
 from hil_nas.device.boards import Power
-from hil_nas.device.replies import ClockKind, Identity, MemoryUse, OperatorCycles, RunCounts
+from hil_nas.device.replies import ClockKind, Identity, MemoryUse, OperatorCycles, RunCounts, StageCycles
 from hil_nas.errors import InputError
 from hil_nas.front_ends import ONE_SECOND
 from hil_nas.front_ends.mfcc import Mfcc
@@ -103,7 +103,8 @@ class Board:
         self.ran.append((what, warmups, runs))
         self.slots["output"] = self.oracle.run(self.slots["features"][None, ..., None])[0]
         front_end = (900_000, 100_000, 300_000, 200_000, 400_000) if what == "all" else ()
-        return RunCounts(front_end, (600_000, 900_000, 500_000, 700_000, 400_000), OPERATORS)
+        stages = (StageCycles("fft", 290_000),) if what == "all" else ()
+        return RunCounts(front_end, (600_000, 900_000, 500_000, 700_000, 400_000), OPERATORS, stages)
 
     def read(self, slot: str) -> Any:
         return self.spoil(slot, len(self.ran), self.slots[slot].copy())
@@ -134,7 +135,7 @@ def test_a_board_that_answers_as_the_host_is_right() -> None:
 def test_medians_of_the_counts_become_time_by_the_boards_clock() -> None:
     result = verified(Board(), clips=clips(1))
     assert (result.front_end_cycles, result.network_cycles) == (300_000, 600_000)
-    assert result.operators == (("fully_connected", 599_000),)
+    assert result.operators == (("fully_connected", 599_000),) and result.stages == (("fft", 290_000),)
     assert result.latency_ms == pytest.approx(7.5)  # 900,000 cycles at 120 MHz
     assert result.clock == {"kind": "modelled", "hz": 120_000_000, "error_percent": 5.0}
     assert result.board == "nucleo_l4r5@virtual"

@@ -54,8 +54,8 @@ def data() -> KeywordData:
 
 
 @pytest.fixture(scope="module")
-def front_end(boards_dir: Path, cmsis_dsp_dir: Path, build_dir: Path) -> HostFrontEnd:
-    return HostFrontEnd(build_host_library(boards_dir, cmsis_dsp_dir, build_dir / "host"))
+def front_end(boards_dir: Path, build_dir: Path) -> HostFrontEnd:
+    return HostFrontEnd(build_host_library(boards_dir, build_dir / "host"))
 
 
 def network() -> Network:

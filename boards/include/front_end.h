@@ -6,7 +6,8 @@
  * or linked into a product: this header, that of its kind (boards/src/front_ends/), the tables, each 16-byte aligned.
  * Its only writer is hil_nas/front_ends/; the two change together.
  *
- * Frame i is samples[i*hop .. i*hop + window); its features are int8 = round(value * inverse_scale) + zero_point.
+ * Frame i is samples[i*hop .. i*hop + window), and nothing else decides its features: a clip and a stream give the same
+ * bits. Only integers are computed with, int8 = (sum * multiplier >> 32 + shift, halves upwards) + zero_point.
  */
 #ifndef HIL_FRONT_END_H
 #define HIL_FRONT_END_H
@@ -15,15 +16,18 @@
 #include <stdint.h>
 
 #define FRONT_END_MAGIC 0x45524648u /* "HFRE" */
-#define FRONT_END_VERSION 1u
+#define FRONT_END_VERSION 2u
 #define FRONT_END_ALIGNMENT 16u     /* of the scratch memory */
 #define FRONT_END_MAX_SAMPLES 0x1000000u
 
 #define FRONT_END_MFCC 1
 #define FRONT_END_LOG_MEL 2
 
+#define FRONT_END_MAX_STAGES 8u
+#define FRONT_END_MAX_SHIFT 22u     /* 128 << 22 and half of an int32 stay in an int32 together */
+
 /* Kinds and FFT sizes to link, as sums of powers of two (1 << kind; 128 to 2048). A product that knows its blob defines
- * one each: the code and twiddle tables of the others, up to 30 KB of flash, are then left out. */
+ * one each: the code of the others is then left out. */
 #ifndef FRONT_END_KINDS
 #define FRONT_END_KINDS 0xFFFFFFFFu
 #endif
@@ -43,8 +47,9 @@ struct front_end_header {  /* 48 bytes */
     uint32_t window;       /* samples of a frame */
     uint32_t hop;          /* samples from one frame to the next */
     uint32_t columns;      /* features of a frame */
-    float inverse_scale;
-    int32_t zero_point;
+    int32_t multiplier;    /* above 0 */
+    uint16_t shift;
+    int16_t zero_point;
 };
 
 _Static_assert(sizeof(struct front_end_header) == 48, "front_end_header is 48 bytes");
@@ -78,9 +83,17 @@ size_t front_end_output_bytes(const void *blob); /* frames x columns */
  * aligned. */
 void front_end_run(const void *blob, const int16_t *samples, void *scratch, int8_t *out);
 
-/* Two frames of `window` samples, for products that stream. A frame is independent of its partner up to the rounding of
- * float32 (some 1e-7 of the louder frame), so a value that lies on the edge between two int8 values may fall to either
- * side when the partner changes; for one frame alone name it twice, as front_end_run() does with an odd last one. */
-void front_end_pair(const void *blob, const int16_t *a, const int16_t *b, void *scratch, int8_t *out_a, int8_t *out_b);
+/* So many frames, each a hop behind the one before, for products that stream: int8 (frames, columns) out. */
+void front_end_run_frames(const void *blob, const int16_t *samples, size_t frames, void *scratch, int8_t *out);
+
+/* What a front end does with some frames before it takes the next ones, in order: all of its code is more than a flash
+ * cache holds, a stage is not. */
+size_t front_end_stages(const void *blob); /* 1 to FRONT_END_MAX_STAGES */
+const char *front_end_stage(const void *blob, size_t stage); /* its name, such as "fft" */
+
+/* As front_end_run(), with a call at the beginning and behind each stage, which names the stage that comes. */
+typedef void (*front_end_probe)(void *context, size_t next_stage);
+void front_end_run_probed(const void *blob, const int16_t *samples, void *scratch, int8_t *out, front_end_probe probe,
+                          void *context);
 
 #endif

@@ -62,7 +62,7 @@ int front_end_check(const void *blob, size_t bytes)
         return FRONT_END_TOO_SHORT;
     if (!shape_good(h))
         return FRONT_END_BAD_SHAPE;
-    if (!finite_positive(h->inverse_scale) || h->zero_point < -128 || h->zero_point > 127)
+    if (h->multiplier < 1 || h->shift > FRONT_END_MAX_SHIFT || h->zero_point < -128 || h->zero_point > 127)
         return FRONT_END_BAD_SCALE;
     return kind->check(blob);
 }
@@ -116,19 +116,48 @@ size_t front_end_output_bytes(const void *blob)
     return front_end_frames(blob) * front_end_columns(blob);
 }
 
-void front_end_pair(const void *blob, const int16_t *a, const int16_t *b, void *scratch, int8_t *out_a, int8_t *out_b)
+size_t front_end_stages(const void *blob)
 {
-    kind_of(blob)->pair(blob, a, b, scratch, out_a, out_b);
+    return kind_of(blob)->stage_count;
+}
+
+const char *front_end_stage(const void *blob, size_t stage)
+{
+    return kind_of(blob)->stages[stage].name;
+}
+
+static void walk(const void *blob, const int16_t *samples, size_t frames, void *scratch, int8_t *out,
+                 front_end_probe probe, void *context)
+{
+    const struct front_end_header *h = header_of(blob);
+    const struct front_end_kind *kind = kind_of(blob);
+    struct front_end_group group = {.blob = blob, .samples = samples, .scratch = scratch, .out = out};
+    if (probe != NULL)
+        probe(context, 0);
+    for (; frames > 0; frames -= group.frames) {
+        group.frames = frames < FRONT_END_GROUP ? (uint32_t)frames : FRONT_END_GROUP;
+        for (size_t i = 0; i < kind->stage_count; i++) {
+            kind->stages[i].run(&group);
+            if (probe != NULL)
+                probe(context, i + 1 < kind->stage_count ? i + 1 : 0);
+        }
+        group.samples += group.frames * h->hop;
+        group.out += group.frames * h->columns;
+    }
+}
+
+void front_end_run_frames(const void *blob, const int16_t *samples, size_t frames, void *scratch, int8_t *out)
+{
+    walk(blob, samples, frames, scratch, out, NULL, NULL);
 }
 
 void front_end_run(const void *blob, const int16_t *samples, void *scratch, int8_t *out)
 {
-    const struct front_end_header *h = header_of(blob);
-    const struct front_end_kind *kind = kind_of(blob);
-    const size_t frames = front_end_frames(blob);
-    for (size_t i = 0; i < frames; i += 2) {
-        const size_t next = i + 1 < frames ? i + 1 : i; /* an odd last frame goes with itself */
-        kind->pair(blob, samples + i * h->hop, samples + next * h->hop, scratch, out + i * h->columns,
-                   out + next * h->columns);
-    }
+    walk(blob, samples, front_end_frames(blob), scratch, out, NULL, NULL);
+}
+
+void front_end_run_probed(const void *blob, const int16_t *samples, void *scratch, int8_t *out, front_end_probe probe,
+                          void *context)
+{
+    walk(blob, samples, front_end_frames(blob), scratch, out, probe, context);
 }

@@ -12,7 +12,7 @@
 #include "upload.h"
 #include "wire.h"
 
-#define WIRE_VERSION 3u
+#define WIRE_VERSION 4u
 #define DATA_BYTES 64u
 
 static void say_word(const char *name, const char *value)

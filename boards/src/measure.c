@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * `hil run`: interrupts off and the cycle counter on in each measured run, every raw count sent. One more run,
- * behind the others, has probes between the operators, so that the totals are free of them.
+ * behind the others, has probes between the front end's stages and the operators, so that the totals are free of them.
  */
 #include "measure.h"
 
@@ -20,7 +20,8 @@ struct counts {
     uint32_t front_end_cycles, network_cycles;
 };
 
-static uint32_t op_cycles[ENGINE_MAX_OPS];
+static uint32_t op_cycles[ENGINE_MAX_OPS], stage_cycles[FRONT_END_MAX_STAGES];
+static uint32_t stage; /* that is running */
 static uint32_t probed_at;
 static uint32_t heard_at_us; /* when the host last heard of us */
 
@@ -44,12 +45,27 @@ static void probe(void *context, uint32_t op)
     probed_at = hal_cycles();
 }
 
-static uint32_t measured_front_end(void)
+/* A stage runs once for each group of frames. */
+static void probe_stage(void *context, size_t next_stage)
 {
+    (void)context;
+    stage_cycles[stage] += hal_cycles() - probed_at;
+    stage = (uint32_t)next_stage;
+    probed_at = hal_cycles();
+}
+
+static uint32_t measured_front_end(bool with_probes)
+{
+    const void *blob = front_end.blob.data;
+    memset(stage_cycles, 0, sizeof stage_cycles);
+    stage = 0;
     const uint32_t irq = hal_irq_off();
     hal_cycles_enable(true);
-    const uint32_t begin = hal_cycles();
-    front_end_run(front_end.blob.data, audio_samples(), front_end.scratch, front_end.features);
+    const uint32_t begin = probed_at = hal_cycles();
+    if (with_probes)
+        front_end_run_probed(blob, audio_samples(), front_end.scratch, front_end.features, probe_stage, NULL);
+    else
+        front_end_run(blob, audio_samples(), front_end.scratch, front_end.features);
     const uint32_t end = hal_cycles();
     hal_cycles_enable(false);
     hal_irq_restore(irq);
@@ -81,7 +97,7 @@ static const char *run_once(bool with_front_end, bool with_network, struct count
     const uint32_t begin_us = hal_micros();
     *counts = (struct counts){0, 0};
     if (with_front_end)
-        counts->front_end_cycles = measured_front_end();
+        counts->front_end_cycles = measured_front_end(false);
     if (with_network) {
         counts->network_cycles = measured_network(with_front_end ? front_end.features : input_buffer(), NULL);
         if (!network.output_valid)
@@ -99,6 +115,22 @@ static void heartbeat(void)
 }
 
 /* One run more, with probes; the reason where its counts are none. */
+static const char *say_stages(void)
+{
+    const uint32_t begin_us = hal_micros();
+    (void)measured_front_end(true);
+    if (counter_wrapped(begin_us))
+        return TOO_LONG;
+    for (uint32_t i = 0; i < front_end_stages(front_end.blob.data); i++) {
+        record_begin("stage");
+        record_number(i);
+        record_word(front_end_stage(front_end.blob.data, i));
+        record_number(stage_cycles[i]);
+        record_end();
+    }
+    return NULL;
+}
+
 static const char *say_operators(bool with_front_end)
 {
     const uint32_t begin_us = hal_micros();
@@ -137,7 +169,8 @@ static const char *run_all(bool with_front_end, bool with_network, uint32_t warm
         record_number(counts.network_cycles);
         record_end();
     }
-    return with_network ? say_operators(with_front_end) : NULL;
+    const char *fault = with_front_end ? say_stages() : NULL;
+    return fault == NULL && with_network ? say_operators(with_front_end) : fault;
 }
 
 static const char *missing(bool with_front_end, bool with_network)

@@ -73,9 +73,7 @@ class DeviceFeatures:
 
 def to_grid(features: Tensor, scale: FeatureScale) -> Tensor:
     """Float features as the values that int8 can hold."""
-    steps = features / scale.scale
-    # round half away from zero, as the C source; torch.round goes to even
-    rounded = torch.trunc(steps + torch.copysign(steps.new_tensor(0.5), steps))
+    rounded = torch.floor(features / scale.scale + 0.5)  # halves upwards, as the C source; torch.round goes to even
     return (rounded.clamp_(-128 - scale.zero_point, 127 - scale.zero_point)).mul_(scale.scale)
 
 

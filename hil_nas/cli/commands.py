@@ -241,6 +241,10 @@ def _verify_table(data: dict[str, Any]) -> Table:
     by = f", kernels {', '.join(data['kernels'])}" if data["kernels"] else ""
     table.add_row(f"network{by}", f"{data['network_cycles']:,} {unit}")
     if data["front_end_cycles"] is not None:
+        table.add_section()
+        for name, count in data["stages"]:
+            table.add_row(name, f"{count:,} {unit}")
+        table.add_section()
         table.add_row(f"front end {data['front_end']}", f"{data['front_end_cycles']:,} {unit}")
     if data["latency_ms"] is not None:
         table.add_row("latency", format_latency(data["latency_ms"], data["clock"]["error_percent"]))

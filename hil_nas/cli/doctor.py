@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 class Doctor(Command):
     """`hil_nas doctor`."""
 
-    fetch: bool = option(False, help="fetch CMSIS-DSP's sources first, with pip, where they are missing")
     timing: bool = option(False, help="how well the virtual boards' cycles reproduce published silicon instead")
 
 
@@ -33,12 +32,9 @@ def doctor(arguments: argparse.Namespace, console: Console) -> int:
     options = settings(Doctor, arguments)
     if options.timing:
         return _timing(options.boards, console)
-    from hil_nas.device.sources import fetch_cmsis_dsp
     from hil_nas.workflows.doctor import examine
 
-    if options.fetch:
-        fetch_cmsis_dsp(options.build, console.step)
-    diagnosis = examine(options.boards, options.build)
+    diagnosis = examine(options.boards)
     console.result(diagnosis.to_json(), _table(diagnosis))
     return 0
 

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Protocol
 
 from hil_nas import kernels
-from hil_nas.compiling import cmsis_dsp_sources
 from hil_nas.cost.arena import aligned
 from hil_nas.deploy.plan import Plan
 from hil_nas.errors import InputError
@@ -25,12 +24,10 @@ _BYTES_PER_LINE = 24
 
 
 class CmsisFolders(Protocol):
-    """Where CMSIS stands: CMSIS-NN and CMSIS-DSP with Include/ and Source/, CMSIS-Core with Include/."""
+    """Where CMSIS stands: CMSIS-NN with Include/ and Source/, CMSIS-Core with Include/."""
 
     @property
     def cmsis_nn(self) -> Path: ...
-    @property
-    def cmsis_dsp(self) -> Path: ...
     @property
     def cmsis_core(self) -> Path: ...
 
@@ -90,14 +87,11 @@ def _kernel_files(plan: Plan, source: Path) -> list[str]:
 
 
 def _copy_third_party(target: Path, boards_dir: Path, folders: CmsisFolders, own: Iterable[str], plan: Plan) -> None:
-    """The FFT of CMSIS-DSP; CMSIS-NN's kernels and the intrinsics of CMSIS-Core for a plan that names one of these. Of
-    the headers only what they and our own sources include.
+    """CMSIS-NN's kernels and the intrinsics of CMSIS-Core for a plan that names one of these. Of the headers only what
+    they and our own sources include.
     """
-    nn, dsp, core = folders.cmsis_nn, folders.cmsis_dsp, folders.cmsis_core
-    sources, transforms = [boards_dir / "src" / x for x in own], cmsis_dsp_sources(boards_dir, dsp)
-    headers = _headers([*transforms, *sources], [dsp / "Include", dsp / "PrivateInclude"])
-    _copy_licensed(target / "cmsis_dsp", dsp, [*transforms, *headers])
     if any(x.kernel_list == cmsis_nn.KERNELS.number for x in plan.operators):
+        nn, core, sources = folders.cmsis_nn, folders.cmsis_core, [boards_dir / "src" / x for x in own]
         kernel_sources = [x for y in cmsis_nn.SOURCE_FOLDERS for x in sorted((nn / "Source" / y).glob("*.c"))]
         headers = _headers([*kernel_sources, *sources], [nn / "Include"])
         _copy_licensed(target / "cmsis_nn", nn, [*kernel_sources, *headers])

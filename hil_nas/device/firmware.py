@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Literal
 
 from hil_nas import kernels
-from hil_nas.compiling import build, cmsis_dsp_sources, find_tool, run_tool, tool_version
+from hil_nas.compiling import build, find_tool, run_tool, tool_version
 from hil_nas.device import tflm
 from hil_nas.device.boards import Board, load_board
 from hil_nas.errors import InputError, MissingToolError
@@ -28,7 +28,6 @@ from hil_nas.kernels.cmsis_nn import SOURCE_FOLDERS
 
 Engine = Literal["plans", "tflm"]
 USUAL_ENGINE: Engine = "plans"  # walks them by the lists of hil_nas/kernels
-CMSIS_DSP_FOLDER = "cmsisdsp-1.10.3"
 # What a measurement depends on, beside all kernels. These come first in the image, and `Firmware.kernels_id` is theirs.
 MEASURED = (
     "engine.c", "lists.c", tflm.SOURCE, "front_end.c", "measure.c", "clock.c", "cortex_m7.c", "cycles.c",
@@ -40,17 +39,13 @@ _COMMON = (
 )  # fmt: skip
 _WARNINGS = ("-Wall", "-Wextra", "-Werror", "-Wundef", "-Wshadow", "-Wdouble-promotion", "-Wconversion")
 _PORTABLE = ("-D__GNUC_PYTHON__", "-D__RESTRICT=__restrict")  # CMSIS without intrinsics: any compiler, the same bits
-# The FFT gains by -O3; CMSIS-NN loses: its unrolled depthwise kernel no longer fits 1 KiB of instruction cache and
-# takes three times as long. A table that begins in the middle of a flash sector costs a second one per complex number.
-_DSP_FLAGS = ("-O3", "-DARM_DSP_TABLE_ATTRIBUTE=__attribute__((aligned(32)))")
 
 
 @dataclass(frozen=True)
 class ThirdParty:
-    """Where CMSIS stands: CMSIS-NN and CMSIS-DSP with Include/ and Source/, CMSIS-Core with Include/."""
+    """Where CMSIS stands: CMSIS-NN with Include/ and Source/, CMSIS-Core with Include/."""
 
     cmsis_nn: Path
-    cmsis_dsp: Path
     cmsis_core: Path
 
 
@@ -88,9 +83,9 @@ class Unit:
     measured: bool
 
 
-def find_third_party(build_dir: Path) -> ThirdParty:
-    """CMSIS-NN as bakenn's wheel carries it, CMSIS-DSP as it was fetched; CMSIS_NN_ROOT and CMSIS_DSP_ROOT name a
-    user's own, CMSIS_CORE_ROOT the folder with CMSIS-Core's Include.
+def find_third_party() -> ThirdParty:
+    """CMSIS-NN as bakenn's wheel carries it; CMSIS_NN_ROOT names a user's own, CMSIS_CORE_ROOT the folder with
+    CMSIS-Core's Include.
 
     Raises:
         MissingToolError: where one is not there.
@@ -100,14 +95,12 @@ def find_third_party(build_dir: Path) -> ThirdParty:
     vendor = wheel / "backend" / "cmsis_nn" / "vendor"
     sources = ThirdParty(
         cmsis_nn=Path(os.environ.get("CMSIS_NN_ROOT") or vendor / "cmsis_nn"),
-        cmsis_dsp=Path(os.environ.get("CMSIS_DSP_ROOT") or build_dir / "third_party" / CMSIS_DSP_FOLDER),
         cmsis_core=Path(os.environ.get("CMSIS_CORE_ROOT") or vendor / "cmsis_core"),
     )
     for name, path in asdict(sources).items():
         if not (path / "Include").is_dir():
             variable = f"{name.upper()}_ROOT"
-            get = "`hil_nas doctor --fetch` fetches it" if name == "cmsis_dsp" else "pip install bakenn"
-            hint = f"{get}, or name a checkout in {variable}"
+            hint = f"pip install bakenn, or name a checkout in {variable}"
             if os.environ.get(variable):
                 hint = f"{variable} names it: name a folder with Include and Source"
             raise MissingToolError(f"{name.upper().replace('_', '-')} was not found in {path}", hint=hint)
@@ -191,21 +184,18 @@ class _Build:
         own += [(folder / x).resolve() for x in self.board.build.sources]
         measured = [x for x in own if x.name in MEASURED or x in (*listed, *front_ends)]
         others = [x for x in own if x not in measured]
-        nn, dsp = self._third_party_sources()
         quiet = ("-w", *self._aligned())
         units = [Unit(x, (*_WARNINGS, *self._aligned(), *self._own_flags(x)), True) for x in measured]
-        units += [Unit(x, (*quiet, *self._nn_flags()), True) for x in nn]
-        units += [Unit(x, (*quiet, *self._dsp_flags()), True) for x in dsp]
+        units += [Unit(x, (*quiet, *self._nn_flags()), True) for x in self._third_party_sources()]
         units += [Unit(x, (*_WARNINGS, *self._own_flags(x)), False) for x in others]
         missing = [x.source for x in units if not x.source.is_file()]
         if missing:
             raise InputError(f"{missing[0]} is missing", hint="check board.toml's sources and the paths to CMSIS")
         return units
 
-    def _third_party_sources(self) -> tuple[list[Path], list[Path]]:
+    def _third_party_sources(self) -> list[Path]:
         folders = () if self.tflm else SOURCE_FOLDERS  # TFLM's library has its own
-        nn = [x for y in folders for x in sorted((self.third_party.cmsis_nn / "Source" / y).glob("*.c"))]
-        return nn, cmsis_dsp_sources(self.boards_dir, self.third_party.cmsis_dsp)
+        return [x for y in folders for x in sorted((self.third_party.cmsis_nn / "Source" / y).glob("*.c"))]
 
     def _identity(self) -> Unit:
         texts = {"BUILD_ID": self.build_id, "KERNELS_ID": self.kernels_id, "VERSIONS": self._versions()}
@@ -222,11 +212,6 @@ class _Build:
             return (include, *_PORTABLE)
         return (include, f"-isystem{self.third_party.cmsis_core / 'Include'}")
 
-    def _dsp_flags(self) -> tuple[str, ...]:
-        folder = self.third_party.cmsis_dsp
-        includes = (f"-isystem{folder / 'Include'}", f"-isystem{folder / 'PrivateInclude'}")
-        return (*includes, *_PORTABLE, *_DSP_FLAGS)
-
     def _own_flags(self, source: Path) -> tuple[str, ...]:
         board, memory = self.board, self.board.memory
         common = (
@@ -239,7 +224,7 @@ class _Build:
         if source.name == "lists.c":
             lists = " ".join(f"LIST({x})" for x in self.lists)
             return (*common, f"-DKERNEL_LISTS={lists}", f'-DENGINE_NAME="{USUAL_ENGINE}"')
-        return (*common, *(self._dsp_flags() if source.parent.name == FRONT_ENDS else self._nn_flags()))
+        return (*common, *self._nn_flags())
 
     def _headers(self, folders: Sequence[str]) -> list[Path]:
         own = [self.boards_dir / x for x in folders]
@@ -272,8 +257,7 @@ class _Build:
         match = re.search(r"\d+\.\d+\.\d+", self.version)
         nn = _version(self.third_party.cmsis_nn, "BAKENN_PROVENANCE.md", r"Release version: (\S+)")
         kernels = f"tflm of library {self.tflm_digest.hex()[:8]}" if self.tflm else f"cmsis-nn {nn}"
-        dsp = _version(self.third_party.cmsis_dsp, "PKG-INFO", r"(?m)^Version: (\S+)")
-        return f"{kernels};cmsis-dsp {dsp};gcc {match.group() if match else 'unknown'}"
+        return f"{kernels};gcc {match.group() if match else 'unknown'}"
 
     def _compile(self, unit: Unit) -> Path:
         """The object of a unit; the linker script knows the measured ones by their first letters."""

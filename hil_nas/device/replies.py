@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import statistics
 from collections.abc import Sequence
@@ -13,7 +14,7 @@ from hil_nas.device.protocol import shown
 from hil_nas.errors import ProtocolError
 from hil_nas.operators.table import BY_NAME, PLAN_CODES
 
-WIRE_VERSION = 3
+WIRE_VERSION = 4
 Where = Literal["ram", "flash"]
 What = Literal["network", "frontend", "all"]
 ClockKind = Literal["silicon", "modelled", "instructions", "host"]
@@ -22,7 +23,7 @@ KINDS = {*PLAN_CODES, *BY_NAME, "shape", "pack", "expand_dims", "squeeze"}
 IDENTITY_NAMES = ("board", "clock", "engine", "build", "kernels", "wire", "pool", "store", "input", "versions")
 _NUMBER = r"(0|[1-9][0-9]{0,9})"  # one spelling per number, so that nothing damaged reads as another
 _COUNTER_LIMIT = 1 << 32
-_SLACK_SHARE, _SLACK_PER_OPERATOR_CYCLES = 0.1, 500
+_SLACK_SHARE, _SLACK_PER_PART_CYCLES = 0.1, 500
 
 
 @dataclass(frozen=True)
@@ -92,6 +93,13 @@ class OperatorCycles(NamedTuple):
     cycles: int
 
 
+class StageCycles(NamedTuple):
+    """One stage of a front end over one clip, of one run with probes between stages."""
+
+    name: str
+    cycles: int
+
+
 @dataclass(frozen=True)
 class RunCounts:
     """Raw counts of one `run`; what did not run is empty.
@@ -99,11 +107,13 @@ class RunCounts:
     Attributes:
         front_end_cycles, network_cycles: one count per run, without probes inside.
         operators: from one extra run, in the plan's order.
+        stages: of the front end, from one extra run, in their order.
     """
 
     front_end_cycles: tuple[int, ...]
     network_cycles: tuple[int, ...]
     operators: tuple[OperatorCycles, ...]
+    stages: tuple[StageCycles, ...] = ()
 
     @property
     def front_end_median_cycles(self) -> int:
@@ -232,25 +242,30 @@ def parse_run(records: Sequence[str], what: What, runs: int, op_count: int | Non
 
     Args:
         op_count: operators of the loaded plan; None where it is not known.
-        exact: the counter is a clock of the board, so that the operators must add up to the total.
+        exact: the counter is a clock of the board, so that stages and operators must add up to the totals.
 
     Raises:
         ProtocolError: for counts missing, doubled or out of order, for a counter that stands still, and for
             counts that contradict each other.
     """
-    totals, rest = records[:runs], records[runs:]
+    totals, rest = records[:runs], list(records[runs:])
     pairs = [_run(text, index, what) for index, text in enumerate(totals)]
     if len(pairs) != runs:
         raise ProtocolError(f"{len(pairs)} runs came back, expected {runs}")
-    operators = tuple(_operator(text, index) for index, text in enumerate(rest))
+    stages = tuple(_stage(x, index) for index, x in enumerate(itertools.takewhile(_is_stage, rest)))
+    operators = tuple(_operator(text, index) for index, text in enumerate(rest[len(stages) :]))
+    if (what == "network") == bool(stages):
+        raise ProtocolError(f"{len(stages)} stages of a front end came back from a run of '{what}'")
     expected = 0 if what == "frontend" else op_count
     if expected is not None and len(operators) != expected:
         raise ProtocolError(f"{len(operators)} operators came back, expected {expected}")
     front_end = () if what == "network" else tuple(x for x, _ in pairs)
     network = () if what == "frontend" else tuple(x for _, x in pairs)
     if exact and what != "frontend":
-        _check_sum(network, operators)
-    return RunCounts(front_end, network, operators)
+        _check_sum("operators", "network", network, operators)
+    if exact and what != "network":
+        _check_sum("stages", "front end", front_end, stages)
+    return RunCounts(front_end, network, operators, stages)
 
 
 def parse_data(records: Sequence[str]) -> bytes:
@@ -329,13 +344,24 @@ def _operator(text: str, index: int) -> OperatorCycles:
     return OperatorCycles(match.group(2), cycles)
 
 
-def _check_sum(network: Sequence[int], operators: Sequence[OperatorCycles]) -> None:
-    total = sum(x.cycles for x in operators)
-    slack = _SLACK_PER_OPERATOR_CYCLES * len(operators)
-    low, high = min(network) * (1 - _SLACK_SHARE) - slack, max(network) * (1 + _SLACK_SHARE) + slack
+def _is_stage(text: str) -> bool:
+    return text.startswith("stage-")
+
+
+def _stage(text: str, index: int) -> StageCycles:
+    match = re.fullmatch(rf"stage-{_NUMBER}-([a-z_]+)-{_NUMBER}", text)
+    if match is None or int(match.group(1)) != index:
+        raise ProtocolError(f"expected stage {index}, found {shown(text)}")
+    return StageCycles(match.group(2), _count(match.group(3)))
+
+
+def _check_sum(parts: str, what: str, whole: Sequence[int], counted: Sequence[OperatorCycles | StageCycles]) -> None:
+    total = sum(x.cycles for x in counted)
+    slack = _SLACK_PER_PART_CYCLES * len(counted)
+    low, high = min(whole) * (1 - _SLACK_SHARE) - slack, max(whole) * (1 + _SLACK_SHARE) + slack
     if not low <= total <= high:
         raise ProtocolError(
-            f"the operators add up to {total} cycles, the network took {min(network)} to {max(network)}",
+            f"the {parts} add up to {total} cycles, the {what} took {min(whole)} to {max(whole)}",
             hint="the cycle counter is read wrongly, or it stops while the processor sleeps",
         )
 

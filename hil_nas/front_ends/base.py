@@ -66,9 +66,13 @@ class FrontEnd(ABC):
     number: ClassVar[int]
     """What boards/include/front_end.h calls it."""
     numbers: ClassVar[str]
-    """Its numbers, as a person is told to write them: `window/hop/...`."""
+    """Its numbers, as a person is told to write them: `window/hop/...`; in brackets what may be left out."""
+    optional: ClassVar[str | None] = None
+    """The field of the number in brackets; None where it has the usual value and is left out."""
     title: ClassVar[str]
     """What it computes, for people."""
+    stages: ClassVar[dict[str, str]]
+    """What it does one after the other, as the C source names it, in words; a name is the same code everywhere."""
     counted: ClassVar[dict[str, str]]
     """What the entries of `work` count, in words."""
 
@@ -136,8 +140,8 @@ class FrontEnd(ABC):
         """RAM that the C source works in, beside audio, blob and features."""
 
     @abstractmethod
-    def work(self) -> Counts:
-        """How often each loop of the C source turns for one clip; its cycles are a linear function of these."""
+    def work(self) -> dict[str, Counts]:
+        """How often each loop of the C source turns for one clip, by stage; cycles are a linear function of these."""
 
     @abstractmethod
     def module(self) -> nn.Module:
@@ -167,12 +171,13 @@ class FrontEnd(ABC):
 
     @property
     def values(self) -> tuple[int, ...]:
-        """Its numbers, in the order of its name."""
-        return tuple(getattr(self, x.name) for x in fields(self) if x.name != "clip")
+        """Its numbers, in the order of its name, without the one that may be left out."""
+        return tuple(getattr(self, x.name) for x in fields(self) if not x.kw_only)
 
     def __str__(self) -> str:
         clip = "" if self.clip == ONE_SECOND else f"@{self.clip.sample_rate_hz}/{self.clip.samples}"
-        return f"{self.kind}:{'/'.join(map(str, self.values))}{clip}"
+        last = getattr(self, self.optional) if self.optional else None
+        return f"{self.kind}:{'/'.join(map(str, self.values))}{'' if last is None else f'/{last}'}{clip}"
 
     @classmethod
     def parse(cls, text: str) -> Self:
@@ -182,19 +187,21 @@ class FrontEnd(ABC):
             InputError: where the text is not that, or a number is out of range.
         """
         numbers, at, clip = text.partition("@")
-        values = _whole(numbers, cls.numbers.count("/") + 1)
-        form = _whole(clip, 2) if at else ()
+        count = cls.numbers.partition("[")[0].count("/") + 1
+        values = _whole(numbers, count, count + (cls.optional is not None))
+        form = _whole(clip, 2, 2) if at else ()
         if values is None or form is None:
             message = f"'{text}' is no front end of the kind {cls.kind}"
             raise InputError(message, hint=f"write {cls.kind}:{cls.numbers}, whole numbers")
         build: Any = cls
-        front_end: Self = build(*values, clip=ClipFormat(*form))
+        last = {} if cls.optional is None or len(values) == count else {cls.optional: values[-1]}
+        front_end: Self = build(*values[:count], clip=ClipFormat(*form), **last)
         return front_end
 
 
-def _whole(text: str, count: int) -> tuple[int, ...] | None:
+def _whole(text: str, least: int, most: int) -> tuple[int, ...] | None:
     """So many whole numbers between slashes; None for anything else."""
     parts = text.split("/")
-    if len(parts) != count or not all(re.fullmatch(r"\s*[0-9]{1,9}\s*", x) for x in parts):
+    if not least <= len(parts) <= most or not all(re.fullmatch(r"\s*[0-9]{1,9}\s*", x) for x in parts):
         return None
     return tuple(map(int, parts))

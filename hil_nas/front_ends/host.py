@@ -8,12 +8,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from hil_nas.compiling import cmsis_dsp_sources, shared_library
+from hil_nas.compiling import shared_library
 from hil_nas.errors import InputError
 
 HOST_FLAGS = (
-    "-std=c11", "-O3", "-ffp-contract=off", "-fno-math-errno", "-D__GNUC_PYTHON__",
-    "-ffunction-sections", "-fdata-sections", "-Wl,--gc-sections", "-Wl,--no-undefined",
+    "-std=c11", "-O3", "-ffunction-sections", "-fdata-sections", "-Wl,--gc-sections", "-Wl,--no-undefined",
     "-Wl,-Bsymbolic",  # its own crc32, not that of a zlib in the process
 )  # fmt: skip
 
@@ -24,7 +23,7 @@ def front_end_sources(boards_dir: Path) -> list[Path]:
     return [source / "front_end.c", source / "crc32.c", *sorted((source / "front_ends").glob("*.c"))]
 
 
-def build_host_library(boards_dir: Path, cmsis_dsp_dir: Path, build_dir: Path, compiler: str = "gcc") -> Path:
+def build_host_library(boards_dir: Path, build_dir: Path, compiler: str = "gcc") -> Path:
     """Compiles the front end for this machine, unless the same sources were compiled before.
 
     Raises:
@@ -32,8 +31,7 @@ def build_host_library(boards_dir: Path, cmsis_dsp_dir: Path, build_dir: Path, c
     """
     headers = [boards_dir / "include" / x for x in ("front_end.h", "crc32.h")]
     headers += sorted((boards_dir / "src" / "front_ends").glob("*.h"))
-    include = (boards_dir / "include", cmsis_dsp_dir / "Include", cmsis_dsp_dir / "PrivateInclude")
-    sources = [*front_end_sources(boards_dir), *cmsis_dsp_sources(boards_dir, cmsis_dsp_dir)]
+    sources, include = front_end_sources(boards_dir), (boards_dir / "include",)
     return shared_library("front-ends", build_dir, sources, headers, HOST_FLAGS, include=include, compiler=compiler)
 
 

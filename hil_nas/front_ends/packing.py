@@ -3,19 +3,20 @@ together."""
 
 from __future__ import annotations
 
+import math
 import struct
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from hil_nas.errors import InputError
 
 MAGIC = b"HFRE"
-VERSION = 1
-HEADER = struct.Struct("<4sHHII 6I f i")
+VERSION = 2
+HEADER = struct.Struct("<4sHHII 6I i H h")
 ALIGNMENT = 16
+MAX_SHIFT = 22
+"""FRONT_END_MAX_SHIFT of the C source."""
 _START = struct.Struct("<4sHHII")  # the fields up to the CRC-32, which is over all that follows it
 
 
@@ -27,11 +28,13 @@ class Tables:
         header: of the kind's own header: its numbers, then an offset for each table.
         numbers: in their order.
         tables: each little-endian as the C source reads it.
+        unit: of the sums that are quantised: what 1 in a feature is in them.
     """
 
     header: struct.Struct
-    numbers: tuple[float, ...]
+    numbers: tuple[int, ...]
     tables: Sequence[bytes]
+    unit: float
 
     def header_bytes(self) -> int:
         return HEADER.size + self.header.size
@@ -46,20 +49,28 @@ def pack(shape: tuple[int, ...], scale: float, zero_point: int, own: Tables) -> 
     Raises:
         InputError: for a scale or zero point that int8 does not have.
     """
-    _check_quantisation(scale, zero_point)
+    multiplier, shift = _scaling(scale * own.unit)
+    if not -128 <= zero_point <= 127:
+        raise InputError(f"an int8 zero point of {zero_point} is not in -128 to 127")
     offsets, body = _lay_out(own.header_bytes(), own.tables)
-    common = HEADER.pack(MAGIC, VERSION, own.header_bytes(), 0, 0, *shape, 1.0 / scale, zero_point)
+    common = HEADER.pack(MAGIC, VERSION, own.header_bytes(), 0, 0, *shape, multiplier, shift, zero_point)
     checked = common[_START.size :] + own.header.pack(*own.numbers, *offsets) + body
     total_bytes = _START.size + len(checked)
     return _START.pack(MAGIC, VERSION, own.header_bytes(), total_bytes, zlib.crc32(checked)) + checked
 
 
-def _check_quantisation(scale: float, zero_point: int) -> None:
-    limits = np.finfo(np.float32)
-    if not (scale > 0.0 and float(limits.tiny) <= 1.0 / scale <= float(limits.max)):
-        raise InputError(f"an int8 scale of {scale} is not a positive number that float32 holds")
-    if not -128 <= zero_point <= 127:
-        raise InputError(f"an int8 zero point of {zero_point} is not in -128 to 127")
+def _scaling(step: float) -> tuple[int, int]:
+    """1 / step as multiplier / 2^(32 + shift), with as many digits as an int32 has.
+
+    Args:
+        step: of int8, in units of the sums.
+    """
+    if step > 0.0 and math.isfinite(step):
+        shift = min(MAX_SHIFT, math.floor(math.log2(step)) - 2)
+        multiplier = round(2.0 ** (32 + shift) / step)
+        if shift >= 0 and multiplier >= 1:
+            return multiplier, shift
+    raise InputError(f"an int8 step of {step} in units of the front end's sums is not in 4 to 2^53")
 
 
 def _lay_out(begin: int, tables: Sequence[bytes]) -> tuple[list[int], bytes]:

@@ -16,7 +16,7 @@ _LOW_PERCENT, _HIGH_PERCENT = 0.1, 99.95
 
 @dataclass(frozen=True)
 class FeatureScale:
-    """int8 = clamp(round half away from zero (x / scale) + zero_point), as the C source does it.
+    """int8 = clamp(floor(x / scale + 1/2) + zero_point), as the C source rounds its own sums.
 
     Attributes:
         scale: units of the features per step.
@@ -65,10 +65,7 @@ def int8_quantisation(low: float, high: float) -> tuple[float, int]:
 
 
 def quantise(features: NDArray[np.floating], scale: float, zero_point: int) -> NDArray[np.int8]:
-    """Float features of any shape to int8, rounding halves away from zero, as the C source does it in float32."""
-    steps = np.asarray(features, np.float32) * np.float32(1.0 / scale)
-    whole = np.trunc(np.clip(steps, -512.0, 512.0))
-    rest = np.clip(steps, -512.0, 512.0) - whole
-    rounded = whole + (rest >= 0.5) - (rest <= -0.5)
-    steps8: NDArray[np.int8] = np.clip(rounded + zero_point, -128, 127).astype(np.int8)
+    """Float features of any shape to int8, halves upwards."""
+    steps = np.floor(np.clip(np.asarray(features, np.float64) / scale, -512.0, 512.0) + 0.5)
+    steps8: NDArray[np.int8] = np.clip(steps + zero_point, -128, 127).astype(np.int8)
     return steps8

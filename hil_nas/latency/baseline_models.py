@@ -112,4 +112,4 @@ def _point(operator: Operator) -> Point:
 
 
 def _front_end_point(config: FrontEnd) -> Point:
-    return tuple(float(np.log(x)) for x in config.values)
+    return tuple(float(np.log(x)) for x in (*config.values, config.fft_size))

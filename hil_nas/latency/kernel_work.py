@@ -21,6 +21,11 @@ class KernelWork:
     counts: Counts
 
 
+def stage_path(stage: str) -> str:
+    """What a stage of front ends is called among the kernel paths."""
+    return f"front_end_{stage}"
+
+
 def is_executed(operator: Operator) -> bool:
     """Whether the device runs anything: a reshape is a second name for the same bytes."""
     return runs(operator.layer.kind)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from hil_nas.front_ends import KINDS
+from hil_nas.latency.kernel_work import stage_path
 
 PATHS = {
     "dsp_1x1": "1x1 convolution: 4 output channels x 2 pixels at a time",
@@ -24,7 +25,7 @@ PATHS = {
     "add": "elementwise addition",
     "concatenation": "concatenation: a memcpy for each input at every pixel",
     "softmax": "softmax",
-    **{kind: f"{x.title} of one clip" for kind, x in KINDS.items()},
+    **{stage_path(name): f"front end: {text}" for kind in KINDS.values() for name, text in kind.stages.items()},
 }
 _ALONE = {
     "calls": "once for each call",

@@ -50,10 +50,20 @@ class NetworkRow:
 
 @dataclass(frozen=True)
 class FrontEndRow:
-    """Raw cycles of a front end over one clip."""
+    """Raw cycles of a front end over one clip, and of its stages, which one more run counted by themselves.
+
+    Raises:
+        ValueError: for other stages than the front end has.
+    """
 
     config: FrontEnd
     cycles: tuple[int, ...]
+    stages: tuple[tuple[str, int], ...]
+
+    def __post_init__(self) -> None:
+        if [name for name, _ in self.stages] != list(self.config.stages):
+            found = ", ".join(name for name, _ in self.stages) or "none"
+            raise ValueError(f"{self.config} has the stages {', '.join(self.config.stages)}, counted were {found}")
 
     @property
     def median_cycles(self) -> float:
@@ -103,9 +113,14 @@ def parse_measurements(path: Path, text: str) -> Measurements:
     operators: list[OperatorRow] = []
     networks: list[NetworkRow] = []
     front_ends: list[FrontEndRow] = []
+    stages: list[tuple[str, str, int]] = []  # of the front end that comes: its name, the stage, cycles
     for number, row in _lines(path, text):
         try:
-            record = _record(row)
+            if row["record"] == "stage":
+                (cycles,) = _cycles(row)
+                stages.append((row["front_end"], row["operator"], cycles))
+                continue
+            record = _record(row, stages)
         except (HilNasError, ValueError, KeyError, TypeError) as error:
             raise InputError(f"{path}, line {number}: {error}") from None
         if isinstance(record, OperatorRow):
@@ -114,6 +129,7 @@ def parse_measurements(path: Path, text: str) -> Measurements:
             networks.append(record)
         else:
             front_ends.append(record)
+            stages = []
     return Measurements(tuple(operators), tuple(networks), tuple(front_ends))
 
 
@@ -121,7 +137,7 @@ def csv_text(rows: Sequence[dict[str, str]], *, header: bool) -> str:
     """Lines of measurements.csv.
 
     Args:
-        rows: as of `network_rows` and `front_end_row`.
+        rows: as of `network_rows` and `front_end_rows`.
         header: whether the line of `COLUMNS` comes first.
     """
     text = io.StringIO()
@@ -143,9 +159,13 @@ def network_rows(network: NetworkRow, operators: Sequence[OperatorRow]) -> list[
     return [*map(_operator_cells, operators), total]
 
 
-def front_end_row(row: FrontEndRow) -> dict[str, str]:
-    """The cells of a front end, by column."""
-    return {"record": "front_end", "front_end": str(row.config), "cycles": joined(row.cycles)}
+def front_end_rows(row: FrontEndRow) -> list[dict[str, str]]:
+    """The cells of a front end's stages and, last, of its total, by column."""
+    name = str(row.config)
+    stages = [
+        {"record": "stage", "front_end": name, "operator": stage, "cycles": str(cycles)} for stage, cycles in row.stages
+    ]
+    return [*stages, {"record": "front_end", "front_end": name, "cycles": joined(row.cycles)}]
 
 
 def count_records(text: str) -> dict[str, int]:
@@ -165,16 +185,22 @@ def _lines(path: Path, text: str) -> Iterator[tuple[int, dict[str, str]]]:
         yield reader.line_num, row
 
 
-def _record(row: dict[str, str]) -> OperatorRow | NetworkRow | FrontEndRow:
+def _cycles(row: dict[str, str]) -> tuple[int, ...]:
     cycles = tuple(int(x) for x in row["cycles"].split())
     if not cycles or min(cycles) < 0:
         raise ValueError(f"'{row['cycles']}' are no cycles")
+    return cycles
+
+
+def _record(row: dict[str, str], stages: Sequence[tuple[str, str, int]]) -> OperatorRow | NetworkRow | FrontEndRow:
+    cycles = _cycles(row)
     if row["record"] == "operator":
         return OperatorRow(row["network"], int(row["index"]), operator_of(row), cycles)
     if row["record"] == "network":
         return NetworkRow(row["network"], int(row["arena_bytes"]), cycles)
     if row["record"] == "front_end":
-        return FrontEndRow(parse_front_end(row["front_end"]), cycles)
+        own = tuple((stage, count) for name, stage, count in stages if name == row["front_end"])
+        return FrontEndRow(parse_front_end(row["front_end"]), cycles, own)
     raise ValueError(f"'{row['record']}' is no record")
 
 

@@ -15,7 +15,7 @@ from sklearn.model_selection import GroupKFold
 from hil_nas.errors import InputError, OutOfRangeError
 from hil_nas.front_ends import FrontEnd
 from hil_nas.kernels.kernel import Counts
-from hil_nas.latency.kernel_work import is_executed, kernel_work
+from hil_nas.latency.kernel_work import is_executed, kernel_work, stage_path
 from hil_nas.latency.measurements import Measurements
 from hil_nas.latency.provenance import Provenance
 from hil_nas.latency.regressor import CyclesRegressor, Floats
@@ -65,7 +65,7 @@ class PathModel:
 
 
 class LatencyModel:
-    """Cycles on one board, with one non-negative linear model per kernel path and per kind of front end.
+    """Cycles on one board, with one non-negative linear model per kernel path and per stage of front ends.
 
     Build one with `fit` or `load`.
     """
@@ -75,9 +75,11 @@ class LatencyModel:
         paths: dict[str, PathModel],
         overhead_cycles: float,
         provenance: Provenance | None = None,
+        stage_overhead: float = 0.0,
     ) -> None:
         self.paths = paths
         self.overhead_cycles = overhead_cycles  # of every network, beside its operators
+        self.stage_overhead = stage_overhead  # of every front end, beside its stages', as a share of these
         self.provenance = provenance
 
     @classmethod
@@ -94,9 +96,11 @@ class LatencyModel:
             work = kernel_work(row.operator)
             _add(groups[work.path], work.counts, row.median_cycles, row.network)
         for end in rows.front_ends:
-            _add(groups[end.config.kind], end.config.work(), end.median_cycles, end.config)
+            counts = end.config.work()
+            for stage, cycles in end.stages:
+                _add(groups[stage_path(stage)], counts[stage], cycles, end.config)
         paths = {path: _fit_path(*group) for path, group in sorted(groups.items())}
-        return cls(paths, _fit_overhead(rows), provenance)
+        return cls(paths, _fit_overhead(rows), provenance, _fit_stage_overhead(rows))
 
     @classmethod
     def load(cls, folder: Path, expected: Provenance | None = None) -> Self:
@@ -183,17 +187,27 @@ class LatencyModel:
         Raises:
             OutOfRangeError: where the configuration lies outside what was measured.
         """
-        if (reason := self._path(config.kind).outside(config.work())) is not None:
-            raise OutOfRangeError(f"front end {config}: {reason}", hint=MEASURE)
+        for stage, counts in config.work().items():
+            if (reason := self._path(stage_path(stage)).outside(counts)) is not None:
+                raise OutOfRangeError(f"front end {config}, {stage}: {reason}", hint=MEASURE)
         return self.extrapolated_front_end_cycles(config)
 
     def extrapolated_front_end_cycles(self, config: FrontEnd) -> float:
         """As `front_end_cycles`, outside the measured range too.
 
         Raises:
-            OutOfRangeError: where no front end of its kind was measured.
+            OutOfRangeError: where no front end with such stages was measured.
         """
-        return float(self._path(config.kind).regressor.predict(_matrix([config.work()]))[0])
+        return sum(self.stage_cycles(config).values()) * (1 + self.stage_overhead)
+
+    def stage_cycles(self, config: FrontEnd) -> dict[str, float]:
+        """Cycles of each stage of a front end over one clip, outside the measured range too.
+
+        Raises:
+            OutOfRangeError: where no front end with such stages was measured.
+        """
+        work = config.work().items()
+        return {name: float(self._path(stage_path(name)).regressor.predict(_matrix([x]))[0]) for name, x in work}
 
     def _path(self, path: str) -> PathModel:
         if path not in self.paths:
@@ -237,6 +251,12 @@ def _fit_overhead(rows: Measurements) -> float:
     for row in rows.operators:
         sums[row.network] += row.median_cycles
     rest = [x.median_cycles - sums[x.network] for x in rows.networks]
+    return float(np.median(rest)) if rest else 0.0
+
+
+def _fit_stage_overhead(rows: Measurements) -> float:
+    """What a front end's total has beyond its stages' counts, as a share of them; below 0, as counting takes cycles."""
+    rest = [x.median_cycles / sum(cycles for _, cycles in x.stages) - 1 for x in rows.front_ends]
     return float(np.median(rest)) if rest else 0.0
 
 

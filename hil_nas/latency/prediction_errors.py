@@ -12,7 +12,7 @@ from scipy.stats import spearmanr
 
 from hil_nas.front_ends import FrontEnd
 from hil_nas.latency.baseline_models import LookUp, MacsLinear
-from hil_nas.latency.kernel_work import kernel_path
+from hil_nas.latency.kernel_work import kernel_path, stage_path
 from hil_nas.latency.measurements import FrontEndRow, Measurements
 from hil_nas.latency.model import FOLDS, LatencyModel, relative_errors
 from hil_nas.latency.regressor import Floats
@@ -200,7 +200,8 @@ def _on_known_paths(rows: Measurements, model: LatencyModel) -> Measurements:
     """Rows that the model can predict: no networks of kernel paths and no front ends of kinds that it has not met."""
     unknown = {x.network for x in rows.operators if kernel_path(x.operator) not in model.paths}
     known = rows.of_networks({x.network for x in rows.networks} - unknown)
-    return replace(known, front_ends=tuple(x for x in rows.front_ends if x.config.kind in model.paths))
+    ends = tuple(x for x in rows.front_ends if {stage_path(y) for y in x.config.stages} <= model.paths.keys())
+    return replace(known, front_ends=ends)
 
 
 def _folds(rows: Measurements, folds: int) -> Iterator[tuple[Measurements, Measurements]]:

@@ -11,7 +11,7 @@ from hil_nas.errors import InputError
 from hil_nas.files import write_atomically
 from hil_nas.latency.measurements import count_records
 
-SCHEMA, VERSION = "hil_nas.measurements", 2
+SCHEMA, VERSION = "hil_nas.measurements", 3
 REMEDY = "restore it, or move its folder away and measure anew with `hil_nas profile`"
 
 

@@ -27,7 +27,7 @@ from hil_nas.latency.measurements import (
     OperatorRow,
     count_records,
     csv_text,
-    front_end_row,
+    front_end_rows,
     network_rows,
     parse_measurements,
 )
@@ -139,8 +139,8 @@ class Store:
         self._append(network_rows(network, operators))
 
     def append_front_end(self, row: FrontEndRow) -> None:
-        """A front end; on disk when this returns."""
-        self._append([front_end_row(row)])
+        """A front end's stages and, last, its total; on disk when this returns."""
+        self._append(front_end_rows(row))
 
     def _append(self, rows: Sequence[dict[str, str]]) -> None:
         path = self.folder / ROWS

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from hil_nas.kernels.kernel import Counts
-from hil_nas.latency.kernel_work import kernel_work
+from hil_nas.latency.kernel_work import kernel_work, stage_path
 from hil_nas.latency.measurements import Measurements
 from hil_nas.latency.model import LatencyModel
 from hil_nas.latency.prediction_errors import CurvePoint, Predictions, held_out, learning_curve
@@ -67,7 +67,8 @@ def coefficients(model: LatencyModel, rows: Measurements) -> list[Coefficient]:
         work = kernel_work(row.operator)
         turns[work.path].append(work.counts)
     for end in rows.front_ends:
-        turns[end.config.kind].append(end.config.work())
+        for stage, own in end.config.work().items():
+            turns[stage_path(stage)].append(own)
     costs = []
     for path, fitted in model.paths.items():
         counts = np.array([list(x.values()) for x in turns[path]])  # (rows, features)

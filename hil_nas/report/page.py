@@ -41,7 +41,7 @@ def search_page(result: dict[str, Any], network: Network, history: Lines) -> str
             (name, shown, f"{size:,}") for x, shown in (("ram", "RAM"), ("flash", "flash"))
             for name, size in result[x].items()
         ],
-        operators=_operators(network, result["operators"], result["front_end_cycles"]),
+        operators=_operators(network, result["operators"], result["stages"]),
         searching=_searching(phases["configuration"], phases["search"], result["limits"]["max_latency_ms"]),
         candidates=[_candidate(x) for x in phases["candidates"]],
         ranking=_ranking(result),
@@ -67,15 +67,17 @@ def _limits(result: dict[str, Any]) -> list[dict[str, str]]:
     return rows
 
 
-def _operators(network: Network, measured: Sequence[Sequence[Any]], front_end_cycles: int) -> list[dict[str, Any]]:
-    """One row for each operator the board ran; a reshape runs nothing and has no row."""
-    whole = sum(cycles for _, cycles in measured) + front_end_cycles
+def _operators(
+    network: Network, measured: Sequence[Sequence[Any]], stages: Sequence[Sequence[Any]]
+) -> list[dict[str, Any]]:
+    """One row for each stage of the front end and each operator the board ran; a reshape runs nothing, and has none."""
+    whole = sum(cycles for _, cycles in (*stages, *measured))
 
     def row(cycles: int, *cells: str) -> dict[str, Any]:
         return {"cells": (*cells, f"{cycles:,}"), "share": cycles / whole}
 
     run = [x for x in network.operators() if runs(x.layer.kind)]
-    rows = [row(front_end_cycles, "front end", "", "", "")]
+    rows = [row(cycles, f"front end: {name}", "", "", "") for name, cycles in stages]
     for operator, (_, cycles) in zip(run, measured, strict=True):
         shape = " × ".join(map(str, operator.output))
         rows.append(row(cycles, operator.layer.kind, _geometry(operator), shape, f"{operator_macs(operator):,}"))

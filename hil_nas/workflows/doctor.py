@@ -89,13 +89,13 @@ class Diagnosis:
         return {"hosts": [asdict(x) for x in self.hosts], "parts": parts, "ports": [asdict(x) for x in self.ports]}
 
 
-def examine(boards_dir: Path, build_dir: Path) -> Diagnosis:
+def examine(boards_dir: Path) -> Diagnosis:
     """Looks at this machine; installs, builds and changes nothing.
 
     Raises:
         InputError: for a board.toml that cannot be read.
     """
-    parts = (*map(_tool_part, _TOOLS), *map(_library_part, LIBRARIES), *_sources(build_dir))
+    parts = (*map(_tool_part, _TOOLS), *map(_library_part, LIBRARIES), _cmsis(), _tflm())
     ports = usb_ports(boards_dir)
     ready = {x.name for x in parts if x.ready}
     boards = [load_board(x, boards_dir) for x in board_names(boards_dir)]
@@ -104,7 +104,7 @@ def examine(boards_dir: Path, build_dir: Path) -> Diagnosis:
 
 
 def _host(board: Board, target: BoardTarget, ready: set[str], ports: tuple[UsbPort, ...]) -> HostState:
-    needs = (board.build.compiler, "CMSIS-NN and CMSIS-DSP", *_NEEDS[target.host])
+    needs = (board.build.compiler, "CMSIS-NN", *_NEEDS[target.host])
     missing = [x for x in dict.fromkeys(needs) if x not in ready]
     if target.host == "serial" and not any(board.name in x.boards for x in ports):
         missing.append("its USB port")
@@ -130,21 +130,14 @@ def _library_part(library: Library) -> Part:
     return Part("library", library.distributions[0], library.purpose, None, how=library.how)
 
 
-def _sources(build_dir: Path) -> tuple[Part, ...]:
-    return _cmsis(build_dir), _tflm()
-
-
-def _cmsis(build_dir: Path) -> Part:
-    name, purpose = "CMSIS-NN and CMSIS-DSP", "firmware"
+def _cmsis() -> Part:
+    name, purpose = "CMSIS-NN", "firmware"
     try:
-        sources = find_third_party(build_dir)
+        sources = find_third_party()
     except MissingToolError as error:
         return Part("source", name, purpose, None, how=f"{error.message}: {error.hint}")
-    versions = (
-        _word(sources.cmsis_nn / "BAKENN_PROVENANCE.md", r"Release version: (\S+)"),
-        _word(sources.cmsis_dsp / "PKG-INFO", r"(?m)^Version: (\S+)"),
-    )
-    return Part("source", name, purpose, ", ".join(versions), f"{sources.cmsis_nn}, {sources.cmsis_dsp}")
+    version = _word(sources.cmsis_nn / "BAKENN_PROVENANCE.md", r"Release version: (\S+)")
+    return Part("source", name, purpose, version, str(sources.cmsis_nn))
 
 
 def _tflm() -> Part:

@@ -106,7 +106,7 @@ def write_export(run: Run, model: bytes, labels: tuple[str, ...], folders: Folde
     run.write_bytes("plan.bin", plan.to_bytes())
     if run.path("export").exists():  # left by an interrupted run
         shutil.rmtree(run.path("export"))
-    export_c(run.path("export"), plan, front_end, labels, folders.boards, find_third_party(folders.build))
+    export_c(run.path("export"), plan, front_end, labels, folders.boards, find_third_party())
 
 
 def _verified(
@@ -171,6 +171,7 @@ def _result(chosen: ChosenNetwork, product: Product, verification: Verification,
         "macs": network_macs(chosen.network),
         "parameters": parameters(chosen.network),
         "front_end_cycles": front_end,
+        "stages": verification.stages,
         "operators": verification.operators,
         "ram": verification.ram,
         "flash": verification.flash,

@@ -76,7 +76,7 @@ def run_front_ends(
         tables = config.blob(FEATURE_SCALE, FEATURE_ZERO_POINT)
         info = device.load_front_end(tables, WEIGHTS)
         counts = device.run("frontend", *_runs(identity))
-        yield FrontEndRow(config, counts.front_end_cycles), info, len(tables)
+        yield FrontEndRow(config, counts.front_end_cycles, counts.stages), info, len(tables)
 
 
 def provenance_of(identity: Identity) -> Provenance:

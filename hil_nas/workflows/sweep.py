@@ -185,7 +185,7 @@ def prepare(points: Sequence[Point], folders: Folders, progress: Reporter) -> No
     configs = [x.config for x in points]
     host_library(folders.boards, folders.build)
     for board in dict.fromkeys(BoardTarget.parse(x.board).board for x in configs):
-        build_firmware(board, folders.boards, folders.build, find_third_party(folders.build))
+        build_firmware(board, folders.boards, folders.build, find_third_party())
     if configs[0].data is None:
         load_data(None, configs[0].words, configs[0].clip, folders.build / "speech", progress)
 

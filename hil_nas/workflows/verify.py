@@ -22,7 +22,6 @@ from hil_nas.deploy.plan import Plan
 from hil_nas.deploy.reference import Tflm
 from hil_nas.deploy.tflite import read_front_end, read_tflite
 from hil_nas.device.device import Device
-from hil_nas.device.firmware import find_third_party
 from hil_nas.device.replies import Identity, MemoryUse, RunCounts
 from hil_nas.errors import InputError, RefusedError, UnsupportedError
 from hil_nas.front_ends import ClipFormat, FrontEnd
@@ -47,6 +46,7 @@ class Verification:
         compared: what was compared, `features and logits` or `logits`.
         differing_bytes: values that differ from the host's, over all clips.
         front_end_cycles: None where the model carries no front end.
+        stages: (name, cycles) of the front end's, in their order.
         operators: (kind, cycles) in the order they run, as the model's file calls them.
         energy: mj, active_mw and their source, see `energy_of`; None where nobody published the power.
         ram, flash: lines of bytes; the sums are `ram_bytes` and `flash_bytes`.
@@ -64,6 +64,7 @@ class Verification:
     clips_compared: int
     differing_bytes: int
     front_end_cycles: int | None
+    stages: tuple[tuple[str, int], ...]
     network_cycles: int
     operators: tuple[tuple[str, int], ...]
     latency_ms: float | None
@@ -316,6 +317,7 @@ def _verification(
         clips_compared=clips,
         differing_bytes=differing,
         front_end_cycles=front_end,
+        stages=counts.stages,
         network_cycles=network,
         operators=bench.operators(counts),
         latency_ms=milliseconds,
@@ -362,7 +364,7 @@ def _uploaded(memory: MemoryUse, where: str) -> dict[str, int]:
 
 def host_library(boards_dir: Path, build_dir: Path) -> HostFrontEnd:
     """The host's build of the front end, made where it is out of date."""
-    return HostFrontEnd(build_host_library(boards_dir, find_third_party(build_dir).cmsis_dsp, build_dir))
+    return HostFrontEnd(build_host_library(boards_dir, build_dir))
 
 
 def _differing(answers: npt.NDArray[Any], expected: npt.NDArray[Any]) -> int:

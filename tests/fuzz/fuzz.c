@@ -28,6 +28,10 @@ bool __real_engine_run(const struct engine_model *model, engine_probe probe, voi
 bool __wrap_engine_run(const struct engine_model *model, engine_probe probe, void *context);
 void __real_front_end_run(const void *blob, const int16_t *samples, void *scratch, int8_t *out);
 void __wrap_front_end_run(const void *blob, const int16_t *samples, void *scratch, int8_t *out);
+void __real_front_end_run_probed(const void *blob, const int16_t *samples, void *scratch, int8_t *out,
+                                 front_end_probe probe, void *context);
+void __wrap_front_end_run_probed(const void *blob, const int16_t *samples, void *scratch, int8_t *out,
+                                 front_end_probe probe, void *context);
 
 static bool fuzz_plan;
 static int runs;
@@ -70,6 +74,14 @@ void __wrap_front_end_run(const void *blob, const int16_t *samples, void *scratc
     if (++runs > 2 || front_end_frames(blob) > 60)
         longjmp(stream_over, 1);
     __real_front_end_run(blob, samples, scratch, out);
+}
+
+void __wrap_front_end_run_probed(const void *blob, const int16_t *samples, void *scratch, int8_t *out,
+                                 front_end_probe probe, void *context)
+{
+    if (++runs > 2 || front_end_frames(blob) > 60)
+        longjmp(stream_over, 1);
+    __real_front_end_run_probed(blob, samples, scratch, out, probe, context);
 }
 
 static void seal_plan(uint8_t *blob, size_t bytes)

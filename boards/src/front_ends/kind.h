@@ -5,9 +5,25 @@
 #define HIL_FRONT_END_KIND_H
 
 #include <stdbool.h>
-#include <string.h>
 
 #include "front_end.h"
+
+#define FRONT_END_GROUP 4u /* frames that a stage takes at a time, at most */
+
+/* The frames that the stages are at. */
+struct front_end_group {
+    const void *blob;
+    const int16_t *samples; /* of the first frame; each of the others begins a hop later */
+    uint32_t frames;        /* 1 to FRONT_END_GROUP */
+    void *scratch;          /* where each stage leaves what the next one reads */
+    int8_t *out;            /* features of the frames, written by the last stage */
+};
+
+/* A name stands for the same code in every kind: latency models are fitted by it. */
+struct front_end_stage {
+    const char *name;
+    void (*run)(const struct front_end_group *group);
+};
 
 struct front_end_kind {
     uint32_t number;
@@ -15,7 +31,8 @@ struct front_end_kind {
     uint16_t header_bytes;  /* struct front_end_header and what the kind adds */
     int (*check)(const void *blob); /* of a blob whose common header and CRC are good */
     size_t (*scratch_bytes)(const void *blob);
-    void (*pair)(const void *blob, const int16_t *a, const int16_t *b, void *scratch, int8_t *out_a, int8_t *out_b);
+    const struct front_end_stage *stages;
+    size_t stage_count;
 };
 
 static inline const void *table_of(const void *blob, uint32_t offset)
@@ -30,23 +47,28 @@ static inline bool table_good(const void *blob, uint32_t offset, uint64_t count,
     return offset % 4 == 0 && offset >= h->header_bytes && (uint64_t)offset + count * entry_bytes <= h->total_bytes;
 }
 
-static inline bool finite_positive(float value)
+/* What turns a sum into an int8. */
+struct quantiser {
+    int32_t multiplier, addend;
+    uint32_t shift;
+};
+
+static inline struct quantiser quantiser_of(const struct front_end_header *h)
 {
-    uint32_t bits;
-    memcpy(&bits, &value, sizeof bits);
-    return bits >= 0x00800000u && bits < 0x7F800000u; /* normal numbers above 0 */
+    const int32_t half = (1 << h->shift) >> 1;
+    return (struct quantiser){h->multiplier, h->zero_point * (1 << h->shift) + half, h->shift};
 }
 
-/* int8 of x * inverse_scale + zero_point; halves away from zero, decided exactly: x - trunc(x) has no rounding,
- * and twice that reaches 1 from a half on. NaN becomes 512 steps. */
-static inline int8_t quantise(float x, float inverse_scale, int32_t zero_point)
+static inline int8_t quantised(int32_t sum, struct quantiser q)
 {
-    float steps = x * inverse_scale;
-    steps = steps < 512.0f ? steps : 512.0f;
-    steps = steps > -512.0f ? steps : -512.0f;
-    const int32_t whole = (int32_t)steps;
-    const int32_t value = whole + (int32_t)((steps - (float)whole) * 2.0f) + zero_point;
+    const int32_t value = ((int32_t)(((int64_t)sum * q.multiplier) >> 32) + q.addend) >> q.shift; /* 2^30 and 2^30 */
+#if defined(__ARM_FEATURE_DSP)
+    int32_t saturated;
+    __asm("ssat %0, #8, %1" : "=r"(saturated) : "r"(value) : "cc");
+    return (int8_t)saturated;
+#else
     return (int8_t)(value < -128 ? -128 : value > 127 ? 127 : value);
+#endif
 }
 
 #endif

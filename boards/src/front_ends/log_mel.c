@@ -10,17 +10,19 @@ static int log_mel_check(const void *blob)
     return status == FRONT_END_GOOD && h->common.columns != h->mel_bins ? FRONT_END_BAD_SHAPE : status;
 }
 
-static void log_mel_pair(const void *blob, const int16_t *a, const int16_t *b, void *scratch, int8_t *out_a,
-                         int8_t *out_b)
+/* The stage "quantise". A logarithm is shifted up for the multiplier to keep its digits. */
+static void quantise(const struct front_end_group *group)
 {
-    const struct mel_header *h = blob;
-    const float inverse_scale = h->common.inverse_scale, *x = mel_logarithms(h, a, b, scratch);
-    const int32_t zero_point = h->common.zero_point;
-    for (uint32_t i = 0; i < h->mel_bins; i++) {
-        out_a[i] = quantise(x[2 * i], inverse_scale, zero_point);
-        out_b[i] = quantise(x[2 * i + 1], inverse_scale, zero_point);
+    const struct mel_header *h = group->blob;
+    const struct quantiser q = quantiser_of(&h->common);
+    for (uint32_t i = 0; i < group->frames; i++) {
+        const int16_t *logarithms = mel_logarithms(group, i);
+        for (uint32_t j = 0; j < h->mel_bins; j++)
+            group->out[i * h->mel_bins + j] = quantised(logarithms[j] * 32768, q);
     }
 }
+
+static const struct front_end_stage stages[] = {MEL_STAGES, {"quantise", quantise}};
 
 const struct front_end_kind front_end_log_mel = {
     .number = FRONT_END_LOG_MEL,
@@ -28,5 +30,6 @@ const struct front_end_kind front_end_log_mel = {
     .header_bytes = sizeof(struct mel_header),
     .check = log_mel_check,
     .scratch_bytes = mel_scratch_bytes,
-    .pair = log_mel_pair,
+    .stages = stages,
+    .stage_count = sizeof stages / sizeof stages[0],
 };

@@ -3,23 +3,27 @@
  */
 #include "mel.h"
 
-struct mfcc_header {      /* 96 bytes */
+enum { ROWS = 4 }; /* of the DCT, taken together */
+
+struct mfcc_header {      /* 112 bytes */
     struct mel_header mel;
     uint32_t dct_data;
     uint32_t reserved[3]; /* 0 */
 };
 
-_Static_assert(sizeof(struct mfcc_header) == 96, "mfcc_header is 96 bytes");
+_Static_assert(sizeof(struct mfcc_header) == 112, "mfcc_header is 112 bytes");
 
-/* Entries of the DCT's tables: the factors of each fold, then a matrix as long as the odd rest. */
-static uint32_t dct_entries(const struct mfcc_header *h)
+/* Sums and differences about the middle of the mel bins, in words of two. */
+static uint32_t folded_words(const struct mel_header *h)
 {
-    uint32_t entries = 0, length = h->mel.mel_bins, blocks = 1;
-    for (; length % 2 == 0; blocks *= 2) {
-        length /= 2;
-        entries += length;
-    }
-    return entries + (h->mel.common.columns + blocks - 1) / blocks * length;
+    return ((h->mel_bins + 1) / 2 + 1) / 2;
+}
+
+/* Even rows of the DCT, which are even about the middle, then odd ones, either in blocks of four. */
+static uint32_t dct_words(const struct mel_header *h)
+{
+    const uint32_t even = (h->common.columns + 1) / 2, odd = h->common.columns / 2;
+    return ((even + ROWS - 1) / ROWS + (odd + ROWS - 1) / ROWS) * ROWS * folded_words(h);
 }
 
 static int mfcc_check(const void *blob)
@@ -30,105 +34,110 @@ static int mfcc_check(const void *blob)
         return status;
     if (h->mel.common.columns > h->mel.mel_bins || (h->reserved[0] | h->reserved[1] | h->reserved[2]) != 0)
         return FRONT_END_BAD_SHAPE;
-    return table_good(h, h->dct_data, dct_entries(h), sizeof(float)) ? FRONT_END_GOOD : FRONT_END_BAD_TABLE;
+    return table_good(h, h->dct_data, dct_words(&h->mel), sizeof(uint32_t)) ? FRONT_END_GOOD : FRONT_END_BAD_TABLE;
 }
 
-/* One step of the DCT on x (2 half, 2 frames): sums of what lies mirrored about the middle into the first half,
- * differences times `cosine` into the second, both in order. Ends are taken together so that it works in place. */
-static void fold(float *x, uint32_t half, const float *cosine)
+/* sums and differences: (2 words,) int16 each, with zeros behind. The middle of an odd number counts once. */
+static void fold(const int16_t *x, uint32_t mel_bins, uint32_t words, int16_t *sum, int16_t *difference)
 {
-    float *y = x + 2 * half;
-    for (uint32_t i = 0, j = half - 1; i <= j && j < half; i++, j--) {
-        const float ia = x[2 * i], ib = x[2 * i + 1], ja = x[2 * j], jb = x[2 * j + 1];
-        const float mia = y[2 * j], mib = y[2 * j + 1], mja = y[2 * i], mjb = y[2 * i + 1];
-        x[2 * i] = ia + mia;
-        x[2 * i + 1] = ib + mib;
-        x[2 * j] = ja + mja;
-        x[2 * j + 1] = jb + mjb;
-        y[2 * i] = (ia - mia) * cosine[i];
-        y[2 * i + 1] = (ib - mib) * cosine[i];
-        y[2 * j] = (ja - mja) * cosine[j];
-        y[2 * j + 1] = (jb - mjb) * cosine[j];
+    const uint32_t half = mel_bins / 2;
+    uint32_t i = 0;
+    sum[2 * words - 1] = difference[2 * words - 1] = 0;
+#if defined(__ARM_FEATURE_DSP)
+    for (; i + 2 <= half; i += 2) {
+        uint32_t a, b, c;
+        __asm volatile("ldr.w %[a], [%[low]]\n"
+                       "ldr.w %[b], [%[high]]\n"
+                       "ror.w %[b], %[b], #16\n"
+                       "sadd16 %[c], %[a], %[b]\n"
+                       "ssub16 %[a], %[a], %[b]\n"
+                       "str.w %[c], [%[sum]]\n"
+                       "str.w %[a], [%[difference]]"
+                       : [a] "=&r"(a), [b] "=&r"(b), [c] "=&r"(c)
+                       : [low] "r"(x + i), [high] "r"(x + mel_bins - 2 - i), [sum] "r"(sum + i),
+                         [difference] "r"(difference + i)
+                       : "memory");
+    }
+#endif
+    for (; i < half; i++) {
+        sum[i] = (int16_t)(x[i] + x[mel_bins - 1 - i]);
+        difference[i] = (int16_t)(x[i] - x[mel_bins - 1 - i]);
+    }
+    if (mel_bins % 2 != 0) {
+        sum[half] = x[half];
+        difference[half] = 0;
     }
 }
 
-/* The matrix (count, length) times x (length, 2 frames). */
-static void multiply(const float *x, uint32_t length, const float *matrix, uint32_t count, float *to)
+/* Four rows of the table times x, sums that wrap. */
+static void multiply(const int16_t *x, uint32_t words, const int16_t *table, uint32_t sums[ROWS])
 {
-    for (uint32_t k = 0; k < count; k++) {
-        float a = 0.0f, b = 0.0f;
-        for (uint32_t i = 0; i < length; i++) {
-            const float c = *matrix++;
-            a += c * x[2 * i];
-            b += c * x[2 * i + 1];
-        }
-        to[2 * k] = a;
-        to[2 * k + 1] = b;
+    uint32_t a = 0, b = 0, c = 0, d = 0;
+#if defined(__ARM_FEATURE_DSP)
+    const int16_t *end = x + 2 * words;
+    uint32_t both, p, q, r, s;
+    __asm volatile(".p2align 2\n"
+                   "1:\n"
+                   "ldr.w %[p], [%[table], #0]\n"
+                   "ldr.w %[q], [%[table], #4]\n"
+                   "ldr.w %[r], [%[table], #8]\n"
+                   "ldr.w %[s], [%[table], #12]\n"
+                   "ldr.w %[both], [%[x]], #4\n"
+                   "add.w %[table], #16\n"
+                   "cmp.w %[x], %[end]\n"
+                   "smlad %[a], %[both], %[p], %[a]\n"
+                   "smlad %[b], %[both], %[q], %[b]\n"
+                   "smlad %[c], %[both], %[r], %[c]\n"
+                   "smlad %[d], %[both], %[s], %[d]\n"
+                   "bne.w 1b"
+                   : [x] "+&r"(x), [table] "+&r"(table), [a] "+&r"(a), [b] "+&r"(b), [c] "+&r"(c), [d] "+&r"(d),
+                     [both] "=&r"(both), [p] "=&r"(p), [q] "=&r"(q), [r] "=&r"(r), [s] "=&r"(s)
+                   : [end] "r"(end)
+                   : "cc", "memory");
+#else
+    for (uint32_t i = 0; i < 2 * words; i++) {
+        const int16_t *factor = table + i / 2 * 2 * ROWS + i % 2;
+        a += (uint32_t)(x[i] * factor[0]);
+        b += (uint32_t)(x[i] * factor[2]);
+        c += (uint32_t)(x[i] * factor[4]);
+        d += (uint32_t)(x[i] * factor[6]);
+    }
+#endif
+    sums[0] = a;
+    sums[1] = b;
+    sums[2] = c;
+    sums[3] = d;
+}
+
+/* Every second column from `out` on, `rows` of them. Returns the end of the table's rows. */
+static const int16_t *every_second(const int16_t *x, uint32_t words, const int16_t *table, uint32_t rows,
+                                   struct quantiser q, int8_t *out)
+{
+    for (uint32_t row = 0; row < rows; row += ROWS, table += 2 * ROWS * words) {
+        uint32_t sums[ROWS];
+        multiply(x, words, table, sums);
+        for (uint32_t i = 0; i < ROWS && row + i < rows; i++)
+            out[2 * (row + i)] = quantised((int32_t)sums[i], q);
+    }
+    return table;
+}
+
+/* The stage "dct", quantisation included. */
+static void cosine_transform(const struct front_end_group *group)
+{
+    const struct mfcc_header *h = group->blob;
+    const uint32_t columns = h->mel.common.columns, words = folded_words(&h->mel);
+    const struct quantiser q = quantiser_of(&h->mel.common);
+    for (uint32_t i = 0; i < group->frames; i++) {
+        int16_t *sum = mel_place(group, i), *difference = sum + 2 * words;
+        int8_t *out = group->out + i * columns;
+        fold(mel_logarithms(group, i), h->mel.mel_bins, words, sum, difference);
+        const int16_t *odd = every_second(sum, words, table_of(h, h->dct_data), (columns + 1) / 2, q, out);
+        every_second(difference, words, odd, columns / 2, q, out + 1);
     }
 }
 
-/* Even rows are those of the sums, odd ones follow from the DCT g of the differences: X[1] = g[0] / 2,
- * X[2k+1] = g[k] - X[2k-1]. From x (sums, then g, each `half` long) the first 2 pairs rows in order into `to`. */
-static void unfold(const float *x, uint32_t half, uint32_t pairs, float *to)
-{
-    const float *g = x + 2 * half;
-    float a = g[0] * 0.5f, b = g[1] * 0.5f;
-    to[0] = x[0];
-    to[1] = x[1];
-    to[2] = a;
-    to[3] = b;
-    for (uint32_t k = 1; k < pairs; k++) {
-        a = g[2 * k] - a;
-        b = g[2 * k + 1] - b;
-        to[4 * k] = x[2 * k];
-        to[4 * k + 1] = x[2 * k + 1];
-        to[4 * k + 2] = a;
-        to[4 * k + 3] = b;
-    }
-}
-
-/* The DCT-II of x (mel_bins, 2 frames), see dct_tables() in hil_nas/front_ends/mfcc/tables.py. Overwrites x and
- * `other`, and returns the one in which the coefficients stand. */
-static const float *cosine_transform(const struct mfcc_header *h, float *x, float *other)
-{
-    const float *table = table_of(h, h->dct_data);
-    const uint32_t size = 2 * h->mel.mel_bins;
-    uint32_t length = h->mel.mel_bins, blocks = 1;
-    for (; length % 2 == 0; table += length, blocks *= 2) {
-        length /= 2;
-        for (uint32_t at = 0; at < size; at += 4 * length)
-            fold(x + at, length, table);
-    }
-    for (uint32_t at = 0; at < size; at += 2 * length)
-        multiply(x + at, length, table, (h->mel.common.columns + blocks - 1) / blocks, other + at);
-    for (; blocks > 1; blocks /= 2, length *= 2) {
-        for (uint32_t at = 0; at < size; at += 4 * length)
-            unfold(other + at, length, (h->mel.common.columns + blocks - 1) / blocks, x + at);
-        float *swap = x;
-        x = other;
-        other = swap;
-    }
-    return other;
-}
-
-static void write_out(const struct mfcc_header *h, const float *x, int8_t *out_a, int8_t *out_b)
-{
-    const float inverse_scale = h->mel.common.inverse_scale;
-    const int32_t zero_point = h->mel.common.zero_point;
-    const float first = 0.707106781f; /* row 0 of the orthonormal DCT is smaller by sqrt(2) */
-    out_a[0] = quantise(x[0] * first, inverse_scale, zero_point);
-    out_b[0] = quantise(x[1] * first, inverse_scale, zero_point);
-    for (uint32_t k = 1; k < h->mel.common.columns; k++) {
-        out_a[k] = quantise(x[2 * k], inverse_scale, zero_point);
-        out_b[k] = quantise(x[2 * k + 1], inverse_scale, zero_point);
-    }
-}
-
-static void mfcc_pair(const void *blob, const int16_t *a, const int16_t *b, void *scratch, int8_t *out_a, int8_t *out_b)
-{
-    const struct mfcc_header *h = blob;
-    write_out(h, cosine_transform(h, mel_logarithms(&h->mel, a, b, scratch), scratch), out_a, out_b);
-}
+static const struct front_end_stage stages[] = {MEL_STAGES, {"dct", cosine_transform}};
 
 const struct front_end_kind front_end_mfcc = {
     .number = FRONT_END_MFCC,
@@ -136,5 +145,6 @@ const struct front_end_kind front_end_mfcc = {
     .header_bytes = sizeof(struct mfcc_header),
     .check = mfcc_check,
     .scratch_bytes = mel_scratch_bytes,
-    .pair = mfcc_pair,
+    .stages = stages,
+    .stage_count = sizeof stages / sizeof stages[0],
 };

@@ -102,7 +102,7 @@ def start(
     boards_dir, build_dir = boards_dir.resolve(), build_dir.resolve()  # programs are started elsewhere
     board = load_board(wanted.board, boards_dir)
     _check_target(board, wanted, port, flash)
-    sources = third_party or find_third_party(build_dir)
+    sources = third_party or find_third_party()
     firmware = build_firmware(board.name, boards_dir, build_dir, sources, (), engine)
     elf = firmware.elf
     match wanted.host:

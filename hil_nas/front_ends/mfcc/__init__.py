@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -11,8 +12,8 @@ from typing import TYPE_CHECKING, ClassVar
 from hil_nas.errors import InputError
 from hil_nas.front_ends.base import Counts, FrontEnd
 from hil_nas.front_ends.mel import HEADER as MEL_HEADER
-from hil_nas.front_ends.mel import MelFrontEnd
-from hil_nas.front_ends.mfcc.tables import cosine_transform_work, dct_tables
+from hil_nas.front_ends.mel import LOG_ONE, MelFrontEnd, usual_fft_size
+from hil_nas.front_ends.mfcc.tables import ROWS, dct_tables
 from hil_nas.front_ends.packing import Tables
 
 if TYPE_CHECKING:
@@ -35,16 +36,16 @@ class Mfcc(MelFrontEnd):
 
     kind: ClassVar[str] = "mfcc"
     number: ClassVar[int] = 1
-    numbers: ClassVar[str] = "window/hop/mel/coefficients"
+    numbers: ClassVar[str] = "window/hop/mel/coefficients[/FFT points]"
     title: ClassVar[str] = "mel-frequency cepstral coefficients"
+    stages: ClassVar[dict[str, str]] = {**MelFrontEnd.stages, "dct": "cosine transform, to int8"}
     counted: ClassVar[dict[str, str]] = {
         **MelFrontEnd.counted,
-        "folds": "halvings of the cosine transform",
-        "folded_values": "values folded by a halving",
-        "dct_products": "multiply-accumulates of the cosine matrix",
-        "dct_rows": "rows of the cosine matrix",
-        "joined_rows": "rows joined after the halves",
-        "dct_flash_lines": "flash lines of the cosine factors, read anew",
+        "folded_by_2": "mel bins folded about the middle: turns of the loop by 2",
+        "folded_singly": "mel bins folded about the middle, the last one",
+        "row_blocks": "blocks of 4 rows of the cosine transform",
+        "row_words": "blocks of 4 rows: turns of the loop of 8 multiply-accumulates",
+        "features": "features quantised",
     }
 
     def __post_init__(self) -> None:
@@ -65,11 +66,29 @@ class Mfcc(MelFrontEnd):
         return replace(self, coefficients=columns)
 
     def tables(self) -> Tables:
-        mel, cosines = super().tables(), dct_tables(self.coefficients, self.mel_bins)
-        return Tables(HEADER, mel.numbers, [*mel.tables, cosines.astype("<f4").tobytes()])
+        mel = super().tables()
+        cosines, unit = dct_tables(self.coefficients, self.mel_bins, 2 * self.largest_logarithm())
+        return Tables(HEADER, mel.numbers, [*mel.tables, cosines.astype("<i2").tobytes()], unit * LOG_ONE / math.log(2))
 
-    def own_work(self) -> Counts:
-        return cosine_transform_work(self.mel_bins, self.coefficients)
+    def own_work(self) -> dict[str, Counts]:
+        half, blocks, words = self.mel_bins // 2, self._row_blocks(), self._row_words()
+        counts: Counts = {
+            "folded_by_2": half // 2,
+            "folded_singly": half % 2 + self.mel_bins % 2,
+            "row_blocks": blocks,
+            "row_words": blocks * words,
+            "features": self.coefficients,
+        }
+        return {"dct": counts}
+
+    def own_tables(self) -> dict[str, int]:
+        return {"dct": 4 * ROWS * self._row_blocks() * self._row_words()}
+
+    def _row_blocks(self) -> int:
+        return -(-((self.coefficients + 1) // 2) // ROWS) - (-(self.coefficients // 2) // ROWS)
+
+    def _row_words(self) -> int:
+        return ((self.mel_bins + 1) // 2 + 1) // 2
 
     def module(self) -> nn.Module:
         from hil_nas.front_ends.mfcc.module import MfccModule
@@ -83,20 +102,21 @@ class Mfcc(MelFrontEnd):
 
     @classmethod
     def to_measure(cls) -> tuple[FrontEnd, ...]:
-        """The paper's grid, and around it every FFT size, few and many coefficients, mel bins of every parity."""
-        few = [x.with_columns(y) for y in (10, 13) for x in paper_grid()]
-        most = [x.transform for x in paper_grid() if x.mel_bins == 80]
-        windows = ((128, 128), (240, 80), (256, 160), (320, 200), (512, 256), (1024, 500))
-        around = _crossed(windows, ((20, 13), (40, 10), (64, 64)))
-        longer = _crossed(((1200, 400), (2048, 1000)), ((40, 20), (80, 80)))
-        # the DCT halves the mel bins while they are even; what is left decides how it goes on
-        left = _crossed(((400, 160), (700, 120)), ((23, 13), (26, 26), (49, 49), (60, 20), (72, 40), (79, 30)))
-        return tuple(dict.fromkeys([*paper_grid(), *few, *most, *around, *longer, *left]))
+        """Every FFT size with windows that fill it, that do not and that are wrapped, few and many coefficients, mel
+        bins of every rest, and what a search offers."""
+        windows = ((128, 128), (240, 80), (256, 160), (320, 200), (400, 160), (512, 256), (700, 120), (1024, 500))
+        around = _crossed(windows, ((20, 13), (40, 10), (60, 60)))
+        longer = _crossed(((1200, 400), (2048, 1000), (1999, 640)), ((40, 20), (80, 80)))
+        rests = _crossed(((415, 101), (607, 101)), ((23, 13), (26, 26), (49, 49), (60, 20), (79, 30), (126, 126)))
+        windows = ((200, 100), (335, 101), (400, 200), (480, 320), (512, 200), (799, 101), (1025, 400), (2000, 500))
+        wrapped = [replace(x, fft_points=x.fft_size // 2) for x in _crossed(windows, ((24, 13), (51, 30)))]
+        return tuple(dict.fromkeys([*search_grid(), *around, *longer, *rests, *wrapped]))
 
     @classmethod
     def drawn(cls, rng: Generator) -> Mfcc:
         window, mel = int(rng.integers(360, 801)), int(rng.integers(20, 81))
-        return cls(window, int(rng.integers(100, 401)), mel, int(rng.integers(8, mel + 1)))
+        half = usual_fft_size(window) // 2 if rng.integers(2) else None
+        return cls(window, int(rng.integers(100, 401)), mel, int(rng.integers(8, mel + 1)), fft_points=half)
 
 
 def paper_grid(coefficients: int = 40) -> tuple[Mfcc, ...]:

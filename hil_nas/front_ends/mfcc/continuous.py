@@ -1,9 +1,10 @@
 """The front end with window and hop as real numbers, differentiable in both.
 
-Frame i begins at i * hop, which may lie between two samples; a sample at the distance u from there is weighted by the
-Hann window's 0.5 - 0.5 cos(2 pi u / window). That is 0 with slope 0 at both ends, so that features are smooth in window
-and hop; they jump only where a frame more fits the clip or the window asks for the next FFT. At whole numbers they are
-those of `MfccModule`. A sample's place in its frame only turns the spectrum's phase, which the power does not see.
+Frame i begins half a sample before i * hop, which may lie between two samples; a sample at the distance u from there is
+weighted by the Hann window's 0.5 - 0.5 cos(2 pi u / window). That is 0 with slope 0 at both ends, so that features are
+smooth in window and hop; they jump only where a frame more fits the clip or the window asks for the next FFT. At whole
+numbers they are those of `MfccModule`. A sample's place in its frame only turns the spectrum's phase, which the power
+does not see.
 
 Sources: Leiber, Marnissi, Barrau and El Badaoui, arXiv:2208.10886 (window length) and arXiv:2308.02421 (hop length).
 """
@@ -20,7 +21,7 @@ from torch.nn import functional as F
 
 from hil_nas.front_ends.base import ClipFormat
 from hil_nas.front_ends.mel import LOG_FLOOR, MelFrontEnd, mel_filters
-from hil_nas.front_ends.mel_module import as_float
+from hil_nas.front_ends.mel_module import as_float, power_spectrum
 from hil_nas.front_ends.mfcc.tables import dct_matrix
 
 
@@ -41,7 +42,7 @@ def continuous_mfcc(waveform: Tensor, window: Tensor, hop: Tensor, like: MelFron
         signal = waveform  # finite differences need its digits
     frames = frame_count(float(window.detach()), float(hop.detach()), like.clip)
     length = ceil(float(window.detach()))
-    starts = torch.arange(frames, device=signal.device) * hop.double()
+    starts = torch.arange(frames, device=signal.device) * hop.double() - 0.5
     first = starts.detach().ceil()  # from this sample on, `length` samples hold all of nonzero weight
     inside = torch.arange(length, device=signal.device) + (first - starts)[:, None]  # (frames, length)
     weights = 0.5 - 0.5 * torch.cos(2 * pi * inside / window.double())
@@ -51,8 +52,7 @@ def continuous_mfcc(waveform: Tensor, window: Tensor, hop: Tensor, like: MelFron
     cut = padded.index_select(1, indices.flatten()).reshape(len(signal), frames, length)
     config = replace(like, window_samples=length, hop_samples=int(hop.detach()))
     filters, cosines = _tables(config, signal.dtype, signal.device)
-    spectrum = torch.fft.rfft(cut * weights, n=config.fft_size)  # (clips, frames, bins)
-    energies = (spectrum.real.square() + spectrum.imag.square()) @ filters  # (clips, frames, mel)
+    energies = power_spectrum(cut * weights, config.fft_size) @ filters  # (clips, frames, mel)
     return torch.log(energies + LOG_FLOOR) @ cosines
 
 

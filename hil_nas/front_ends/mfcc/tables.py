@@ -7,10 +7,8 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from hil_nas.front_ends.base import Counts
-
-_FLOAT_BYTES = 4
-_CACHE_LINE_BYTES, _CACHE_LINES = 32, 8  # of the data cache in front of an STM32L4's flash (RM0432)
+ROWS = 4
+"""Of the DCT, that mfcc.c takes together."""
 
 
 def dct_matrix(coefficients: int, mel_bins: int) -> NDArray[np.float64]:
@@ -22,50 +20,38 @@ def dct_matrix(coefficients: int, mel_bins: int) -> NDArray[np.float64]:
     return matrix
 
 
-def dct_tables(coefficients: int, mel_bins: int) -> NDArray[np.float64]:
-    """What mfcc.c needs for `coefficients` rows of the DCT-II of `mel_bins` inputs, (count,).
+def dct_tables(coefficients: int, mel_bins: int, largest: int) -> tuple[NDArray[np.int16], float]:
+    """What mfcc.c needs for `coefficients` rows of the DCT-II of `mel_bins` inputs.
 
-    With t = pi (2 i + 1) / (2 n), the rows X[k] = sum x[i] cos(k t) of an even length n come from two DCT of half the
-    length: X[2k] from the sums x[i] + x[n-1-i], and by cos((2k+1) t) + cos((2k-1) t) = 2 cos(t) cos(2k t),
-    X[2k+1] + X[2k-1] from the differences times 2 cos(t) (Hou, IEEE Trans. ASSP 35, 1987). The factors 2 cos(t) of
-    each halving come first, then the matrix of the odd length that is left, with the factor sqrt(2 / mel_bins) of the
-    orthonormal DCT.
+    Even rows are even about the middle and take sums of what lies mirrored there, odd rows differences. All of row 0 is
+    one number, which is made a whole one: the largest with which no sum of products overflows 32 bits.
+
+    Args:
+        largest: that a sum or difference can be.
+
+    Returns:
+        int16 (blocks, words, 4, 2): rows in blocks of four, zeros where there are fewer, even rows first; of each block
+        two factors of each row, then the next two, as they are multiplied.
+        What an orthonormal DCT-II is multiplied by.
     """
-    tables, length = [], mel_bins
-    while length % 2 == 0:
-        tables.append(2.0 * np.cos(np.pi * (2 * np.arange(length // 2) + 1) / (2 * length)))
-        length //= 2
-    rows = -(-coefficients * length // mel_bins)
-    k, i = np.arange(rows)[:, None], np.arange(length)[None, :]
-    tables.append(np.cos(np.pi * k * (2 * i + 1) / (2 * length)).ravel() * math.sqrt(2.0 / mel_bins))
-    return np.concatenate(tables)
+    half = (mel_bins + 1) // 2
+    whole = dct_matrix(coefficients, mel_bins)[:, :half]  # (coefficients, half)
+    first = 32767
+    while True:
+        unit = first * math.sqrt(mel_bins)
+        rounded = np.rint(unit * whole)
+        excess = max(np.abs(rounded).max() / 32767, np.abs(rounded).sum(axis=1).max() * largest / (2**31 - 1))
+        if excess <= 1:
+            break
+        first = min(first - 1, int(first / excess))
+    blocks = [_in_blocks(rounded[parity::2]) for parity in (0, 1)]
+    return np.concatenate(blocks).astype(np.int16), unit
 
 
-def cosine_transform_work(length: int, coefficients: int) -> Counts:
-    """Loop counts of the DCT: halved while even, each half folded; a matrix on what is left; then the rows joined
-    again, step by step. The factors of a fold and the matrix are read anew for every block."""
-    folded = joined = 0
-    blocks, values, lines = 1, length, 0
-    while length % 2 == 0:
-        length //= 2
-        folded += values
-        lines += _lines_missed(length, blocks)
-        blocks *= 2
-    rows = -(-coefficients // blocks)
-    lines += _lines_missed(rows * length, blocks)
-    counts = {
-        "folds": blocks - 1,  # 1 + 2 + ... + blocks / 2
-        "folded_values": folded,
-        "dct_products": blocks * rows * length,
-        "dct_rows": blocks * rows,
-    }
-    while blocks > 1:
-        joined += blocks // 2 * -(-coefficients // blocks)
-        blocks //= 2
-    return {**counts, "joined_rows": joined, "dct_flash_lines": lines}
-
-
-def _lines_missed(floats: int, passes: int) -> int:
-    """Lines of flash that passes over a table miss: a table larger than the cache is missed anew by each."""
-    lines = -(-_FLOAT_BYTES * floats // _CACHE_LINE_BYTES)
-    return lines if lines <= _CACHE_LINES else lines * passes
+def _in_blocks(rows: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(blocks, words, 4, 2) of (rows, half)."""
+    count, half = rows.shape
+    blocks, words = -(-count // ROWS), -(-half // 2)
+    padded = np.zeros((blocks * ROWS, 2 * words))
+    padded[:count, :half] = rows
+    return padded.reshape(blocks, ROWS, words, 2).transpose(0, 2, 1, 3)
