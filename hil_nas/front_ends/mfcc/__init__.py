@@ -130,8 +130,14 @@ def paper_grid(coefficients: int = 40) -> tuple[Mfcc, ...]:
 
 
 def search_grid() -> tuple[Mfcc, ...]:
-    """The paper's eight with 40, 20 and 13 coefficients: fewer cost less, in the front end and in what reads them."""
-    return tuple(x for coefficients in (40, 20, 13) for x in paper_grid(coefficients))
+    """The paper's eight with 40, 20 and 13 coefficients: fewer cost less, in the front end and in what reads them. Then
+    cheaper ones, of 24 mel bins, for which half an FFT will do."""
+    cheaper = tuple(
+        Mfcc(window, hop, 24, coefficients, fft_points=256)
+        for window, hop in ((400, 200), (480, 320))
+        for coefficients in (20, 13)
+    )
+    return (*(x for coefficients in (40, 20, 13) for x in paper_grid(coefficients)), *cheaper)
 
 
 def _crossed(windows: Sequence[tuple[int, int]], cepstra: Sequence[tuple[int, int]]) -> list[Mfcc]:
