@@ -14,7 +14,7 @@ LAYERS = {
     "network": 1, "operators": 1, "tflite": 1, "front_ends": 1, "budget": 1, "config": 1, "baselines": 1,
     "kernels": 2, "cost": 2, "audio": 2, "learning": 2,
     "latency": 3, "nas": 3, "deploy": 3, "device": 3,
-    "training": 4, "runs": 4,
+    "training": 4, "runs": 4, "listening": 4,
     "candidates": 5,
     "workflows": 6,
     "report": 7, "cli": 7,
