@@ -47,6 +47,7 @@ LIBRARIES = (
     Library("tensorflow", ("tensorflow-cpu", "tensorflow"), "search: conversion to .tflite", "search"),
     Library("ray", ("ray",), "sweep", "sweep"),
     Library("torchaudio", ("torchaudio",), "tests: parity of the front end", "audio"),
+    Library("sounddevice", ("sounddevice",), "listen: the microphone", "microphone"),
     Library("pyocd", ("pyocd",), "flashing", "flash"),
 )
 

@@ -13,7 +13,7 @@ import dataclasses
 import math
 from collections.abc import Callable
 from dataclasses import MISSING, dataclass, field, fields
-from typing import Any
+from typing import Any, Literal
 
 from hil_nas.errors import InputError
 from hil_nas.values import Range
@@ -34,7 +34,7 @@ class Option:
         range: of a number.
         group: the heading under which --help lists it.
         repeated: the option may be given several times, and the field is a tuple of what was given.
-        nargs: how many words it takes, if not one.
+        nargs: how many words it takes, if not one; `*`: any number.
     """
 
     help: str | None = None
@@ -45,7 +45,7 @@ class Option:
     range: Range = Range()
     group: str = ""
     repeated: bool = False
-    nargs: int | None = None
+    nargs: int | Literal["*"] | None = None
 
 
 def option(

@@ -60,6 +60,12 @@ def official_speaker(stem: str) -> str | None:
     return match and (match[1] or match[2])
 
 
+def librispeech_speaker(stem: str) -> str | None:
+    """The speaker in names of LibriSpeech: speaker-chapter-utterance."""
+    match = _LIBRISPEECH.fullmatch(stem)
+    return match and match[1]
+
+
 def _plain(speaker: str) -> str:
     return "".join(re.findall(r"[^\W_]+", speaker.casefold())) or speaker
 
@@ -108,8 +114,8 @@ def _shared_values(values: Sequence[str]) -> int:
 
 def _number(recording: Recording, rest: Sequence[str]) -> str | None:
     """Which of several numbers, as in `lamp_03_01`, is the speaker's: the first, unless it is a date or a time."""
-    if match := _LIBRISPEECH.fullmatch(recording.stem):
-        return match[1]
+    if speaker := librispeech_speaker(recording.stem):
+        return speaker
     several = len(rest) > 1 and not recording.stem.startswith(_COMMON_VOICE)
     return rest[0] if several and len(rest[0]) <= _LONGEST_NUMBER else None
 

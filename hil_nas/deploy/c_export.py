@@ -10,6 +10,7 @@ from typing import Protocol
 
 from hil_nas import kernels
 from hil_nas.cost.arena import aligned
+from hil_nas.deploy.decisions import Decisions
 from hil_nas.deploy.plan import Plan
 from hil_nas.errors import InputError
 from hil_nas.files import whole_folder
@@ -18,6 +19,7 @@ from hil_nas.kernels import cmsis_nn
 from hil_nas.operators.table import PLAN_CODES
 
 _SOURCES = ("engine/engine.c", "engine/plan_check.c", "engine/plan_check.h", "crc32.c", "front_end.c")
+_LISTENING = ("listen/decide.c", "listen/decide.h")  # of a model that was tuned
 _HEADERS = ("engine.h", "kernel.h", "checks.h", "plan.h", "crc32.h", "front_end.h")
 _INCLUDE = re.compile(r'^\s*#\s*include\s*[<"]([^>"]+)[>"]', re.MULTILINE)
 _BYTES_PER_LINE = 24
@@ -39,31 +41,36 @@ def export_c(
     labels: Sequence[str],
     boards_dir: Path,
     third_party: CmsisFolders,
+    decisions: Decisions | None = None,
 ) -> None:
     """Writes the folder, whole or not at all: model, executor, front end, the CMSIS sources they need, an example.
 
     Args:
         folder: must not exist, or be empty.
         labels: one per output of the plan, in their order.
+        decisions: on a stream, which the model was tuned to.
 
     Raises:
         InputError: where plan, front end and labels do not belong together, or the folder is taken.
     """
-    _check(plan, front_end, labels)
+    _check(plan, front_end, labels, decisions)
     blob = front_end.blob(plan.input_scale, plan.input_zero_point)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise InputError(f"{folder} exists and is not empty", hint="name a folder that does not exist")
     with whole_folder(folder) as whole:
         _copy(boards_dir / "export", whole, sorted(x.name for x in (boards_dir / "export").iterdir()))
-        own = [*_SOURCES, *_front_end_files(boards_dir / "src"), *_kernel_files(plan, boards_dir / "src")]
+        sources = (*_SOURCES, *(_LISTENING if decisions else ()))
+        own = [*sources, *_front_end_files(boards_dir / "src"), *_kernel_files(plan, boards_dir / "src")]
         _copy(boards_dir / "src", whole / "src", own)
         _copy(boards_dir / "include", whole / "include", _HEADERS)
         _copy_third_party(whole / "third_party", boards_dir, third_party, own, plan)
-        (whole / "model.h").write_text(_model_header(plan, len(blob), front_end, labels))
-        (whole / "model.c").write_text(_model_source(plan, blob, labels))
+        (whole / "model.h").write_text(_model_header(plan, len(blob), front_end, labels, decisions))
+        (whole / "model.c").write_text(_model_source(plan, blob, labels, decisions))
 
 
-def _check(plan: Plan, front_end: FrontEnd, labels: Sequence[str]) -> None:
+def _check(plan: Plan, front_end: FrontEnd, labels: Sequence[str], decisions: Decisions | None) -> None:
+    if decisions is not None and decisions.labels != tuple(labels):
+        raise InputError(f"decisions on {', '.join(decisions.labels)} for a network of {', '.join(labels)}")
     if len(labels) != plan.output_bytes:
         raise InputError(f"{len(labels)} labels for a network with {plan.output_bytes} outputs")
     if front_end.output_bytes != plan.input_bytes:
@@ -125,7 +132,9 @@ def _headers(sources: Iterable[Path], folders: Sequence[Path]) -> list[Path]:
     return sorted(headers)
 
 
-def _model_header(plan: Plan, blob_bytes: int, front_end: FrontEnd, labels: Sequence[str]) -> str:
+def _model_header(
+    plan: Plan, blob_bytes: int, front_end: FrontEnd, labels: Sequence[str], decisions: Decisions | None
+) -> str:
     offset, ram_bytes = _scratch_place(plan, front_end.scratch_bytes)
     return f"""/* Made by hil_nas: a network of {len(plan.operators)} operators behind the front end {front_end}
  * ({front_end.title}: {front_end.numbers}, window and hop in samples). */
@@ -133,7 +142,7 @@ def _model_header(plan: Plan, blob_bytes: int, front_end: FrontEnd, labels: Sequ
 #define KEYWORDS_MODEL_H
 
 #include <stdint.h>
-
+{'#include "listen/decide.h"' if decisions else ""}
 #define KEYWORDS_SAMPLES {front_end.clip.samples}
 #define KEYWORDS_SAMPLE_RATE_HZ {front_end.clip.sample_rate_hz}
 #define KEYWORDS_CLASSES {len(labels)}
@@ -149,8 +158,29 @@ def _model_header(plan: Plan, blob_bytes: int, front_end: FrontEnd, labels: Sequ
 extern const uint8_t keywords_plan[KEYWORDS_PLAN_BYTES];
 extern const uint8_t keywords_front_end[KEYWORDS_FRONT_END_BYTES];
 extern const char *const keywords_labels[KEYWORDS_CLASSES];
-
+{_decisions_header(decisions)}
 #endif
+"""
+
+
+def _decisions_header(decisions: Decisions | None) -> str:
+    if decisions is None:
+        return ""
+    return f"""
+/* On a stream: an answer every KEYWORDS_PERIOD_SAMPLES of audio goes to decide_next() with these. */
+#define KEYWORDS_PERIOD_SAMPLES {decisions.period_samples}
+extern const struct decide_settings keywords_decisions;
+"""
+
+
+def _decisions_source(plan: Plan, decisions: Decisions | None) -> str:
+    if decisions is None:
+        return ""
+    words = decisions.settings(plan.output_scale, plan.output_zero_point)
+    return f"""
+const struct decide_settings keywords_decisions = {{
+    {", ".join(map(str, words))}, {{{", ".join(map(str, decisions.thresholds))}}},
+}};
 """
 
 
@@ -178,7 +208,7 @@ static const struct kernel_list {x.name}_linked = {{{x.number}, {x.name}}};
     return f"{tables}const struct kernel_list *const kernel_lists[] = {{{lists}NULL}};"
 
 
-def _model_source(plan: Plan, blob: bytes, labels: Sequence[str]) -> str:
+def _model_source(plan: Plan, blob: bytes, labels: Sequence[str], decisions: Decisions | None) -> str:
     names = ",\n".join(f"    {_c_string(x)}" for x in labels)
     return f"""#include "model.h"
 
@@ -197,7 +227,7 @@ _Alignas(32) const uint8_t keywords_plan[KEYWORDS_PLAN_BYTES] = {{
 _Alignas(16) const uint8_t keywords_front_end[KEYWORDS_FRONT_END_BYTES] = {{
 {_c_bytes(blob)}
 }};
-"""
+{_decisions_source(plan, decisions)}"""
 
 
 def _c_string(text: str) -> str:

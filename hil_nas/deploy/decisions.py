@@ -70,8 +70,11 @@ class Decisions:
             InputError: for a scale of logits that decide.c does not take.
         """
         room = (0,) * (MAX_CLASSES - len(self.labels))
-        step_bits = _step_bits(output_scale, output_zero_point)
-        return _SETTINGS.pack(len(self.labels), self.averaged, self.refractory, step_bits, *self.thresholds, *room)
+        return _SETTINGS.pack(*self.settings(output_scale, output_zero_point), *self.thresholds, *room)
+
+    def settings(self, output_scale: float, output_zero_point: int) -> tuple[int, int, int, int]:
+        """The fields of `struct decide_settings` before its thresholds; raises as `packed`."""
+        return len(self.labels), self.averaged, self.refractory, _step_bits(output_scale, output_zero_point)
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)

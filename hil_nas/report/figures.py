@@ -35,6 +35,28 @@ def lines(
     return _svg(figure)
 
 
+def posteriors(
+    times_s: npt.NDArray[np.float64],
+    series: Mapping[str, npt.NDArray[np.float64]],
+    heard: Sequence[tuple[float, str]],
+    seconds: float,
+) -> Markup:
+    """One line for each word over a recording of so many seconds, and a mark where a word was heard, as SVG."""
+    figure, axes = _axes(9.0, 2.2)
+    for name, values in series.items():
+        axes.plot(times_s, values, label=name, linewidth=1.2)
+    for time_s, word in heard:
+        axes.axvline(time_s, color=_INK, linestyle="--", linewidth=0.8)
+        axes.annotate(word, (time_s, 1.0), xytext=(2, 2), textcoords="offset points", fontsize=7, rotation=30)
+    axes.set_xlim(0.0, seconds)
+    axes.set_ylim(0.0, 1.0)
+    axes.set_xlabel("s")
+    axes.set_ylabel("posterior")
+    if series:
+        axes.legend(fontsize=7, frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    return _svg(figure)
+
+
 def confusion(counts: npt.NDArray[np.int64], labels: Sequence[str]) -> Markup:
     """A confusion matrix (true, predicted) of counts, shaded by the share of each true class, as SVG."""
     figure, axes = _axes(6.0, 5.4)
@@ -81,6 +103,24 @@ def curves(points: Points, *, xlabel: str, ylabel: str) -> Markup:
     axes.set_yscale("log")
     axes.set_xlabel(xlabel)
     axes.set_ylabel(ylabel)
+    axes.legend(fontsize=8, frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    return _svg(figure)
+
+
+def misses(points: Points, least_per_hour: float) -> Markup:
+    """Misses (%) against false accepts an hour, a logarithmic axis, for each name, as SVG.
+
+    Args:
+        least_per_hour: one false accept in all the hours there were; what has none is drawn at a third of it.
+    """
+    figure, axes = _axes(7.0, 3.4)
+    for name, (x, y) in points.items():
+        axes.plot([max(v, least_per_hour / 3) for v in x], y, ".-", label=name, linewidth=1.2, markersize=4)
+    axes.axvline(least_per_hour, color=_INK, linestyle="--", linewidth=0.8)
+    axes.set_xscale("log")
+    axes.set_ylim(0.0, 100.0)
+    axes.set_xlabel("false accepts an hour; left of the line: none in all hours")
+    axes.set_ylabel("missed, %")
     axes.legend(fontsize=8, frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
     return _svg(figure)
 

@@ -15,6 +15,7 @@ from hil_nas.audio.speech import spoken_keywords
 from hil_nas.budget import Budget
 from hil_nas.cost.macs import network_macs, parameters
 from hil_nas.deploy.c_export import export_c
+from hil_nas.deploy.decisions import read_decisions
 from hil_nas.deploy.lower import lower
 from hil_nas.deploy.tflite import read_front_end, read_tflite
 from hil_nas.device.firmware import find_third_party
@@ -101,12 +102,12 @@ def load_data(
 
 def write_export(run: Run, model: bytes, labels: tuple[str, ...], folders: Folders) -> None:
     """`export/`: the model as C that builds with one command; and the plan that the board ran."""
-    plan, front_end = lower(read_tflite(model)), read_front_end(model)
+    plan, front_end, decisions = lower(read_tflite(model)), read_front_end(model), read_decisions(model)
     assert front_end is not None
     run.write_bytes("plan.bin", plan.to_bytes())
     if run.path("export").exists():  # left by an interrupted run
         shutil.rmtree(run.path("export"))
-    export_c(run.path("export"), plan, front_end, labels, folders.boards, find_third_party())
+    export_c(run.path("export"), plan, front_end, labels, folders.boards, find_third_party(), decisions)
 
 
 def _verified(

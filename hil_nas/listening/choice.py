@@ -1,0 +1,60 @@
+"""Thresholds and averaging that miss fewest words at so many false accepts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from hil_nas.deploy.decisions import ONE, Decisions
+from hil_nas.listening.trials import Errors, Trials
+
+_LOGITS = np.linspace(-3.0, 10.0, 66)  # of thresholds that are tried, 0.047 to 0.99995
+THRESHOLDS = tuple(dict.fromkeys(int(x) for x in np.rint(ONE / (1 + np.exp(-_LOGITS)))))
+AVERAGED = (1, 2, 3, 4, 6, 8, 12)
+
+
+def choose(trials: Trials, start: Decisions, allowed: int, most_averaged: int) -> Errors:
+    """The decisions that miss the smallest share of words with at most `allowed` false accepts.
+
+    One threshold for all keywords, the lowest from which on no higher one has more false accepts than allowed; of
+    numbers of averaged answers the best, the fewest of equals. A threshold for each keyword would rest on the few
+    false accepts of that keyword alone.
+    """
+    best: Errors | None = None
+    for averaged in (x for x in AVERAGED if x <= most_averaged):
+        errors = trials.errors(_lowest(trials, replace(start, averaged=averaged), allowed))
+        if best is None or errors.mean_miss_share < best.mean_miss_share:
+            best = errors
+    assert best is not None
+    return best
+
+
+def curve(trials: Trials, chosen: Decisions) -> list[Errors]:
+    """What thresholds on either side of the chosen ones give, all other things equal, lowest first."""
+    return [trials.errors(with_threshold(chosen, x)) for x in THRESHOLDS]
+
+
+def with_threshold(decisions: Decisions, threshold: int) -> Decisions:
+    """The same with this threshold for every keyword."""
+    return replace(decisions, thresholds=tuple(threshold if x else 0 for x in decisions.thresholds))
+
+
+def _lowest(trials: Trials, start: Decisions, allowed: int) -> Decisions:
+    lowest = with_threshold(start, ONE)
+    for threshold in reversed(THRESHOLDS):
+        tried = with_threshold(start, threshold)
+        if trials.false_accepts(tried).sum() > allowed:
+            break
+        lowest = tried
+    return lowest
+
+
+def at_rates(errors: Sequence[Errors], per_hour: Sequence[float]) -> list[Errors | None]:
+    """Of a curve, lowest threshold first, the point of fewest misses at each rate; None where it has none so low."""
+    points: list[Errors | None] = []
+    for rate in per_hour:
+        held = [x for x in errors if x.rate.per_hour <= rate]
+        points.append(min(held, key=lambda x: x.mean_miss_share) if held else None)
+    return points

@@ -1,0 +1,62 @@
+"""What a finished search, baseline or tuning left in its run folder, as later commands need it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hil_nas.deploy.decisions import Decisions, read_decisions
+from hil_nas.deploy.front_end_metadata import read_front_end
+from hil_nas.errors import InputError, RunError
+from hil_nas.front_ends import FrontEnd
+from hil_nas.runs import read_result
+
+_DATA = ("data", "words", "silence")
+
+
+@dataclass(frozen=True)
+class FinishedRun:
+    """A trained model and where it came from.
+
+    Attributes:
+        model: the .tflite.
+        labels: of its outputs, in their order.
+        decisions: that it was tuned to; None where it was not.
+        data: how its data set was chosen: `data`, `words`, `silence`.
+    """
+
+    folder: Path
+    model: bytes
+    labels: tuple[str, ...]
+    front_end: FrontEnd
+    decisions: Decisions | None
+    data: dict[str, Any]
+
+    @property
+    def name(self) -> str:
+        """Of the run, without its time."""
+        return self.folder.resolve().name.partition("-")[2] or self.folder.resolve().name
+
+    @classmethod
+    def read(cls, folder: Path) -> FinishedRun:
+        """
+        Raises:
+            RunError: for a folder that is none of a finished search, baseline or tuning.
+            InputError: for a model that cannot be read.
+        """
+        labels = read_result(folder).get("labels")
+        try:
+            model = (folder / "model.tflite").read_bytes()
+            config = json.loads((folder / "config.json").read_text())
+        except (OSError, ValueError) as error:
+            raise RunError(f"{folder} is no run of a search: {error}", hint="name the folder of one") from None
+        if labels is None or "data" not in config:
+            raise RunError(f"{folder} is no run of a search", hint="name the folder of a search, baseline or tuning")
+        front_end = read_front_end(model)
+        if front_end is None:
+            raise InputError(f"{folder / 'model.tflite'} names no front end, so it cannot listen")
+        chosen = {x: config[x] for x in _DATA if x in config}
+        data = {"silence": config.get("preset") != "paper", **chosen}
+        return cls(folder, model, tuple(labels), front_end, read_decisions(model), data)
