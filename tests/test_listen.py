@@ -111,6 +111,22 @@ def test_it_leaves_a_page_and_says_that_it_was_not_tuned(
     ).replace("https://matplotlib.org", "")
 
 
+def test_clips_in_which_words_were_heard_are_kept(
+    run: Path, audio: Path, tmp_path: Path, kws_model: bytes, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (run / "model.tflite").write_bytes(attach_decisions(attach_front_end(kws_model, FRONT_END), DECISIONS))
+    kept = tmp_path / "kept"
+    result = command("listen", run, audio, "--keep", kept, folder=tmp_path, capsys=capsys)
+    words = [(x["name"], y) for x in result["recordings"] for y in x["heard"]]
+    assert len(words) == len(list(kept.iterdir())) >= 3
+    for name, heard in words:
+        (path,) = kept.glob(f"{name.replace('/', '_')}-{heard['time_s']:.2f}s-{heard['word']}.wav")
+        end = round(heard["time_s"] * 16_000)
+        recording, rate_hz = soundfile.read(audio / name, dtype="int16")
+        clip, kept_rate_hz = soundfile.read(path, dtype="int16")
+        assert rate_hz == kept_rate_hz and np.array_equal(clip, recording[end - 16_000 : end])
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -169,11 +185,15 @@ def test_the_microphone_until_ctrl_c(
     before = signal.getsignal(signal.SIGINT)
     fake = microphone(samples, lambda: os.kill(os.getpid(), signal.SIGINT))
     monkeypatch.setitem(sys.modules, "sounddevice", fake)
-    heard = command("listen", run, folder=tmp_path, capsys=capsys)
+    heard = command("listen", run, "--keep", tmp_path / "kept", folder=tmp_path, capsys=capsys)
     assert signal.getsignal(signal.SIGINT) is before
     by_file = command("listen", run, path, folder=tmp_path, capsys=capsys)
     (live,), (file,) = heard["recordings"], by_file["recordings"]
     assert live["name"] == "microphone" and live["heard"][: len(file["heard"])] == file["heard"] != []
+    for word in live["heard"]:
+        (kept,) = (tmp_path / "kept").glob(f"microphone-{word['time_s']:.2f}s-*.wav")
+        end = round(word["time_s"] * 16_000)
+        assert np.array_equal(soundfile.read(kept, dtype="int16")[0], samples[end - 16_000 : end])
 
 
 def test_no_sounddevice_and_no_microphone_are_one_line(

@@ -10,7 +10,7 @@ import soundfile
 from recordings import tone
 
 from hil_nas.audio.decode import audio_blocks, read_audio
-from hil_nas.audio.embedding import embedded, word_end
+from hil_nas.audio.embedding import embedded, word_span
 from hil_nas.audio.long_audio import long_recordings
 from hil_nas.errors import InputError
 from hil_nas.workflows.tune import halved
@@ -108,8 +108,9 @@ def test_a_bed_that_is_too_short_is_repeated() -> None:
     assert np.all(stream[:50] == stream[0]) and abs(int(stream[0])) in (999, 1000, 1001)
 
 
-def test_where_a_word_ends() -> None:
+def test_where_a_word_begins_and_ends() -> None:
     clip = (3 * np.sin(np.arange(16_000))).astype(np.int16)
     clip[4000:8000] = 9000 * np.sin(np.arange(4000))
-    assert 8000 <= word_end(clip, 16_000) <= 8320
-    assert word_end(np.zeros(16_000, np.int16), 16_000) == 16_000
+    begins, ends = word_span(clip, 16_000)
+    assert 3680 < begins <= 4000 and 8000 <= ends < 8320
+    assert word_span(np.zeros(16_000, np.int16), 16_000) == (0, 16_000)

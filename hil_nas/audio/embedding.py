@@ -12,7 +12,7 @@ from hil_nas.audio.noise import Float, to_int16
 
 _FULL_SCALE = 32767.0
 _SILENT_RMS = 1e-4  # of full scale: nothing quieter is brought to a signal-to-noise ratio
-_FRAME_S, _WORD_DB = 0.02, 20.0  # a word ends with its last frame that is so much below its loudest
+_FRAME_S, _WORD_DB = 0.02, 20.0  # frames of a word are at most so much below its loudest
 
 
 def embedded(
@@ -37,12 +37,13 @@ def embedded(
     return out
 
 
-def word_end(clip: Samples, sample_rate_hz: int) -> int:
-    """Where the word in a clip (m,) ends, in samples: behind the last frame within 20 dB of the loudest."""
+def word_span(clip: Samples, sample_rate_hz: int) -> tuple[int, int]:
+    """Where the word in a clip (m,) begins and ends, in samples: frames within 20 dB of the loudest, and between."""
     size = round(_FRAME_S * sample_rate_hz)
     frames = clip[: len(clip) // size * size].astype(np.float64).reshape(-1, size)
     levels = np.sqrt(np.mean(frames**2, axis=1))
-    return int(np.flatnonzero(levels >= levels.max() * 10 ** (-_WORD_DB / 20))[-1] + 1) * size
+    loud = np.flatnonzero(levels >= levels.max() * 10 ** (-_WORD_DB / 20))
+    return int(loud[0]) * size, int(loud[-1] + 1) * size
 
 
 def _bed(beds: Sequence[Samples], samples: int, rng: np.random.Generator) -> Float:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
+import wave
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from hil_nas.audio.decode import is_audio
+from hil_nas.audio.decode import Samples, is_audio
 from hil_nas.audio.layout import BACKGROUND, Recording
 from hil_nas.audio.speakers import find_speakers, librispeech_speaker
 from hil_nas.errors import InputError
@@ -58,3 +60,14 @@ def _below(folder: Path) -> list[LongRecording]:
         LongRecording(x.path, x.name, y or librispeech_speaker(x.stem) or x.name)
         for x, y in zip(recordings, speakers, strict=True)
     ]
+
+
+def wav_file(samples: Samples, sample_rate_hz: int) -> bytes:
+    """A WAV file of int16 mono (m,)."""
+    content = io.BytesIO()
+    with wave.open(content, "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(sample_rate_hz)
+        file.writeframes(samples.astype("<i2").tobytes())
+    return content.getvalue()

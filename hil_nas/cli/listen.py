@@ -45,6 +45,9 @@ class Listen(RunCommand):
         None, flag="--listen", parse=parse_seconds, metavar="TIME",
         help="decide so often: the whole hops of the front end that it holds (default: as tuned, else 100ms)",
     )  # fmt: skip
+    keep: Path | None = option(
+        None, metavar="FOLDER", help="write the clips in which words were heard: a training learns from false ones"
+    )
 
 
 def listen(arguments: argparse.Namespace, console: Console) -> int:
@@ -56,7 +59,7 @@ def listen(arguments: argparse.Namespace, console: Console) -> int:
     with _interrupts(catch=not options.audio) as stop:
         result, folder = run_listen(
             options.run, options.audio, options.period_s, options.folders,
-            stop=stop, page=listen_page, progress=console.step,
+            keep=options.keep, stop=stop, page=listen_page, progress=console.step,
         )  # fmt: skip
     console.result({**result, "run": str(folder)}, _heard_table(result, folder))
     return 0

@@ -13,15 +13,15 @@ from numpy.typing import NDArray
 
 from hil_nas.audio.decode import audio_blocks
 from hil_nas.audio.layout import SILENCE, UNKNOWN
-from hil_nas.audio.long_audio import LongRecording, long_recordings
+from hil_nas.audio.long_audio import LongRecording, long_recordings, wav_file
 from hil_nas.audio.microphone import microphone_blocks
 from hil_nas.deploy.decisions import ONE, Decisions
 from hil_nas.deploy.host_engine import build_engine_library
 from hil_nas.device.firmware import find_third_party
 from hil_nas.errors import InputError
-from hil_nas.files import require_writable
+from hil_nas.files import require_writable, write_atomically
 from hil_nas.folders import Folders
-from hil_nas.front_ends import FrontEnd
+from hil_nas.front_ends import ClipFormat, FrontEnd
 from hil_nas.listening.answers import SlidingWindows
 from hil_nas.listening.decider import Decider, build_decide_library
 from hil_nas.progress import Progress, Reporter
@@ -65,6 +65,7 @@ class Hearing:
     averages: NDArray[np.uint16]
 
 
+OnHeard = Callable[[Heard, Samples], None]
 PageWriter = Callable[[dict[str, Any], Decisions, Sequence[Hearing]], str]
 
 
@@ -75,35 +76,40 @@ class Listener:
         InputError: for decisions that do not fit the model.
     """
 
-    def __init__(self, model: bytes, decisions: Decisions, sample_rate_hz: int, folders: Folders) -> None:
-        self.decisions, self.sample_rate_hz = decisions, sample_rate_hz
+    def __init__(self, model: bytes, decisions: Decisions, clip: ClipFormat, folders: Folders) -> None:
+        self.decisions, self.clip = decisions, clip
         self.answers = sliding_windows(model, decisions.period_samples, folders)
         self._decider = Decider(build_decide_library(folders.boards, folders.build), decisions, self.answers.output)
 
-    def listen(
-        self, name: str, blocks: Iterable[Samples], on_heard: Callable[[Heard], None] = lambda _: None
-    ) -> Hearing:
-        """A recording or a microphone from its beginning to its end."""
+    def listen(self, name: str, blocks: Iterable[Samples], on_heard: OnHeard) -> Hearing:
+        """A recording or a microphone from its beginning to its end.
+
+        Args:
+            on_heard: called with each word and the clip (samples,) in which it was heard.
+        """
         self.answers.restart()
         self._decider.restart()
-        samples, heard, averages = 0, [], [np.zeros((0, len(self.decisions.labels)), np.uint16)]
-        done = 0
+        recent, samples, done = np.zeros(0, np.int16), 0, 0
+        heard, averages = [], [np.zeros((0, len(self.decisions.labels)), np.uint16)]
         for block in blocks:
-            samples += len(block)
+            recent, samples = np.concatenate([recent, block]), samples + len(block)
             classes, average = self._decider.next(self.answers.next(block))
             for i in np.flatnonzero(classes >= 0):
-                word = int(classes[i])
+                word, end = int(classes[i]), self._end(done + int(i))
                 posterior = float(average[i, word]) / ONE
-                heard.append(Heard(self._time_s(done + int(i)), self.decisions.labels[word], posterior))
-                on_heard(heard[-1])
+                heard.append(Heard(end / self.clip.sample_rate_hz, self.decisions.labels[word], posterior))
+                behind = len(recent) - (samples - end)
+                on_heard(heard[-1], recent[max(0, behind - self.clip.samples) : behind])
+            recent = recent[-self.clip.samples - self.decisions.period_samples :]
             averages.append(average)
             done += len(classes)
-        times_s = np.array([self._time_s(i) for i in range(done)])
-        return Hearing(name, samples / self.sample_rate_hz, tuple(heard), times_s, np.concatenate(averages))
+        rate_hz = self.clip.sample_rate_hz
+        times_s = np.array([self._end(i) / rate_hz for i in range(done)])
+        return Hearing(name, samples / rate_hz, tuple(heard), times_s, np.concatenate(averages))
 
-    def _time_s(self, answer: int) -> float:
-        end = self.answers.first_samples + answer * self.answers.period_samples
-        return end / self.sample_rate_hz
+    def _end(self, answer: int) -> int:
+        """Where an answer's window ends, in samples."""
+        return self.answers.first_samples + answer * self.answers.period_samples
 
 
 def sliding_windows(model: bytes, period_samples: int, folders: Folders) -> SlidingWindows:
@@ -119,6 +125,7 @@ def run_listen(
     period_s: float | None,
     folders: Folders,
     *,
+    keep: Path | None,
     stop: Callable[[], bool],
     page: PageWriter,
     progress: Reporter,
@@ -129,6 +136,7 @@ def run_listen(
         audio: recordings and folders of them; none: the microphone.
         period_s: of answers; None: as the model was tuned, else some 100 ms.
         stop: whether the microphone has been listened to for long enough.
+        keep: a folder for the clips in which words were heard, a WAV file each.
 
     Raises:
         InputError: for audio that cannot be read, or a period that the model does not have.
@@ -138,8 +146,11 @@ def run_listen(
     decisions = decisions_of(finished, period_s, progress)
     recordings = long_recordings(audio)
     rate_hz = finished.front_end.clip.sample_rate_hz
-    listener = Listener(finished.model, decisions, rate_hz, folders)
-    hearings = _hearings(listener, recordings, progress) if recordings else [_microphone(listener, stop, progress)]
+    listener = Listener(finished.model, decisions, finished.front_end.clip, folders)
+    if recordings:
+        hearings = _hearings(listener, recordings, keep, progress)
+    else:
+        hearings = [_microphone(listener, stop, keep, progress)]
     config = {"run": str(finished.folder), "audio": [str(x) for x in audio], "period_s": period_s}
     run = Run.create(folders.runs, "listen", finished.name, config)
     result = {
@@ -212,12 +223,14 @@ def refractory_of(config: FrontEnd, period_samples: int) -> int:
     return -(-config.clip.samples // period_samples)
 
 
-def _hearings(listener: Listener, recordings: Sequence[LongRecording], progress: Reporter) -> list[Hearing]:
+def _hearings(
+    listener: Listener, recordings: Sequence[LongRecording], keep: Path | None, progress: Reporter
+) -> list[Hearing]:
     hearings = []
     for number, recording in enumerate(recordings, start=1):
-        blocks = audio_blocks(recording.path, listener.sample_rate_hz)
+        blocks = audio_blocks(recording.path, listener.clip.sample_rate_hz)
         try:
-            hearings.append(listener.listen(recording.name, blocks))
+            hearings.append(listener.listen(recording.name, blocks, _keeper(keep, recording.name, listener)))
         except InputError as error:
             raise InputError(f"{recording.name}: {error.message}", hint=error.hint) from None
         words = ", ".join(f"{x.word} at {x.time_s:.1f} s" for x in hearings[-1].heard)
@@ -225,10 +238,24 @@ def _hearings(listener: Listener, recordings: Sequence[LongRecording], progress:
     return hearings
 
 
-def _microphone(listener: Listener, stop: Callable[[], bool], progress: Reporter) -> Hearing:
-    def say(heard: Heard) -> None:
-        progress(Progress("heard", 0, 0, f"{heard.word} at {heard.time_s:.1f} s ({heard.posterior:.0%})", lasting=True))
+def _microphone(listener: Listener, stop: Callable[[], bool], keep: Path | None, progress: Reporter) -> Hearing:
+    kept = _keeper(keep, "microphone", listener)
 
-    blocks = microphone_blocks(listener.sample_rate_hz, listener.decisions.period_samples)
+    def say(heard: Heard, clip: Samples) -> None:
+        progress(Progress("heard", 0, 0, f"{heard.word} at {heard.time_s:.1f} s ({heard.posterior:.0%})", lasting=True))
+        kept(heard, clip)
+
+    blocks = microphone_blocks(listener.clip.sample_rate_hz, listener.decisions.period_samples)
     progress(Progress("listening", 0, 0, "to the microphone, until Ctrl-C", lasting=True))
     return listener.listen("microphone", takewhile(lambda _: not stop(), blocks), say)
+
+
+def _keeper(folder: Path | None, name: str, listener: Listener) -> OnHeard:
+    """Writes what was heard in a recording of this name, if to a folder."""
+
+    def keep(heard: Heard, clip: Samples) -> None:
+        if folder is not None:
+            file = f"{name.replace('/', '_')}-{heard.time_s:.2f}s-{heard.word}.wav"
+            write_atomically(folder / file, wav_file(clip, listener.clip.sample_rate_hz))
+
+    return keep

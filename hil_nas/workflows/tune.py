@@ -16,7 +16,7 @@ import numpy as np
 from hil_nas.audio.clips import Clips
 from hil_nas.audio.datasets import KeywordData
 from hil_nas.audio.decode import Samples, audio_blocks
-from hil_nas.audio.embedding import embedded, word_end
+from hil_nas.audio.embedding import embedded, word_span
 from hil_nas.audio.long_audio import LongRecording, long_recordings
 from hil_nas.audio.noise import generated_noise
 from hil_nas.deploy.decisions import ONE, Decisions, attach_decisions
@@ -210,7 +210,7 @@ def _words(
     for stream in streams:
         answers.restart()
         replies.append(answers.next(stream))
-    ends = starts + np.array([word_end(x, sample_rate_hz) for x in clips])
+    ends = starts + np.array([word_span(x, sample_rate_hz)[1] for x in clips])
     return Words(np.stack(replies), part.clips.labels, (ends - answers.first_samples) / answers.period_samples)
 
 
