@@ -81,6 +81,11 @@ class SearchConfig:
         (), parse=listed(str), metavar="A,B,...", group=_WHAT,
         help="keywords (default: the ten of Speech Commands, or all words of a folder that has not those ten)",
     )  # fmt: skip
+    negatives: tuple[str, ...] = option(
+        (), parse=_absolute, repeated=True, metavar="FOLDER", group=_WHAT,
+        help="recordings in which no keyword is said: trains for a stream, with these and windows between words as the "
+        "class unknown, and words anywhere in the window; may be given several times",
+    )  # fmt: skip
     space: Space = option(
         "tiny", group=_HOW, help="tiny: chains of depthwise-separable blocks; darts: the cells of PC-DARTS"
     )
@@ -180,6 +185,7 @@ class BaselineConfig:
     budget: Budget = Budget()
     data: str | None = like(SearchConfig, "data")
     words: tuple[str, ...] = like(SearchConfig, "words")
+    negatives: tuple[str, ...] = like(SearchConfig, "negatives")
     train_epochs: int = like(SearchConfig, "train_epochs", USUAL["tiny"].train_epochs, help="of the training", group="")
     clips: int = like(SearchConfig, "clips")
     seed: int = like(SearchConfig, "seed", group="")

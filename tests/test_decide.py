@@ -58,6 +58,15 @@ def test_averages_are_those_of_softmax(scale: float, classes: int, count: int, l
     assert actual.max() <= ONE
 
 
+def test_logits_are_sharpened_and_probabilities_are_not(library: Path) -> None:
+    answers = np.random.default_rng(0).integers(-60, 60, (50, 3)).astype(np.int8)
+    sharp = replace(USUAL, sharpness=3, averaged=1)
+    _, actual = Decider(library, sharp, LOGITS).next(answers)
+    assert np.abs(actual / ONE - probabilities(answers.astype(float), 3 * LOGITS[0])).max() < 2.5e-4
+    _, actual = Decider(library, sharp, PROBABILITIES).next(answers)
+    assert np.array_equal(actual, (answers.astype(int) + 128) * 128)
+
+
 def test_outputs_of_a_softmax_are_taken_as_they_are(library: Path) -> None:
     answers = np.array([[-128, 0, 127]], np.int8)
     _, actual = Decider(library, replace(USUAL, averaged=1), PROBABILITIES).next(answers)
@@ -133,6 +142,7 @@ def test_the_source_refuses_settings_by_itself(
         ({"averaged": 0}, "averaged answers of 0"),
         ({"averaged": 2.0}, "averaged answers of 2.0"),
         ({"refractory": -1}, "refractory time of -1"),
+        ({"sharpness": 0}, "sharpness of 0"),
         ({"thresholds": (ONE + 1, 1, 0)}, "threshold of 32769"),
         ({"thresholds": (1, 1)}, "3 classes with 2 thresholds"),
         ({"thresholds": (0, 0, 0)}, "none can be heard"),
@@ -145,7 +155,7 @@ def test_settings_are_checked_where_they_are_made(changed: dict[str, object], me
 
 
 def test_a_scale_that_no_logits_have_is_refused() -> None:
-    for scale in (1e-7, 500.0):
+    for scale in (1e-7, 500.0):  # of logits
         with pytest.raises(InputError, match="logits in steps"):
             USUAL.packed(scale, 0)
 

@@ -21,6 +21,20 @@ _CUT = (0.3, 0.6)  # of a word that stays in the window
 _GAP_S = (0.03, 0.25)  # between two words
 
 
+def for_stream(
+    data: KeywordData, recordings: Sequence[LongRecording], seed: int, progress: Reporter = silent
+) -> KeywordData:
+    """The data with cuts of recordings without keywords, and as many windows between words as there were clips of the
+    class unknown, among training's clips of that class; validation and test stay as they are.
+
+    Raises:
+        InputError: where the task has no such class, or for a recording that cannot be read.
+    """
+    with_cuts = with_unknown(data, cuts(recordings, data, progress))
+    unknown = np.count_nonzero(data.train.labels == data.classes.index(UNKNOWN))
+    return with_unknown(with_cuts, between_words(data, int(unknown), seed))
+
+
 def between_words(data: KeywordData, count: int, seed: int) -> Samples:
     """Windows (count, samples) as a stream has them between training's words: the end of any word in front of another
     word that is no keyword, or its beginning behind one.

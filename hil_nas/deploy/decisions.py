@@ -19,7 +19,7 @@ ONE = 1 << 15  # of thresholds and posteriors: DECIDE_ONE of decide.h, and its l
 MAX_CLASSES, MAX_AVERAGED, MAX_REFRACTORY, MAX_STEP_BITS = 64, 64, 65_535, 1 << 24
 _SETTINGS = struct.Struct(f"<4I{MAX_CLASSES}H")
 _VERSION = 1
-_PROBABILITIES = (1 / 256, -128)  # scale and zero point that TensorFlow Lite gives softmax and sigmoid
+PROBABILITIES = (1 / 256, -128)  # scale and zero point that TensorFlow Lite gives softmax and sigmoid
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,8 @@ class Decisions:
         period_samples: of audio from one answer to the next.
         averaged: how many answers are averaged.
         refractory: answers behind one in which a word was heard, in which none is.
+        sharpness: what logits are multiplied by before posteriors are made of them. A training with smoothed labels
+            gives modest ones, between which an average tells little; outputs that are probabilities stay as they are.
 
     Raises:
         InputError: for values that decide.c refuses.
@@ -42,6 +44,7 @@ class Decisions:
     period_samples: int
     averaged: int
     refractory: int
+    sharpness: int = 1
 
     def __post_init__(self) -> None:
         if not 1 <= len(self.labels) <= MAX_CLASSES or len(self.thresholds) != len(self.labels):
@@ -51,6 +54,7 @@ class Decisions:
             ("a period", self.period_samples, 1, 1 << 24),
             ("a number of averaged answers", self.averaged, 1, MAX_AVERAGED),
             ("a refractory time", self.refractory, 0, MAX_REFRACTORY),
+            ("a sharpness", self.sharpness, 1, 16),
             *(("a threshold", x, 0, ONE) for x in self.thresholds),
         ):
             if not isinstance(value, int) or not least <= value <= most:
@@ -74,7 +78,16 @@ class Decisions:
 
     def settings(self, output_scale: float, output_zero_point: int) -> tuple[int, int, int, int]:
         """The fields of `struct decide_settings` before its thresholds; raises as `packed`."""
-        return len(self.labels), self.averaged, self.refractory, _step_bits(output_scale, output_zero_point)
+        return len(self.labels), self.averaged, self.refractory, self._step_bits(output_scale, output_zero_point)
+
+    def _step_bits(self, scale: float, zero_point: int) -> int:
+        """By how many bits a step of a logit doubles a likelihood, in units of 2^-16; 0 for probabilities."""
+        if (scale, zero_point) == PROBABILITIES:
+            return 0
+        step_bits = round(self.sharpness * scale * math.log2(math.e) * (1 << 16))
+        if not 1 <= step_bits <= MAX_STEP_BITS:
+            raise InputError(f"logits in steps of {scale:g} cannot be decided on, expected 1e-5 to 10")
+        return step_bits
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -108,13 +121,3 @@ def read_decisions(model: bytes) -> Decisions | None:
         raise
     except (ValueError, KeyError, AttributeError, TypeError, RecursionError):
         raise InputError(f"the model's metadata {NAME} holds no decisions: {text[:80]!r}") from None
-
-
-def _step_bits(scale: float, zero_point: int) -> int:
-    """`decide_settings.step_bits`: by how many bits a step of a logit doubles a likelihood, in units of 2^-16."""
-    if (scale, zero_point) == _PROBABILITIES:
-        return 0
-    step_bits = round(scale * math.log2(math.e) * (1 << 16))
-    if not 1 <= step_bits <= MAX_STEP_BITS:
-        raise InputError(f"logits in steps of {scale:g} cannot be decided on, expected 1e-5 to 177")
-    return step_bits

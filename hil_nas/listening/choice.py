@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -13,18 +14,20 @@ from hil_nas.listening.trials import Errors, Trials
 _LOGITS = np.linspace(-3.0, 10.0, 66)  # of thresholds that are tried, 0.047 to 0.99995
 THRESHOLDS = tuple(dict.fromkeys(int(x) for x in np.rint(ONE / (1 + np.exp(-_LOGITS)))))
 AVERAGED = (1, 2, 3, 4, 6, 8, 12)
+SHARPNESS = (1, 2, 4)
 
 
 def choose(trials: Trials, start: Decisions, allowed: int, most_averaged: int) -> Errors:
     """The decisions that miss the smallest share of words with at most `allowed` false accepts.
 
     One threshold for all keywords, the lowest from which on no higher one has more false accepts than allowed; of
-    numbers of averaged answers the best, the fewest of equals. A threshold for each keyword would rest on the few
-    false accepts of that keyword alone.
+    numbers of averaged answers and of sharpnesses the best, the smallest of equals. A threshold for each keyword would
+    rest on the few false accepts of that keyword alone.
     """
     best: Errors | None = None
-    for averaged in (x for x in AVERAGED if x <= most_averaged):
-        errors = trials.errors(_lowest(trials, replace(start, averaged=averaged), allowed))
+    averaged = [x for x in AVERAGED if x <= most_averaged]
+    for count, sharpness in itertools.product(averaged, SHARPNESS if trials.logits else (1,)):
+        errors = trials.errors(_lowest(trials, replace(start, averaged=count, sharpness=sharpness), allowed))
         if best is None or errors.mean_miss_share < best.mean_miss_share:
             best = errors
     assert best is not None

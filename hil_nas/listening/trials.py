@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from hil_nas.deploy.decisions import Decisions
+from hil_nas.deploy.decisions import PROBABILITIES, Decisions
 from hil_nas.listening.decider import Decider
 from hil_nas.listening.rates import Rate
 
@@ -97,6 +97,11 @@ class Trials:
         self, negatives: Negatives, words: Mapping[str, Words], output: tuple[float, int], decide_library: Path
     ) -> None:
         self.negatives, self.words, self._output, self._library = negatives, words, output, decide_library
+
+    @property
+    def logits(self) -> bool:
+        """Whether answers are logits and no probabilities."""
+        return self._output != PROBABILITIES
 
     def errors(self, decisions: Decisions) -> Errors:
         """By the device's own C. A word counts as heard when its class is, anywhere in its stream."""

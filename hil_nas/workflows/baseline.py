@@ -15,7 +15,7 @@ from hil_nas.folders import Folders
 from hil_nas.progress import Reporter
 from hil_nas.runs import Run
 from hil_nas.training.recipe import Recipe
-from hil_nas.workflows.finish import ChosenNetwork, PageWriter, finish, load_data
+from hil_nas.workflows.finish import ChosenNetwork, PageWriter, finish, load_data, with_negatives
 from hil_nas.workflows.fitting import fits
 from hil_nas.workflows.patience import PatientBoard
 from hil_nas.workflows.verify import host_library
@@ -41,6 +41,7 @@ def run_baseline(
     require_writable(folders.runs)
     host = host_library(folders.boards, folders.build)
     data = load_data(config.data, config.words, config.clip, folders.build / "speech", progress)
+    data = with_negatives(data, config.negatives, config.seed, progress)
     network, front_end = baseline(config.network, len(data.classes))
     opened = partial(open_device, config.board, boards_dir=folders.boards, build_dir=folders.build, port=port)
     with PatientBoard(opened(flash=flash), opened, progress) as board:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -11,6 +11,8 @@ from typing import Any, Protocol
 import numpy as np
 
 from hil_nas.audio.datasets import KeywordData, load_speech_commands
+from hil_nas.audio.long_audio import long_recordings
+from hil_nas.audio.negatives import for_stream
 from hil_nas.audio.speech import spoken_keywords
 from hil_nas.budget import Budget
 from hil_nas.cost.macs import network_macs, parameters
@@ -98,6 +100,11 @@ def load_data(
     if folder is None:
         return spoken_keywords(words or TEN_WORDS, cache, clip=clip, progress=progress)
     return load_speech_commands(Path(folder), words or None, silence=silence, clip=clip, progress=progress)
+
+
+def with_negatives(data: KeywordData, folders: Sequence[str], seed: int, progress: Reporter) -> KeywordData:
+    """Data for a product that listens to a stream, where recordings without keywords are named; else as they are."""
+    return for_stream(data, long_recordings([Path(x) for x in folders]), seed, progress) if folders else data
 
 
 def write_export(run: Run, model: bytes, labels: tuple[str, ...], folders: Folders) -> None:

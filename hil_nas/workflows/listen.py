@@ -31,7 +31,7 @@ from hil_nas.workflows.verify import host_library
 
 Samples = NDArray[np.int16]
 USUAL_PERIOD_S = 0.1
-_USUAL_AVERAGED_S, _USUAL_THRESHOLD = 0.4, 0.75  # until a tuning says better
+_USUAL_AVERAGED_S, _USUAL_SHARPNESS, _USUAL_THRESHOLD = 0.6, 2, 0.8  # until a tuning says better
 
 
 @dataclass(frozen=True)
@@ -215,6 +215,7 @@ def usual_decisions(labels: Sequence[str], config: FrontEnd, period_samples: int
         period_samples,
         averaged=max(1, round(_USUAL_AVERAGED_S * config.clip.sample_rate_hz / period_samples)),
         refractory=refractory_of(config, period_samples),
+        sharpness=_USUAL_SHARPNESS,
     )
 
 

@@ -29,7 +29,7 @@ from hil_nas.progress import Progress, Reporter
 from hil_nas.runs import Run
 from hil_nas.training.recipe import Recipe
 from hil_nas.words import TEN_WORDS
-from hil_nas.workflows.finish import ChosenNetwork, PageWriter, finish, load_data
+from hil_nas.workflows.finish import ChosenNetwork, PageWriter, finish, load_data, with_negatives
 from hil_nas.workflows.footprint import Footprint
 from hil_nas.workflows.front_end_by_gradient import front_end_by_gradient, settled_front_end
 from hil_nas.workflows.patience import PatientBoard
@@ -195,7 +195,8 @@ class SearchJob:
 
 def _load(config: SearchConfig, folders: Folders, progress: Reporter) -> KeywordData:
     silence = config.preset != "paper"
-    return load_data(config.data, config.words, config.clip, folders.build / "speech", progress, silence=silence)
+    data = load_data(config.data, config.words, config.clip, folders.build / "speech", progress, silence=silence)
+    return with_negatives(data, config.negatives, config.seed, progress)
 
 
 def _class_count(config: SearchConfig, data: Callable[[], KeywordData]) -> int:

@@ -119,7 +119,7 @@ def sweep_points(searches: Sequence[SearchConfig], networks: Sequence[str], seed
         raise InputError(f"{len(searches)} searches with {seeds} seeds make no sweep")
     first = searches[0]
     boards = tuple(dict.fromkeys(x.board for x in searches))
-    shared: dict[str, Any] = {x: getattr(first, x) for x in ("words", "data", "train_epochs", "clips")}
+    shared: dict[str, Any] = {x: getattr(first, x) for x in ("words", "data", "negatives", "train_epochs", "clips")}
     configs: dict[str, SearchConfig | BaselineConfig] = dict(zip(_names(searches), searches, strict=True))
     for network in networks:
         for board in boards:

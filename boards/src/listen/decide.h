@@ -6,7 +6,8 @@
  * Averaged are posteriors and not logits (as by Chen et al., "Small-footprint keyword spotting using deep neural
  * networks", ICASSP 2014, 2.3). Only how a logit compares to those beside it says anything, it has no largest value, so
  * that one loud answer would outweigh many, and int8 cuts it off. A posterior is at most 1, adds at most 1 / averaged,
- * and a threshold means the same with every model.
+ * and a threshold means the same with every model. (A DS-CNN at 20 false accepts an hour of read speech: averages of
+ * logits missed 94 % of words, of posteriors 67 %, of posteriors of logits times three 56 %.)
  *
  * The writer of these settings is hil_nas/deploy/decisions.py; the two change together.
  */
@@ -26,7 +27,8 @@ struct decide_settings {
     uint32_t classes;    /* outputs of the network, 1 to DECIDE_MAX_CLASSES */
     uint32_t averaged;   /* answers, 1 to DECIDE_MAX_AVERAGED; before there are as many, those that lack count as 0 */
     uint32_t refractory; /* answers behind one in which a keyword was heard, in which none is */
-    uint32_t step_bits;  /* log2(e) x the outputs' scale x 2^16 of logits; 0: outputs are probabilities, (q + 128) / 256 */
+    uint32_t step_bits;  /* of logits: log2(e) x their scale x 2^16 x a sharpness; 0: outputs are probabilities,
+                            (q + 128) / 256 */
     uint16_t thresholds[DECIDE_MAX_CLASSES]; /* 1 to DECIDE_ONE; 0: never heard, as silence and unknown are not */
 };
 
