@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from hil_nas.deploy.decisions import ONE, Decisions
+from hil_nas.errors import InfeasibleError
 from hil_nas.listening.choice import THRESHOLDS, at_rates, choose, curve
 from hil_nas.listening.decider import build_decide_library
 from hil_nas.listening.trials import Negatives, Trials, Words
@@ -76,6 +77,19 @@ def test_answers_are_averaged_where_that_misses_less(library: Path) -> None:
     assert chosen.decisions.averaged in (2, 3) and chosen.misses["silence"].sum() == 0
     alone = choose(trials(library, negatives, 1.0, said), USUAL, 0, 1)
     assert alone.decisions.averaged == 1 and alone.misses["silence"].sum() == 4
+
+
+def test_where_no_threshold_is_high_enough(library: Path) -> None:
+    """Sharp posteriors reach 1 itself; the rounding of decide.c makes 1 of what lies within 2^-16 of it."""
+    loud = np.full((12, 3), -128, np.int8)
+    loud[5, 1] = 127
+    said = {"silence": words_of((1, loud))}
+    logits = Trials(Negatives([loud] * 3, 1.0), said, (0.1, 0), library)
+    assert choose(logits, USUAL, 3, 1).misses["silence"].sum() == 0
+    with pytest.raises(InfeasibleError, match="at most 2 false accepts in 1.00 h"):
+        choose(logits, USUAL, 2, 1)
+    averaged = choose(logits, USUAL, 0, 4)
+    assert averaged.decisions.averaged > 1 and averaged.rate.count == 0
 
 
 def test_the_curve_falls_and_is_read_at_rates(library: Path) -> None:

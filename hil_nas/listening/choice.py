@@ -9,10 +9,11 @@ from dataclasses import replace
 import numpy as np
 
 from hil_nas.deploy.decisions import ONE, Decisions
+from hil_nas.errors import InfeasibleError
 from hil_nas.listening.trials import Errors, Trials
 
 _LOGITS = np.linspace(-3.0, 10.0, 66)  # of thresholds that are tried, 0.047 to 0.99995
-THRESHOLDS = tuple(dict.fromkeys(int(x) for x in np.rint(ONE / (1 + np.exp(-_LOGITS)))))
+THRESHOLDS = (*dict.fromkeys(int(x) for x in np.rint(ONE / (1 + np.exp(-_LOGITS)))), ONE)
 AVERAGED = (1, 2, 3, 4, 6, 8, 12)
 SHARPNESS = (1, 2, 4)
 
@@ -23,14 +24,22 @@ def choose(trials: Trials, start: Decisions, allowed: int, most_averaged: int) -
     One threshold for all keywords, the lowest from which on no higher one has more false accepts than allowed; of
     numbers of averaged answers and of sharpnesses the best, the smallest of equals. A threshold for each keyword would
     rest on the few false accepts of that keyword alone.
+
+    Raises:
+        InfeasibleError: where even the highest thresholds have more false accepts.
     """
     best: Errors | None = None
     averaged = [x for x in AVERAGED if x <= most_averaged]
     for count, sharpness in itertools.product(averaged, SHARPNESS if trials.logits else (1,)):
-        errors = trials.errors(_lowest(trials, replace(start, averaged=count, sharpness=sharpness), allowed))
-        if best is None or errors.mean_miss_share < best.mean_miss_share:
+        lowest = _lowest(trials, replace(start, averaged=count, sharpness=sharpness), allowed)
+        errors = trials.errors(lowest) if lowest else None
+        if errors and (best is None or errors.mean_miss_share < best.mean_miss_share):
             best = errors
-    assert best is not None
+    if best is None:
+        raise InfeasibleError(
+            f"no threshold leaves at most {allowed} false accepts in {trials.negatives.hours:.2f} h",
+            hint="allow more, or train with such recordings as --negatives",
+        )
     return best
 
 
@@ -44,8 +53,9 @@ def with_threshold(decisions: Decisions, threshold: int) -> Decisions:
     return replace(decisions, thresholds=tuple(threshold if x else 0 for x in decisions.thresholds))
 
 
-def _lowest(trials: Trials, start: Decisions, allowed: int) -> Decisions:
-    lowest = with_threshold(start, ONE)
+def _lowest(trials: Trials, start: Decisions, allowed: int) -> Decisions | None:
+    """None where an average of 1 itself is reached too often."""
+    lowest = None
     for threshold in reversed(THRESHOLDS):
         tried = with_threshold(start, threshold)
         if trials.false_accepts(tried).sum() > allowed:
