@@ -83,8 +83,8 @@ class SearchConfig:
     )  # fmt: skip
     negatives: tuple[str, ...] = option(
         (), parse=_absolute, repeated=True, metavar="FOLDER", group=_WHAT,
-        help="recordings in which no keyword is said: trains for a stream, with these and windows between words as the "
-        "class unknown, and words anywhere in the window; may be given several times",
+        help="recordings in which no keyword is said: trains for a stream, with cuts of these and windows between "
+        "words as the class unknown; may be given several times",
     )  # fmt: skip
     space: Space = option(
         "tiny", group=_HOW, help="tiny: chains of depthwise-separable blocks; darts: the cells of PC-DARTS"

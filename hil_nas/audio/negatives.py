@@ -39,7 +39,9 @@ def between_words(data: KeywordData, count: int, seed: int) -> Samples:
     """Windows (count, samples) as a stream has them between training's words: the end of any word in front of another
     word that is no keyword, or its beginning behind one.
 
-    A network that has only heard whole words takes the half of a keyword, or two halves, for one.
+    A network that has only heard whole words takes the half of a keyword, or two halves, for one. With 3,000 of these
+    and offsets of 250 ms a DS-CNN trained for 12 epochs missed 43 % of words in silence at 5 false accepts an hour of
+    read speech, with the offsets alone 76 % (one seed each; 0.40 h).
     """
     rng = np.random.default_rng([seed, 4])
     clips, labels = data.train.samples, data.train.labels

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
- * From a network's answers, one every few tens of milliseconds, to words that were heard: each answer becomes posteriors,
- * the last few are averaged, a keyword is heard where its average reaches its threshold, and then none is for a while.
- * Integers alone, no heap; the same bits on every machine. The host decides by this source too.
+ * From a network's answers, one every few tens of milliseconds, to words that were heard: each answer becomes
+ * posteriors, the last few are averaged, a keyword is heard where its average reaches its threshold, and then none is
+ * for a while. Integers alone, no heap; the same bits on every machine. The host decides by this source too.
  *
  * Averaged are posteriors and not logits (as by Chen et al., "Small-footprint keyword spotting using deep neural
  * networks", ICASSP 2014, 2.3). Only how a logit compares to those beside it says anything, it has no largest value, so
