@@ -135,7 +135,7 @@ def _tuned_table(result: dict[str, Any], folder: Path) -> Table:
     decisions, parts = result["decisions"], (result["chosen"], result["reported"])
     threshold = max(x["threshold"] for x in result["chosen"]["keywords"])
     averaged = f"{decisions['averaged']} averaged posteriors, every {result['period_ms']:g} ms"
-    table = Table(title=f"threshold {threshold:.3f} of {averaged}", title_justify="left")
+    table = Table(title=f"threshold {threshold:.4f} of {averaged}", title_justify="left")
     for name in ("", "chosen on", "reported on"):
         table.add_column(name, justify="right" if name else "left")
     table.add_row("recordings, speakers", *(f"{x['recordings']}, {x['speakers']}" for x in parts))

@@ -31,9 +31,9 @@ def listen_page(result: dict[str, Any], decisions: Decisions, hearings: Sequence
         title=f"hil_nas listen: {result['model']}",
         result=result,
         heard=[
-            (x.name, f"{y.time_s:.2f} s", y.word, f"{y.posterior:.3f}") for x in hearings for y in x.heard
+            (x.name, f"{y.time_s:.2f} s", y.word, f"{y.posterior:.4f}") for x in hearings for y in x.heard
         ],
-        thresholds=[(x, f"{y / ONE:.3f}") for x, y in zip(decisions.labels, decisions.thresholds, strict=True) if y],
+        thresholds=[(x, f"{y / ONE:.4f}") for x, y in zip(decisions.labels, decisions.thresholds, strict=True) if y],
         posteriors=[(hearings[i].name, _posteriors(hearings[i], decisions)) for i in sorted(drawn)],
         left_out=len(hearings) - len(drawn),
     )  # fmt: skip

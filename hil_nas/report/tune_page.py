@@ -28,7 +28,7 @@ def tune_page(result: dict[str, Any], points: Sequence[Errors]) -> str:
         parts=[_part("chosen on", chosen), _part("reported on", reported)],
         at_rates=[_at_rate(x, conditions) for x in result["at_rates"]],
         keywords=[
-            (x["word"], f"{x['threshold']:.3f}", x["false_accepts"]["text"], _percent(x["misses"]), x["words"])
+            (x["word"], f"{x['threshold']:.4f}", x["false_accepts"]["text"], _percent(x["misses"]), x["words"])
             for x in reported["keywords"]
         ],
         whole=figures.misses(
@@ -63,7 +63,7 @@ def _at_rate(point: dict[str, Any], conditions: Sequence[str]) -> tuple[str, ...
     if "misses" not in point:
         return (rate, *("–" for _ in range(2 + len(conditions))))
     return (
-        rate, f"{point['threshold']:.3f}", str(point["false_accepts"]),
+        rate, f"{point['threshold']:.4f}", str(point["false_accepts"]),
         *(_percent(point["misses"][x]) for x in conditions),
     )  # fmt: skip
 
