@@ -84,7 +84,7 @@ class SearchConfig:
     negatives: tuple[str, ...] = option(
         (), parse=_absolute, repeated=True, metavar="FOLDER", group=_WHAT,
         help="recordings in which no keyword is said: trains for a stream, with cuts of these and windows between "
-        "words as the class unknown; may be given several times",
+        "words as the class unknown, and words anywhere in a window; may be given several times",
     )  # fmt: skip
     space: Space = option(
         "tiny", group=_HOW, help="tiny: chains of depthwise-separable blocks; darts: the cells of PC-DARTS"

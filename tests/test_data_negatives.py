@@ -91,4 +91,5 @@ def test_a_training_for_a_stream_hears_cuts_and_windows_between_words(tmp_path: 
     assert np.bincount(after.train.labels).tolist() == [4, 4, 4 + 3 + 4]  # of two clips' length three cuts
     added = after.train.samples[len(before.train) :]
     assert (added[:3] == 1234).all() and np.array_equal(added[3:], between_words(before, 4, seed=3))
+    assert after.offset_ms == 250.0 and before.offset_ms == 0.0
     assert with_negatives(before, [], seed=3, progress=silent) is before

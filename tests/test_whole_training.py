@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from hil_nas.audio.augment import AS_RECORDED
+from hil_nas.audio.augment import AS_RECORDED, Augmentation
 from hil_nas.audio.clips import Clips
 from hil_nas.audio.datasets import KeywordData
 from hil_nas.audio.features import features_of, training_scale
@@ -110,6 +110,19 @@ def test_a_batch_holds_the_clips_asked_for_in_their_order(data: KeywordData) -> 
     features, labels = feed.batch(indices, torch.Generator().manual_seed(0), False)
     assert torch.equal(features, features_of(data.train.take(indices), feed.torch))
     assert labels.tolist() == data.train.labels[indices].tolist()
+
+
+def test_words_stand_as_far_off_the_middle_as_the_data_says(data: KeywordData) -> None:
+    """Where that is further than the recipe moves them."""
+
+    def heard(offset_ms: float, shift_ms: float) -> torch.Tensor:
+        moved = replace(data, offset_ms=offset_ms)
+        recipe = Recipe(augmentation=Augmentation(shift_ms=shift_ms))
+        feed = Feed(CONFIG, moved, recipe, training_scale(CONFIG, data.train), None, torch.device("cpu"))
+        return feed.batch(np.arange(8), torch.Generator().manual_seed(0), False)[0]
+
+    assert torch.equal(heard(250.0, 100.0), heard(0.0, 250.0)) and torch.equal(heard(50.0, 100.0), heard(0.0, 100.0))
+    assert not torch.equal(heard(250.0, 100.0), heard(0.0, 100.0))
 
 
 def test_shuffled_labels_are_not_learnt(data: KeywordData) -> None:

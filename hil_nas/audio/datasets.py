@@ -40,6 +40,7 @@ class KeywordData:
         background: noise to mix into training clips, int16 (m,), a clip or more.
         findings: what a person should know of it.
         clip: rate and length of every clip.
+        offset_ms: how far off the middle words stand in what will be heard: at least so far training clips are moved.
     """
 
     name: str
@@ -50,11 +51,12 @@ class KeywordData:
     background: Samples
     findings: Findings = field(default_factory=Findings)
     clip: ClipFormat = ONE_SECOND
+    offset_ms: float = 0.0
 
     @cached_property
     def digest(self) -> str:
         """16 hex digits of everything a training sees; two data sets with one digest train alike."""
-        content = hashlib.sha256(repr(self.classes).encode())
+        content = hashlib.sha256(repr((self.classes, self.offset_ms)).encode())
         for clips in (self.train, self.validation):
             content.update(np.ascontiguousarray(clips.samples).data)
             content.update(np.ascontiguousarray(clips.labels).data)
