@@ -64,14 +64,14 @@ def command(*arguments: object, folder: Path, capsys: pytest.CaptureFixture[str]
 
 
 def test_what_is_heard_is_what_the_oracle_answers_to_each_window(
-    run: Path, audio: Path, tmp_path: Path, kws_model: bytes, boards_dir: Path, build_dir: Path, cmsis_dsp_dir: Path,
+    run: Path, audio: Path, tmp_path: Path, kws_model: bytes, boards_dir: Path, build_dir: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
     """TFLM's kernels on clips cut from the recording, softmax and averages in float64."""
     model = attach_decisions(attach_front_end(kws_model, FRONT_END), DECISIONS)
     (run / "model.tflite").write_bytes(model)
     result = command("listen", run, audio, folder=tmp_path, capsys=capsys)
-    host, oracle = HostFrontEnd(build_host_library(boards_dir, cmsis_dsp_dir, build_dir)), Tflm(model)
+    host, oracle = HostFrontEnd(build_host_library(boards_dir, build_dir)), Tflm(model)
     blob = FRONT_END.blob(oracle.input_scale, oracle.input_zero_point)
     words = 0
     for recording, path in zip(result["recordings"], sorted(audio.rglob("*.flac")), strict=True):

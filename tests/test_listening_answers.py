@@ -26,13 +26,13 @@ FRONT_END = parse_front_end("mfcc:480/320/40/10")
 
 
 @pytest.fixture(scope="module")
-def host(boards_dir: Path, build_dir: Path, cmsis_dsp_dir: Path) -> HostFrontEnd:
-    return HostFrontEnd(build_host_library(boards_dir, cmsis_dsp_dir, build_dir))
+def host(boards_dir: Path, build_dir: Path) -> HostFrontEnd:
+    return HostFrontEnd(build_host_library(boards_dir, build_dir))
 
 
 @pytest.fixture(scope="module")
 def library(boards_dir: Path, build_dir: Path) -> Path:
-    return build_engine_library(boards_dir, find_third_party(build_dir).cmsis_nn, build_dir)
+    return build_engine_library(boards_dir, find_third_party().cmsis_nn, build_dir)
 
 
 def audio(seconds: float, seed: int = 1) -> np.ndarray:

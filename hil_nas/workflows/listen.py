@@ -114,8 +114,7 @@ class Listener:
 
 def sliding_windows(model: bytes, period_samples: int, folders: Folders) -> SlidingWindows:
     """The answers of a model, by libraries that are built where they are out of date."""
-    cmsis_nn = find_third_party(folders.build).cmsis_nn
-    engine = build_engine_library(folders.boards, cmsis_nn, folders.build)
+    engine = build_engine_library(folders.boards, find_third_party().cmsis_nn, folders.build)
     return SlidingWindows(model, period_samples, host_library(folders.boards, folders.build), engine)
 
 
