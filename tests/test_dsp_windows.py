@@ -24,6 +24,7 @@ from hil_nas.device.hosts import open_device
 from hil_nas.kernels import cmsis_nn, dsp
 from hil_nas.latency.kernel_work import kernel_work
 from hil_nas.network import Layer, Network
+from hil_nas.operators.int8 import Activation
 
 
 @pytest.fixture(scope="module")
@@ -118,6 +119,22 @@ def test_the_boards_bits_are_tflms(kind: str, board: Device) -> None:
         board.set_input(inputs.ravel())
         board.run("network", 0, 1)
         assert np.array_equal(board.read("output"), Tflm(write_tflite(graph)).run(inputs).ravel()), (network, seed)
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize(("kernel", "stride"), [((3, 3), 1), ((3, 3), 2), ((5, 3), 1)])
+def test_assembly_that_leaves_the_sign_alone_for_a_relu(
+    kernel: tuple[int, int], stride: int, activation: Activation, board: Device
+) -> None:
+    """Seven outputs below each other, by four, two and one, of many ties."""
+    network = one("depthwise", (7 * stride, 5, 16), kernel, stride=(stride, stride))
+    graph = graph_of(network, np.random.default_rng(stride), activation, "ties")
+    inputs = inputs_of(network, 8, stride)
+    board.load_plan(plan_of(graph).to_bytes(), "flash")
+    for sample, expected in zip(inputs, Tflm(write_tflite(graph)).run(inputs), strict=True):
+        board.set_input(sample.ravel())
+        board.run("network", 0, 1)
+        assert np.array_equal(board.read("output"), expected.ravel())
 
 
 @pytest.mark.parametrize("seed", [1, 3, 4])

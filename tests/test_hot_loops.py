@@ -16,10 +16,12 @@ import pytest
 from hil_nas.device.firmware import build_firmware, find_third_party
 
 CACHE_LINES, LINE_BYTES = 32, 32
-DEPTHWISE = [f"dsp_depthwise_{taps}x{columns}_by_{stride}" for taps, columns, stride in (
-    *((taps, columns, stride) for taps in (3, 5, 9, 15) for columns in (0, 1) for stride in (1, 2)),
-    (3, 3, 1), (3, 3, 2), (5, 3, 1),
-)]  # fmt: skip
+SIGNS = ("signed", "unsigned")  # whether values below the zero point are left
+DEPTHWISE = [
+    *(f"dsp_depthwise_{taps}x{columns}_by_{stride}_signed"
+      for taps in (3, 5, 9, 15) for columns in (0, 1) for stride in (1, 2)),
+    *(f"dsp_depthwise_{window}_{sign}" for window in ("3x3_by_1", "3x3_by_2", "5x3_by_1") for sign in SIGNS),
+]  # fmt: skip
 # Functions whose loops turn in each other: of each its largest loop.
 TOGETHER = [
     ("run_signed", "run_pixels"), ("run_unsigned", "run_pixels"),  # product.c, conv.c

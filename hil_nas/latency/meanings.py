@@ -79,6 +79,7 @@ _ALONE = {
     "widened_words": "words of both pixels of a pair widened to 16 bits",
     "groups": "groups of 4 output channels x 2 pixels",
     "signed_groups": "of those, groups without a ReLU",
+    "signed_outputs": "outputs without a ReLU, where a ReLU takes a cycle less",
     "turns": "turns of the product's loop of 8 steps",
     "steps": "steps of 16 multiply-accumulates",
     "windows": "windows gathered",

@@ -10,7 +10,10 @@ _RESIDENT_WORDS = 6  # of weights at most
 
 
 def depthwise(call: KernelCall) -> Counts:
-    """Maps widened four channels at a time, then per channel and column of outputs: fours, twos and single ones."""
+    """Maps widened four channels at a time, then per channel and column of outputs: fours, twos and single ones.
+
+    Outputs without a ReLU take a cycle more where a ReLU has a kernel of its own: of three columns, not in a loop.
+    """
     phases = [_phase(call, i) for i in range(min(call.dilation[0], call.output[0]))]
     return {name: sum(x[name] for x in phases) for name in phases[0]}
 
@@ -34,6 +37,7 @@ def _phase(call: KernelCall, phase: int) -> Counts:
         "fours": outputs[4],
         "twos": outputs[2],
         "ones": outputs[1],
+        "signed_outputs": columns * height * (not call.relu and unrolled and call.kernel[1] == 3),
         "unrolled_columns": windows * unrolled,
         "looped_columns": windows * (not unrolled),
         "weight_words": call.kernel[1] * sum(times * _weight_words(call, n) for n, times in outputs.items()),

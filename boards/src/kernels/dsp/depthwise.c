@@ -4,9 +4,9 @@
  * height is padded with zeros to that of one of the kernels in depthwise_outputs.c. Rows that are dilated by d are d
  * convolutions without dilation, of every d-th row, one after the other.
  *
- * Modelled on nucleo-l4r5@virtual, in k cycles, CMSIS-NN in brackets: 3x3 over 25x5x64 213 (822), 5x3 299 (1,880), 9x3
- * 428 (2,921), 3x3 over 49x10x32 at stride 2 156 (426), 5x1 over 25x1x96 58 (287), 9x1 over 49x1x64 84 (550), 15x1 109
- * (765), 3x3 dilated by 2 over 20x10x16 104 (1,343).
+ * Modelled on nucleo-l4r5@virtual, with a ReLU, in k cycles, CMSIS-NN in brackets: 3x3 over 25x5x64 196 (822), 5x3 269
+ * (1,880), 9x3 421 (2,921), 3x3 over 49x10x32 at stride 2 143 (426), 5x1 over 25x1x96 55 (287), 9x1 over 49x1x64 80
+ * (550), 15x1 105 (765), 3x3 dilated by 2 over 20x10x16 94 (1,343).
  */
 #include "depthwise.h"
 #include "halves.h"
@@ -38,6 +38,14 @@ static inline uint32_t *put(uint32_t *to, uint32_t above, uint32_t below)
     to[2] = dsp_upper_halves(above02, below02);
     to[3] = dsp_upper_halves(above13, below13);
     return to + DSP_DEPTHWISE_BLOCK;
+}
+
+/* With padding, four words at a time. */
+static void fill(uint32_t *planes, const uint32_t *end, uint32_t padding)
+{
+    for (; planes != end; planes += DSP_DEPTHWISE_BLOCK)
+        for (uint32_t i = 0; i < DSP_DEPTHWISE_BLOCK; i++)
+            planes[i] = padding;
 }
 
 static __attribute__((noinline)) void spread(const struct map *map, const int8_t *input, uint32_t *planes)
@@ -149,15 +157,16 @@ static struct dsp_depthwise_layer layer_of(const struct plan_op *op, uint32_t ph
 {
     const uint32_t column_bytes = (uint32_t)(column_words(op) * sizeof(uint32_t)), out_h = out_rows(op, phase);
     const uint32_t four_bytes = 4u * op->stride_h / 2 * DSP_DEPTHWISE_BLOCK * (uint32_t)sizeof(uint32_t);
+    const uint32_t out_row_bytes = (uint32_t)op->dilation_h * op->out_w * op->out_c;
     return (struct dsp_depthwise_layer){
-        .out_row_bytes = (uint32_t)op->dilation_h * op->out_w * op->out_c,
+        .out_row_bytes = out_row_bytes,
         .column_bytes = column_bytes * op->dilation_w,
         .back_bytes = four_bytes - (op->kernel_w - 1u) * column_bytes * op->dilation_w,
         .out_h = out_h,
         .fours_bytes = out_h / 4 * four_bytes,
-        .out_w = op->out_w,
-        .out_pixel_bytes = op->out_c,
         .step_bytes = column_bytes * op->stride_w,
+        .next_bytes = op->out_c - out_h * out_row_bytes,
+        .steps_bytes = op->out_w * column_bytes * op->stride_w,
         .weights_bytes = weights_words(op) * (uint32_t)sizeof(uint32_t),
         .taps = taps_of(op),
         .columns = op->kernel_w,
@@ -170,12 +179,11 @@ static void run_phase(const struct kernel_call *call, uint32_t phase)
     const struct plan_op *op = call->op;
     const struct map map = map_of(op, phase);
     const struct dsp_depthwise_layer layer = layer_of(op, phase);
-    dsp_depthwise_run *const run = dsp_depthwise_run_for(layer.taps, layer.columns, layer.stride);
+    dsp_depthwise_run *const run = dsp_depthwise_run_for(layer.taps, layer.columns, layer.stride, dsp_signed(op));
     const uint8_t *channel = kernel_constants(call, op->weights_data);
     int8_t *output = call->output + phase * op->out_w * op->out_c;
     uint32_t *planes = (uint32_t *)(void *)(call->arena + op->scratch);
-    for (uint32_t i = 0; i < map.column_words * (uint32_t)columns_of(op); i++)
-        planes[i] = dsp_even_bytes(map.padding);
+    fill(planes, planes + map.column_words * (uint32_t)columns_of(op), dsp_even_bytes(map.padding));
     for (uint32_t c = 0; c < op->out_c; c++) {
         if (c % DSP_DEPTHWISE_BLOCK == 0)
             spread(&map, call->input + c, planes);

@@ -18,9 +18,9 @@ struct dsp_depthwise_layer {
     uint32_t back_bytes;    /* from a window's last column to the first of the one four outputs below; wraps around */
     uint32_t out_h;
     uint32_t fours_bytes;   /* of a plane, between the first and last of those outputs that are made by four */
-    uint32_t out_w;
-    uint32_t out_pixel_bytes;
     uint32_t step_bytes;    /* of the planes, from a column of outputs to the next */
+    uint32_t next_bytes;    /* from below a column of outputs to the top of the next; wraps around */
+    uint32_t steps_bytes;   /* of the planes, step_bytes for each column of outputs */
     uint32_t weights_bytes; /* of a channel */
     uint32_t taps, columns, stride;
 };
@@ -35,7 +35,7 @@ struct dsp_depthwise_channel {
 typedef void dsp_depthwise_run(const struct dsp_depthwise_layer *layer, const struct dsp_depthwise_channel *channel,
                                const uint32_t *plane, int8_t *output);
 
-/* For 3, 5, 9 or 15 taps, any columns, and a stride of 1 or 2 down. */
-dsp_depthwise_run *dsp_depthwise_run_for(uint32_t taps, uint32_t columns, uint32_t stride);
+/* For 3, 5, 9 or 15 taps, any columns, and a stride of 1 or 2 down; `is_signed`: dsp_signed(). */
+dsp_depthwise_run *dsp_depthwise_run_for(uint32_t taps, uint32_t columns, uint32_t stride, bool is_signed);
 
 #endif

@@ -6,8 +6,9 @@
  * a tap that is left alone takes half of a word. So every load is aligned and serves two or four outputs: a column of
  * three taps takes three loads and eight products for four outputs. With stride 2 all outputs begin in even rows.
  *
- * In C the same takes 1.3 times as long (nucleo-l4r5@virtual, 3x3 over 25x5x64: 282 k cycles, here 213 k), since GCC
- * spills: sums, weights, data and the pointer to them take all 14 registers. What else is needed waits in the FPU.
+ * In C the same took 1.3 times as long (nucleo-l4r5@virtual, 3x3 over 25x5x64: 282 k cycles, here 213 k before tuning,
+ * now 196 k), since GCC spills: sums, weights, data and the pointer to them take all 14 registers. What else is needed
+ * waits in the FPU.
  */
 #include "depthwise.h"
 
@@ -15,10 +16,10 @@
 
 /*   r0 to r3 sums; r4 in the plane; r5 weights; r6 to r12 and lr weights and data, else temporary
  *   s0 twice the bias, s1 multiplier, s2 addend, s3 shift; s4 to s7 the first members of the layer
- *   s8 weights, s9 their end, s10 output, s11 the end of the fours
+ *   s8 weights, s9 their end, s10 output, s11 the end of the fours; s12 to s14 more of the layer, s15 what ends s11
  * Weights of at most six words are resident in r6 to r11, with data in r12, lr and r5. Columns of 0 are any number in a
- * loop. Instructions of a loop are wide: narrow ones would leave others misaligned. Four outputs of 3x3: 76 cycles.
- * The sign is always corrected for (requantise.h): 4 % that the outputs of a ReLU do not need, for half the code.
+ * loop. Instructions of a loop are wide: narrow ones would leave others misaligned. The sign (requantise.h) is
+ * corrected for by one instruction an output, of 18 for 3x3: kernels of three columns are there without it, for a ReLU.
  */
 __asm(".syntax unified\n"
 
@@ -55,7 +56,7 @@ __asm(".syntax unified\n"
       ".endm\n"
       ".macro dw_load_weight i, odd\n"
       "  dw_find \\i, \\odd\n"
-      "  dw_ldr %dw_register, r5, %(4 * dw_index)\n"
+      "  dw_ldr %dw_register, r5, %(4 * (dw_column * dw_words + dw_index))\n"
       ".endm\n"
 
       /* dw_data: the register of word j of the plane */
@@ -180,8 +181,12 @@ __asm(".syntax unified\n"
       "  vmov r\\k, s0\n"
       ".endm\n"
       ".macro dw_do_scale k\n"
-      "  add r5, r14, r\\k, asr #31\n"
-      "  smmlar r\\k, r\\k, r12, r5\n"
+      "  .if dw_signed\n"
+      "    add r5, r14, r\\k, asr #31\n"
+      "    smmlar r\\k, r\\k, r12, r5\n"
+      "  .else\n"
+      "    smmlar r\\k, r\\k, r12, r14\n"
+      "  .endif\n"
       ".endm\n"
       ".macro dw_do_shift k\n"
       "  asr.w r\\k, r\\k, r12\n"
@@ -189,9 +194,15 @@ __asm(".syntax unified\n"
       ".macro dw_do_saturate k\n"
       "  ssat r\\k, #8, r\\k\n"
       ".endm\n"
+      /* an address takes a cycle more right behind the sum that makes it: two registers in turn */
       ".macro dw_do_store k\n"
-      "  strb.w r\\k, [r5]\n"
-      "  add.w r5, r5, r12\n"
+      "  .if \\k % 2 == 0\n"
+      "    add.w r14, r5, r12\n"
+      "    strb.w r\\k, [r5]\n"
+      "  .else\n"
+      "    add.w r5, r14, r12\n"
+      "    strb.w r\\k, [r14]\n"
+      "  .endif\n"
       ".endm\n"
       ".macro dw_bias_of n\n"
       "  dw_do_bias %(\\n - 1)\n"
@@ -204,8 +215,8 @@ __asm(".syntax unified\n"
       "  .set dw_advance, 0\n"
       "  .if dw_columns == 0\n"
       "    .set dw_first, 0\n"
-      "    dw_each \\n, bias\n"
       "    vmov r5, s8\n"
+      "    dw_each \\n, bias\n"
       "  dw_next:\n"
       "    dw_one_column \\n\n"
       "    add.w r5, r5, #4 * dw_words\n"
@@ -217,18 +228,13 @@ __asm(".syntax unified\n"
       "    sub.w r4, r4, r14\n"
       "  .else\n"
       "    .set dw_first, 1\n"
-      "    dw_bias_of \\n\n"
       "    .if dw_resident == 0\n"
       "      vmov r5, s8\n"
       "    .endif\n"
+      "    dw_bias_of \\n\n"
       "    .rept dw_columns\n"
       "      .set dw_advance, dw_column < dw_columns - 1\n"
       "      dw_one_column \\n\n"
-      "      .if dw_advance\n"
-      "      .if dw_resident == 0\n"
-      "        add.w r5, r5, #4 * dw_words\n"
-      "      .endif\n"
-      "      .endif\n"
       "      .set dw_first, 0\n"
       "      .set dw_column, dw_column + 1\n"
       "    .endr\n"
@@ -242,7 +248,11 @@ __asm(".syntax unified\n"
       "  vmov r5, s10\n"
       "  vmov r12, s4\n"
       "  dw_each \\n, store\n"
-      "  vmov s10, r5\n"
+      "  .if \\n % 2 == 0\n"
+      "    vmov s10, r5\n"
+      "  .else\n"
+      "    vmov s10, r14\n"
+      "  .endif\n"
       "  .if \\n > 1\n"
       "    .if dw_columns == 1\n"
       "      add.w r4, r4, #8 * \\n * dw_stride\n"
@@ -259,10 +269,11 @@ __asm(".syntax unified\n"
       ".endm\n"
 
       /* a function: struct dsp_depthwise_layer *, struct dsp_depthwise_channel *, plane, output */
-      ".macro dw_kernel name, taps, columns, stride\n"
+      ".macro dw_kernel name, taps, columns, stride, is_signed\n"
       "  .set dw_last, \\taps / 2\n"
       "  .set dw_columns, \\columns\n"
       "  .set dw_stride, \\stride\n"
+      "  .set dw_signed, \\is_signed\n"
       "  .if \\stride == 1\n"
       "    .set dw_words, \\taps - 1\n"
       "  .else\n"
@@ -284,10 +295,9 @@ __asm(".syntax unified\n"
       "  .type \\name, %function\n"
       "\\name:\n"
       "  push {r4-r11, lr}\n"
-      "  ldr r4, [r0, #20]\n"
-      "  push {r0, r2, r3, r4}\n"
       "  vldmia r1!, {s0-s3}\n"
-      "  vldmia r0, {s4-s7}\n"
+      "  vldmia r0!, {s4-s7}\n"
+      "  vldmia r0!, {s12-s15}\n"
       "  .if dw_resident\n"
       "    .irp k, 0, 1, 2, 3, 4, 5\n"
       "      .if \\k < dw_words * dw_columns\n"
@@ -295,19 +305,21 @@ __asm(".syntax unified\n"
       "      .endif\n"
       "    .endr\n"
       "  .else\n"
-      "    ldr r12, [r0, #32]\n"
+      "    ldr r12, [r0]\n"
       "    vmov s8, r1\n"
       "    add r1, r1, r12\n"
       "    vmov s9, r1\n"
       "  .endif\n"
-      "  mov r1, r2\n"
-      "  mov r2, r3\n"
+      "  vmov r5, s12\n"
+      "  vmov r12, s15\n"
+      "  vmov s10, r3\n"
+      "  add r0, r2, r5\n"
+      "  add r12, r12, r0\n"
+      "  vmov s15, r12\n"
       "1:\n"
-      "  ldr r5, [r0, #16]\n"
-      "  vmov s10, r2\n"
-      "  mov r4, r1\n"
-      "  adds r0, r5, r1\n"
+      "  vmov r5, s12\n"
       "  vmov s11, r0\n"
+      "  sub r4, r0, r5\n"
       "  cmp r0, r4\n"
       "  beq 3f\n"
       "  .balign 4\n"
@@ -323,42 +335,50 @@ __asm(".syntax unified\n"
       "4:  tst r12, #1\n"
       "  beq 5f\n"
       "  dw_outputs 1\n"
-      "5:  ldmia sp, {r0-r3}\n"
-      "  ldrd r4, r5, [r0, #24]\n"
-      "  adds r2, r2, r4\n"
-      "  adds r1, r1, r5\n"
-      "  subs r3, r3, #1\n"
-      "  strd r1, r2, [sp, #4]\n"
-      "  str r3, [sp, #12]\n"
+      "5:  vmov r0, s11\n"
+      "  vmov r1, s13\n"
+      "  vmov r2, s10\n"
+      "  vmov r3, s14\n"
+      "  vmov r5, s15\n"
+      "  adds r0, r0, r1\n"
+      "  adds r2, r2, r3\n"
+      "  vmov s10, r2\n"
+      "  cmp r0, r5\n"
       "  bne 1b\n"
-      "  add sp, sp, #16\n"
       "  pop {r4-r11, pc}\n"
       "  .size \\name, . - \\name\n"
       "  .popsection\n"
       "  .noaltmacro\n"
       ".endm\n");
 
-#define KERNEL(taps, columns, stride) \
-    extern dsp_depthwise_run dsp_depthwise_##taps##x##columns##_by_##stride; \
-    __asm("dw_kernel dsp_depthwise_" #taps "x" #columns "_by_" #stride ", " #taps ", " #columns ", " #stride);
-#define BOTH_STRIDES(taps, columns) KERNEL(taps, columns, 1) KERNEL(taps, columns, 2)
-/* 10 to 19 % faster than columns in a loop, 12 % where there are three of five taps. More than that the instruction
- * cache does not hold: 9x3 gains 2 %, 5x3 by 2 loses where all of fours, twos and ones are left. */
+#define KERNEL(taps, columns, stride, sign, is_signed) \
+    extern dsp_depthwise_run dsp_depthwise_##taps##x##columns##_by_##stride##_##sign; \
+    __asm("dw_kernel dsp_depthwise_" #taps "x" #columns "_by_" #stride "_" #sign ", " #taps ", " #columns \
+          ", " #stride ", " #is_signed);
+#define SIGNED(taps, columns, stride) KERNEL(taps, columns, stride, signed, 1)
+#define UNSIGNED(taps, columns, stride) KERNEL(taps, columns, stride, unsigned, 0)
+#define BOTH_STRIDES(taps, columns) SIGNED(taps, columns, 1) SIGNED(taps, columns, 2)
+/* Take 8 to 25 % fewer cycles than columns in a loop, 13 % where there are three of five taps. More than that the
+ * instruction cache does not hold: 9x3 gained 2 %, 5x3 by 2 lost where all of fours, twos and ones are left. The first
+ * that fits is taken. */
 #define KERNELS \
-    BOTH_STRIDES(3, 1) BOTH_STRIDES(5, 1) BOTH_STRIDES(9, 1) BOTH_STRIDES(15, 1) BOTH_STRIDES(3, 3) KERNEL(5, 3, 1) \
+    UNSIGNED(3, 3, 1) UNSIGNED(3, 3, 2) UNSIGNED(5, 3, 1) BOTH_STRIDES(3, 3) SIGNED(5, 3, 1) \
+    BOTH_STRIDES(3, 1) BOTH_STRIDES(5, 1) BOTH_STRIDES(9, 1) BOTH_STRIDES(15, 1) \
     BOTH_STRIDES(3, 0) BOTH_STRIDES(5, 0) BOTH_STRIDES(9, 0) BOTH_STRIDES(15, 0)
 KERNELS
 #undef KERNEL
 
-dsp_depthwise_run *dsp_depthwise_run_for(uint32_t taps, uint32_t columns, uint32_t stride)
+dsp_depthwise_run *dsp_depthwise_run_for(uint32_t taps, uint32_t columns, uint32_t stride, bool is_signed)
 {
-#define KERNEL(taps, columns, stride) {taps, columns, stride, dsp_depthwise_##taps##x##columns##_by_##stride},
+#define KERNEL(taps, columns, stride, sign, is_signed) \
+    {taps, columns, stride, is_signed, dsp_depthwise_##taps##x##columns##_by_##stride##_##sign},
     static const struct {
         uint8_t taps, columns, stride;
+        bool is_signed;
         dsp_depthwise_run *run;
     } kernels[] = {KERNELS};
     uint32_t i = 0;
-    while (kernels[i].taps != taps || kernels[i].stride != stride ||
+    while (kernels[i].taps != taps || kernels[i].stride != stride || (is_signed && !kernels[i].is_signed) ||
            (kernels[i].columns != columns && kernels[i].columns != 0))
         i++;
     return kernels[i].run;

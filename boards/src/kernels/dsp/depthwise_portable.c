@@ -34,16 +34,15 @@ static int32_t sum_of(const struct dsp_depthwise_layer *layer, const struct dsp_
 static void run(const struct dsp_depthwise_layer *layer, const struct dsp_depthwise_channel *channel,
                 const uint32_t *plane, int8_t *output)
 {
-    for (uint32_t x = 0; x < layer->out_w; x++)
-        for (uint32_t y = 0; y < layer->out_h; y++) {
-            const int32_t twice = sum_of(layer, channel, plane + x * (layer->step_bytes / 4), y * layer->stride);
-            output[y * layer->out_row_bytes + x * layer->out_pixel_bytes] = dsp_requantised(twice, &channel->by, true);
-        }
+    const uint32_t *const end = plane + layer->steps_bytes / 4;
+    for (; plane != end; plane += layer->step_bytes / 4, output += (int32_t)layer->next_bytes)
+        for (uint32_t y = 0; y < layer->out_h; y++, output += layer->out_row_bytes)
+            *output = dsp_requantised(sum_of(layer, channel, plane, y * layer->stride), &channel->by, true);
 }
 
-dsp_depthwise_run *dsp_depthwise_run_for(uint32_t taps, uint32_t columns, uint32_t stride)
+dsp_depthwise_run *dsp_depthwise_run_for(uint32_t taps, uint32_t columns, uint32_t stride, bool is_signed)
 {
-    (void)taps, (void)columns, (void)stride;
+    (void)taps, (void)columns, (void)stride, (void)is_signed;
     return run;
 }
 
