@@ -131,11 +131,12 @@ static void walk(const void *blob, const int16_t *samples, size_t frames, void *
 {
     const struct front_end_header *h = header_of(blob);
     const struct front_end_kind *kind = kind_of(blob);
+    const uint32_t most = kind->group_frames(blob);
     struct front_end_group group = {.blob = blob, .samples = samples, .scratch = scratch, .out = out};
     if (probe != NULL)
         probe(context, 0);
     for (; frames > 0; frames -= group.frames) {
-        group.frames = frames < FRONT_END_GROUP ? (uint32_t)frames : FRONT_END_GROUP;
+        group.frames = frames < most ? (uint32_t)frames : most;
         for (size_t i = 0; i < kind->stage_count; i++) {
             kind->stages[i].run(&group);
             if (probe != NULL)

@@ -26,8 +26,6 @@ LOG_FLOOR = 1e-6
 """Added to every mel energy before the logarithm, as torchaudio does."""
 LOG_ONE = 512
 """1 in a logarithm to the base 2, as the C source hands them on: MEL_LOG_ONE."""
-GROUP = 4
-"""Frames that the C source takes at a time: FRONT_END_GROUP."""
 HEADER = struct.Struct("<3I i I 8x 5I")
 """struct mel_header of boards/src/front_ends/mel.h, behind the common one."""
 FFT_SIZES = (128, 256, 512, 1024, 2048)
@@ -106,7 +104,12 @@ class MelFrontEnd(FrontEnd):
     def scratch_bytes(self) -> int:
         """Shifts of a group of frames, then a place for each and one more: a frame's samples, or its energies."""
         place = max(2 * self.fft_size, 8 * self.mel_bins)
-        return 16 + (GROUP + 1) * (place + -place % 16)
+        return 16 + (self.group_frames + 1) * (place + -place % 16)
+
+    @property
+    def group_frames(self) -> int:
+        """Frames that the C source takes at a time, mel_group_frames()."""
+        return 4 if self.fft_size <= 512 else 2
 
     def tables(self) -> Tables:
         starts, weights = self._slopes()
@@ -124,7 +127,7 @@ class MelFrontEnd(FrontEnd):
 
     def work(self) -> dict[str, Counts]:
         window, fft_size, frames = self.window_samples, self.fft_size, self.frames
-        groups, wrapped = -(-frames // GROUP), max(0, self.window_samples - self.fft_size)
+        groups, wrapped = -(-frames // self.group_frames), max(0, self.window_samples - self.fft_size)
         weighed = window - 2 * wrapped
         widths = np.diff(self._slopes()[0])
         per_frame: dict[str, Counts] = {

@@ -31,6 +31,7 @@ struct front_end_kind {
     uint16_t header_bytes;  /* struct front_end_header and what the kind adds */
     int (*check)(const void *blob); /* of a blob whose common header and CRC are good */
     size_t (*scratch_bytes)(const void *blob);
+    uint32_t (*group_frames)(const void *blob); /* that its stages take at a time, up to FRONT_END_GROUP */
     const struct front_end_stage *stages;
     size_t stage_count;
 };

@@ -30,6 +30,7 @@ const struct front_end_kind front_end_log_mel = {
     .header_bytes = sizeof(struct mel_header),
     .check = log_mel_check,
     .scratch_bytes = mel_scratch_bytes,
+    .group_frames = mel_group_frames,
     .stages = stages,
     .stage_count = sizeof stages / sizeof stages[0],
 };

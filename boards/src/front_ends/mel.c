@@ -65,7 +65,12 @@ int mel_check(const struct mel_header *h)
     return FRONT_END_GOOD;
 }
 
+uint32_t mel_group_frames(const void *blob)
+{
+    return ((const struct mel_header *)blob)->fft_size <= 512 ? FRONT_END_GROUP : 2;
+}
+
 size_t mel_scratch_bytes(const void *blob)
 {
-    return 16 + (FRONT_END_GROUP + 1) * mel_place_bytes(blob);
+    return 16 + (mel_group_frames(blob) + 1) * mel_place_bytes(blob);
 }

@@ -145,6 +145,7 @@ const struct front_end_kind front_end_mfcc = {
     .header_bytes = sizeof(struct mfcc_header),
     .check = mfcc_check,
     .scratch_bytes = mel_scratch_bytes,
+    .group_frames = mel_group_frames,
     .stages = stages,
     .stage_count = sizeof stages / sizeof stages[0],
 };
