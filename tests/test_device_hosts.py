@@ -118,7 +118,7 @@ def attached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[
     port = FakePort(address.get(timeout=5), 0x0483, 0x374B, "066DFF")
     monkeypatch.setattr("hil_nas.device.hosts.load_board", lambda *_: board)
     monkeypatch.setattr("hil_nas.device.hosts.build_firmware", lambda *_: image)
-    monkeypatch.setattr("hil_nas.device.hosts.find_third_party", lambda _: None)
+    monkeypatch.setattr("hil_nas.device.hosts.find_third_party", lambda: None)
     monkeypatch.setattr("serial.tools.list_ports.comports", lambda: [MODEM, port])
     yield fake, {"boards_dir": tmp_path, "build_dir": tmp_path}
     fake.gone = True

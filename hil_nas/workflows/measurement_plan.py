@@ -126,18 +126,24 @@ def _tiny_corners() -> Iterator[Network]:
 
 
 def _darts_corners() -> Iterator[Network]:
-    """The fewest cells, whose nodes have every operator on the cell's inputs: no map of the space is larger."""
+    """The fewest cells, whose nodes have every operator on the cell's inputs: no map of the space is larger. And one cell
+    more without operators, of which the last reads maps as small and as wide as they become.
+
+    On every number of frames: weights that do not fit beside a small map are read in parts, again and again.
+    """
     pairs = (
         ("sep_conv_5x5", "dil_conv_5x5"), ("max_pool_3x3", "avg_pool_3x3"), ("sep_conv_3x3", "dil_conv_3x3"),
         ("skip_connect", "skip_connect"),
     )  # fmt: skip
     nodes = range(NODES[0], NODES[1] + 1)
     channels = range(CHANNELS[0], CHANNELS[1] + 1, 4)  # which of a kernel's loops run depends on them modulo 16
-    configs = [x for y in COEFFICIENTS for x in _ends(sorted(paper_grid(y), key=lambda x: x.frames))]
+    configs = [x for y in COEFFICIENTS for x in {x.frames: x for x in paper_grid(y)}.values()]
     for align, count, width, config in product(ALIGNMENTS, nodes, channels, configs):
         space = DartsSpace(paper_grid(config.columns), align=align)
-        cell = Cell(tuple((Edge(0, one), Edge(1, other)) for one, other in pairs[:count]))
-        yield DartsGenotype(cell, cell, CELLS[0], width, space.align_operation(config), max(CLASSES)).build(config)
+        for cells, used in ((CELLS[0], pairs[:count]), (CELLS[0] + 1, pairs[-1:] * count)):
+            cell = Cell(tuple((Edge(0, one), Edge(1, other)) for one, other in used))
+            align_by = space.align_operation(config)
+            yield DartsGenotype(cell, cell, cells, width, align_by, max(CLASSES)).build(config)
 
 
 def _corner(space: TinySpace, first: int, widths: tuple[int, int]) -> TinyGenotype:
