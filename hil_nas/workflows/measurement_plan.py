@@ -126,8 +126,8 @@ def _tiny_corners() -> Iterator[Network]:
 
 
 def _darts_corners() -> Iterator[Network]:
-    """The fewest cells, whose nodes have every operator on the cell's inputs: no map of the space is larger. And one cell
-    more without operators, of which the last reads maps as small and as wide as they become.
+    """The fewest cells, whose nodes have every operator on the cell's inputs: no map of the space is larger. And one
+    cell more without operators, of which the last reads maps as small and as wide as they become.
 
     On every number of frames: weights that do not fit beside a small map are read in parts, again and again.
     """
