@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
 import os
 import shlex
 import shutil
 import subprocess
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from hil_nas.errors import BuildError, InputError, MissingToolError
@@ -87,3 +88,21 @@ def shared_library(
             command = [program, *flags, *where, *map(str, sources), "-fPIC", "-shared", "-o", str(partial)]
             build(command, f"{name} does not compile")
     return library
+
+
+def loaded(library: Path, what: str, declare: Callable[[ctypes.CDLL], None]) -> ctypes.CDLL:
+    """A library that `shared_library` built, in this process.
+
+    Args:
+        what: it is, for messages.
+        declare: gives its functions their types.
+
+    Raises:
+        InputError: where the file is not that library.
+    """
+    try:
+        c = ctypes.CDLL(str(library))
+        declare(c)
+    except (OSError, AttributeError) as error:
+        raise InputError(f"{library} is not {what}: {error}", hint="delete it and build it again") from error
+    return c

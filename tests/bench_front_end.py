@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 
 from hil_nas.device.hosts import open_device
-from hil_nas.device.replies import RunCounts, Where
+from hil_nas.device.replies import Where
+from hil_nas.device.run_counts import RunCounts
 from hil_nas.front_ends import FrontEnd, parse_front_end, search_grid
 
 ROOT = Path(__file__).resolve().parent.parent

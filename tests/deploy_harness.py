@@ -12,6 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from hil_nas import kernels
+from hil_nas.compiling import loaded
+from hil_nas.deploy.host_engine import Model, aligned, declare
 from hil_nas.device.firmware import find_third_party
 from hil_nas.network import INPUT, Layer, Network
 
@@ -19,27 +21,6 @@ LISTS = " ".join(f"LIST({x.name})" for x in kernels.LISTS)
 PORTABLE = (
     "-D__GNUC_PYTHON__", "-D__RESTRICT=__restrict", "-w", f"-DKERNEL_LISTS={LISTS}", '-DENGINE_NAME="plans"',
 )  # fmt: skip
-
-
-class Fault(ctypes.Structure):
-    _fields_ = [("reason", ctypes.c_char_p), ("op", ctypes.c_int32)]
-
-
-class Model(ctypes.Structure):
-    _fields_ = [
-        ("blob", ctypes.c_void_p),
-        ("arena", ctypes.c_void_p),
-        ("op_count", ctypes.c_uint32),
-        ("arena_bytes", ctypes.c_uint32),
-        ("input", ctypes.c_void_p),
-        ("input_bytes", ctypes.c_uint32),
-        ("input_scale", ctypes.c_float),
-        ("input_zero_point", ctypes.c_int32),
-        ("output", ctypes.c_void_p),
-        ("output_bytes", ctypes.c_uint32),
-        ("output_scale", ctypes.c_float),
-        ("output_zero_point", ctypes.c_int32),
-    ]
 
 
 class Refused(Exception):
@@ -50,12 +31,7 @@ class Engine:
     """boards/src's engine as a shared library of this machine."""
 
     def __init__(self, library: Path) -> None:
-        self._lib = ctypes.CDLL(str(library))
-        size, pointer = ctypes.c_size_t, ctypes.c_void_p
-        self._lib.engine_load.restype = Fault
-        self._lib.engine_load.argtypes = [ctypes.POINTER(Model), pointer, size, pointer, size]
-        self._lib.engine_run.restype = ctypes.c_bool
-        self._lib.engine_run.argtypes = [ctypes.POINTER(Model), pointer, pointer]
+        self._lib = loaded(library, "an engine library", declare)
         self._lib.engine_op_name.restype = ctypes.c_char_p
         self._lib.engine_op_name.argtypes = [ctypes.POINTER(Model), ctypes.c_uint32]
 
@@ -84,13 +60,6 @@ class Engine:
         if fault.reason is not None:
             raise Refused(f"operator {fault.op}: {fault.reason.decode()}")
         return plan, arena, model
-
-
-def aligned(size: int) -> np.ndarray:
-    """Bytes at an address that is a multiple of 16."""
-    raw = np.zeros(size + 16, np.uint8)
-    start = -raw.ctypes.data % 16
-    return raw[start : start + size]
 
 
 def engine_sources(boards_dir: Path) -> list[Path]:

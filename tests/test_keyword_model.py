@@ -15,7 +15,8 @@ from hil_nas.deploy.reference import Tflm
 from hil_nas.deploy.tflite import read_tflite
 from hil_nas.device.device import Device
 from hil_nas.device.hosts import open_device
-from hil_nas.device.replies import RunCounts, Where
+from hil_nas.device.replies import Where
+from hil_nas.device.run_counts import RunCounts
 
 QEMU_M4, QEMU_M7 = "mps2-an386@qemu", "mps2-an500@qemu"
 CLIPS = 20

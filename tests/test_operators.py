@@ -14,7 +14,7 @@ from tflite_maker import Maker
 from hil_nas.deploy.lower import lower
 from hil_nas.deploy.synthetic import random_graph
 from hil_nas.deploy.tflite import read_tflite
-from hil_nas.device.replies import KINDS
+from hil_nas.device.run_counts import KINDS
 from hil_nas.errors import InputError
 from hil_nas.kernels import LISTS
 from hil_nas.network import INPUT, Layer, Network

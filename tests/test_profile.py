@@ -19,7 +19,8 @@ from hil_nas import cli
 from hil_nas.cost.arena import arena_bytes
 from hil_nas.cost.blob import plan_bytes
 from hil_nas.deploy.plan import Plan, PlanOperator
-from hil_nas.device.replies import FrontEndInfo, Identity, MemoryUse, OperatorCycles, PlanInfo, RunCounts, StageCycles
+from hil_nas.device.replies import FrontEndInfo, Identity, MemoryUse, PlanInfo
+from hil_nas.device.run_counts import OperatorCycles, RunCounts, StageCycles
 from hil_nas.errors import InputError, LinkError
 from hil_nas.front_ends import KINDS
 from hil_nas.front_ends.mfcc import Mfcc

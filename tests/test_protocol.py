@@ -9,7 +9,7 @@ from device_fake import crc, line, reply
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hil_nas.device import replies
+from hil_nas.device import replies, run_counts
 from hil_nas.device.protocol import (
     MAX_LINE_BYTES,
     READY,
@@ -45,7 +45,7 @@ def lines_of(data: bytes) -> list[str]:
 
 
 def parse_run(data: bytes) -> object:
-    return replies.parse_run(verify_reply(RUN, lines_of(data)), "all", 3, 4, exact=True)
+    return run_counts.parse_run(verify_reply(RUN, lines_of(data)), "all", 3, 4, exact=True)
 
 
 def parse_memory(data: bytes) -> object:
@@ -76,7 +76,7 @@ def test_what_a_command_cannot_hold_is_refused(text: str) -> None:
 
 def test_a_run_comes_back_as_it_was_sent() -> None:
     counts = parse_run(CASES[0][1])
-    assert isinstance(counts, replies.RunCounts)
+    assert isinstance(counts, run_counts.RunCounts)
     assert counts.front_end_cycles == (1543210, 1543211, 1543209)
     assert counts.network_cycles == (9876543, 9876541, 9876547)
     assert counts.operators[1] == ("depthwise", 1000000)
@@ -154,8 +154,8 @@ WORDS = st.sampled_from(
 )
 PARSERS = (
     lambda x: replies.parse_identity(x, "virtual", "modelled"), replies.parse_plan, replies.parse_front_end,
-    replies.parse_loaded, lambda x: replies.parse_run(x, "all", 1, 1, exact=True),
-    lambda x: replies.parse_run(x, "network", 2, None, exact=False), replies.parse_data, replies.parse_memory,
+    replies.parse_loaded, lambda x: run_counts.parse_run(x, "all", 1, 1, exact=True),
+    lambda x: run_counts.parse_run(x, "network", 2, None, exact=False), replies.parse_data, replies.parse_memory,
     replies.expect_nothing, lambda x: [parse_send(y) for y in x],
 )  # fmt: skip
 
@@ -228,17 +228,17 @@ def test_a_request_for_upload_bytes() -> None:
 )
 def test_counts_that_cannot_be_are_refused(records: list[str], message: str) -> None:
     with pytest.raises(ProtocolError, match=message):
-        replies.parse_run(records, "all", 1, 1, exact=True)
+        run_counts.parse_run(records, "all", 1, 1, exact=True)
 
 
 def test_the_front_end_alone_counts_no_network() -> None:
-    stage = replies.StageCycles("fft", 490)
-    counts = replies.parse_run(["run-0-500-0", "stage-0-fft-490"], "frontend", 1, 4, exact=True)
-    assert counts == replies.RunCounts((500,), (), (), (stage,))
+    stage = run_counts.StageCycles("fft", 490)
+    counts = run_counts.parse_run(["run-0-500-0", "stage-0-fft-490"], "frontend", 1, 4, exact=True)
+    assert counts == run_counts.RunCounts((500,), (), (), (stage,))
     with pytest.raises(ProtocolError, match="not asked for"):
-        replies.parse_run(["run-0-500-9", "stage-0-fft-490"], "frontend", 1, 4, exact=True)
+        run_counts.parse_run(["run-0-500-9", "stage-0-fft-490"], "frontend", 1, 4, exact=True)
     with pytest.raises(ProtocolError, match="1 stages of a front end came back from a run of 'network'"):
-        replies.parse_run(["run-0-0-500", "stage-0-fft-490", "op-0-conv-480"], "network", 1, 1, exact=True)
+        run_counts.parse_run(["run-0-0-500", "stage-0-fft-490", "op-0-conv-480"], "network", 1, 1, exact=True)
 
 
 @pytest.mark.parametrize("missing", range(len(MEMORY_RECORDS)))

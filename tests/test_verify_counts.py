@@ -17,7 +17,8 @@ from hil_nas.deploy.reference import Tflm
 from hil_nas.deploy.synthetic import random_graph
 from hil_nas.deploy.tflite_writer import write_tflite
 from hil_nas.device.boards import Power
-from hil_nas.device.replies import ClockKind, Identity, MemoryUse, OperatorCycles, RunCounts, StageCycles
+from hil_nas.device.replies import ClockKind, Identity, MemoryUse
+from hil_nas.device.run_counts import OperatorCycles, RunCounts, StageCycles
 from hil_nas.errors import InputError
 from hil_nas.front_ends import ONE_SECOND
 from hil_nas.front_ends.mfcc import Mfcc

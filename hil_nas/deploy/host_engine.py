@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hil_nas import kernels
-from hil_nas.compiling import shared_library
+from hil_nas.compiling import loaded, shared_library
 from hil_nas.deploy.plan import Plan
 from hil_nas.errors import InputError
 from hil_nas.kernels.cmsis_nn import SOURCE_FOLDERS
@@ -48,14 +48,9 @@ class HostEngine:
     """
 
     def __init__(self, library: Path, plan: Plan) -> None:
-        try:
-            self._c = ctypes.CDLL(str(library))
-            _declare(self._c)
-        except (OSError, AttributeError) as error:
-            hint = "delete it and build it again"
-            raise InputError(f"{library} is not an engine library: {error}", hint=hint) from error
+        self._c = loaded(library, "an engine library", declare)
         data = plan.to_bytes()
-        self._plan, self._arena, self._model = _aligned(len(data)), _aligned(plan.arena_bytes), _Model()
+        self._plan, self._arena, self._model = aligned(len(data)), aligned(plan.arena_bytes), Model()
         self._plan[:] = np.frombuffer(data, np.uint8)
         fault = self._c.engine_load(
             ctypes.byref(self._model), self._plan.ctypes.data, len(data), self._arena.ctypes.data, plan.arena_bytes
@@ -79,13 +74,13 @@ class HostEngine:
         return out
 
 
-class _Fault(ctypes.Structure):
+class Fault(ctypes.Structure):
     """`struct engine_fault` of boards/include/engine.h."""
 
     _fields_ = [("reason", ctypes.c_char_p), ("op", ctypes.c_int32)]
 
 
-class _Model(ctypes.Structure):
+class Model(ctypes.Structure):
     """`struct engine_model`."""
 
     _fields_ = [
@@ -104,13 +99,14 @@ class _Model(ctypes.Structure):
     ]
 
 
-def _declare(c: ctypes.CDLL) -> None:
-    pointer, size, model = ctypes.c_void_p, ctypes.c_size_t, ctypes.POINTER(_Model)
-    c.engine_load.argtypes, c.engine_load.restype = [model, pointer, size, pointer, size], _Fault
+def declare(c: ctypes.CDLL) -> None:
+    """Gives the engine's functions their types."""
+    pointer, size, model = ctypes.c_void_p, ctypes.c_size_t, ctypes.POINTER(Model)
+    c.engine_load.argtypes, c.engine_load.restype = [model, pointer, size, pointer, size], Fault
     c.engine_run.argtypes, c.engine_run.restype = [model, pointer, pointer], ctypes.c_bool
 
 
-def _aligned(size: int) -> NDArray[np.uint8]:
+def aligned(size: int) -> NDArray[np.uint8]:
     """Zeros that start at a multiple of 32, as constants of a plan do in flash."""
     memory = np.zeros(size + 32, np.uint8)
     start = -memory.ctypes.data % 32

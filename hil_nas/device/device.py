@@ -19,10 +19,10 @@ from hil_nas.device.replies import (
     Identity,
     MemoryUse,
     PlanInfo,
-    RunCounts,
     What,
     Where,
 )
+from hil_nas.device.run_counts import RunCounts, parse_run
 from hil_nas.errors import IdentityError, InputError, ProtocolError
 from hil_nas.values import suggestion
 
@@ -138,7 +138,7 @@ class Device:
             total_s=RUN_SILENCE_S * (warmups + runs + 2),
         )
         operators = self._plan.op_count if self._plan else None
-        return replies.parse_run(records, what, runs, operators, exact=self._clock_kind != "host")
+        return parse_run(records, what, runs, operators, exact=self._clock_kind != "host")
 
     def read(self, slot: Slot) -> npt.NDArray[np.int8]:
         """What stands in a buffer: int8 (bytes,); features are (frames * coefficients,)."""

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from hil_nas.compiling import shared_library
+from hil_nas.compiling import loaded, shared_library
 from hil_nas.errors import InputError
 
 HOST_FLAGS = (
@@ -46,13 +46,7 @@ class HostFrontEnd:
     """
 
     def __init__(self, library: Path) -> None:
-        try:
-            self._c = ctypes.CDLL(str(library))
-            _declare(self._c)
-        except (OSError, AttributeError) as error:
-            raise InputError(
-                f"{library} is not a front-end library: {error}", hint="delete it and build it again"
-            ) from error
+        self._c = loaded(library, "a front-end library", _declare)
 
     def shape(self, blob: bytes) -> tuple[int, int]:
         """Frames and columns of one clip.

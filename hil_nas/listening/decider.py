@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from hil_nas.compiling import shared_library
+from hil_nas.compiling import loaded, shared_library
 from hil_nas.deploy.decisions import Decisions
 from hil_nas.errors import InputError
 
@@ -38,12 +38,7 @@ class Decider:
     """
 
     def __init__(self, library: Path, decisions: Decisions, output: tuple[float, int]) -> None:
-        try:
-            self._c = ctypes.CDLL(str(library))
-            _declare(self._c)
-        except (OSError, AttributeError) as error:
-            hint = "delete it and build it again"
-            raise InputError(f"{library} is not a library of decide.c: {error}", hint=hint) from error
+        self._c = loaded(library, "a library of decide.c", _declare)
         self.classes = len(decisions.labels)
         self._settings = np.frombuffer(decisions.packed(*output), np.uint32).copy()
         fault = self._c.decide_fault(self._settings.ctypes.data)

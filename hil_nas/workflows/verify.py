@@ -22,7 +22,8 @@ from hil_nas.deploy.plan import Plan
 from hil_nas.deploy.reference import Tflm
 from hil_nas.deploy.tflite import read_front_end, read_tflite
 from hil_nas.device.device import Device
-from hil_nas.device.replies import Identity, MemoryUse, RunCounts
+from hil_nas.device.replies import Identity, MemoryUse
+from hil_nas.device.run_counts import RunCounts
 from hil_nas.errors import InputError, RefusedError, UnsupportedError
 from hil_nas.front_ends import ClipFormat, FrontEnd
 from hil_nas.front_ends.host import HostFrontEnd, build_host_library
