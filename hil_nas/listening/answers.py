@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -20,21 +19,6 @@ from hil_nas.front_ends.host import HostFrontEnd
 
 Int8 = NDArray[np.int8]
 Int16 = NDArray[np.int16]
-
-
-class Answers(Protocol):
-    """Whatever answers to a stream: int8 outputs of the network for the audio that ends at sample
-    first_samples + i * period_samples."""
-
-    @property
-    def period_samples(self) -> int: ...
-    @property
-    def first_samples(self) -> int: ...
-    def next(self, samples: Int16) -> Int8:
-        """The answers (n, classes) that the next samples (m,) complete."""
-
-    def restart(self) -> None:
-        """Forgets what was heard: another stream begins."""
 
 
 class SlidingWindows:

@@ -27,7 +27,6 @@ from hil_nas.nas.input_space import Operation, align_layers, head_layers
 from hil_nas.network import Layer, Network
 
 CHOICES = OPERATORS[1:]  # a derived edge does something
-KEPT = 2  # edges of every node
 
 
 @dataclass(frozen=True)

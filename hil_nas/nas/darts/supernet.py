@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol, cast
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -196,10 +196,6 @@ def shuffled(x: Tensor, groups: int) -> Tensor:
     batch, channels, *size = x.shape
     # (B, groups, C / groups, ...) -> (B, C / groups, groups, ...)
     return x.reshape(batch, groups, channels // groups, *size).transpose(1, 2).reshape(x.shape)
-
-
-class _Layer(Protocol):
-    def __call__(self, x: Tensor) -> Tensor: ...
 
 
 class _Convolution(nn.Module):
