@@ -36,7 +36,7 @@ from hil_nas.nas.tiny.supernet import TinySupernet
 
 _WIDE = 5.0  # what a network with e times the channels in one layer gains, as a log-probability
 _FILLED = 0.95  # of the cycles that a front end leaves to its network: so many a derived network uses, where it can
-_WORTHS = (0.0, 5.0, 10.0, 20.0, 40.0, 80.0)  # of the parameters of the largest chain, as a log-probability
+_WORTHS = (5.0, 10.0, 20.0, 40.0, 80.0)  # of the parameters of the largest chain, as a log-probability
 _DRAWS = 128  # of which the first inside the band is taken
 
 
@@ -160,18 +160,30 @@ class TinyStrategy(TinyDerivation, TinyNetworks):
         What alpha likes best, choice by choice, may leave cycles unused, and unused cycles cost more than any choice
         of alpha's gains.
         """
-        table, preference = self.cost_table.corrected(ratio), self.preference(view)
-        if view is not AS_LEARNED or limits.cycles is None:
+        table, preference, most_cycles = self.cost_table.corrected(ratio), self.preference(view), limits.cycles
+        if view is not AS_LEARNED or most_cycles is None:
             return derive(table, preference, limits)
-        found: list[tuple[float, Choice]] = []
-        for worth in _WORTHS:
+
+        def at(worth: float) -> tuple[float, Choice]:
+            """The share of what the front end leaves that the network uses, and the network."""
             parameter = worth / (self.space.positions * table.parameters.chain.max())
             point = derive(table, replace(preference, parameter=parameter), limits)
-            left = limits.cycles - table.cycles.front_end[point.config]
-            found.append((table.network_cycles(point) / left, point))
-            if found[-1][0] >= _FILLED:
-                break
-        return max(found, key=lambda x: x[0])[1]
+            return table.network_cycles(point) / (most_cycles - table.cycles.front_end[point.config]), point
+
+        least = at(0.0)
+        if least[0] >= _FILLED:
+            return least[1]
+        most = at(_WORTHS[-1])
+        if most[0] < _FILLED:
+            return max(least, most, key=lambda x: x[0])[1]
+        low, high = -1, len(_WORTHS) - 1
+        while high - low > 1:  # the least worth that fills, by halving: each takes an integer programme
+            middle = (low + high) // 2
+            if (found := at(_WORTHS[middle]))[0] >= _FILLED:
+                high, most = middle, found
+            else:
+                low = middle
+        return most[1]
 
     def one_loss(self, point: Choice, features: Tensor, labels: Tensor) -> Tensor:
         return F.cross_entropy(self.net(features, point).float(), labels)
