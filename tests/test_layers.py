@@ -12,6 +12,7 @@ LAYERS = {
     "errors": 0, "units": 0, "progress": 0, "files": 0, "folders": 0, "extras": 0,
     "values": 0, "target": 0, "words": 0, "options": 0, "compiling": 0,
     "network": 1, "operators": 1, "tflite": 1, "front_ends": 1, "budget": 1, "config": 1, "baselines": 1,
+    "streaming": 1,
     "kernels": 2, "cost": 2, "audio": 2, "learning": 2,
     "latency": 3, "nas": 3, "deploy": 3, "device": 3,
     "training": 4, "runs": 4, "listening": 4,
