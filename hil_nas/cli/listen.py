@@ -43,7 +43,8 @@ class Listen(RunCommand):
     )  # fmt: skip
     period_s: float | None = option(
         None, flag="--listen", parse=parse_seconds, metavar="TIME",
-        help="decide so often: the whole hops of the front end that it holds (default: as tuned, else 100ms)",
+        help="decide so often: the whole hops of the front end that it holds (default: as tuned, else as its stream's "
+        "step, else 100ms)",
     )  # fmt: skip
     keep: Path | None = option(
         None, metavar="FOLDER", help="write the clips in which words were heard: a training learns from false ones"
@@ -77,9 +78,11 @@ class Tune(RunCommand):
     false_accepts_per_hour: float = option(
         0.5, flag="--false-accepts", parse=_per_hour, metavar="N/h", help="at most so many an hour (default: 0.5/h)"
     )
-    period_s: float = like(
-        Listen, "period_s", 0.1, help="decide so often: the whole hops of the front end that it holds (default: 100ms)"
-    )
+    period_s: float | None = like(
+        Listen, "period_s",
+        help="decide so often: the whole hops of the front end that it holds (default: as its stream's step, else "
+        "100ms)",
+    )  # fmt: skip
     snr_db: tuple[float, ...] = option(
         (10.0,), flag="--snr", parse=listed(Range(-20.0, most=60.0).number), metavar="LIST",
         help="of the keywords that must not be missed, in dB against noise and against speech (default: 10)",
@@ -121,7 +124,7 @@ def _interrupts(catch: bool) -> Iterator[Callable[[], bool]]:
 
 
 def _heard_table(result: dict[str, Any], folder: Path) -> Group:
-    table = Table(title=f"{result['model']}, every {result['period_ms']:g} ms", title_justify="left")
+    table = Table(title=f"{result['model']}, {result['way']}, every {result['period_ms']:g} ms", title_justify="left")
     for name, justify in (("recording", "left"), ("at", "right"), ("heard", "left"), ("posterior", "right")):
         table.add_column(name, justify=justify)  # type: ignore[arg-type]
     for recording in result["recordings"]:

@@ -1,4 +1,5 @@
-"""The device's engine on the host: builds its C sources, all kernels in portable code, as a shared library."""
+"""The device's engine on the host: builds its C sources, all kernels in portable code, as a shared library; and with it
+what listens through it, front ends and decisions."""
 
 from __future__ import annotations
 
@@ -12,6 +13,7 @@ from hil_nas import kernels
 from hil_nas.compiling import loaded, shared_library
 from hil_nas.deploy.plan import Plan
 from hil_nas.errors import InputError
+from hil_nas.front_ends.host import front_end_sources
 from hil_nas.kernels.cmsis_nn import SOURCE_FOLDERS
 
 _FLAGS = (
@@ -22,17 +24,18 @@ _FLAGS = (
 
 
 def build_engine_library(boards_dir: Path, cmsis_nn_dir: Path, build_dir: Path, compiler: str = "gcc") -> Path:
-    """Compiles the engine for this machine, unless the same sources were compiled before.
+    """Compiles engine, front ends and listening for this machine, unless the same sources were compiled before.
 
     Raises:
         MissingToolError, BuildError, InputError, OutputError: as `compiling.shared_library`.
     """
     source = boards_dir / "src"
-    sources = [source / "crc32.c", *sorted((source / "engine").glob("*.c"))]
+    sources = [*front_end_sources(boards_dir), *sorted((source / "engine").glob("*.c"))]
+    sources += sorted((source / "listen").glob("*.c"))
     sources += [x for y in kernels.LISTS for x in sorted((source / "kernels" / y.name).glob("*.c"))]
     sources += [x for y in SOURCE_FOLDERS for x in sorted((cmsis_nn_dir / "Source" / y).glob("*.c"))]
     include = (boards_dir / "include", cmsis_nn_dir / "Include")
-    folders = (*include, source / "engine", source / "kernels")
+    folders = (*include, *(source / x for x in ("engine", "kernels", "front_ends", "listen")))
     headers = [x for y in folders for x in sorted(y.rglob("*.h"))]
     return shared_library("engine", build_dir, sources, headers, _FLAGS, include=include, compiler=compiler)
 
@@ -49,14 +52,7 @@ class HostEngine:
 
     def __init__(self, library: Path, plan: Plan) -> None:
         self._c = loaded(library, "an engine library", declare)
-        data = plan.to_bytes()
-        self._plan, self._arena, self._model = aligned(len(data)), aligned(plan.arena_bytes), Model()
-        self._plan[:] = np.frombuffer(data, np.uint8)
-        fault = self._c.engine_load(
-            ctypes.byref(self._model), self._plan.ctypes.data, len(data), self._arena.ctypes.data, plan.arena_bytes
-        )
-        if fault.reason is not None:
-            raise InputError(f"the engine refuses the plan's operator {fault.op}: {fault.reason.decode()}")
+        self._model, self._memory = load_plan(self._c, plan)
 
     def run(self, features: NDArray[np.int8]) -> NDArray[np.int8]:
         """What a board answers: int8 (n, outputs) of int8 (n, ...)."""
@@ -72,6 +68,21 @@ class HostEngine:
                 raise AssertionError("a kernel refused an operator of a plan that was loaded")
             move(out.ctypes.data + i * model.output_bytes, model.output, model.output_bytes)
         return out
+
+
+def load_plan(c: ctypes.CDLL, plan: Plan) -> tuple[Model, tuple[NDArray[np.uint8], ...]]:
+    """A loaded `struct engine_model`, and the memory that must outlive it: the plan and its arena.
+
+    Raises:
+        InputError: where the engine refuses the plan.
+    """
+    data = plan.to_bytes()
+    blob, arena, model = aligned(len(data)), aligned(plan.arena_bytes), Model()
+    blob[:] = np.frombuffer(data, np.uint8)
+    fault = c.engine_load(ctypes.byref(model), blob.ctypes.data, len(data), arena.ctypes.data, plan.arena_bytes)
+    if fault.reason is not None:
+        raise InputError(f"the engine refuses the plan's operator {fault.op}: {fault.reason.decode()}")
+    return model, (blob, arena)
 
 
 class Fault(ctypes.Structure):

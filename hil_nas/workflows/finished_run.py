@@ -13,6 +13,7 @@ from hil_nas.errors import InputError, RunError
 from hil_nas.front_ends import FrontEnd
 from hil_nas.runs import read_result
 
+STREAM = "stream.tflite"
 _DATA = ("data", "words", "silence")
 
 
@@ -22,6 +23,7 @@ class FinishedRun:
 
     Attributes:
         model: the .tflite.
+        stream: the .tflite of its step of a stream; None where it has none.
         labels: of its outputs, in their order.
         decisions: that it was tuned to; None where it was not.
         data: how its data set was chosen: `data`, `words`, `silence`.
@@ -29,6 +31,7 @@ class FinishedRun:
 
     folder: Path
     model: bytes
+    stream: bytes | None
     labels: tuple[str, ...]
     front_end: FrontEnd
     decisions: Decisions | None
@@ -49,6 +52,7 @@ class FinishedRun:
         labels = read_result(folder).get("labels")
         try:
             model = (folder / "model.tflite").read_bytes()
+            stream = (folder / STREAM).read_bytes() if (folder / STREAM).exists() else None
             config = json.loads((folder / "config.json").read_text())
         except (OSError, ValueError) as error:
             raise RunError(f"{folder} is no run of a search: {error}", hint="name the folder of one") from None
@@ -59,4 +63,4 @@ class FinishedRun:
             raise InputError(f"{folder / 'model.tflite'} names no front end, so it cannot listen")
         chosen = {x: config[x] for x in _DATA if x in config}
         data = {"silence": config.get("preset") != "paper", **chosen}
-        return cls(folder, model, tuple(labels), front_end, read_decisions(model), data)
+        return cls(folder, model, stream, tuple(labels), front_end, read_decisions(model), data)

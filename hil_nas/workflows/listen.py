@@ -17,17 +17,16 @@ from hil_nas.audio.long_audio import LongRecording, long_recordings, wav_file
 from hil_nas.audio.microphone import microphone_blocks
 from hil_nas.deploy.decisions import ONE, Decisions
 from hil_nas.deploy.host_engine import build_engine_library
+from hil_nas.deploy.listening import Listening, sliding_windows, step_frames, stream_steps
 from hil_nas.device.firmware import find_third_party
 from hil_nas.errors import InputError
 from hil_nas.files import require_writable, write_atomically
 from hil_nas.folders import Folders
-from hil_nas.front_ends import ClipFormat, FrontEnd
-from hil_nas.listening.answers import SlidingWindows
-from hil_nas.listening.decider import Decider, build_decide_library
+from hil_nas.front_ends import FrontEnd
+from hil_nas.listening.host import HostListener
 from hil_nas.progress import Progress, Reporter
 from hil_nas.runs import Run
-from hil_nas.workflows.finished_run import FinishedRun
-from hil_nas.workflows.verify import host_library
+from hil_nas.workflows.finished_run import STREAM, FinishedRun
 
 Samples = NDArray[np.int16]
 USUAL_PERIOD_S = 0.1
@@ -70,16 +69,15 @@ PageWriter = Callable[[dict[str, Any], Decisions, Sequence[Hearing]], str]
 
 
 class Listener:
-    """A model with its decisions, by the device's own C on the host.
+    """What listens, by the device's own C on the host.
 
     Raises:
         InputError: for decisions that do not fit the model.
     """
 
-    def __init__(self, model: bytes, decisions: Decisions, clip: ClipFormat, folders: Folders) -> None:
-        self.decisions, self.clip = decisions, clip
-        self.answers = sliding_windows(model, decisions.period_samples, folders)
-        self._decider = Decider(build_decide_library(folders.boards, folders.build), decisions, self.answers.output)
+    def __init__(self, listening: Listening, folders: Folders) -> None:
+        self.listening, self.clip = listening, listening.front_end.clip
+        self._host = host_listener(listening, folders)
 
     def listen(self, name: str, blocks: Iterable[Samples], on_heard: OnHeard) -> Hearing:
         """A recording or a microphone from its beginning to its end.
@@ -87,35 +85,27 @@ class Listener:
         Args:
             on_heard: called with each word and the clip (samples,) in which it was heard.
         """
-        self.answers.restart()
-        self._decider.restart()
-        recent, samples, done = np.zeros(0, np.int16), 0, 0
-        heard, averages = [], [np.zeros((0, len(self.decisions.labels)), np.uint16)]
+        self._host.restart()
+        recent, samples, rate_hz = np.zeros(0, np.int16), 0, self.clip.sample_rate_hz
+        labels, heard = self.listening.decisions.labels, []
+        ends, averages = [np.zeros(0, np.int64)], [np.zeros((0, len(labels)), np.uint16)]
         for block in blocks:
             recent, samples = np.concatenate([recent, block]), samples + len(block)
-            classes, average = self._decider.next(self.answers.next(block))
-            for i in np.flatnonzero(classes >= 0):
-                word, end = int(classes[i]), self._end(done + int(i))
-                posterior = float(average[i, word]) / ONE
-                heard.append(Heard(end / self.clip.sample_rate_hz, self.decisions.labels[word], posterior))
+            decided = self._host.push(block)
+            for i in np.flatnonzero(decided.heard >= 0):
+                word, end = int(decided.heard[i]), int(decided.ends[i])
+                heard.append(Heard(end / rate_hz, labels[word], float(decided.averages[i, word]) / ONE))
                 behind = len(recent) - (samples - end)
                 on_heard(heard[-1], recent[max(0, behind - self.clip.samples) : behind])
-            recent = recent[-self.clip.samples - self.decisions.period_samples :]
-            averages.append(average)
-            done += len(classes)
-        rate_hz = self.clip.sample_rate_hz
-        times_s = np.array([self._end(i) / rate_hz for i in range(done)])
-        return Hearing(name, samples / rate_hz, tuple(heard), times_s, np.concatenate(averages))
-
-    def _end(self, answer: int) -> int:
-        """Where an answer's window ends, in samples."""
-        return self.answers.first_samples + answer * self.answers.period_samples
+            recent = recent[-self.clip.samples - self.listening.period_samples :]
+            ends.append(decided.ends)
+            averages.append(decided.averages)
+        return Hearing(name, samples / rate_hz, tuple(heard), np.concatenate(ends) / rate_hz, np.concatenate(averages))
 
 
-def sliding_windows(model: bytes, period_samples: int, folders: Folders) -> SlidingWindows:
-    """The answers of a model, by libraries that are built where they are out of date."""
-    engine = build_engine_library(folders.boards, find_third_party().cmsis_nn, folders.build)
-    return SlidingWindows(model, period_samples, host_library(folders.boards, folders.build), engine)
+def host_listener(listening: Listening, folders: Folders) -> HostListener:
+    """By a library that is built where it is out of date."""
+    return HostListener(build_engine_library(folders.boards, find_third_party().cmsis_nn, folders.build), listening)
 
 
 def run_listen(
@@ -133,7 +123,7 @@ def run_listen(
 
     Args:
         audio: recordings and folders of them; none: the microphone.
-        period_s: of answers; None: as the model was tuned, else some 100 ms.
+        period_s: of answers; None: as `listening_of` says.
         stop: whether the microphone has been listened to for long enough.
         keep: a folder for the clips in which words were heard, a WAV file each.
 
@@ -142,10 +132,10 @@ def run_listen(
     """
     require_writable(folders.runs)
     finished = FinishedRun.read(run_folder)
-    decisions = decisions_of(finished, period_s, progress)
     recordings = long_recordings(audio)
-    rate_hz = finished.front_end.clip.sample_rate_hz
-    listener = Listener(finished.model, decisions, finished.front_end.clip, folders)
+    listening = listening_of(finished, period_s, progress)
+    decisions, rate_hz = listening.decisions, finished.front_end.clip.sample_rate_hz
+    listener = Listener(listening, folders)
     if recordings:
         hearings = _hearings(listener, recordings, keep, progress)
     else:
@@ -156,6 +146,7 @@ def run_listen(
         "model": str(finished.folder / "model.tflite"),
         "front_end": str(finished.front_end),
         "tuned": finished.decisions is not None,
+        "way": listening.way,
         "period_ms": 1e3 * decisions.period_samples / rate_hz,
         "decisions": decisions.to_json(),
         "hours": sum(x.seconds for x in hearings) / 3600,
@@ -167,25 +158,57 @@ def run_listen(
     return run.finish("complete", result), run.folder
 
 
-def decisions_of(finished: FinishedRun, period_s: float | None, progress: Reporter) -> Decisions:
-    """Those that a run's model was tuned to; else usual ones, which is said.
+def listening_of(finished: FinishedRun, period_s: float | None, progress: Reporter) -> Listening:
+    """What a run's model listens by: the decisions that it was tuned to, else usual ones, which is said.
+
+    Args:
+        period_s: of answers; None: as the model was tuned, else `usual_period_s`.
 
     Raises:
-        InputError: where the model was tuned to another period.
+        InputError: where the model was tuned to another period, and as `listening_by`.
     """
-    config = finished.front_end
-    if finished.decisions is None:
+    config, rate_hz, tuned = finished.front_end, finished.front_end.clip.sample_rate_hz, finished.decisions
+    if tuned is None:
         note = "thresholds are usual ones: `hil_nas tune` finds those for so many false accepts an hour"
         progress(Progress("listening", 0, 0, note, lasting=True))
-        return usual_decisions(finished.labels, config, period_samples_of(config, period_s or USUAL_PERIOD_S))
-    tuned = finished.decisions
+        period_samples = period_samples_of(config, period_s or usual_period_s(finished))
+        return listening_by(finished, usual_decisions(finished.labels, config, period_samples), progress)
     if period_s is not None and period_samples_of(config, period_s) != tuned.period_samples:
-        tuned_ms = 1e3 * tuned.period_samples / config.clip.sample_rate_hz
+        tuned_ms = 1e3 * tuned.period_samples / rate_hz
         raise InputError(
             f"the model was tuned to a period of {tuned_ms:g} ms, not {1e3 * period_s:g} ms",
             hint="leave out --listen, or tune it anew with it",
         )
-    return tuned
+    return listening_by(finished, tuned, progress)
+
+
+def listening_by(finished: FinishedRun, decisions: Decisions, progress: Reporter) -> Listening:
+    """A run's model with these decisions: as a stream where the run has a step of their period, else in sliding
+    windows; which of both is said.
+
+    Raises:
+        InputError: as `sliding_windows` and `stream_steps`.
+    """
+    listening, rate_hz = sliding_windows(finished.model, decisions), finished.front_end.clip.sample_rate_hz
+    step_samples = _step_samples(finished)
+    if finished.stream is not None and step_samples == decisions.period_samples:
+        listening = stream_steps(finished.stream, listening)
+    note = f"{listening.way}, an answer every {1e3 * listening.period_samples / rate_hz:g} ms"
+    if step_samples is not None and not listening.stream:
+        note += f"; a step of its {STREAM} is {1e3 * step_samples / rate_hz:g} ms"
+    progress(Progress("listening", 0, 0, note, lasting=True))
+    return listening
+
+
+def usual_period_s(finished: FinishedRun) -> float:
+    """Of the step of a run's stream, where it has one."""
+    step_samples = _step_samples(finished)
+    return USUAL_PERIOD_S if step_samples is None else step_samples / finished.front_end.clip.sample_rate_hz
+
+
+def _step_samples(finished: FinishedRun) -> int | None:
+    config = finished.front_end
+    return None if finished.stream is None else step_frames(finished.stream, config) * config.hop_samples
 
 
 def period_samples_of(config: FrontEnd, period_s: float) -> int:
@@ -245,7 +268,7 @@ def _microphone(listener: Listener, stop: Callable[[], bool], keep: Path | None,
         progress(Progress("heard", 0, 0, f"{heard.word} at {heard.time_s:.1f} s ({heard.posterior:.0%})", lasting=True))
         kept(heard, clip)
 
-    blocks = microphone_blocks(listener.clip.sample_rate_hz, listener.decisions.period_samples)
+    blocks = microphone_blocks(listener.clip.sample_rate_hz, listener.listening.period_samples)
     progress(Progress("listening", 0, 0, "to the microphone, until Ctrl-C", lasting=True))
     return listener.listen("microphone", takewhile(lambda _: not stop(), blocks), say)
 

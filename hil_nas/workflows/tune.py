@@ -23,16 +23,23 @@ from hil_nas.deploy.decisions import ONE, Decisions, attach_decisions
 from hil_nas.errors import InputError
 from hil_nas.files import require_writable
 from hil_nas.folders import Folders
-from hil_nas.listening.answers import SlidingWindows
 from hil_nas.listening.choice import AVERAGED, at_rates, choose, curve
 from hil_nas.listening.decider import build_decide_library
+from hil_nas.listening.host import HostListener
 from hil_nas.listening.rates import Rate, hours_for
 from hil_nas.listening.trials import Errors, Negatives, Trials, Words
 from hil_nas.progress import Progress, Reporter
 from hil_nas.runs import Run
 from hil_nas.workflows.finish import load_data, write_export
-from hil_nas.workflows.finished_run import FinishedRun
-from hil_nas.workflows.listen import period_samples_of, refractory_of, sliding_windows, usual_decisions
+from hil_nas.workflows.finished_run import STREAM, FinishedRun
+from hil_nas.workflows.listen import (
+    host_listener,
+    listening_by,
+    period_samples_of,
+    refractory_of,
+    usual_decisions,
+    usual_period_s,
+)
 
 RATES_PER_HOUR = (0.5, 1.0, 5.0)  # at which misses are told beside the one that was asked for
 _NOISE_S = 30
@@ -46,13 +53,13 @@ class Tuning:
 
     Attributes:
         false_accepts_per_hour: at most.
-        period_s: between answers.
+        period_s: between answers; None: `usual_period_s` of the run.
         snr_db: of words against noise, and against speech; they are heard in silence too.
         clips: of each keyword, in each part.
     """
 
     false_accepts_per_hour: float
-    period_s: float
+    period_s: float | None
     snr_db: tuple[float, ...]
     clips: int
     seed: int
@@ -86,17 +93,18 @@ def run_tune(
     require_writable(folders.runs)
     finished = FinishedRun.read(run_folder)
     config = finished.front_end
-    period_samples = period_samples_of(config, tuning.period_s)
+    period_samples = period_samples_of(config, tuning.period_s or usual_period_s(finished))
     halves = halved(long_recordings(negatives))
     data = _data(finished, folders, progress)
-    answers = sliding_windows(finished.model, period_samples, folders)
     start = usual_decisions(finished.labels, config, period_samples)
+    listening = listening_by(finished, start, progress)
+    listener = host_listener(listening, folders)
     parts = [
         Part(recordings, _drawn(clips, start, tuning, number), _noise(config.clip.sample_rate_hz, number), number)
         for number, (recordings, clips) in enumerate(zip(halves, (data.validation, data.test), strict=True))
     ]
     library = build_decide_library(folders.boards, folders.build)
-    choosing, reporting = (_trials(x, answers, finished, tuning, library, y, progress)
+    choosing, reporting = (_trials(x, listener, finished, tuning, library, y, progress)
                            for x, y in zip(parts, ("to choose on", "to report on"), strict=True))  # fmt: skip
     allowed = math.floor(tuning.false_accepts_per_hour * choosing.negatives.hours)
     chosen = choose(choosing, start, allowed, min(max(AVERAGED), refractory_of(config, period_samples)))
@@ -106,6 +114,7 @@ def run_tune(
         "front_end": str(config),
         "labels": list(finished.labels),
         "period_ms": period_ms,
+        "way": listening.way,
         "decisions": chosen.decisions.to_json(),
         "false_accepts_per_hour": tuning.false_accepts_per_hour,
         "allowed": allowed,
@@ -121,6 +130,8 @@ def run_tune(
     run = Run.create(folders.runs, "tune", finished.name, settings)
     model = attach_decisions(finished.model, chosen.decisions)
     run.write_bytes("model.tflite", model)
+    if listening.stream and finished.stream is not None:
+        run.write_bytes(STREAM, finished.stream)
     write_export(run, model, finished.labels, folders)
     run.write_bytes("report.html", page(result, points).encode())
     return run.finish("complete", result), run.folder
@@ -171,7 +182,7 @@ def _noise(sample_rate_hz: int, number: int) -> list[Samples]:
 
 
 def _trials(
-    part: Part, answers: SlidingWindows, finished: FinishedRun, tuning: Tuning, library: Path, purpose: str,
+    part: Part, listener: HostListener, finished: FinishedRun, tuning: Tuning, library: Path, purpose: str,
     progress: Reporter,
 ) -> Trials:  # fmt: skip
     rate_hz = finished.front_end.clip.sample_rate_hz
@@ -181,11 +192,11 @@ def _trials(
             audio = np.concatenate(list(audio_blocks(recording.path, rate_hz)))
         except InputError as error:
             raise InputError(f"{recording.name}: {error.message}", hint=error.hint) from None
-        answers.restart()
-        heard.append(answers.next(audio))
+        listener.restart()
+        heard.append(listener.push(audio).answers)
         speech.append(audio)
         progress(Progress(f"negatives {purpose}", number, len(part.recordings)))
-    hours = sum(len(x) for x in heard) * answers.period_samples / rate_hz / 3600
+    hours = sum(len(x) for x in heard) * listener.listening.period_samples / rate_hz / 3600
     if not hours:
         raise InputError("the negatives are shorter than a clip", hint="name longer recordings")
     beds: dict[str, tuple[Sequence[Samples], float]] = {"silence": ((), 0.0)}
@@ -193,25 +204,26 @@ def _trials(
         beds |= {f"noise, {snr_db:g} dB": (part.noise, snr_db), f"speech, {snr_db:g} dB": (speech, snr_db)}
     words = {}
     for condition, (bed, snr_db) in beds.items():
-        words[condition] = _words(part, bed, snr_db, answers, rate_hz, tuning)
+        words[condition] = _words(part, bed, snr_db, listener, rate_hz, tuning)
         progress(Progress(f"words {purpose}", len(words), len(beds), f"in {condition}"))
-    return Trials(Negatives(heard, hours), words, answers.output, library)
+    return Trials(Negatives(heard, hours), words, listener.listening.output, library)
 
 
 def _words(
-    part: Part, bed: Sequence[Samples], snr_db: float, answers: SlidingWindows, sample_rate_hz: int, tuning: Tuning
+    part: Part, bed: Sequence[Samples], snr_db: float, listener: HostListener, sample_rate_hz: int, tuning: Tuning
 ) -> Words:
     """Each clip behind a clip's length of the bed and before another, at any moment between two answers."""
     rng = np.random.default_rng([tuning.seed, part.seed])
     clips, length = part.clips.samples, part.clips.samples.shape[1]
-    starts = length + rng.integers(answers.period_samples, size=len(clips))
-    streams = embedded(clips, bed, snr_db, starts, 3 * length + answers.period_samples, rng)
-    replies = []
+    period_samples, first_samples = listener.listening.period_samples, listener.listening.first_samples
+    starts = length + rng.integers(period_samples, size=len(clips))
+    streams = embedded(clips, bed, snr_db, starts, 3 * length + period_samples, rng)
+    answers = []
     for stream in streams:
-        answers.restart()
-        replies.append(answers.next(stream))
+        listener.restart()
+        answers.append(listener.push(stream).answers)
     ends = starts + np.array([word_span(x, sample_rate_hz)[1] for x in clips])
-    return Words(np.stack(replies), part.clips.labels, (ends - answers.first_samples) / answers.period_samples)
+    return Words(np.stack(answers), part.clips.labels, (ends - first_samples) / period_samples)
 
 
 def _errors(errors: Errors, part: Part, period_ms: float) -> dict[str, Any]:

@@ -29,8 +29,7 @@ const char *decide_fault(const struct decide_settings *settings)
 
 size_t decide_bytes(const struct decide_settings *settings)
 {
-    const size_t rows = settings->averaged * settings->classes * sizeof(uint16_t);
-    return sizeof(struct decide_stream) + settings->classes * sizeof(uint32_t) + (rows + 3) / 4 * 4;
+    return DECIDE_BYTES(settings->classes, settings->averaged);
 }
 
 void decide_start(const struct decide_settings *settings, struct decide_stream *stream)

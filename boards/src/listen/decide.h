@@ -41,6 +41,11 @@ struct decide_stream {
     uint32_t sums[]; /* of each class over all rows; behind them the posteriors, uint16_t [averaged][classes] */
 };
 
+/* Its size for so many classes and averaged answers, a multiple of 4; a constant where these are. */
+#define DECIDE_BYTES(classes, averaged) \
+    (sizeof(struct decide_stream) + (classes) * sizeof(uint32_t) + \
+     ((averaged) * (classes) * sizeof(uint16_t) + 3) / 4 * 4)
+
 /* NULL, or why the settings cannot be used. Everything below needs settings that passed. */
 const char *decide_fault(const struct decide_settings *settings);
 
