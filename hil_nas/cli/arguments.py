@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
+from typing import Any
 
-from hil_nas.cli import commands, listen, profile, sweep
+from hil_nas.cli import commands, data, listen, profile, sweep
 from hil_nas.cli.console import Console
 from hil_nas.cli.doctor import Doctor, doctor
 from hil_nas.cli.parsing import add_options
@@ -25,8 +26,8 @@ def parser() -> Parser:
     )
     subparsers = top.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
-    def add(name: str, run: Run, kind: type, summary: str) -> Parser:
-        own = subparsers.add_parser(name, help=summary, description=summary[0].upper() + summary[1:] + ".")
+    def add(name: str, run: Run, kind: type, summary: str, among: Any = subparsers) -> Parser:
+        own: Parser = among.add_parser(name, help=summary, description=_sentence(summary))
         own.set_defaults(command=run, parser=own)
         add_options(own, kind)
         return own
@@ -45,5 +46,13 @@ def parser() -> Parser:
     add("listen", listen.listen, listen.Listen, "hear keywords in long recordings or at the microphone")
     add("tune", listen.tune, listen.Tune, "choose thresholds by false accepts an hour, and count what they miss")
     add("serve", commands.serve, commands.Serve, "put a board on a pty or TCP port, for MLPerf Tiny's own runner")
+    summary = "fetch, check, record or speak the words to learn"
+    of_data = subparsers.add_parser("data", help=summary, description=_sentence(summary))
+    data_commands = of_data.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    add("fetch", data.fetch, data.Fetch, "fetch Speech Commands and its official test set", data_commands)
     add("doctor", doctor, Doctor, "show which hosts, tools and libraries are here, and how to get the rest")
     return top
+
+
+def _sentence(summary: str) -> str:
+    return f"{summary[0].upper()}{summary[1:]}."

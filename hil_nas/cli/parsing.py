@@ -72,6 +72,8 @@ def _add(parser: argparse.ArgumentParser, field: Field[Any], option: Option, hin
     if option.nargs is not None:
         how["nargs"] = option.nargs
     if option.positional:
+        if option.nargs == "?":
+            how["default"] = default
         _group(parser, option.group).add_argument(field.name, **how)
     else:
         _group(parser, option.group).add_argument(_flag(field, option), dest=field.name, default=default, **how)
