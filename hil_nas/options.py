@@ -34,7 +34,7 @@ class Option:
         range: of a number.
         group: the heading under which --help lists it.
         repeated: the option may be given several times, and the field is a tuple of what was given.
-        nargs: how many words it takes, if not one; `?`: one or none, `*`: any number.
+        nargs: how many words it takes, if not one; `?`: one or none, `*`: any number, `+`: one or more.
     """
 
     help: str | None = None
@@ -45,7 +45,7 @@ class Option:
     range: Range = Range()
     group: str = ""
     repeated: bool = False
-    nargs: int | Literal["?", "*"] | None = None
+    nargs: int | Literal["?", "*", "+"] | None = None
 
 
 def option(
