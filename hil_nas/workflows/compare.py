@@ -58,11 +58,10 @@ def compare(
 
     def one(board: str, model: Path, progress: Reporter) -> Verification | HilNasError:
         try:
-            read = _read(model)
             with open_device(
                 board, boards_dir=boards_dir, build_dir=build_dir, port=port, flash=flash and model == models[0]
             ) as device:  # for each model: one that ends an emulator ends no other
-                host = host_library(boards_dir, build_dir)
+                read, host = _read(model), host_library(boards_dir, build_dir)
                 return verify(device, read, host, budget=Budget(), count=clips, seed=seed, progress=progress)
         except HilNasError as error:
             return error
