@@ -66,6 +66,15 @@ NETWORKS = (
             Layer("fully_connected", (3,), 6),
         ),
     ),
+    Network(
+        (2, 1, 8),
+        (
+            Layer("delay", (-1,), shape=(5, 1, 8)),
+            Layer("conv", (0,), 8, (3, 1), padding="valid"),
+            Layer("delay", (1,), shape=(9, 1, 8)),
+            Layer("conv", (2,), 4, (2, 1), padding="valid"),
+        ),
+    ),
     Network((18, 16, 4), (Layer("average_pool", (-1,), kernel=(18, 16), padding="valid"),)),
     Network((8, 4, 1), (Layer("conv", (-1,), 8, kernel=(4, 3), stride=(2, 2)), Layer("conv", (0,), 8, kernel=(1, 3)))),
 )

@@ -14,7 +14,7 @@
 
 struct engine_model {
     const void *blob;        /* stays where it is and unchanged while the model is used */
-    uint8_t *arena;
+    uint8_t *arena;          /* the engine's alone while the model is used: delay lines are kept there from run to run */
     uint32_t op_count;
     uint32_t arena_bytes;    /* what the model uses of the arena that it was given */
     int8_t *input;           /* both inside the arena, and not kept while the network runs */
@@ -37,9 +37,13 @@ struct engine_fault {
 typedef void (*engine_probe)(void *context, uint32_t op);
 
 /* Checks every byte of the blob that anything depends on; touches nothing outside blob and arena, ever.
- * Both are 16-byte aligned. A model that passed can be run any number of times. */
+ * Both are 16-byte aligned. A model that passed can be run any number of times; it begins as after engine_reset(). */
 struct engine_fault engine_load(struct engine_model *model, const void *blob, size_t blob_bytes, void *arena,
                                 size_t arena_available);
+
+/* Forgets the runs before: every delay line of the model holds its zero point again. A model without delay lines
+ * remembers nothing. */
+void engine_reset(const struct engine_model *model);
 
 /* Runs what stands in model->input; the result is in model->output until the next run.
  * False where a kernel refused its arguments, which a loaded model never causes. */

@@ -37,7 +37,8 @@
     KIND(MEAN, mean, 13) \
     KIND(COPY, copy, 14) \
     KIND(MAXIMUM, maximum, 15) \
-    KIND(MINIMUM, minimum, 16)
+    KIND(MINIMUM, minimum, 16) \
+    KIND(DELAY, delay, 17)
 
 enum plan_kind {
 #define KIND(constant, name, code) PLAN_##constant = (code),
@@ -108,6 +109,8 @@ _Static_assert(sizeof(struct plan_op) == 128, "plan_op is 128 bytes");
  * stands for all. MAXIMUM and MINIMUM compare bytes of one scale: offsets are 0.
  * LOOKUP is every function of one value: the host computes it for each of the 256 there are.
  * MEAN: in_h times, in_w runs of in_c values are averaged to one run (out_h = in_h, out_w = 1, out_c = in_c).
- * COPY: output (y, x, c) is the input's value number start + y * step_h + x * step_w + c * step_c. */
+ * COPY: output (y, x, c) is the input's value number start + y * step_h + x * step_w + c * step_c.
+ * DELAY: the last out_h rows of a stream, in_h of them new. The output is kept from run to run: nothing else of the plan
+ * is written there, nor the network's input, and before the first run all of it is output_offset. */
 
 #endif

@@ -221,6 +221,12 @@ struct engine_fault engine_load(struct engine_model *model, const void *blob, si
     return fault(nullptr);
 }
 
+/* TFLM sets its variables to their zero points. */
+void engine_reset(const struct engine_model *)
+{
+    (void)interpreter.object->Reset();
+}
+
 /* A library built with BUILD_TYPE=release calls no profiler: a probed run then fails instead of leaving old counts. */
 bool engine_run(const struct engine_model *model, engine_probe probe, void *context)
 {

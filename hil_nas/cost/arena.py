@@ -11,7 +11,7 @@ from math import prod
 
 from hil_nas.kernels import call_of, kernel_for
 from hil_nas.network import Network
-from hil_nas.operators.table import runs
+from hil_nas.operators.table import keeps, runs
 
 ALIGNMENT_BYTES = 16  # of an arena and its size
 PLACE_BYTES = 4  # of what lies in it: maps of a multiple of 4 channels so begin and end exactly where they are to
@@ -47,12 +47,14 @@ class Step:
 
     Attributes:
         in_place: those of the inputs over which its kernel can write the output.
+        keeps: whether its output is a state, which the next run of the network finds as this one left it.
     """
 
     inputs: tuple[int, ...]
     output: int
     scratch_bytes: int = 0
     in_place: tuple[int, ...] = ()
+    keeps: bool = False
 
 
 @dataclass(frozen=True)
@@ -105,7 +107,9 @@ def plan_steps(size_bytes: dict[int, int], steps: Sequence[Step], source: int, o
     """Lifetimes of all tensors and scratch buffers, and their places.
 
     A tensor lives from the step that writes it to the last that reads it, the network's input from before
-    the first step, the output until after the last: the input's bytes are reused once they have been read.
+    the first step, the output until after the last: the input's bytes are reused once they have been read. A state
+    lives always: states lie one behind the other at the beginning, all else behind them. So the peak is the least
+    possible wherever that of all else is.
 
     Args:
         size_bytes: of every tensor by number; tensors that share memory share a number.
@@ -118,18 +122,25 @@ def plan_steps(size_bytes: dict[int, int], steps: Sequence[Step], source: int, o
         for tensor in step.inputs:
             last[tensor] = index
     last[output] = len(steps)
+    states, states_bytes = {}, 0
+    for step in steps:
+        if step.keeps:
+            states[step.output] = states_bytes
+            states_bytes += _rounded(size_bytes[step.output])
     buffers, place, scratch_place = [Buffer(size_bytes[source], 0, last[source])], {source: 0}, {}
     for index, step in enumerate(steps):
-        over = tuple(place[x] for x in dict.fromkeys(step.in_place) if last[x] == index)
-        place[step.output] = len(buffers)
-        buffers.append(Buffer(size_bytes[step.output], index, last[step.output], over))
+        if step.output not in states:
+            over = tuple(place[x] for x in dict.fromkeys(step.in_place) if x not in states and last[x] == index)
+            place[step.output] = len(buffers)
+            buffers.append(Buffer(size_bytes[step.output], index, last[step.output], over))
         if step.scratch_bytes:
             scratch_place[index] = len(buffers)
             buffers.append(Buffer(step.scratch_bytes, index, index))
     layout = plan_buffers(buffers)
-    tensors = {number: layout.offsets[i] for number, i in place.items()}
-    scratch = tuple(layout.offsets[scratch_place[i]] if i in scratch_place else 0 for i in range(len(steps)))
-    return ArenaPlan(tensors, scratch, aligned(layout.peak_bytes))
+    offsets = [states_bytes + x for x in layout.offsets]
+    tensors = {**states, **{number: offsets[i] for number, i in place.items()}}
+    scratch = tuple(offsets[scratch_place[i]] if i in scratch_place else 0 for i in range(len(steps)))
+    return ArenaPlan(tensors, scratch, aligned(states_bytes + layout.peak_bytes))
 
 
 def network_steps(network: Network) -> tuple[dict[int, int], list[Step], int]:
@@ -146,7 +157,7 @@ def network_steps(network: Network) -> tuple[dict[int, int], list[Step], int]:
         call = call_of(operator)
         kernel = kernel_for(call)
         over = tuple(inputs[i] for i in kernel.in_place(call))
-        steps.append(Step(inputs, number, kernel.scratch_bytes(call), over))
+        steps.append(Step(inputs, number, kernel.scratch_bytes(call), over, keeps(operator.layer.kind)))
     return sizes, steps, name[len(network.layers)]
 
 

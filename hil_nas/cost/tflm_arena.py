@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from math import prod
 
 from hil_nas.cost.arena import Buffer, largest_first
+from hil_nas.errors import UnsupportedError
 from hil_nas.kernels import call_of, cmsis_nn
 from hil_nas.network import INPUT, Layer, Network, Operator
 from hil_nas.operators.table import layer_rules
@@ -43,6 +44,9 @@ def tflm_arena(network: Network, converted: bool = True) -> TflmArena:
     Args:
         converted: by TensorFlow's converter, which flattens before each dense layer by a reshape of its own; otherwise
             every layer is one node and every tensor has four dimensions, as in a file written without TensorFlow.
+
+    Raises:
+        UnsupportedError: for a layer that is several operators there, as a delay line is.
     """
     if converted:
         network = _with_flattens(network)
@@ -52,7 +56,10 @@ def tflm_arena(network: Network, converted: bool = True) -> TflmArena:
     kept = list(_INTERPRETER)
     kept += [(_TENSOR_BYTES * _tensors(operators, converted), _WORD), (_NODE_BYTES * len(operators), _WORD)]
     rules = [layer_rules(x.layer.kind) for x in operators]
-    kept += [x.options for x in rules]
+    for operator, own in zip(operators, rules, strict=True):
+        if own.options is None:
+            raise UnsupportedError(f"the arena of a {operator.layer.kind} is not known of TensorFlow Lite Micro")
+        kept.append(own.options)
     kept += [(x.kept_bytes, _KERNEL) for x in rules if x.kept_bytes]
     convolutions = [x for x, own in zip(operators, rules, strict=True) if own.per_channel]
     kept += [(_WORD * x.output[2], _KERNEL) for x in convolutions for _ in ("multipliers", "shifts")]

@@ -95,7 +95,9 @@ def _keras_layer(tf: Any, operator: Operator, inputs: list[Any], name: str, own:
     else:
         if own and layer.relu:
             common["activation"] = "relu"
-        made = layer_rules(layer.kind).keras(layers, operator, **common)
+        keras = layer_rules(layer.kind).keras
+        assert keras is not None  # as _check has seen
+        made = keras(layers, operator, **common)
         result = made(inputs[0] if len(inputs) == 1 else inputs)
         made.set_weights(own)
     return result if not layer.relu or "activation" in common else layers.ReLU(name=f"{name}_relu")(result)
@@ -122,6 +124,10 @@ def _check(network: Network, weights: Sequence[LayerWeights | None], representat
         where = f"layer {index} ({operator.layer.kind})"
         if index not in used:
             raise InputError(f"{where} is read by no other layer and is not the output")
+        if layer_rules(operator.layer.kind).keras is None:
+            raise UnsupportedError(
+                f"{where} is not converted", hint="convert the network of whole windows, and make its step of that"
+            )
         if operator.layer.relu and not layer_rules(operator.layer.kind).fuses_relu:
             fusing = ", ".join(x.name for x in BY_NAME.values() if x.layer and x.layer.fuses_relu)
             raise UnsupportedError(f"{where} has a ReLU, which is fused only into {fusing}")

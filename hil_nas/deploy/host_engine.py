@@ -54,8 +54,12 @@ class HostEngine:
         self._c = loaded(library, "an engine library", declare)
         self._model, self._memory = load_plan(self._c, plan)
 
+    def reset(self) -> None:
+        """Empties the delay lines of a network that takes one step of a stream, as they are in the beginning."""
+        self._c.engine_reset(ctypes.byref(self._model))
+
     def run(self, features: NDArray[np.int8]) -> NDArray[np.int8]:
-        """What a board answers: int8 (n, outputs) of int8 (n, ...)."""
+        """What a board answers: int8 (n, outputs) of int8 (n, ...), one inference after the other."""
         rows = np.ascontiguousarray(features).reshape(len(features), -1)
         model = self._model
         if features.dtype != np.int8 or rows.shape[1] != model.input_bytes:
@@ -114,6 +118,7 @@ def declare(c: ctypes.CDLL) -> None:
     """Gives the engine's functions their types."""
     pointer, size, model = ctypes.c_void_p, ctypes.c_size_t, ctypes.POINTER(Model)
     c.engine_load.argtypes, c.engine_load.restype = [model, pointer, size, pointer, size], Fault
+    c.engine_reset.argtypes, c.engine_reset.restype = [model], None
     c.engine_run.argtypes, c.engine_run.restype = [model, pointer, pointer], ctypes.c_bool
 
 

@@ -20,7 +20,7 @@ from hil_nas.operators.int8 import QuantOperator
 from hil_nas.operators.limits import check_extents
 from hil_nas.operators.lowering import Lowering, constant_room
 from hil_nas.operators.requantize import activation_range
-from hil_nas.operators.table import BY_NAME, runs
+from hil_nas.operators.table import BY_NAME, keeps, runs
 
 
 def lower(graph: QuantGraph, lists: Sequence[KernelList] | None = None) -> Plan:
@@ -77,7 +77,7 @@ def _plan_arena(
     for x, by in zip(operators, chosen, strict=True):
         inputs = tuple(names[i] for i in x.inputs)
         over = tuple(inputs[i] for i in by.kernel.in_place(by.call))
-        steps.append(Step(inputs, names[x.output], by.scratch_bytes, over))
+        steps.append(Step(inputs, names[x.output], by.scratch_bytes, over, keeps(x.kind)))
     return plan_steps(sizes, steps, names[graph.input], names[graph.output])
 
 

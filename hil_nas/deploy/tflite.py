@@ -131,5 +131,6 @@ def _check_known(model: ModelFile, indices: Sequence[int]) -> None:
 def _read_operator(model: ModelFile, index: int) -> QuantOperator:
     """One operator of the file, every shape of it computed again and compared."""
     kind = BY_CODE[model.code(model.operators[index])]
+    assert kind.read is not None  # it has a code
     node = node_of(model, index, kind.name, kind.options)
     return replace(kind.read(node), label=node.name)

@@ -10,6 +10,7 @@ from hil_nas.kernels.kernel import Counts, Fault, Kernel, KernelCall, KernelList
 from hil_nas.operators.table import PLAN_CODES
 
 _CONCATENATION_ENTRY_BYTES = 8  # where an input lies, and its bytes per step
+_MEMCPY = ("aligned", "by_64", "by_16", "by_4", "tail", "singly")
 _MOST_CLASSES = 511  # with more the reference softmax would shift by more than 31
 
 
@@ -28,12 +29,19 @@ def _copies(call: KernelCall) -> Counts:
             for name, count in _memcpy(channels, phase * channels, phase * total + start).items():
                 turns[name] += count
         start += channels
-    names = ("aligned", "by_64", "by_16", "by_4", "tail", "singly")
     return {
         "pixels": pixels,
         "copies": pixels * len(call.inputs),
-        **{f"copied_{x}": pixels * turns[x] / 4 for x in names},
+        **{f"copied_{x}": pixels * turns[x] / 4 for x in _MEMCPY},
     }
+
+
+def _moves(call: KernelCall) -> Counts:
+    """`boards/src/kernels/plain/moves.c`: what is kept moves to the beginning, what is new is copied behind it."""
+    fresh = prod(call.inputs[0])
+    kept = prod(call.output) - fresh
+    copied = {f"copied_{name}": count for name, count in _memcpy(fresh, 0, kept).items()}
+    return {**dict.fromkeys((f"copied_{x}" for x in _MEMCPY), 0), **_memmove(kept, fresh), **copied}
 
 
 def _memcpy(size_bytes: int, source: int, target: int) -> dict[str, int]:
@@ -49,6 +57,13 @@ def _memcpy(size_bytes: int, source: int, target: int) -> dict[str, int]:
         "by_4": rest % 16 // 4,
         "tail": int(rest % 4 > 0),
     }
+
+
+def _memmove(size_bytes: int, distance: int) -> dict[str, int]:
+    """Turns of newlib's loops on an Armv7-M, from a word on and downwards."""
+    if size_bytes < 16 or distance % 4:
+        return {"moved_by_16": 0, "moved_by_4": 0, "moved_singly": size_bytes}
+    return {"moved_by_16": size_bytes // 16, "moved_by_4": size_bytes % 16 // 4, "moved_singly": size_bytes % 4}
 
 
 def _rows(call: KernelCall) -> Counts:
@@ -75,6 +90,7 @@ def _classes(call: KernelCall) -> Fault | None:
 _DESCRIBED = {
     "add": Kernel(in_place=_value_by_value, counts={"add": _values}),
     "concatenation": Kernel(constant_bytes=_concatenation_bytes, counts={"concatenation": _copies}),
+    "delay": Kernel(counts={"delay": _moves}),
     "softmax": Kernel(fault=_classes, in_place=_value_by_value, counts={"softmax": _rows}),
     **{x: Kernel(in_place=_value_by_value) for x in ("sub", "mul", "maximum", "minimum", "lookup")},
 }

@@ -24,6 +24,7 @@ PATHS = {
     "max_pool": "max pool",
     "add": "elementwise addition",
     "concatenation": "concatenation: a memcpy for each input at every pixel",
+    "delay": "delay line: one move of what is kept, one of what is new",
     "softmax": "softmax",
     **{stage_path(name): f"front end: {text}" for kind in KINDS.values() for name, text in kind.stages.items()},
 }
@@ -73,6 +74,9 @@ _ALONE = {
     "copied_by_4": "turns copying 4 bytes",
     "copied_tail": "copies that end off a word",
     "copied_singly": "bytes copied one by one",
+    "moved_by_16": "turns moving 16 bytes",
+    "moved_by_4": "turns moving 4 bytes",
+    "moved_singly": "bytes moved one by one",
     "chunks": "chunks of weights that lie in RAM at a time",
     "copied_words": "words of weights copied to RAM",
     "pairs": "pairs of pixels, for each chunk of weights",

@@ -38,7 +38,8 @@ class LayerRules:
 
     Attributes:
         output: the shape it gives for the shapes it reads; raises InputError where they do not fit together.
-        keras: (keras.layers, the operator, name and activation) -> a Keras layer.
+        keras: (keras.layers, the operator, name and activation) -> a Keras layer; None for one that is not trained and
+            converted, as a network that takes one step of a stream is made of one that has been.
         weights: (layer, source) -> the shape of its weights, in the file's order without axes of 1; output channels
             first, but for a depthwise kernel, whose channels are last.
         per_channel: whether weights have a scale, and so a multiplier and a shift, per output channel.
@@ -47,12 +48,13 @@ class LayerRules:
         scale: of its output: its own, that of what it reads, or one that never changes.
         rounds: whether its output is rounded; what only moves or compares values is not.
         spread: standard deviation of the output before a ReLU, for random inputs of these.
-        options: size and alignment in bytes of its parameters in TensorFlow Lite Micro's interpreter
+        options: size and alignment in bytes of its parameters in TensorFlow Lite Micro's interpreter, None for one that
+            is several operators there
         kept_bytes: and what its kernel keeps there.
     """
 
     output: OutputShape
-    keras: Callable[..., Any]
+    keras: Callable[..., Any] | None = None
     weights: Callable[[Layer, Shape], tuple[int, ...]] | None = None
     per_channel: bool = False
     windowed: bool = False
@@ -60,7 +62,7 @@ class LayerRules:
     scale: Literal["own", "kept", "fixed"] = "kept"
     rounds: bool = False
     spread: Callable[[Sequence[float]], float] = max
-    options: tuple[int, int]
+    options: tuple[int, int] | None = None
     kept_bytes: int = 0
 
     def weights_shape(self, operator: Operator) -> tuple[int, ...]:
@@ -81,9 +83,9 @@ class OperatorType:
 
     Attributes:
         name: everywhere but in a .tflite.
-        codes: what a .tflite calls it, the one that is written first.
+        codes: what a .tflite calls it, the one that is written first; none where it is a pattern of several there.
         options: its member of the schema's union of options, 0 for none that matters.
-        read: from a file; raises InputError and UnsupportedError.
+        read: from a file; raises InputError and UnsupportedError. None where it has no code.
         plan: None where nothing runs, as the output is the input under another name.
         lower: the fields of `struct plan_op` that differ from the default, and constants by the names of CONSTANTS.
         as_kernel: the same bits as another operator, where it has no kernel of its own for these tensors.
@@ -95,7 +97,7 @@ class OperatorType:
     name: str
     codes: tuple[str, ...]
     options: int = 0
-    read: Callable[[Node], QuantOperator]
+    read: Callable[[Node], QuantOperator] | None = None
     plan: PlanKind | None
     lower: Callable[[Lowering, QuantOperator], dict[str, Any]] = lambda _, __: {}
     as_kernel: Callable[[QuantOperator, QuantTensor], QuantOperator] = lambda x, _: x

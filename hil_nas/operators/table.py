@@ -7,10 +7,10 @@ the latency model, and, where searches build it, its torch module in `training`;
 from __future__ import annotations
 
 from hil_nas.errors import InputError
-from hil_nas.operators import convolution, functions, moving, pairs, pooling, reductions, softmax
+from hil_nas.operators import convolution, delay, functions, moving, pairs, pooling, reductions, softmax
 from hil_nas.operators.description import LayerRules, OperatorType
 
-_FAMILIES = (convolution, pooling, reductions, pairs, moving, softmax, functions)
+_FAMILIES = (convolution, pooling, reductions, pairs, moving, delay, softmax, functions)
 BY_NAME: dict[str, OperatorType] = {x.name: x for family in _FAMILIES for x in family.OPERATORS}
 BY_CODE = {code: x for x in BY_NAME.values() for code in x.codes}
 PLAN_CODES = {x.plan.name: x.plan.code for x in BY_NAME.values() if x.plan}
@@ -32,3 +32,8 @@ def layer_rules(kind: str) -> LayerRules:
 def runs(kind: str) -> bool:
     """Whether the device runs anything: a reshape is a second name for the same bytes."""
     return BY_NAME[kind].plan is not None
+
+
+def keeps(kind: str) -> bool:
+    """Whether what the operator gives is kept until the next inference, which goes on from it."""
+    return kind == delay.DELAY.name

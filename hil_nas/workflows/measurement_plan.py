@@ -52,7 +52,7 @@ def networks(count: int, seed: int, fits: Callable[[Network], bool]) -> list[Net
     """
     ends = [x for x in corners() if fits(x)]
     spanning = [ends[i] for i in spanning_networks(ends, SLACK)]
-    first = list(dict.fromkeys([*(x for x in (*published(), *smallest()) if fits(x)), *spanning]))
+    first = list(dict.fromkeys([*(x for x in (*published(), *smallest(), *delay_lines()) if fits(x)), *spanning]))
     drawn = islice((x for x in sample_networks(np.random.default_rng(seed)) if fits(x)), CANDIDATES)
     candidates = [x for x in dict.fromkeys(drawn) if x not in first]
     measured = [operator for network in first for operator in network.operators()]
@@ -103,8 +103,18 @@ def _kernels(shape: Shape, width: int, classes: int = 12) -> Network:
         Layer("average_pool", (7,), kernel=shape[:2], stride=shape[:2], padding="valid"),
         Layer("fully_connected", (8,), classes),
         Layer("softmax", (9,)),
+        Layer("delay", (10,), shape=(3, 1, classes)),
     )
     return Network(shape, layers)
+
+
+def delay_lines() -> list[Network]:
+    """Streams of rows that are kept longer and longer, with channels in fours and without."""
+    networks = []
+    for channels in (10, 24, 40, 63, 64, 96):
+        layers = [Layer("delay", (i - 1,), shape=(rows, 1, channels)) for i, rows in enumerate((3, 8, 21, 50))]
+        networks.append(Network((1, 1, channels), tuple(layers)))
+    return networks
 
 
 def corners() -> list[Network]:

@@ -3,11 +3,27 @@
  */
 #include "engine.h"
 
+#include <string.h>
+
+#include "checks.h"
 #include "kernel.h"
 #include "plan_check.h"
 
 _Static_assert(PLAN_MAX_OPS <= ENGINE_MAX_OPS, "room for a probe of each operator");
 _Static_assert(PLAN_ALIGNMENT == ENGINE_ARENA_ALIGNMENT, "one alignment for blob and arena");
+
+static const struct plan_op *ops_of(const struct engine_model *model)
+{
+    return (const struct plan_op *)(const void *)((const uint8_t *)model->blob + sizeof(struct plan_header));
+}
+
+void engine_reset(const struct engine_model *model)
+{
+    const struct plan_op *ops = ops_of(model);
+    for (uint32_t i = 0; i < model->op_count; i++)
+        if (ops[i].kind == PLAN_DELAY)
+            memset(model->arena + ops[i].output, ops[i].output_offset, (size_t)output_bytes_of(&ops[i]));
+}
 
 struct engine_fault engine_load(struct engine_model *model, const void *blob, size_t blob_bytes, void *arena,
                                 size_t arena_available)
@@ -30,12 +46,8 @@ struct engine_fault engine_load(struct engine_model *model, const void *blob, si
         .output_scale = plan->output_scale,
         .output_zero_point = plan->output_zero_point,
     };
+    engine_reset(model);
     return fault;
-}
-
-static const struct plan_op *ops_of(const struct engine_model *model)
-{
-    return (const struct plan_op *)(const void *)((const uint8_t *)model->blob + sizeof(struct plan_header));
 }
 
 bool engine_run(const struct engine_model *model, engine_probe probe, void *context)

@@ -83,6 +83,13 @@ static const char *mean_fault(const struct plan_op *op)
     return NULL;
 }
 
+static const char *delay_fault(const struct plan_op *op)
+{
+    REQUIRE(op->in_w == op->out_w && op->in_c == op->out_c && op->in_h < op->out_h,
+            "a delay line that is no longer than what is new, or of another shape");
+    return NULL;
+}
+
 static const char *lookup_fault(const struct plan_op *op)
 {
     REQUIRE(same_shape(op), "a function of single values that changes the shape");
@@ -126,6 +133,7 @@ static const char *shape_fault(const struct plan_op *op, const struct kernel *ke
     case PLAN_MEAN: return mean_fault(op);
     case PLAN_LOOKUP: return lookup_fault(op);
     case PLAN_SOFTMAX: return softmax_fault(op);
+    case PLAN_DELAY: return delay_fault(op);
     default: return NULL; /* a concatenation's and a copy's stand in their tables */
     }
 }
@@ -169,6 +177,20 @@ static const char *overlap_fault(const struct plan_op *op, const struct kernel *
         REQUIRE(kernel->in_place != NULL && kernel->in_place(op) && (!kernel->of_two || bytes == output) &&
                     (op->input[i] == op->output || op->input[i] + bytes == end),
                 "output over an input");
+    }
+    return NULL;
+}
+
+/* Of operators that each lie inside the arena: whether what one delay line keeps is written by anything else, be it in
+ * this run or before the next. */
+static const char *kept_fault(const struct plan_header *plan, const struct plan_op *ops, const struct plan_op *delay)
+{
+    const uint64_t bytes = output_bytes_of(delay);
+    REQUIRE(!overlap(plan->input_offset, plan->input_bytes, delay->output, bytes), "the input over a delay line");
+    for (uint32_t i = 0; i < plan->op_count; i++) {
+        REQUIRE(!overlap(ops[i].scratch, ops[i].scratch_bytes, delay->output, bytes), "scratch memory over a delay line");
+        REQUIRE(&ops[i] == delay || !overlap(ops[i].output, output_bytes_of(&ops[i]), delay->output, bytes),
+                "an output over a delay line");
     }
     return NULL;
 }
@@ -225,5 +247,8 @@ struct engine_fault plan_check(const void *blob, size_t blob_bytes, size_t arena
     const struct plan_op *ops = (const struct plan_op *)(plan + 1);
     for (uint32_t i = 0; i < plan->op_count && fault.reason == NULL; i++)
         fault = (struct engine_fault){op_fault(plan, &ops[i]), (int32_t)i};
+    for (uint32_t i = 0; i < plan->op_count && fault.reason == NULL; i++)
+        if (ops[i].kind == PLAN_DELAY)
+            fault = (struct engine_fault){kept_fault(plan, ops, &ops[i]), (int32_t)i};
     return fault;
 }

@@ -10,7 +10,7 @@
 #define PLAIN_KERNELS(KERNEL) \
     KERNEL(ADD, add) KERNEL(SUB, sub) KERNEL(MUL, mul) KERNEL(MEAN, mean) KERNEL(SOFTMAX, softmax) \
     KERNEL(LOOKUP, lookup) KERNEL(COPY, copy) KERNEL(CONCATENATION, concatenation) KERNEL(PAD, pad) \
-    KERNEL(MAXIMUM, maximum) KERNEL(MINIMUM, minimum)
+    KERNEL(MAXIMUM, maximum) KERNEL(MINIMUM, minimum) KERNEL(DELAY, delay)
 
 #define KERNEL(constant, name) extern const struct kernel plain_##name;
 PLAIN_KERNELS(KERNEL)
