@@ -30,6 +30,8 @@ class ClipFacts:
     Attributes:
         offset: mean, of full scale.
         level_db: RMS without the mean, against full scale.
+        rate_hz: as it was recorded.
+        seconds: of the whole recording, which may be longer or shorter than a clip.
         content: a digest of the samples, equal for clips with equal samples.
     """
 
@@ -39,7 +41,14 @@ class ClipFacts:
     offset: float
     level_db: float
     rate_hz: int
+    seconds: float
     content: bytes
+
+    @property
+    def has_offset(self) -> bool:
+        """Whether the mean is more than a microphone usually adds, or more than the signal itself."""
+        offset = abs(self.offset)
+        return offset > _OFFSET or offset > max(_SMALLEST_OFFSET, 10 ** (self.level_db / 20))
 
 
 @dataclass(frozen=True)
@@ -74,15 +83,15 @@ class Findings:
         return (*([known] if known else []), *self.warnings)
 
 
-def facts_of(name: str, clip: Samples, audio: Audio) -> ClipFacts:
-    """The facts of the samples (m,) that are used of a recording."""
+def facts_of(name: str, clip: Samples, audio: Audio, sample_rate_hz: int) -> ClipFacts:
+    """The facts of the samples (m,) that are used of a recording, at the rate to which it was brought."""
     x = clip.astype(np.float32) / _FULL_SCALE
     offset = float(x.mean())
     rms = float(np.sqrt(np.mean(np.square(x - offset))))
     content = hashlib.blake2b(clip.tobytes().rstrip(b"\0"), digest_size=16).digest()
-    return ClipFacts(
-        name, not clip.any(), audio.clipped, offset, 20 * float(np.log10(max(rms, 1e-6))), audio.rate_hz, content
-    )
+    level_db = 20 * float(np.log10(max(rms, 1e-6)))
+    seconds = len(audio.samples) / sample_rate_hz
+    return ClipFacts(name, not clip.any(), audio.clipped, offset, level_db, audio.rate_hz, seconds, content)
 
 
 def clip_warnings(by_word: Mapping[str, Sequence[ClipFacts]], rate_hz: int) -> list[str]:
@@ -98,7 +107,7 @@ def clip_warnings(by_word: Mapping[str, Sequence[ClipFacts]], rate_hz: int) -> l
     messages = [
         _share_warning(by_word, lambda x: x.silent, 0.0, "hold nothing but zeros", "record them again"),
         _share_warning(by_word, lambda x: x.clipped, _WARNED_SHARE, "are clipped", "record them softer"),
-        _share_warning(by_word, _is_offset, _WARNED_SHARE, "have a DC offset", "remove it"),
+        _share_warning(by_word, lambda x: x.has_offset, _WARNED_SHARE, "have a DC offset", "remove it"),
         _share_warning(by_word, lambda x: x.rate_hz < rate_hz, _WARNED_SHARE, narrow, "record all words alike"),
     ]
     if quiet:
@@ -157,10 +166,6 @@ def unused_warnings(empty: Sequence[str], test_folder: str, lacking: Sequence[st
         lacks = f"{test_folder}/ is not used, for it has no {_some(lacking)}"
         messages.append(f"{lacks}: test is split off like validation")
     return messages
-
-
-def _is_offset(x: ClipFacts) -> bool:
-    return abs(x.offset) > _OFFSET or abs(x.offset) > max(_SMALLEST_OFFSET, 10 ** (x.level_db / 20))
 
 
 def _share_warning(

@@ -47,11 +47,15 @@ class Clips:
 
 
 class Reader:
-    """Reads the recordings of one data set; what cannot be used is kept for `check`."""
+    """Reads the recordings of one data set.
+
+    Attributes:
+        refused: why recordings cannot be used, by name, for `check`.
+    """
 
     def __init__(self, folder: Path, clip: ClipFormat) -> None:
         self.folder, self.clip = folder, clip
-        self._refused: dict[str, InputError] = {}
+        self.refused: dict[str, InputError] = {}
 
     def clips(
         self, recordings: Sequence[Recording], read: Callable[[], None] = lambda: None
@@ -73,12 +77,12 @@ class Reader:
                 audio = read_audio(recording.path, _LONGEST_CLIP_S, self.clip.sample_rate_hz)
             except InputError as error:
                 hint = error.hint or "cut long clips into short ones, one word each"
-                self._refused[recording.name] = InputError(error.message, hint=hint)
+                self.refused[recording.name] = InputError(error.message, hint=hint)
                 return None
             start = _loudest(audio.samples, length) if len(audio.samples) > length else 0
             part = audio.samples[start : start + length]
             out[index, : len(part)] = part
-            return facts_of(recording.name, part, audio)
+            return facts_of(recording.name, part, audio, self.clip.sample_rate_hz)
 
         facts: list[ClipFacts | None] = []
         with ThreadPoolExecutor(_READERS) as readers:
@@ -99,19 +103,19 @@ class Reader:
                 samples = read_audio(recording.path, _LONGEST_NOISE_S, self.clip.sample_rate_hz).samples
             except InputError as error:
                 hint = error.hint or f"cut long noise into recordings of at most {_LONGEST_NOISE_S} s"
-                self._refused[recording.name] = InputError(error.message, hint=hint)
+                self.refused[recording.name] = InputError(error.message, hint=hint)
                 continue
             samples_of[recording.name] = np.resize(samples, max(len(samples), self.clip.samples))
         return samples_of
 
     def check(self) -> None:
         """Raises InputError where recordings could not be used; it names the first and counts them."""
-        if not self._refused:
+        if not self.refused:
             return
-        names = sorted(self._refused)
-        some = ", ".join(f"{x} ({self._refused[x].message})" for x in names[:_NAMED])
+        names = sorted(self.refused)
+        some = ", ".join(f"{x} ({self.refused[x].message})" for x in names[:_NAMED])
         more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-        hints = dict.fromkeys(self._refused[x].hint or "" for x in names)
+        hints = dict.fromkeys(self.refused[x].hint or "" for x in names)
         raise InputError(
             f"{len(names)} recordings in {plain_name(self.folder)} cannot be used: {some}{more}"
             if len(names) > 1 else f"{plain_name(self.folder)}/{some} cannot be used",

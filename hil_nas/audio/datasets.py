@@ -16,8 +16,9 @@ from hil_nas.audio.clips import Clips, Labels, Reader
 from hil_nas.audio.decode import Samples
 from hil_nas.audio.layout import SILENCE, UNKNOWN, Recording
 from hil_nas.audio.noise import generated_noise, silence_clips
-from hil_nas.audio.selection import Selection, select
+from hil_nas.audio.selection import Selection, select, survey
 from hil_nas.audio.splits import SPLITS, Split
+from hil_nas.errors import InputError
 from hil_nas.files import plain_name
 from hil_nas.front_ends import ONE_SECOND, ClipFormat
 from hil_nas.progress import Progress, Reporter, silent
@@ -119,7 +120,7 @@ def load_speech_commands(
     Raises:
         InputError: for a missing folder or word, too few clips, or files that are not what they must be, all at once.
     """
-    loader = _Loader(folder, words, silence, seed, clip, progress)
+    loader = Loader(select(survey(folder, words), words, silence=silence), seed, clip, progress)
     train, validation, test = (loader.clips(x) for x in SPLITS)
     findings = loader.checked()
     background = np.concatenate(loader.noise_of("train"))
@@ -139,38 +140,43 @@ def load_test_split(
     Raises:
         InputError: as `load_speech_commands`, but for files of the other splits.
     """
-    loader = _Loader(folder, words, True, seed, clip, progress, only=("test",))
+    loader = Loader(select(survey(folder, words), words, silence=True), seed, clip, progress, only=("test",))
     test = loader.clips("test")
     return test, loader.checked()
 
 
-class _Loader:
-    """Draws the recordings of every split, words whole, unknown and silence in proportion, and reads what it drew."""
+class Loader:
+    """Draws the recordings of every split, words whole, unknown and silence in proportion, and reads what it drew.
+
+    Attributes:
+        drawn: the recordings of each split and their class; one of the class unknown may be there twice.
+        facts: of each split that was read, the class of each clip that could be used and what was seen of it.
+        noise: recordings of any length (m,), by name.
+    """
 
     def __init__(
-        self, folder: Path, words: Sequence[str] | None, silence: bool, seed: int, clip: ClipFormat, progress: Reporter,
-        only: Sequence[Split] = SPLITS,
-    ) -> None:  # fmt: skip
-        self.selection: Selection = select(folder, words, silence=silence)
-        self.classes, self.clip, self.progress = self.selection.classes, clip, progress
+        self, selection: Selection, seed: int, clip: ClipFormat, progress: Reporter, only: Sequence[Split] = SPLITS
+    ) -> None:
+        self.selection, self.classes = selection, selection.classes
+        self.clip, self.progress = clip, progress
         rng = np.random.default_rng(seed)
-        self._reader = Reader(folder, clip)
-        self._recorded = self._reader.noise([x for x, _ in self.selection.noise])
+        self._reader = Reader(selection.folder, clip)
+        self.noise = self._reader.noise([x for x, _ in selection.noise])
         rate_hz = clip.sample_rate_hz
-        self._generated = [] if self._recorded else generated_noise(np.random.default_rng([seed, 1]), rate_hz)
+        self._generated = [] if self.noise else generated_noise(np.random.default_rng([seed, 1]), rate_hz)
         self._shortest_divided = _SHORTEST_DIVIDED * clip.samples
-        self._drawn: dict[Split, list[tuple[Recording, str]]] = {}
+        self.drawn: dict[Split, list[tuple[Recording, str]]] = {}
         self._silence: dict[Split, Samples] = {}
         for split in SPLITS:
             self._draw(split, rng)
-        self._read, self._total = 0, sum(len(self._drawn[x]) for x in only)
-        self._facts: dict[Split, list[tuple[str, ClipFacts]]] = {}
+        self._read, self._total = 0, sum(len(self.drawn[x]) for x in only)
+        self.facts: dict[Split, list[tuple[str, ClipFacts]]] = {}
 
     def clips(self, split: Split) -> Clips:
         """The clips of one split; zeros where a recording cannot be used, which `checked` reports."""
-        drawn, silent = self._drawn[split], self._silence.get(split)
+        drawn, silent = self.drawn[split], self._silence.get(split)
         samples, facts = self._reader.clips([x for x, _ in drawn], self._count_read)
-        self._facts[split] = [(name, y) for (_, name), y in zip(drawn, facts, strict=True) if y]
+        self.facts[split] = [(name, y) for (_, name), y in zip(drawn, facts, strict=True) if y]
         labels = [self.classes.index(name) for _, name in drawn]
         if silent is not None:
             labels += [self.classes.index(SILENCE)] * len(silent)
@@ -178,42 +184,51 @@ class _Loader:
         return Clips(samples, np.array(labels, np.int64))
 
     def checked(self) -> Findings:
-        """What was found in all that was read.
+        """What was found in all that was read; told as progress too.
 
         Raises:
             InputError: where a recording could not be used.
         """
-        self._reader.refuse(y for x in self.selection.others.values() for split in self._facts for y in x[split])
+        self.refused()
         self._reader.check()
+        findings = self.findings()
+        for note in findings.notes:
+            self.progress(Progress("data", 0, 0, note, lasting=True))
+        return findings
+
+    def refused(self) -> dict[str, InputError]:
+        """Why recordings cannot be used, by name: of those that were drawn, and of any in a form that is not read."""
+        self._reader.refuse(y for x in self.selection.others.values() for split in self.facts for y in x[split])
+        return self._reader.refused
+
+    def findings(self) -> Findings:
+        """What was found in all that was read and can be used."""
         by_word: dict[str, list[ClipFacts]] = defaultdict(list)
-        for facts in self._facts.values():
+        for facts in self.facts.values():
             for name, fact in facts:
                 if name != SILENCE:
                     by_word[name].append(fact)
         warnings = (
             *self.selection.findings.warnings,
-            *class_warnings({x: {name for _, name in y} for x, y in self._drawn.items()}, self.classes),
+            *class_warnings({x: {name for _, name in y} for x, y in self.drawn.items()}, self.classes),
             *clip_warnings(by_word, self.clip.sample_rate_hz),
-            *noise_warnings(self._recorded, self._shared_noise()),
-            *twice_warnings({x: [fact for _, fact in y] for x, y in self._facts.items()}),
+            *noise_warnings(self.noise, self._shared_noise()),
+            *twice_warnings({x: [fact for _, fact in y] for x, y in self.facts.items()}),
         )
-        findings = replace(self.selection.findings, warnings=warnings)
-        for note in findings.notes:
-            self.progress(Progress("data", 0, 0, note, lasting=True))
-        return findings
+        return replace(self.selection.findings, warnings=warnings)
 
     def noise_of(self, split: Split) -> list[Samples]:
         """The noise that a split may use: a stretch of each long recording, and the short ones of that split."""
         parts = [_stretch(x, split) for x in self._generated]
         for recording, own_split in self.selection.noise:
-            samples = self._recorded.get(recording.name)
+            samples = self.noise.get(recording.name)
             if samples is None:
                 continue
             if len(samples) >= self._shortest_divided:
                 parts.append(_stretch(samples, split))
             elif split == own_split:
                 parts.append(samples)
-        return parts or list(self._recorded.values())
+        return parts or list(self.noise.values())
 
     def _count_read(self) -> None:
         self._read += 1
@@ -222,14 +237,14 @@ class _Loader:
 
     def _shared_noise(self) -> bool:
         """Whether splits share noise, for want of enough recordings."""
-        long = any(len(x) >= self._shortest_divided for x in self._recorded.values())
+        long = any(len(x) >= self._shortest_divided for x in self.noise.values())
         own_splits = {own_split for _, own_split in self.selection.noise}
-        return bool(self._recorded) and not long and own_splits != set(SPLITS)
+        return bool(self.noise) and not long and own_splits != set(SPLITS)
 
     def _draw(self, split: Split, rng: np.random.Generator) -> None:
         selection = self.selection
         if split == "test" and selection.test_set is not None:
-            self._drawn[split] = selection.test_set
+            self.drawn[split] = selection.test_set
             return
         words = {word: files[split] for word, files in selection.words.items()}
         size = round(float(np.mean([len(x) for x in words.values()])))
@@ -238,7 +253,7 @@ class _Loader:
             limit = size * (_UNKNOWN_POOL if split == "train" else 1)
             others = {word: files[split] for word, files in selection.others.items()}
             drawn += [(x, UNKNOWN) for x in _draw(others, limit, rng, repeat=split == "train")]
-        self._drawn[split] = drawn
+        self.drawn[split] = drawn
         if SILENCE in self.classes:
             self._silence[split] = silence_clips(rng, self.noise_of(split), max(1, size), self.clip)
 

@@ -54,22 +54,52 @@ class Selection:
     findings: Findings
 
 
-def select(folder: Path, words: Sequence[str] | None, *, silence: bool) -> Selection:
+@dataclass(frozen=True)
+class Survey:
+    """What names say of a folder, whatever a task takes of it.
+
+    Attributes:
+        tested: the recordings of its test set, if there is one.
+        speaker_of: by a recording's name; no entry where nothing says who speaks.
+        split_of: by the name of a recording that is none of the test set.
+    """
+
+    data: DataFolder
+    tested: list[Recording]
+    speaker_of: dict[str, str]
+    split_of: dict[str, Split]
+
+
+def survey(folder: Path, words: Sequence[str] | None) -> Survey:
+    """Reads the names of a folder.
+
+    Args:
+        words: the keywords, as far as they are named: they may show which folders are words.
+
+    Raises:
+        InputError: for a missing folder, one without recordings, or a list or table that is not what it must be.
+    """
+    data = find_recordings(folder, [plain_name(x) for x in words or ()])
+    tested = find_test_set(folder)
+    recordings = [*(x for x in data.recordings if x.word != BACKGROUND), *tested]
+    speakers = find_speakers(folder, recordings)
+    speaker_of = {x.name: y for x, y in zip(recordings, speakers, strict=True) if y}
+    everything = [*(x for x in data.recordings if x.word != BACKGROUND), *data.of(BACKGROUND)]
+    splits = split_recordings(folder, everything, [speaker_of.get(x.name) for x in everything])
+    return Survey(data, tested, speaker_of, {x.name: y for x, y in zip(everything, splits, strict=True)})
+
+
+def select(surveyed: Survey, words: Sequence[str] | None, *, silence: bool) -> Selection:
     """The recordings of a task.
 
     Raises:
-        InputError: for a missing folder or word, too few recordings or speakers, or a list or table that is not what
-            it must be.
+        InputError: for a missing word, or too few recordings or speakers.
     """
-    data = find_recordings(folder, [plain_name(x) for x in words or ()])
-    chosen, tested = _chosen_words(data, words), find_test_set(folder)
+    data, tested = surveyed.data, surveyed.tested
+    speaker_of, split_of = surveyed.speaker_of, surveyed.split_of
+    chosen = _chosen_words(data, words)
     recordings = [x for x in data.recordings if x.word != BACKGROUND]
     noise = data.of(BACKGROUND)
-    speakers = find_speakers(folder, [*recordings, *tested])
-    speaker_of = {x.name: y for x, y in zip([*recordings, *tested], speakers, strict=True) if y}
-    everything = [*recordings, *noise]
-    splits = split_recordings(folder, everything, [speaker_of.get(x.name) for x in everything])
-    split_of = {x.name: y for x, y in zip(everything, splits, strict=True)}
 
     files: dict[str, Files] = {x: {y: [] for y in SPLITS} for x in (*sorted(data.words), UNKNOWN)}
     for recording in recordings:
@@ -87,7 +117,7 @@ def select(folder: Path, words: Sequence[str] | None, *, silence: bool) -> Selec
     unknown = sum(x.name not in speaker_of and x.word != SILENCE for x, _ in taken)
     twice = sorted(x for x, spoken_in in voices.items() if len(spoken_in) > 1)
     return Selection(
-        folder,
+        data.folder,
         classes,
         {x: files[x] for x in chosen},
         others,
