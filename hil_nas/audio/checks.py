@@ -18,7 +18,7 @@ _FULL_SCALE = 32768
 _WARNED_SHARE = 0.25  # the share of a word's clips with a fault from which on it is mentioned
 _OFFSET = 0.01  # of full scale
 _SMALLEST_OFFSET = 0.001  # that counts where it exceeds the signal's RMS
-_QUIET_DB = -50.0  # RMS against full scale; words of Speech Commands lie at -30 to -20 in the median
+QUIET_DB = -50.0  # RMS against full scale; words of Speech Commands lie at -30 to -20 in the median
 _QUIETER_DB = 30.0  # than the loudest word
 NAMED = 4  # words, clips or speakers that are named; the rest is counted
 
@@ -101,7 +101,7 @@ def clip_warnings(by_word: Mapping[str, Sequence[ClipFacts]], rate_hz: int) -> l
     quiet = [
         f"{word} ({level:.0f} dB)"
         for word, level in levels.items()
-        if (level < _QUIET_DB or level < loudest_db - _QUIETER_DB) and not all(x.silent for x in by_word[word])
+        if (level < QUIET_DB or level < loudest_db - _QUIETER_DB) and not all(x.silent for x in by_word[word])
     ]
     narrow = f"were recorded below {rate_hz:,} Hz, without high frequencies"
     messages = [

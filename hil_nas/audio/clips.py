@@ -79,7 +79,7 @@ class Reader:
                 hint = error.hint or "cut long clips into short ones, one word each"
                 self.refused[recording.name] = InputError(error.message, hint=hint)
                 return None
-            start = _loudest(audio.samples, length) if len(audio.samples) > length else 0
+            start = loudest(audio.samples, length) if len(audio.samples) > length else 0
             part = audio.samples[start : start + length]
             out[index, : len(part)] = part
             return facts_of(recording.name, part, audio, self.clip.sample_rate_hz)
@@ -123,7 +123,7 @@ class Reader:
         )  # fmt: skip
 
 
-def _loudest(audio: Samples, length: int) -> int:
-    """Where the samples with the most energy begin."""
+def loudest(audio: Samples, length: int) -> int:
+    """Where in (m,) the samples with the most energy begin."""
     energy = np.concatenate([[0], np.cumsum(audio.astype(np.int64) ** 2)])
     return int(np.argmax(energy[length:] - energy[:-length]))

@@ -76,7 +76,7 @@ def read_audio(path: Path, longest_s: int, sample_rate_hz: int) -> Audio:
     samples = _rounded(mono)
     if not len(samples):
         raise InputError("it holds no samples", hint=_REPLACE)
-    return Audio(samples, rate_hz, _is_clipped(audio, quietest_clipped))
+    return Audio(samples, rate_hz, is_clipped(audio, quietest_clipped))
 
 
 def audio_blocks(path: Path, sample_rate_hz: int) -> Iterator[Samples]:
@@ -155,8 +155,12 @@ def _rounded(mono: Float) -> Samples:
     return np.clip(np.rint(mono * _FULL_SCALE), -_FULL_SCALE, _FULL_SCALE - 1).astype(np.int16)
 
 
-def _is_clipped(audio: Float, quietest: float) -> bool:
-    """Whether many samples stand at the extreme with both neighbours: of (frames, channels), before any change."""
+def is_clipped(audio: Float, quietest: float = _QUIETEST_CLIPPED) -> bool:
+    """Whether many samples stand at the extreme with both neighbours: of (frames, channels), before any change.
+
+    Args:
+        quietest: of full scale; below it no peak is clipping.
+    """
     peak = float(np.abs(audio).max())
     if peak < quietest:
         return False

@@ -68,6 +68,34 @@ def check(arguments: argparse.Namespace, console: Console) -> int:
     return 0 if checked.ok else FAILED
 
 
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """`hil_nas data record`."""
+
+    word: str = option(positional=True, metavar="WORD", help="to be said")
+    folder: Path = option(metavar="FOLDER", help="of recorded words; the clips go to FOLDER/WORD")
+    speaker: str = option("", metavar="NAME", help="who says it: letters and digits, so that no voice is in two splits")
+    count: int = option(10, least=1, most=1000, metavar="N", help="how many clips")
+    json: bool = like(Command, "json")
+
+
+def record(arguments: argparse.Namespace, console: Console) -> int:
+    """`hil_nas data record`."""
+    from hil_nas.audio.microphone import microphone_blocks
+    from hil_nas.audio.record import check_names, record_word
+    from hil_nas.front_ends import ONE_SECOND
+
+    options, rate_hz = settings(Record, arguments), ONE_SECOND.sample_rate_hz
+    check_names(options.word, options.speaker)
+    blocks = microphone_blocks(rate_hz, rate_hz // 20)
+    takes = record_word(
+        options.word, options.folder, blocks, speaker=options.speaker, count=options.count, progress=console.step
+    )
+    data = {"word": options.word, "speaker": options.speaker, "takes": [vars(x) for x in takes]}
+    console.result(data, Text(f"{len(takes)} clips in {options.folder / options.word}"))
+    return 0
+
+
 def _check_table(checked: DataCheck) -> Table:
     clip_s = checked.clip.samples / checked.clip.sample_rate_hz
     table = Table(title=Text(f"{checked.folder}: {len(checked.files):,} recordings"), title_justify="left")

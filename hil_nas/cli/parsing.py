@@ -76,6 +76,7 @@ def _add(parser: argparse.ArgumentParser, field: Field[Any], option: Option, hin
             how["default"] = default
         _group(parser, option.group).add_argument(field.name, **how)
     else:
+        how["required"] = field.default is MISSING and field.default_factory is MISSING
         _group(parser, option.group).add_argument(_flag(field, option), dest=field.name, default=default, **how)
 
 
