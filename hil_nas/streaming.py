@@ -22,6 +22,8 @@ from hil_nas.operators.table import layer_rules
 
 _BY_ROW = ("add", "concatenation", "softmax")  # each row of their output from the same row of what they read
 
+_EVEN = "give both branches kernels that reach equally far"
+
 
 @dataclass(frozen=True)
 class Rows:
@@ -221,24 +223,21 @@ def check_unpadded(count: int, reach: int, stride: int, padding: tuple[int, int]
 
 
 def together(sources: Sequence[Rows]) -> Rows:
-    """The rows of what joins several maps row by row.
+    """The rows of what joins several maps row by row: known when the last of them is.
 
     Raises:
-        InputError: where these do not become known together.
+        InputError: where no delay makes them known together.
     """
-    first = sources[0]
-    for other in sources[1:]:
-        if first.of_window != other.of_window:
+    last = max(sources, key=lambda x: x.ready_frames)
+    for x in sources:
+        early = last.ready_frames - x.ready_frames
+        if x.of_window != last.of_window:
             raise InputError("joins the rows of a map with a value of the whole window, which every step changes")
-        if first.apart_frames != other.apart_frames:
-            raise InputError(f"joins rows {first.apart_frames} and {other.apart_frames} frames apart")
-        if first.ready_frames != other.ready_frames:
-            raise InputError(
-                f"joins rows of which one is known {abs(first.ready_frames - other.ready_frames)} frames before the"
-                " other",
-                hint="give both branches kernels that reach equally far",
-            )
-    return first
+        if x.apart_frames != last.apart_frames:
+            raise InputError(f"joins rows {x.apart_frames} and {last.apart_frames} frames apart")
+        if early if x.of_window else early % x.apart_frames:
+            raise InputError(f"joins values of which one is known {early} frames before the other", hint=_EVEN)
+    return last
 
 
 def _rows_after(operator: Operator, sources: Sequence[Rows]) -> Rows:
@@ -251,7 +250,11 @@ def _rows_after(operator: Operator, sources: Sequence[Rows]) -> Rows:
     if layer.kind == "delay":
         raise InputError("is a delay line: the network takes steps already")
     if layer.kind in _BY_ROW:
-        return together(sources)
+        rows = together(sources)
+        early = rows.ready_frames - min(x.ready_frames for x in sources)
+        if early:
+            raise InputError(f"joins values of which one is known {early} frames before the other", hint=_EVEN)
+        return rows
     if source.of_window:
         return source
     window = _window_of(operator)

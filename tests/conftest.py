@@ -90,3 +90,12 @@ def speech_commands() -> Path:
     if not path.is_dir():
         pytest.skip(f"needs a folder of Speech Commands at {path}")
     return path
+
+
+@pytest.fixture(scope="session")
+def librispeech() -> list[Path]:
+    """Files of read speech, as LibriSpeech publishes them."""
+    files = sorted((SHARED_DATA / "librispeech").glob("*.flac"))
+    if not files:
+        pytest.skip(f"needs some of LibriSpeech's FLAC files in {SHARED_DATA / 'librispeech'}")
+    return files

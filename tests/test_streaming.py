@@ -7,7 +7,7 @@ import pytest
 from hil_nas.baselines import ds_cnn
 from hil_nas.errors import InputError
 from hil_nas.network import INPUT, Layer, Network
-from hil_nas.streaming import first_whole_step, receptive_frames, smallest_step_frames
+from hil_nas.streaming import first_whole_step, receptive_frames, smallest_step_frames, state_bytes, step_network
 
 FRAMES = 49
 
@@ -42,6 +42,55 @@ def test_receptive_field_is_what_the_formula_says() -> None:
     assert first_whole_step(STRIDED, 16) == 3
 
 
+def test_a_step_keeps_in_delay_lines_what_earlier_frames_gave() -> None:
+    expected = (
+        Layer("reshape", (INPUT,), shape=(4, 1, 13)),
+        Layer("delay", (0,), shape=(8, 1, 13)),  # 5 - 1 + 4 rows
+        conv(1, 5),
+        Layer("delay", (2,), shape=(5, 1, 8)),  # 3 - 2 + 4
+        depthwise(3, 3, 2),
+        conv(4, 1),  # by row: no line
+        Layer("delay", (5,), shape=(4, 1, 8)),  # 3 - 1 + 2
+    )
+    step = step_network(STRIDED, 4)
+    assert step.layers[:7] == expected
+    lines = [x.output for x in step.operators() if x.layer.kind == "delay"]
+    assert lines == [(8, 1, 13), (5, 1, 8), (4, 1, 8), (9, 1, 8), (6, 1, 8)]  # the average's line holds all its rows
+    assert state_bytes(step) == sum(rows * channels for rows, _, channels in lines)
+    assert step.input_shape == (4, 13, 1) and step.output_shape == STRIDED.output_shape
+
+
+def test_readers_of_one_map_share_its_delay_line() -> None:
+    network = chain(conv(0, 3), conv(1, 5), depthwise(1, 5), Layer("add", (2, 3)))
+    step = step_network(network, 2)
+    assert [x.shape for x in step.layers if x.kind == "delay"] == [(4, 1, 13), (6, 1, 8), (43, 1, 8)]
+
+
+@pytest.mark.parametrize(
+    ("network", "frames", "message"),
+    [
+        (STRIDED, 6, r"a step of 6 frames is no whole number of rows, which strides leave 4 frames apart \(take"),
+        (STRIDED, 0, "a step of 0 frames is no whole number"),
+        (chain(conv(0, 47)), 4, "reads 3 rows of a window where a step of 4 frames brings 4"),
+    ],
+)
+def test_a_step_of_frames_that_do_not_fit_is_refused(network: Network, frames: int, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        step_network(network, frames)
+
+
+def test_padding_along_frequency_needs_an_operator_of_its_own() -> None:
+    """An operator has one word for both axes: one that reaches over one row may say 'same', another may not."""
+    layers = (
+        Layer("conv", (INPUT,), 8, (1, 3)),
+        Layer("depthwise", (0,), kernel=(5, 2), padding="valid"),
+        Layer("max_pool", (1,), kernel=(2, 3), stride=(2, 1)),
+        Layer("average_pool", (2,), kernel=(9, 9), stride=(9, 9), padding="valid"),
+    )
+    step = step_network(Network((22, 10, 1), layers), 2)
+    assert [x.padding for x in step.layers if x.kind != "delay"] == ["same", "valid", "same", "valid"]
+
+
 @pytest.mark.parametrize(
     ("network", "message"),
     [
@@ -55,7 +104,7 @@ def test_receptive_field_is_what_the_formula_says() -> None:
         ),
         (
             chain(conv(0, 4, 2), conv(0, 3, 2), Layer("add", (1, 2)), frames=24),
-            r"layer 3 \(add\) .* joins rows of which one is known 1 frames before the other",
+            r"layer 3 \(add\) .* joins values of which one is known 1 frames before the other",
         ),
         (chain(conv(0, 4, 2), conv(0, 26), Layer("add", (1, 2)), frames=48), "joins rows 2 and 1 frames apart"),
     ],
