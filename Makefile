@@ -1,6 +1,6 @@
 # Everything a newcomer types: `make search`, `make test`. Both set up what they need first.
 .DEFAULT_GOAL := help
-.PHONY: help setup search test renode lint bench clean
+.PHONY: help setup search test renode lint bench docs clean
 
 PY := .venv/bin/python
 SEARCH := --max-ram 256k --max-latency 150ms
@@ -10,6 +10,7 @@ help:
 	@echo "make test     everything that CI runs: ruff, mypy, pytest"
 	@echo "make renode   the tests that run on Renode, alone, and how many they are: CI's other job"
 	@echo "make bench    speed and memory, as ratios measured in one run"
+	@echo "make docs     the pages under docs/ as a site in build/site; fails on a broken link"
 	@echo "make setup    only the set-up that the others begin with"
 	@echo "make clean    remove build/ (firmware, host libraries, generated speech); .venv and runs/ stay"
 
@@ -31,6 +32,11 @@ renode: setup
 
 bench: setup
 	@for bench in tests/bench_*.py; do echo "== $$bench"; $(PY) $$bench || exit 1; done
+
+docs: setup
+	@$(PY) -c 'import material, mkdocstrings' 2>/dev/null \
+		|| $(PY) -m pip install -q --disable-pip-version-check -c .ci/constraints.txt -e '.[docs]'
+	NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build
 
 clean:
 	rm -rf build
