@@ -39,7 +39,7 @@ def _groups(own: argparse.ArgumentParser) -> list[str]:
         actions = [x for x in group._group_actions if not isinstance(x, argparse._HelpAction)]
         if actions:
             usual = group.title in ("positional arguments", "options")
-            lines += [f"| {'' if usual else _plain(str(group.title))} | |", "|---|---|", *map(_row, actions), ""]
+            lines += [f"| {group.title if usual else _plain(str(group.title))} | |", "|---|---|", *map(_row, actions), ""]
     return lines
 
 
