@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 BOOT = "m-timestamp-mode-performance\r\nm-lap-us-42\r\nm-init-done\r\nm-ready\r\n"
 IDENTITY = {
     "board": "nucleo_l4r5", "clock": "120000000", "engine": "plans", "build": "0123456789abcdef",
-    "kernels": "fedcba9876543210", "wire": "4", "pool": "570000", "store": "1400000", "input": "27648",
+    "kernels": "fedcba9876543210", "wire": "5", "pool": "570000", "store": "1400000", "input": "27648",
     "versions": "cmsis-nn 4.0.0;gcc 12.2.1",
 }  # fmt: skip
 
@@ -117,7 +117,7 @@ class FakeBoard:
                 data = self.slots.get(slot, bytes(range(100)))
                 return [f"data-{i}-{data[i : i + 64].hex()}" for i in range(0, len(data), 64)]
             case ["hil", "memory"]:
-                names = ("arena", "frontend_scratch", "audio", "io", "static", "stack", "image")
+                names = ("arena", "frontend_scratch", "audio", "listen", "io", "static", "stack", "image")
                 sizes = [f"memory-{x}-{1000 + i}" for i, x in enumerate(names)]
                 return [*sizes, "memory-plan-50000-flash", "memory-frontend_tables-7000-ram"]
             case ["hil", "reset"] | ["hil", "unload", _]:

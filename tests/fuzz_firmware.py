@@ -174,6 +174,12 @@ def _upload(slot: str, data: bytes, flash: bool = False) -> bytes:
     return _part(1 + ("plan", "frontend", "audio", "input").index(slot) + 4 * flash, data)
 
 
+def _listen(classes: int) -> bytes:
+    """Every four frames, on so many classes of equal thresholds."""
+    settings = struct.pack("<6I64H", 4, 0, classes, 2, 3, 5000, *(9000 if i < classes else 0 for i in range(64)))
+    return _typed(f"hil load listen ram {len(settings)} {zlib.crc32(settings):08x}") + _part(0, settings)
+
+
 def _scripts() -> list[bytes]:
     plans, noise = _plans(), np.random.default_rng(1)
     front_end = CONFIG.blob(0.5, 10)
@@ -192,6 +198,8 @@ def _scripts() -> list[bytes]:
         _upload("plan", plans[2], True) + _upload("frontend", front_end, True) + _upload("audio", audio)
         + _typed("hil run all 0 1", "hil read features", "hil read output", "hil memory", "hil reset"),
         _upload("plan", plans[2]) + _upload("frontend", front_end) + _upload("plan", plans[1]) + _typed("hil memory"),
+        _upload("plan", plans[2]) + _upload("frontend", front_end) + _upload("audio", audio) + _listen(12)
+        + _typed("hil listen", "hil memory", "hil run all 0 1", "hil listen") + _listen(13) + _typed("hil listen"),
         _typed("hil load plan ram 5000 00000000") + _part(0, b"12345") + _part(9) + _typed("hil id", "hil read input"),
         _typed("hil load plan ram 9 0", "hil load input flash 5 00000000", "hil load audio ram 31 00000000"),
         _typed("hil load plan flash 4294967295 00000000", "hil load frontend ram 700000 00000000", "hil read plan"),

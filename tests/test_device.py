@@ -83,7 +83,7 @@ def test_other_types_are_refused_before_anything_is_sent() -> None:
 def test_front_end_and_memory() -> None:
     device = device_on(FakeBoard())
     assert device.load_front_end(b"x" * 2000, where="ram").frames == 49
-    assert device.memory().flash_bytes == 1006 + 50000
+    assert device.memory().flash_bytes == 1007 + 50000
 
 
 def test_reset_waits_for_the_board() -> None:
@@ -121,13 +121,13 @@ def test_after_a_fault_the_board_is_usable(fault: str) -> None:
     link = Link(board)
     with pytest.raises((ProtocolError, LinkError)):
         link.command("hil memory", silence_s=0.3)
-    assert len(link.command("hil memory")) == 9
+    assert len(link.command("hil memory")) == 10
 
 
 def test_a_second_answer_that_comes_late_is_not_taken_for_the_next() -> None:
     board = FakeBoard(once("hil memory", lambda x: x + x))
     link = Link(board)
-    assert len(link.command("hil memory")) == 9
+    assert len(link.command("hil memory")) == 10
     assert len(link.command("hil read output")) == 2
 
 
@@ -161,7 +161,7 @@ def test_heartbeats_keep_a_long_run_alive(clock: Clock) -> None:
             clock.sleep(0.02)
             return beat
 
-    assert len(Link(Slow()).command("hil memory", silence_s=0.2)) == 9
+    assert len(Link(Slow()).command("hil memory", silence_s=0.2)) == 10
     with pytest.raises(LinkError, match="did not finish"):
         Link(Slow()).command("hil memory", silence_s=0.2, total_s=0.3)
 
@@ -233,7 +233,7 @@ def test_ctrl_c_leaves_the_link_usable() -> None:
     board.armed = True
     with pytest.raises(KeyboardInterrupt):
         link.command("hil read output")
-    assert len(link.command("hil memory")) == 9
+    assert len(link.command("hil memory")) == 10
 
 
 def test_a_port_that_goes_away_is_said_at_once(clock: Clock) -> None:
@@ -286,7 +286,7 @@ def test_a_board_that_never_answers_is_given_up_in_time(clock: Clock) -> None:
 @pytest.mark.parametrize("lines", [{"wire": "2"}, {"wire": "2", "memories": "none"}])
 def test_another_wire_version_is_refused(lines: dict[str, str]) -> None:
     """Its other lines may be others too: what is said is the version."""
-    with pytest.raises(ProtocolError, match="version 2 of the wire, expected 4"):
+    with pytest.raises(ProtocolError, match="version 2 of the wire, expected 5"):
         device_on(FakeBoard(**lines)).identify()
 
 

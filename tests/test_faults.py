@@ -76,7 +76,7 @@ def test_a_command_that_came_damaged_is_sent_again() -> None:
         return data
 
     board = FakeBoard(spoil)
-    assert len(Link(board).command("hil memory")) == 9
+    assert len(Link(board).command("hil memory")) == 10
     assert [x for x in board.commands if x == "hil memory"] == 2 * ["hil memory"]
 
 
@@ -95,7 +95,7 @@ def test_a_restart_that_nobody_asked_for_is_said_once() -> None:
     board.out += BOOT.encode()
     with pytest.raises(RestartedError, match="restarted by itself"):
         link.command("hil memory")
-    assert len(link.command("hil memory")) == 9
+    assert len(link.command("hil memory")) == 10
 
 
 def test_a_boot_text_that_comes_in_pieces_is_one_restart() -> None:
@@ -112,7 +112,7 @@ def test_a_boot_text_that_comes_in_pieces_is_one_restart() -> None:
     with pytest.raises(RestartedError, match="restarted during 'hil memory'"):
         link.command("hil memory")
     board.out += b"m-lap-us-1\r\nm-init-done\r\nm-ready\r\n"
-    assert len(link.command("hil memory")) == 9
+    assert len(link.command("hil memory")) == 10
 
 
 def test_a_restart_is_said_though_the_link_was_out_of_step() -> None:
@@ -128,7 +128,7 @@ def test_a_restart_is_said_though_the_link_was_out_of_step() -> None:
 def test_a_restart_that_was_asked_for_is_not_said() -> None:
     link = Link(FakeBoard())
     link.command("hil reset")
-    assert len(link.command("hil memory")) == 9
+    assert len(link.command("hil memory")) == 10
 
 
 def test_noise_that_never_ends_is_given_up_early() -> None:

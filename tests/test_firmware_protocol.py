@@ -21,6 +21,7 @@ from hil_nas.network import Layer, Network
 CONFIG = Mfcc(640, 320, 40, 10)
 FRONT_END = CONFIG.blob(0.5, 10)
 AUDIO = np.random.default_rng(3).integers(-9000, 9000, 16000).astype("<i2").tobytes()
+LOAD_USAGE = "hil load takes plan, frontend, audio, input or listen, ram or flash, bytes and CRC-32"
 RUN_USAGE = "hil run takes network, frontend or all, warm-ups (0 to 10000) and runs (1 to 10000)"
 SMALL = Network((4, 4, 2), (Layer("conv", (-1,), 3, kernel=(3, 3), relu=True), Layer("fully_connected", (0,), 5)))
 
@@ -106,7 +107,7 @@ def test_mlperf_run(wire: Wire, kws_model: bytes) -> None:
         (["infer 0"], "Inference iterations must be >0"),
         (["infer 1 -1"], "Inference warmup must be >=0"),
         (["results"], "no model loaded"),
-        (["hil"], "hil takes id, load, unload, run, read, memory or reset"),
+        (["hil"], "hil takes id, load, unload, run, read, memory, listen or reset"),
         (["hil run network 1 1"], "no model loaded"),
         (["hil run frontend 1 1"], "no front end loaded"),
         (["hil run network 1 0"], RUN_USAGE),
@@ -123,7 +124,7 @@ def test_mlperf_run(wire: Wire, kws_model: bytes) -> None:
         (["a b c d e f g h"], "too many words"),
         (["hil unload"], "wrong number of words"),
         (["hil unload audio"], "hil unload takes plan or frontend"),
-        (["hil load plan ram 10"], "hil load takes plan, frontend, audio or input, ram or flash, bytes and CRC-32"),
+        (["hil load plan ram 10"], LOAD_USAGE),
         (["hil load plan ram 0 00000000"], "nothing to load"),
         (["hil load plan ram 4294967295 00000000"], "too large for the RAM"),
         (["hil load plan flash 917505 00000000"], "too large for the store"),
@@ -147,7 +148,7 @@ def test_a_command_of_79_characters_is_taken_and_one_of_80_is_not(wire: Wire) ->
 def test_crc_on_a_command_is_checked(wire: Wire) -> None:
     good = f"hil id*{crc(b'hil id')}"
     texts = records(wire.ask(good), "hil id")
-    assert texts[0] == "id-board-native" and "id-wire-4" in texts
+    assert texts[0] == "id-board-native" and "id-wire-5" in texts
     assert wire.ask(good.replace("id*", "ie*")) == ["e-[the command's CRC is wrong]"]
 
 

@@ -113,6 +113,7 @@ class FakeDevice:
             plan_bytes=len(plan.to_bytes()) if plan else 0,
             plan_where="flash",
             audio_bytes=32000 if end else 0,
+            listen_bytes=0,
             io_bytes=max(features, plan.input_bytes if plan else 0),
             static_bytes=2000,
             stack_bytes=self.stack_bytes,

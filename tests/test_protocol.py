@@ -29,7 +29,7 @@ RUN_RECORDS = [
 MEMORY = "hil memory"
 MEMORY_RECORDS = [
     "memory-arena-20000", "memory-frontend_scratch-4096", "memory-frontend_tables-7000-ram",
-    "memory-plan-50000-flash", "memory-audio-32000", "memory-io-502", "memory-static-3000",
+    "memory-plan-50000-flash", "memory-audio-32000", "memory-listen-0", "memory-io-502", "memory-static-3000",
     "memory-stack-1500", "memory-image-60000",
 ]  # fmt: skip
 READ = "hil read output"

@@ -47,7 +47,7 @@ IDENTITY = Identity(
     clock_error_percent=5.0,
 )
 # powers of two, so that a sum names its lines
-MEMORY = MemoryUse(1, 2, 4, "ram", 8, "flash", 16, 32, 64, 128, 256)
+MEMORY = MemoryUse(1, 2, 4, "ram", 8, "flash", 16, 0, 32, 64, 128, 256)
 OPERATORS = (OperatorCycles("fully_connected", 599_000),)
 
 

@@ -7,12 +7,13 @@
 #include "front_end.h"
 #include "hal.h"
 #include "identity.h"
+#include "listening.h"
 #include "measure.h"
 #include "slots.h"
 #include "upload.h"
 #include "wire.h"
 
-#define WIRE_VERSION 4u
+#define WIRE_VERSION 5u
 #define DATA_BYTES 64u
 
 static void say_word(const char *name, const char *value)
@@ -127,6 +128,7 @@ static void hil_memory(const struct command *command)
     say_blob("memory-frontend_tables", &front_end.blob);
     say_blob("memory-plan", &network.blob);
     say_number("memory-audio", has_front_end ? front_end_samples(front_end.blob.data) * sizeof(int16_t) : 0);
+    say_number("memory-listen", listening.bytes);
     say_number("memory-io", features > input ? features : input);
     say_number("memory-static", hal_memory()->static_bytes);
     say_number("memory-stack", stack_bytes_used());
@@ -149,7 +151,7 @@ void hil_command(const struct command *command)
         void (*run)(const struct command *command);
     } verbs[] = {
         {"id", 2, hil_id},     {"load", 0, hil_load},     {"unload", 3, hil_unload}, {"run", 0, hil_run},
-        {"read", 3, hil_read}, {"memory", 2, hil_memory}, {"reset", 2, hil_reset},
+        {"read", 3, hil_read}, {"memory", 2, hil_memory}, {"listen", 2, hil_listen}, {"reset", 2, hil_reset},
     };
     for (size_t i = 0; i < sizeof verbs / sizeof verbs[0]; i++) {
         if (!same(command->words[1], verbs[i].verb))
@@ -160,5 +162,5 @@ void hil_command(const struct command *command)
             verbs[i].run(command);
         return;
     }
-    refuse("hil takes id, load, unload, run, read, memory or reset");
+    refuse("hil takes id, load, unload, run, read, memory, listen or reset");
 }

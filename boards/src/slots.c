@@ -9,10 +9,12 @@
 enum { ALIGNMENT = 16, FRONT_END_STORE_BYTES = 2 * HAL_STORE_UNIT };
 
 _Static_assert(ALIGNMENT >= ENGINE_ARENA_ALIGNMENT && ALIGNMENT >= FRONT_END_ALIGNMENT, "one alignment for all");
+_Static_assert(ALIGNMENT >= LISTEN_ALIGNMENT, "and for listening");
 _Static_assert(MAX_AUDIO_BYTES % ALIGNMENT == 0 && MAX_INPUT_BYTES % ALIGNMENT == 0, "buffers keep the alignment");
 
 struct network network;
 struct front_end front_end;
+struct listening listening;
 
 static size_t audio_filled_bytes, input_filled_bytes;
 static struct {
@@ -81,7 +83,7 @@ size_t slots_store_bytes(void)
     return bytes < FRONT_END_STORE_BYTES ? 0 : bytes - FRONT_END_STORE_BYTES;
 }
 
-/* Features, scratch and arena behind the blobs; the reason where the arena does not fit. */
+/* Features, scratch, listening and arena behind the blobs; the reason where they do not fit. */
 static struct engine_fault place_work_memory(void)
 {
     size_t at = blobs_begin() + ram_bytes_of(&network.blob) + ram_bytes_of(&front_end.blob);
@@ -98,6 +100,10 @@ static struct engine_fault place_work_memory(void)
     }
     if (network.blob.data == NULL)
         return (struct engine_fault){NULL, -1};
+    listening.context = (struct listen *)(void *)at_pool(at);
+    at += aligned(listening.bytes);
+    if (at > hal_memory()->pool_bytes)
+        return (struct engine_fault){"listening does not fit in RAM", -1};
     return engine_load(&network.model, network.blob.data, network.blob.bytes, at_pool(at),
                        hal_memory()->pool_bytes - at);
 }
@@ -116,6 +122,7 @@ static struct blob *other_than(enum slot slot)
 void slot_empty(enum slot slot)
 {
     struct blob *other = other_than(slot);
+    listening.bytes = 0;
     *blob_of(slot) = (struct blob){.data = NULL};
     if (ram_bytes_of(other) != 0) {
         memmove(at_pool(blobs_begin()), other->data, other->bytes);
@@ -145,6 +152,13 @@ static const char *reserve_ram(const struct blob *other, size_t bytes)
     return NULL;
 }
 
+static const char *reserve_listening(enum place place, size_t bytes)
+{
+    listening.bytes = 0;
+    upload.blob.data = (const uint8_t *)&listening.upload;
+    return place != PLACE_RAM || bytes != sizeof listening.upload ? "what listens is 152 bytes in ram" : NULL;
+}
+
 static const char *reserve_buffer(enum slot slot, enum place place, size_t bytes)
 {
     if (place != PLACE_RAM)
@@ -168,6 +182,8 @@ const char *slot_reserve(enum slot slot, enum place place, size_t bytes)
         return "nothing to load";
     if (slot == SLOT_AUDIO || slot == SLOT_INPUT)
         return reserve_buffer(slot, place, bytes);
+    if (slot == SLOT_LISTEN)
+        return reserve_listening(place, bytes);
     slot_empty(slot);
     return place == PLACE_FLASH ? reserve_store(slot, bytes) : reserve_ram(other_than(slot), bytes);
 }
@@ -205,6 +221,25 @@ static struct engine_fault accept_blob(void)
     return fault;
 }
 
+static struct engine_fault accept_listening(void)
+{
+    if (network.blob.data == NULL || front_end.blob.data == NULL)
+        return (struct engine_fault){"there is no network with a front end to listen by", -1};
+    listening.settings = (struct listen_settings){
+        .front_end = front_end.blob.data,
+        .scratch = front_end.scratch,
+        .network = &network.model,
+        .decisions = &listening.upload.decisions,
+        .step = listening.upload.step,
+        .warm_up = listening.upload.warm_up,
+    };
+    const char *fault = listen_fault(&listening.settings);
+    if (fault != NULL)
+        return (struct engine_fault){fault, -1};
+    listening.bytes = listen_bytes(&listening.settings);
+    return place_work_memory();
+}
+
 struct engine_fault slot_accept(void)
 {
     struct engine_fault fault = {NULL, -1};
@@ -212,6 +247,8 @@ struct engine_fault slot_accept(void)
         audio_set(upload.blob.bytes);
     else if (upload.slot == SLOT_INPUT)
         input_set(upload.blob.bytes);
+    else if (upload.slot == SLOT_LISTEN)
+        fault = accept_listening();
     else
         fault = accept_blob();
     if (fault.reason != NULL)
@@ -223,7 +260,12 @@ void slot_drop(void)
 {
     if (upload.slot == SLOT_AUDIO || upload.slot == SLOT_INPUT)
         return; /* marked empty when it was reserved */
-    slot_empty(upload.slot);
+    if (upload.slot == SLOT_LISTEN) {
+        listening.bytes = 0;
+        (void)place_work_memory(); /* what stays has fitted before */
+    } else {
+        slot_empty(upload.slot);
+    }
 }
 
 const uint8_t *slot_data(void)

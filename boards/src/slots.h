@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * What has been uploaded, and where in the pool everything lies:
  *
- *   [audio][input][blobs in RAM][features][front-end scratch][arena]      each 16-byte aligned
+ *   [audio][input][blobs in RAM][features][front-end scratch][listening][arena]      each 16-byte aligned
  *
  * The store holds a plan from its beginning and a front end in its last two units. Audio and input always have
  * their full size, so that loading anything else never moves them.
@@ -10,8 +10,9 @@
 #define HIL_SLOTS_H
 
 #include "engine.h"
+#include "listen/listen.h"
 
-enum slot { SLOT_PLAN, SLOT_FRONT_END, SLOT_AUDIO, SLOT_INPUT, SLOT_COUNT };
+enum slot { SLOT_PLAN, SLOT_FRONT_END, SLOT_AUDIO, SLOT_INPUT, SLOT_LISTEN, SLOT_COUNT };
 enum place { PLACE_RAM, PLACE_FLASH };
 
 #define MAX_AUDIO_BYTES 32000u  /* of int16: one second at 16 kHz */
@@ -38,8 +39,23 @@ struct network {
     bool output_valid;
 };
 
+/* What is uploaded to SLOT_LISTEN; its writer is hil_nas/deploy/listening.py. */
+struct listen_upload {
+    uint32_t step, warm_up;
+    struct decide_settings decisions;
+};
+
+/* Of the network and the front end that are loaded; gone when one of them is loaded or unloaded. */
+struct listening {
+    struct listen_upload upload;
+    struct listen_settings settings;
+    struct listen *context;
+    size_t bytes; /* of the context; 0 while there is none */
+};
+
 extern struct network network;
 extern struct front_end front_end;
+extern struct listening listening;
 
 int16_t *audio_samples(void);
 size_t audio_bytes(void);        /* 0 until audio was uploaded */

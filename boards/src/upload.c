@@ -6,6 +6,7 @@
 #include "crc32.h"
 #include "front_end.h"
 #include "hal.h"
+#include "listening.h"
 #include "slots.h"
 #include "wire.h"
 
@@ -23,7 +24,8 @@ struct upload {
 static bool parse(const struct command *command, struct upload *upload)
 {
     static const char *const slots[SLOT_COUNT] = {
-        [SLOT_PLAN] = "plan", [SLOT_FRONT_END] = "frontend", [SLOT_AUDIO] = "audio", [SLOT_INPUT] = "input"};
+        [SLOT_PLAN] = "plan", [SLOT_FRONT_END] = "frontend", [SLOT_AUDIO] = "audio", [SLOT_INPUT] = "input",
+        [SLOT_LISTEN] = "listen"};
     const char *where = command->words[3];
     upload->slot = SLOT_PLAN;
     while (upload->slot < SLOT_COUNT && !same(command->words[2], slots[upload->slot]))
@@ -124,6 +126,9 @@ static void say_loaded(const struct upload *upload)
         record_number((uint32_t)front_end_frames(front_end.blob.data));
         record_number((uint32_t)front_end_columns(front_end.blob.data));
         record_number((uint32_t)front_end.scratch_bytes);
+    } else if (upload->slot == SLOT_LISTEN) {
+        record_begin("listen");
+        record_number((uint32_t)listening.bytes);
     } else {
         record_begin("loaded");
         record_number(upload->bytes);
@@ -135,7 +140,7 @@ void hil_load(const struct command *command)
 {
     struct upload upload;
     if (!parse(command, &upload)) {
-        refuse("hil load takes plan, frontend, audio or input, ram or flash, bytes and CRC-32");
+        refuse("hil load takes plan, frontend, audio, input or listen, ram or flash, bytes and CRC-32");
         return;
     }
     const char *reason = slot_reserve(upload.slot, upload.place, upload.bytes);
@@ -157,6 +162,8 @@ void hil_load(const struct command *command)
         say_fault(fault);
         return;
     }
+    if (upload.slot == SLOT_LISTEN)
+        listening_begin();
     say_loaded(&upload);
     record_last(command->crc);
 }

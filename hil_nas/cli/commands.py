@@ -92,7 +92,9 @@ def _check(missed: Sequence[str], differing_bytes: int, hint: str | None = None)
 class Verify(BoardCommand):
     """`hil_nas verify`."""
 
-    model: Path = option(positional=True, metavar="MODEL.tflite", help="any that is quantised to int8")
+    model: Path = option(
+        positional=True, metavar="MODEL.tflite", help="any that is quantised to int8; with --listen a run's folder too"
+    )
     board: str = like(SearchConfig, "board")
     engine: Engine = option(
         USUAL_ENGINE, help="what runs networks on the board; tflm is TensorFlow Lite Micro from TFLM_ROOT"
@@ -104,22 +106,32 @@ class Verify(BoardCommand):
     )
     words: tuple[str, ...] = like(SearchConfig, "words", group="", help="keywords in --data")
     clips: int = option(100, least=1, most=20_000, metavar="N", help="how many inputs")  # no test set has as many
+    listen: tuple[Path, ...] = option(
+        (), parse=Path, repeated=True, metavar="AUDIO",
+        help="listen to recordings instead, files or folders of them: bits, cycles and load of each decision; "
+        "may be given several times",
+    )  # fmt: skip
     seed: int = like(SearchConfig, "seed", group="")
 
     def __post_init__(self) -> None:
         if self.words and self.data is None:
             raise InputError("--words names words of --data, which is not given", hint="add --data FOLDER")
+        if self.listen and (self.data is not None or self.engine != USUAL_ENGINE or self.kernels != "dsp"):
+            raise InputError("--listen does not go with --data, --engine and --kernels", hint="leave those out")
         if self.engine == "tflm" and self.kernels != "dsp":
             raise InputError(f"--kernels {self.kernels} is of plans, the engine tflm has its own", hint="leave one out")
 
 
 def verify(arguments: argparse.Namespace, console: Console) -> int:
     """`hil_nas verify`."""
+    from hil_nas.cli.verify_listen import verify_listen
     from hil_nas.device.hosts import open_device
     from hil_nas.workflows.verify import Model, drawn_clips, host_library
     from hil_nas.workflows.verify import verify as check
 
     options = settings(Verify, arguments)
+    if options.listen:
+        return verify_listen(options, console)
     with _naming(options.model, InputError):
         model = Model.read(_read(options.model), options.kernels)
     require_recordings(options.data)

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from hil_nas.device import replies
 from hil_nas.device.boards import Power
+from hil_nas.device.heard import BoardDecision, parse_decisions
 from hil_nas.device.link import Link
 from hil_nas.device.protocol import MAX_RUNS
 from hil_nas.device.replies import (
@@ -139,6 +140,32 @@ class Device:
         )
         operators = self._plan.op_count if self._plan else None
         return parse_run(records, what, runs, operators, exact=self._clock_kind != "host")
+
+    def load_listening(self, settings: bytes) -> int:
+        """Begin a stream for the network and the front end that are loaded; what was heard before is forgotten.
+
+        Args:
+            settings: as `deploy.listening` packs them.
+
+        Returns:
+            How many bytes of RAM the stream's own memory takes.
+
+        Raises:
+            RefusedError: where they do not belong together, or do not fit.
+        """
+        return replies.parse_listen(self._link.upload("hil load listen ram", settings))
+
+    def listen(self, samples: npt.NDArray[np.int16]) -> list[BoardDecision]:
+        """Go on with the stream: int16 (samples,), no more than a clip of the board's; what it decided meanwhile.
+
+        Raises:
+            RefusedError: where no stream has begun.
+        """
+        if self._plan is None:
+            raise InputError("no network is loaded that could listen")
+        self.set_audio(samples)
+        records = self._link.command("hil listen", silence_s=RUN_SILENCE_S, total_s=RUN_SILENCE_S * 10)
+        return parse_decisions(records, self._plan.output_bytes)
 
     def read(self, slot: Slot) -> npt.NDArray[np.int8]:
         """What stands in a buffer: int8 (bytes,); features are (frames * coefficients,)."""

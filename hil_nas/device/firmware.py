@@ -181,6 +181,7 @@ class _Build:
         listed = [x for y in self.lists for x in sorted((source / "kernels" / y).glob("*.c"))]
         front_ends = sorted((source / FRONT_ENDS).glob("*.c"))
         own = [*engine, *listed, *front_ends, *(x for x in sorted(source.glob("*.c")) if x.name != "identity.c")]
+        own += sorted((source / "listen").glob("*.c"))
         own += [(folder / x).resolve() for x in self.board.build.sources]
         measured = [x for x in own if x.name in MEASURED or x in (*listed, *front_ends)]
         others = [x for x in own if x not in measured]

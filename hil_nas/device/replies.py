@@ -11,7 +11,7 @@ from hil_nas.device.boards import Power
 from hil_nas.device.protocol import shown
 from hil_nas.errors import ProtocolError
 
-WIRE_VERSION = 4
+WIRE_VERSION = 5
 Where = Literal["ram", "flash"]
 What = Literal["network", "frontend", "all"]
 ClockKind = Literal["silicon", "modelled", "instructions", "host"]
@@ -88,6 +88,7 @@ class MemoryUse:
         static_bytes: .data and .bss without the pool.
         image_bytes: code, constants and initial data in flash.
         front_end_tables_where, plan_where: where the uploaded blobs lie.
+        listen_bytes: of a stream's own memory; 0 where nothing was loaded to listen by.
     """
 
     arena_bytes: int
@@ -97,6 +98,7 @@ class MemoryUse:
     plan_bytes: int
     plan_where: Where
     audio_bytes: int
+    listen_bytes: int
     io_bytes: int
     static_bytes: int
     stack_bytes: int
@@ -106,7 +108,7 @@ class MemoryUse:
     def ram_bytes(self) -> int:
         """All RAM that the product needs."""
         always = self.static_bytes + self.stack_bytes + self.arena_bytes + self.front_end_scratch_bytes
-        return always + self.audio_bytes + self.io_bytes + self._uploaded_bytes("ram")
+        return always + self.audio_bytes + self.listen_bytes + self.io_bytes + self._uploaded_bytes("ram")
 
     @property
     def flash_bytes(self) -> int:
@@ -185,6 +187,15 @@ def parse_loaded(records: Sequence[str]) -> int:
     return _numbers(records, "loaded", 1)[0]
 
 
+def parse_listen(records: Sequence[str]) -> int:
+    """Bytes of a stream's own memory after `hil load listen`.
+
+    Raises:
+        ProtocolError: where it is another record.
+    """
+    return _numbers(records, "listen", 1)[0]
+
+
 def parse_data(records: Sequence[str]) -> bytes:
     """The bytes of `hil read`.
 
@@ -207,7 +218,7 @@ def parse_memory(records: Sequence[str]) -> MemoryUse:
         ProtocolError: for missing, doubled or unknown lines.
     """
     values = _by_name(records, re.compile(r"memory-([a-z_]+)-(.+)"))
-    plain = ("arena", "frontend_scratch", "audio", "io", "static", "stack", "image")
+    plain = ("arena", "frontend_scratch", "audio", "listen", "io", "static", "stack", "image")
     _expect_names(values, (*plain, "frontend_tables", "plan"))
     sizes = {name: _number(values[name], name) for name in plain}
     tables_bytes, tables_where = _placed(values["frontend_tables"])
@@ -220,6 +231,7 @@ def parse_memory(records: Sequence[str]) -> MemoryUse:
         plan_bytes=plan_bytes,
         plan_where=plan_where,
         audio_bytes=sizes["audio"],
+        listen_bytes=sizes["listen"],
         io_bytes=sizes["io"],
         static_bytes=sizes["static"],
         stack_bytes=sizes["stack"],

@@ -9,6 +9,7 @@ from typing import Any
 
 from hil_nas.deploy.decisions import Decisions, read_decisions
 from hil_nas.deploy.front_end_metadata import read_front_end
+from hil_nas.deploy.tflite import read_tflite
 from hil_nas.errors import InputError, RunError
 from hil_nas.front_ends import FrontEnd
 from hil_nas.runs import read_result
@@ -64,3 +65,21 @@ class FinishedRun:
         chosen = {x: config[x] for x in _DATA if x in config}
         data = {"silence": config.get("preset") != "paper", **chosen}
         return cls(folder, model, stream, tuple(labels), front_end, read_decisions(model), data)
+
+    @classmethod
+    def of_model(cls, path: Path) -> FinishedRun:
+        """A model without its run: its classes are called by the decisions in its metadata, else numbered.
+
+        Raises:
+            InputError: for a model that cannot be read, or that names no front end.
+        """
+        try:
+            model = path.read_bytes()
+        except OSError as error:
+            raise InputError(f"{path} cannot be read: {error.strerror}", hint="name a .tflite or a run") from None
+        front_end, decisions, graph = read_front_end(model), read_decisions(model), read_tflite(model)
+        if front_end is None:
+            raise InputError(f"{path} names no front end, so it cannot listen")
+        numbers = map(str, range(graph.tensors[graph.output].elements))
+        labels = decisions.labels if decisions else tuple(numbers)
+        return cls(path.parent, model, None, labels, front_end, decisions, {})

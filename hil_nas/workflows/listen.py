@@ -77,7 +77,7 @@ class Listener:
 
     def __init__(self, listening: Listening, folders: Folders) -> None:
         self.listening, self.clip = listening, listening.front_end.clip
-        self._host = host_listener(listening, folders)
+        self._host = host_listener(listening, folders.boards, folders.build)
 
     def listen(self, name: str, blocks: Iterable[Samples], on_heard: OnHeard) -> Hearing:
         """A recording or a microphone from its beginning to its end.
@@ -103,9 +103,9 @@ class Listener:
         return Hearing(name, samples / rate_hz, tuple(heard), np.concatenate(ends) / rate_hz, np.concatenate(averages))
 
 
-def host_listener(listening: Listening, folders: Folders) -> HostListener:
+def host_listener(listening: Listening, boards_dir: Path, build_dir: Path) -> HostListener:
     """By a library that is built where it is out of date."""
-    return HostListener(build_engine_library(folders.boards, find_third_party().cmsis_nn, folders.build), listening)
+    return HostListener(build_engine_library(boards_dir, find_third_party().cmsis_nn, build_dir), listening)
 
 
 def run_listen(

@@ -98,7 +98,7 @@ def run_tune(
     data = _data(finished, folders, progress)
     start = usual_decisions(finished.labels, config, period_samples)
     listening = listening_by(finished, start, progress)
-    listener = host_listener(listening, folders)
+    listener = host_listener(listening, folders.boards, folders.build)
     parts = [
         Part(recordings, _drawn(clips, start, tuning, number), _noise(config.clip.sample_rate_hz, number), number)
         for number, (recordings, clips) in enumerate(zip(halves, (data.validation, data.test), strict=True))
