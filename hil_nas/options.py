@@ -66,7 +66,9 @@ def like(kind: type, name: str, default: Any = MISSING, **changed: Any) -> Any:
     """The option that another dataclass has under this name, with what is changed."""
     original = next(x for x in fields(kind) if x.name == name)
     metadata = {_KEY: dataclasses.replace(original.metadata[_KEY], **changed)}
-    return field(default=original.default if default is MISSING else default, metadata=metadata)
+    if default is MISSING:
+        return field(default=original.default, default_factory=original.default_factory, metadata=metadata)
+    return field(default=default, metadata=metadata)
 
 
 def option_of(x: dataclasses.Field[Any]) -> Option | None:

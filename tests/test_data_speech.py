@@ -56,15 +56,14 @@ def test_the_cache_is_read_and_a_damaged_one_made_again(tmp_path: Path, monkeypa
 @needs_espeak
 def test_no_timbre_stands_in_two_splits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     heard: list[tuple[str, str]] = []
-    real_studio = speech._Studio
+    real_voice = speech._voice
 
-    class Studio(real_studio):
-        def voice(self, rng: np.random.Generator) -> Voice:
-            voice = super().voice(rng)
-            heard.append((",".join(self.timbres), voice.timbre))
-            return voice
+    def voice(timbres: list[str], rng: np.random.Generator) -> Voice:
+        chosen = real_voice(timbres, rng)
+        heard.append((",".join(timbres), chosen.timbre))
+        return chosen
 
-    monkeypatch.setattr(speech, "_Studio", Studio)
+    monkeypatch.setattr(speech, "_voice", voice)
     spoken_keywords(["go"], tmp_path, clips=30)
     by_split: dict[str, set[str]] = {}
     for split, timbre in heard:

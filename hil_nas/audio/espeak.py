@@ -87,7 +87,7 @@ def say(text: str, voice: Voice, sample_rate_hz: int) -> Float:
     rate_hz = struct.unpack("<I", done.stdout[24:28])[0]
     body = done.stdout[_HEADER_BYTES:]
     audio = np.frombuffer(body[: len(body) // 2 * 2], "<i2") / 32768.0
-    audio = _trimmed(_resampled(audio, rate_hz, sample_rate_hz))
+    audio = trimmed(_resampled(audio, rate_hz, sample_rate_hz))
     if not len(audio):
         raise InputError(f"espeak-ng says nothing for '{text}'", hint="write the word as it is spoken")
     return audio
@@ -112,7 +112,7 @@ def _resampled(audio: Float, rate_hz: int, wanted_hz: int) -> Float:
     return np.fft.irfft(spectrum[:kept], samples) * (wanted_hz / rate_hz)
 
 
-def _trimmed(audio: Float) -> Float:
+def trimmed(audio: Float) -> Float:
     """Without what lies 46 dB and more below the peak at both ends."""
     peak = float(np.max(np.abs(audio), initial=0.0))
     loud = np.flatnonzero(np.abs(audio) > peak * 0.005) if peak > 1e-4 else np.array([], np.int64)

@@ -13,6 +13,7 @@ import re
 import zipfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -77,36 +78,58 @@ def spoken_keywords(
         MissingToolError: where espeak-ng is not installed.
         InputError: for a word that cannot be said, or too few clips.
     """
-    chosen = _checked(words, clips)
-    maker = _Maker(chosen, clips, seed, clip)
-    key = repr((_VERSION, espeak_version(), maker.timbres, chosen, clips, seed, clip, np.__version__.split(".")[0]))
+    maker = Maker(words, clips, seed, clip)
+    numpy_version = np.__version__.split(".")[0]
+    key = repr((_VERSION, espeak_version(), maker.timbres, maker.words, clips, seed, clip, numpy_version))
     path = cache / f"spoken-{hashlib.sha256(key.encode()).hexdigest()[:16]}.npz"
     arrays = _read(path)
     if arrays is None:
         arrays = maker.arrays(progress)
         _write(path, arrays)
     train, validation, test = (Clips(arrays[f"{x}_samples"], arrays[f"{x}_labels"]) for x in SPLITS)
-    findings = Findings({x: len(maker.timbres_of(i)) for i, x in enumerate(SPLITS)}, maker.timbres[:NAMED])
+    findings = Findings({x: len(maker.timbres_of(x)) for x in SPLITS}, maker.timbres[:NAMED])
     return KeywordData("espeak-ng", maker.classes, train, validation, test, arrays["background"], findings, clip)
 
 
-class _Maker:
-    """Says and mixes every clip; each draws from its own generator, so that threads change nothing."""
+@dataclass(frozen=True)
+class Utterance:
+    """What is said in a clip, and how.
 
-    def __init__(self, words: tuple[str, ...], clips: int, seed: int, clip: ClipFormat) -> None:
-        self.classes = (*words, SILENCE, UNKNOWN)
-        self.words, self.seed, self.clip = words, seed, clip
+    Attributes:
+        word: as it is written.
+        text: with the punctuation that shapes it.
+        rng: draws everything else of the clip.
+    """
+
+    word: str
+    text: str
+    voice: Voice
+    rng: np.random.Generator
+
+
+class Maker:
+    """Says and mixes every clip; each draws from its own generator, so that threads change nothing.
+
+    Raises:
+        MissingToolError: where espeak-ng is not installed.
+        InputError: for a word that cannot be said, or too few clips.
+    """
+
+    def __init__(self, words: Sequence[str], clips: int, seed: int, clip: ClipFormat) -> None:
+        self.words = _checked(words, clips)
+        self.classes = (*self.words, SILENCE, UNKNOWN)
+        self.seed, self.clip = seed, clip
         self.counts = {split: max(1, round(clips * share)) for split, share in _SHARES.items()}
         self.timbres = available_timbres()
-        self.others = [x for x in OTHER_WORDS if x not in words]
+        self.others = [x for x in OTHER_WORDS if x not in self.words]
 
     def arrays(self, progress: Reporter) -> dict[str, np.ndarray]:
         """Samples and labels of every split, and the background."""
         result: dict[str, np.ndarray] = {}
         for number, split in enumerate(SPLITS):
-            studio = _Studio(self.timbres_of(number), np.random.default_rng([self.seed, 1, number]), self.clip)
-            jobs = self._jobs(split)
-            spoken = self._spoken(studio, jobs, f"speaking ({split})", progress)
+            studio = self.studio(split)
+            jobs = self.jobs(split)
+            spoken = self._spoken(studio, split, f"speaking ({split})", progress)
             rng = np.random.default_rng([self.seed, 2, number])
             quiet = silence_clips(rng, studio.noise, self.counts[split], self.clip)
             labels = [label for label, _ in jobs] + [self.classes.index(SILENCE)] * len(quiet)
@@ -116,36 +139,53 @@ class _Maker:
                 result["background"] = np.concatenate(studio.noise)
         return result
 
-    def _spoken(self, studio: _Studio, jobs: list[tuple[int, int]], task: str, progress: Reporter) -> Samples:
+    def studio(self, split: Split) -> Studio:
+        """The rooms and noises of a split."""
+        rng = np.random.default_rng([self.seed, 1, SPLITS.index(split)])
+        return Studio(self.timbres_of(split), rng, self.clip)
+
+    def _spoken(self, studio: Studio, split: Split, task: str, progress: Reporter) -> Samples:
+        jobs = self.jobs(split)
         out = np.empty((len(jobs), self.clip.samples), np.int16)
+
+        def clip(job: tuple[int, int]) -> Samples:
+            said = self.utterance(split, *job)
+            return studio.record(say(said.text, said.voice, self.clip.sample_rate_hz), said.rng)
+
         with ThreadPoolExecutor(max(2, os.cpu_count() or 2)) as threads:
-            for index, clip in enumerate(threads.map(lambda job: self._clip(studio, *job), jobs)):
-                out[index] = clip
+            for index, samples in enumerate(threads.map(clip, jobs)):
+                out[index] = samples
                 if (index + 1) % 50 == 0 or index + 1 == len(jobs):
                     progress(Progress(task, index + 1, len(jobs)))
         return out
 
-    def _jobs(self, split: Split) -> list[tuple[int, int]]:
+    def jobs(self, split: Split) -> list[tuple[int, int]]:
         """Class and number of every spoken clip of a split."""
         count, base = self.counts[split], 1_000_000 * SPLITS.index(split)
         jobs = [(label, base + i) for label in range(len(self.words)) for i in range(count)]
         unknown = count * (_UNKNOWN_POOL if split == "train" else 1)
         return jobs + [(self.classes.index(UNKNOWN), base + i) for i in range(unknown)]
 
-    def timbres_of(self, split: int) -> list[str]:
-        """Those of one split, by its number, which stand for its speakers."""
+    def timbres_of(self, split: Split) -> list[str]:
+        """Those of one split, which stand for its speakers."""
         order = [str(x) for x in np.random.default_rng([self.seed, 0]).permutation(self.timbres)]
         held = max(2, round(len(order) * 0.15))
-        return [order[2 * held :], order[:held], order[held : 2 * held]][split]
+        return [order[2 * held :], order[:held], order[held : 2 * held]][SPLITS.index(split)]
 
-    def _clip(self, studio: _Studio, label: int, number: int) -> Samples:
+    def utterance(self, split: Split, label: int, number: int) -> Utterance:
+        """What is said in the clip of a job, and how; nothing is said yet."""
         rng = np.random.default_rng([self.seed, 3, label, number])
-        word = self.words[label] if label < len(self.words) else str(rng.choice(self.others))
-        return studio.record(word, rng)
+        word = self.word(label, rng)
+        text = word + str(rng.choice(["", ".", "!", "?"]))
+        return Utterance(word, text, _voice(self.timbres_of(split), rng), rng)
+
+    def word(self, label: int, rng: np.random.Generator) -> str:
+        """A class's word, some other word of the class unknown."""
+        return self.words[label] if label < len(self.words) else str(rng.choice(self.others))
 
 
-class _Studio:
-    """The voices, rooms and noises of one split."""
+class Studio:
+    """The rooms and noises of one split."""
 
     def __init__(self, timbres: list[str], rng: np.random.Generator, clip: ClipFormat) -> None:
         self.timbres, self.clip, self.rate_hz = timbres, clip, clip.sample_rate_hz
@@ -153,13 +193,8 @@ class _Studio:
         self.noise = generated_noise(rng, self.rate_hz, _NOISE_SECONDS)
         self.noise += [self._babble(rng) for _ in range(2)]
 
-    def voice(self, rng: np.random.Generator) -> Voice:
-        accent, timbre = str(rng.choice(ACCENTS)), str(rng.choice(self.timbres))
-        return Voice(accent, timbre, int(rng.integers(120, 210)), int(rng.integers(20, 85)))
-
-    def record(self, word: str, rng: np.random.Generator) -> Samples:
-        """A clip with the word somewhere in it, int16 (samples,)."""
-        speech = say(word + str(rng.choice(["", ".", "!", "?"])), self.voice(rng), self.rate_hz)
+    def record(self, speech: Float, rng: np.random.Generator) -> Samples:
+        """A clip with the speech (m,) somewhere in it, int16 (samples,)."""
         speech = _convolved(speech, self.rooms[int(rng.integers(len(self.rooms)))])
         clip = _coloured(unit_rms(_placed(speech, self.clip.samples, rng)), self.rate_hz, rng)
         recording = self.noise[int(rng.integers(len(self.noise)))]
@@ -173,9 +208,14 @@ class _Studio:
         samples = _NOISE_SECONDS * self.rate_hz
         talkers = []
         for text in _BABBLE:
-            talk = say(text, self.voice(rng), self.rate_hz)
+            talk = say(text, _voice(self.timbres, rng), self.rate_hz)
             talkers.append(rng.uniform(0.4, 1.0) * np.resize(unit_rms(talk), samples))
         return to_int16(0.05 * unit_rms(np.sum(talkers, axis=0)))
+
+
+def _voice(timbres: Sequence[str], rng: np.random.Generator) -> Voice:
+    accent, timbre = str(rng.choice(ACCENTS)), str(rng.choice(timbres))
+    return Voice(accent, timbre, int(rng.integers(120, 210)), int(rng.integers(20, 85)))
 
 
 def _checked(words: Sequence[str], clips: int) -> tuple[str, ...]:

@@ -53,6 +53,7 @@ def parser() -> Parser:
     add("fetch", data.fetch, data.Fetch, "fetch Speech Commands and its official test set", data_commands)
     add("check", data.check, data.Check, "say what a search would find in a folder of recordings", data_commands)
     add("record", data.record, data.Record, "record a word at the microphone", data_commands)
+    add("speak", data.speak, data.Speak, "have words spoken by espeak-ng, and by piper where it is", data_commands)
     add("doctor", doctor, Doctor, "show which hosts, tools and libraries are here, and how to get the rest")
     return top
 

@@ -17,6 +17,7 @@ from hil_nas.cli.parsing import settings
 from hil_nas.cli.shared import Command
 from hil_nas.config import SearchConfig
 from hil_nas.options import like, option
+from hil_nas.values import listed
 
 if TYPE_CHECKING:
     from hil_nas.audio.data_check import ClassReport, DataCheck
@@ -93,6 +94,32 @@ def record(arguments: argparse.Namespace, console: Console) -> int:
     )
     data = {"word": options.word, "speaker": options.speaker, "takes": [vars(x) for x in takes]}
     console.result(data, Text(f"{len(takes)} clips in {options.folder / options.word}"))
+    return 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Speak:
+    """`hil_nas data speak`."""
+
+    words: tuple[str, ...] = option(
+        positional=True, parse=listed(str), metavar="WORDS", help="to be said, with commas between"
+    )
+    folder: Path = option(metavar="FOLDER", help="to be made; --data of a search takes it")
+    clips: int = option(300, least=10, most=10_000, metavar="N", help="of each word, in all splits together")
+    build: Path = like(Command, "build", group="")
+    json: bool = like(Command, "json")
+
+
+def speak(arguments: argparse.Namespace, console: Console) -> int:
+    """`hil_nas data speak`."""
+    from hil_nas.audio.spoken_folder import speak_words
+
+    options = settings(Speak, arguments)
+    spoken = speak_words(
+        options.words, options.folder, options.build / "speech", clips=options.clips, progress=console.step
+    )
+    voices = " and ".join(f"{count} voices of {name}" for name, count in spoken.voices.items())
+    console.result(vars(spoken), Text(f"{spoken.folder}: {spoken.clips:,} clips by {voices}"))
     return 0
 
 
