@@ -38,8 +38,7 @@ def _groups(own: argparse.ArgumentParser) -> list[str]:
     for group in own._action_groups:
         actions = [x for x in group._group_actions if not isinstance(x, argparse._HelpAction)]
         if actions:
-            usual = group.title in ("positional arguments", "options")
-            lines += [f"| {group.title if usual else _plain(str(group.title))} | |", "|---|---|", *map(_row, actions), ""]
+            lines += [f"| {_plain(str(group.title))} | |", "|---|---|", *map(_row, actions), ""]
     return lines
 
 
