@@ -84,6 +84,15 @@ def reference_model() -> bytes:
 
 
 @pytest.fixture(scope="session")
+def wakeword_model() -> bytes:
+    """MLPerf Tiny's str_ww_ref_model.tflite: benchmark/training/streaming_wakeword/trained_models of mlcommons/tiny."""
+    path = SHARED_DATA / "mlperf_tiny" / "str_ww_ref_model.tflite"
+    if not path.is_file():
+        pytest.skip(f"needs MLPerf Tiny's str_ww_ref_model.tflite at {path}")
+    return path.read_bytes()
+
+
+@pytest.fixture(scope="session")
 def speech_commands() -> Path:
     """A folder in the layout of Speech Commands."""
     path = SHARED_DATA / "speech_commands"

@@ -158,3 +158,33 @@ def test_real_audio_gives_the_bytes_of_its_windows(
     for period in (2, 4, 10):
         stream = stream_of(window, period)
         assert equal_windows(stream, streamed(stream, heard, engine), expected) > 900 // period
+
+
+def wakeword_network() -> Network:
+    """MLPerf Tiny's streaming wakeword: mlcommons/tiny, benchmark/training/streaming_wakeword/keras_model.py."""
+    layers: list[Layer] = []
+    for kernel, width in ((3, 128), (5, 128), (10, 128), (15, 32)):
+        layers.append(Layer("depthwise", (len(layers) - 1,), kernel=(kernel, 1), padding="valid"))
+        layers.append(Layer("conv", (len(layers) - 1,), width, padding="valid", relu=True))
+    layers += [Layer("fully_connected", (7,), 3), Layer("softmax", (8,))]
+    return Network((30, 1, 40), tuple(layers))
+
+
+def test_the_streaming_wakeword_of_mlperf_tiny_streams(engine: Engine) -> None:
+    """30 frames of 64 ms, 32 ms apart; its rules let activations stay from frame to frame."""
+    network = wakeword_network()
+    assert receptive_frames(network) == 30
+    assert state_bytes(step_network(network, 1)) == 3 * 40 + (5 + 10 + 15) * 128
+    window = random_graph(network, 0)
+    heard = np.random.default_rng(0).integers(-128, 128, (150, 1, 40)).astype(np.int8)
+    expected = Tflm(write_tflite(window)).run(windows_of(heard, 30))
+    for period in (1, 2, 3, 7):
+        stream = stream_of(window, period)
+        assert equal_windows(stream, streamed(stream, heard, engine), expected) >= 121 // period
+
+
+def test_its_published_model_streams(wakeword_model: bytes, engine: Engine) -> None:
+    window = read_tflite(wakeword_model)
+    heard = np.random.default_rng(1).integers(-128, 128, (200, 1, 40)).astype(np.int8)
+    stream, expected = stream_of(window, 1), Tflm(wakeword_model).run(windows_of(heard, 30))
+    assert equal_windows(stream, streamed(stream, heard, engine), expected) == 171
