@@ -16,13 +16,14 @@ from hil_nas.deploy.tflite_writer import write_tflite
 from hil_nas.errors import InputError
 from hil_nas.operators.int8 import Moved, QuantOperator
 from hil_nas.operators.layer import Shape
+from hil_nas.operators.table import BY_NAME
 from hil_nas.streaming import Rows, check_output, check_step, check_unpadded, together
 from hil_nas.tflite.metadata import read_metadata, with_metadata
 from hil_nas.tflite.tensor import QuantTensor
 
 _WINDOWED = ("conv", "depthwise", "average_pool", "max_pool")
 _REDUCED = ("mean", "sum", "reduce_max")
-_COPIED = ("strided_slice", "transpose")
+_BY_ROW = ("lookup", "add", "sub", "mul", "maximum", "minimum", "concatenation", "pad", "softmax")  # kinds of a plan
 _MIXES = "mixes rows along time in a way that no delay line gives"
 
 
@@ -117,7 +118,7 @@ def _rows_after(graph: QuantGraph, x: QuantOperator, sources: list[Rows]) -> Row
     if rows.of_window:
         return rows
     source, target = graph.tensors[x.inputs[0]], graph.tensors[x.output]
-    if x.kind in _COPIED:
+    if _copies(x):
         return _taken(x, source, target, rows)[0]
     sweep = _sweep(x, source, target, rows.count)
     if sweep is None:
@@ -154,6 +155,8 @@ def _check_by_row(x: QuantOperator, source: QuantTensor, target: QuantTensor, co
         InputError: where it is not.
     """
     axis, row = _time_axis(source), source.elements // count
+    if x.kind not in ("reshape", "fully_connected", *_REDUCED) and _planned(x) not in _BY_ROW:
+        raise InputError("is of a kind that is not known to keep rows apart")
     if x.kind == "concatenation" and x.axis == axis:
         raise InputError("joins maps along time")
     if x.kind == "pad" and target.map[_map_axis(source)] != count:
@@ -221,7 +224,7 @@ class _Step:
         rows, inputs = self.flow[x.inputs[0]], [self.place[i] for i in x.inputs]
         if not rows.of_window:
             source, target = self.window.tensors[x.inputs[0]], self.window.tensors[x.output]
-            sweep = None if x.kind in _COPIED else _sweep(x, source, target, rows.count)
+            sweep = None if _copies(x) else _sweep(x, source, target, rows.count)
             if sweep is not None:
                 inputs = [self._newest(x.inputs[0], rows.delay_rows(*sweep, self.frames))]
             else:
@@ -235,7 +238,7 @@ class _Step:
         """For the rows of a step. A slice takes of all rows that come by, or the newest where it takes only one."""
         rows = self.flow[x.inputs[0]]
         new = rows.new(self.frames)
-        if x.kind in _COPIED:
+        if _copies(x):
             source, target = self.window.tensors[x.inputs[0]], self.window.tensors[x.output]
             taken, start = _taken(x, source, target, rows)
             row = source.elements // rows.count
@@ -265,6 +268,16 @@ class _Step:
         steps = _steps(self.tensors[older])
         self.operators.append(QuantOperator("strided_slice", (line,), older, moved=Moved(0, steps)))
         return older
+
+
+def _planned(x: QuantOperator) -> str | None:
+    """What runs an operator on the device, by its name in a plan."""
+    plan = BY_NAME[x.kind].plan
+    return plan.name if plan else None
+
+
+def _copies(x: QuantOperator) -> bool:
+    return _planned(x) == "copy"
 
 
 def _depth(x: QuantOperator) -> int:
