@@ -109,9 +109,9 @@ def _possible(stem: tuple[int, int], chain: tuple[tuple[int, int], ...]) -> bool
     """Whether no stride passes the space's largest scale."""
     scale = SPACE.stems[stem[0]].stride
     for operation, _ in chain:
-        if not SPACE.allowed(scale, SPACE.operations[operation]):
+        if not SPACE.allowed(SPACE.configs[0], scale, SPACE.operations[operation]):
             return False
-        scale = SPACE.scale_after(scale, SPACE.operations[operation])
+        scale = SPACE.scale_after(SPACE.configs[0], scale, SPACE.operations[operation])
     return True
 
 

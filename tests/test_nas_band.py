@@ -144,7 +144,7 @@ def test_a_step_of_the_decisions_follows_the_gradient_of_the_mean_loss(monkeypat
 
 def _in_band(strategy: TinyStrategy, table: CostTable, limits: Limits, x: Choice) -> bool:
     assert limits.cycles is not None
-    if not SPACE.allowed(SPACE.stems[x.stem[0]].stride, SPACE.operations[x.chain[0][0]]):
+    if not SPACE.allowed(SPACE.configs[0], SPACE.stems[x.stem[0]].stride, SPACE.operations[x.chain[0][0]]):
         return False
     left = limits.cycles - table.cycles.front_end[x.config]
     own = table.network_cycles(x)

@@ -45,8 +45,8 @@ def every_network() -> list[Choice]:
     for config, stem, width, *chain in product(range(2), range(2), range(2), steps, steps):
         scale, taken = STEMS[stem].stride, True
         for index, _ in chain:
-            taken = taken and SPACE.allowed(scale, OPERATIONS[index])
-            scale = SPACE.scale_after(scale, OPERATIONS[index])
+            taken = taken and SPACE.allowed(SPACE.configs[0], scale, OPERATIONS[index])
+            scale = SPACE.scale_after(SPACE.configs[0], scale, OPERATIONS[index])
         if taken:
             networks.append(Choice(config, (stem, width), tuple(chain)))
     return networks
@@ -177,7 +177,7 @@ def test_a_large_space_is_solved_in_a_moment() -> None:
 def _all_taken(space: TinySpace, choice: Choice) -> bool:
     scale = space.stems[choice.stem[0]].stride
     for index, _ in choice.chain:
-        if not space.allowed(scale, space.operations[index]):
+        if not space.allowed(space.configs[0], scale, space.operations[index]):
             return False
-        scale = space.scale_after(scale, space.operations[index])
+        scale = space.scale_after(space.configs[0], scale, space.operations[index])
     return True

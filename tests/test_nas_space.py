@@ -164,9 +164,9 @@ def test_a_path_through_the_tables_costs_what_the_network_costs(name: str) -> No
 
 def test_every_operator_of_a_sample_is_asked_for_once() -> None:
     space, rng = TinySpace(), np.random.default_rng(2)
-    config = space.configs[3]
-    requested = cost_requests(space, config).operators
-    assert len(set(requested)) == len(requested)
+    config, parts = space.configs[3], cost_requests(space, 3).parts
+    assert len(set(parts)) == len(parts)
+    requested = [y for x in parts for y in x.operators()]
     shapes = {(x.layer.kind, x.layer.kernel, x.layer.stride, x.inputs, x.output) for x in requested}
     for _ in range(30):
         for x in space.sample(rng, config).operators():

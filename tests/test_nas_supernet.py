@@ -65,7 +65,7 @@ def test_depthwise_is_a_convolution_with_tflites_padding(kernel: Pair, bands: in
 
 def test_averaging_counts_only_frames_inside() -> None:
     x = torch.arange(5.0)[None]
-    assert (x @ averaging(5, 2, 2, x.device)).tolist() == [[0.5, 2.5, 4.0]]
+    assert (x @ averaging(5, 2, 2, "same", x.device)).tolist() == [[0.5, 2.5, 4.0]]
 
 
 # the network that is searched is the network that is built

@@ -59,11 +59,21 @@ class Step:
 
 @dataclass(frozen=True)
 class ArenaPlan:
-    """Offsets by tensor number, the scratch offset of every step (0 where it needs none), and the size."""
+    """Offsets by tensor number, the scratch offset of every step (0 where it needs none), and sizes.
+
+    Attributes:
+        state_bytes: of all states, at the beginning.
+        working_bytes: the peak of all else, behind them.
+    """
 
     tensors: dict[int, int]
     scratch: tuple[int, ...]
-    arena_bytes: int
+    state_bytes: int
+    working_bytes: int
+
+    @property
+    def arena_bytes(self) -> int:
+        return aligned(self.state_bytes + self.working_bytes)
 
 
 def aligned(size_bytes: int) -> int:
@@ -140,7 +150,7 @@ def plan_steps(size_bytes: dict[int, int], steps: Sequence[Step], source: int, o
     offsets = [states_bytes + x for x in layout.offsets]
     tensors = {**states, **{number: offsets[i] for number, i in place.items()}}
     scratch = tuple(offsets[scratch_place[i]] if i in scratch_place else 0 for i in range(len(steps)))
-    return ArenaPlan(tensors, scratch, aligned(states_bytes + layout.peak_bytes))
+    return ArenaPlan(tensors, scratch, states_bytes, layout.peak_bytes)
 
 
 def network_steps(network: Network) -> tuple[dict[int, int], list[Step], int]:
@@ -161,10 +171,15 @@ def network_steps(network: Network) -> tuple[dict[int, int], list[Step], int]:
     return sizes, steps, name[len(network.layers)]
 
 
-def arena_bytes(network: Network) -> int:
-    """Peak RAM of activations and scratch: exactly `arena_bytes` of the lowered plan."""
+def network_plan(network: Network) -> ArenaPlan:
+    """The arena of a network, exactly that of its lowered plan."""
     sizes, steps, output = network_steps(network)
-    return plan_steps(sizes, steps, 0, output).arena_bytes
+    return plan_steps(sizes, steps, 0, output)
+
+
+def arena_bytes(network: Network) -> int:
+    """Peak RAM of activations, states and scratch: exactly `arena_bytes` of the lowered plan."""
+    return network_plan(network).arena_bytes
 
 
 def _rounded(size_bytes: int) -> int:

@@ -164,10 +164,10 @@ def _corner(space: TinySpace, first: int, widths: tuple[int, int]) -> TinyGenoty
     for number, operation in enumerate(
         (operations[first % len(operations)], operations[(first + 1) % len(operations)])
     ):
-        if space.allowed(scale, operation):
+        if space.allowed(space.configs[0], scale, operation):
             width = steps[-1].width if operation.keeps_width else widths[(number + 1) % 2]
             steps.append(ChainStep(operation, width))
-            scale = space.scale_after(scale, operation)
+            scale = space.scale_after(space.configs[0], scale, operation)
     return space.genotype(space.configs[0], steps[0], steps[1:])
 
 

@@ -11,6 +11,7 @@ Maps are (channels, batch, frequency, time) throughout `nas`.
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -18,29 +19,30 @@ from torch.nn import functional as F
 
 from hil_nas.network import Pair, same_padding
 
+Padding = Literal["same", "valid"]
+
 
 @lru_cache(maxsize=256)
-def basis(frames: int, taps: int, stride: int, device: torch.device) -> Tensor:
-    """(taps, frames * frames out): tap u moves frame `out * stride + u - padding` to frame `out`."""
-    return _bands(frames, taps, stride, 1, same_padding(frames, taps, stride)[0], device)
-
-
-@lru_cache(maxsize=64)
-def averaging(frames: int, taps: int, stride: int, device: torch.device) -> Tensor:
-    """(frames, frames out): TFLite's average pool, which counts only what lies inside."""
-    bands = basis(frames, taps, stride, device).sum(0).reshape(frames, -1)
-    return bands / bands.sum(0)
-
-
-def _bands(frames: int, taps: int, stride: int, dilation: int, before: int, device: torch.device) -> Tensor:
-    out = torch.arange(-(-frames // stride)) * stride - before
-    sources = torch.arange(taps)[:, None] * dilation + out[None, :]  # (taps, out): which frame is read
+def basis(frames: int, taps: int, stride: int, padding: Padding, device: torch.device) -> Tensor:
+    """(taps, frames * frames out): tap u moves frame `out * stride + u - padding before` to frame `out`."""
+    before, count = 0, (frames - taps) // stride + 1
+    if padding == "same":
+        before, count = same_padding(frames, taps, stride)[0], -(-frames // stride)
+    out = torch.arange(count) * stride - before
+    sources = torch.arange(taps)[:, None] + out[None, :]  # (taps, out): which frame is read
     bands = sources[:, None, :] == torch.arange(frames)[None, :, None]  # (taps, frames, out)
     return bands.reshape(taps, -1).to(device, torch.float32)
 
 
-def depthwise(x: Tensor, kernel: Tensor, stride: Pair) -> Tensor:
-    """A depthwise convolution with TFLite's SAME padding.
+@lru_cache(maxsize=64)
+def averaging(frames: int, taps: int, stride: int, padding: Padding, device: torch.device) -> Tensor:
+    """(frames, frames out): TFLite's average pool, which counts only what lies inside."""
+    bands = basis(frames, taps, stride, padding, device).sum(0).reshape(frames, -1)
+    return bands / bands.sum(0)
+
+
+def depthwise(x: Tensor, kernel: Tensor, stride: Pair, padding: Padding = "same") -> Tensor:
+    """A depthwise convolution with TFLite's padding; along frequency it is SAME.
 
     Args:
         x: (C, B, F, T).
@@ -52,7 +54,7 @@ def depthwise(x: Tensor, kernel: Tensor, stride: Pair) -> Tensor:
     """
     channels, _, bands, frames = x.shape
     taps_time, taps_frequency = kernel.shape[1:]
-    step = basis(frames, taps_time, stride[0], x.device)
+    step = basis(frames, taps_time, stride[0], padding, x.device)
     before, after = same_padding(bands, taps_frequency, stride[1])
     padded = F.pad(x, (0, 0, before, after)) if before or after else x
     out_bands = -(-bands // stride[1])

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from hil_nas.nas.blocks.banded import Padding
 from hil_nas.network import Pair, same_padding
 
 BATCH_NORM_EPSILON = 1e-3  # as in the final training
@@ -70,25 +71,17 @@ def pointwise(x: Tensor, weight: Tensor) -> Tensor:
     return (weight @ x.reshape(len(x), prod(x.shape[1:]))).reshape(len(weight), *x.shape[1:])
 
 
-def convolution(x: Tensor, kernel: Tensor, stride: Pair) -> Tensor:
-    """A convolution with TFLite's SAME padding.
+def convolution(x: Tensor, kernel: Tensor, stride: Pair, padding: Padding = "same") -> Tensor:
+    """A convolution with TFLite's padding; along frequency it is SAME.
 
     Args:
         x: (C, B, F, T).
         kernel: (C', C, time, frequency).
         stride: (time, frequency).
     """
-    before = tuple(same_padding(x.shape[3 - i], kernel.shape[2 + i], stride[i])[0] for i in (0, 1))
-    return _convolve(x, kernel, stride, (before[0], before[1]))
-
-
-def _convolve(x: Tensor, kernel: Tensor, stride: Pair, before: Pair) -> Tensor:
-    """With so many zeros before, and as many behind as SAME's number of outputs asks for."""
-    after = []
-    for i in (0, 1):
-        size = x.shape[3 - i]
-        reach = (-(-size // stride[i]) - 1) * stride[i] + kernel.shape[2 + i]
-        after.append(reach - size - before[i])
+    before, after = [0, 0], [0, 0]
+    for i in (0, 1) if padding == "same" else (1,):
+        before[i], after[i] = same_padding(x.shape[3 - i], kernel.shape[2 + i], stride[i])
     # (C, B, F, T) -> (B, C, T, F)
     padded = F.pad(x.permute(1, 0, 3, 2), (before[1], after[1], before[0], after[0]))
     return F.conv2d(padded, kernel, stride=stride).permute(1, 0, 3, 2).contiguous()

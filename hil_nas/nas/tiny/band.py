@@ -9,9 +9,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from hil_nas.cost.arena import ALIGNMENT_BYTES
 from hil_nas.nas.costs.network_limits import Limits
 from hil_nas.nas.tiny.cost_table import CostTable, Floats, Indices
-from hil_nas.nas.tiny.space import Choice, TinySpace
+from hil_nas.nas.tiny.places import Places
+from hil_nas.nas.tiny.space import Choice
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,8 @@ class Band:
 
     def __init__(self, table: CostTable, limits: Limits, share: float, average: Floats) -> None:
         self._table, self._limits, self._share, self._average = table, limits.values(), share, average
-        self._steps = _Steps.of(table.space)
+        self._places = Places.of(table.space)
+        self._keeps = np.array([x.keeps_width for x in table.space.operations])
 
     def pick(self, config: int, chains: Chains, front_end: Floats | None = None) -> int:
         """The first chain in the band; where none is, the fullest that holds every limit, or else the one that breaks
@@ -72,37 +75,21 @@ class Band:
 
     def costs(self, config: int, chains: Chains) -> tuple[Floats, np.ndarray[tuple[int], np.dtype[np.bool_]]]:
         """Cycles, RAM and flash of each network without its front end, (chains, 3), and whether the space has it:
-        one whose stride passes the largest scale is another's twin."""
-        tables, steps = (self._table.cycles, self._table.ram, self._table.flash), self._steps
-        scale, width = steps.starts[chains.stem], chains.widths[:, 0]
-        parts = [[np.full(len(scale), x.align[config]) for x in tables]]
+        one with a stride or a kernel that does nothing where it stands is another's twin."""
+        table, places = self._table, self._places
+        tables, group = (table.cycles, table.ram, table.flash, table.state), places.group[config]
+        place, width = places.stem[group, chains.stem], chains.widths[:, 0]
+        parts = [[np.full(len(place), x.align[config]) for x in tables]]
         parts.append([x.stem[config, chains.stem, width] for x in tables])
-        there = np.ones(len(scale), dtype=bool)
+        there = places.stem_taken[group, chains.stem]
         for operation, drawn in zip(chains.operations.T, chains.widths.T[1:], strict=True):
-            after = np.where(steps.keeps[operation], width, drawn)
-            there &= steps.allowed[scale, operation]
-            parts.append([x.chain[config, scale, operation, width, after] for x in tables])
-            scale, width = steps.moves[scale, operation], after
-        parts.append([x.head[config, scale, width] for x in tables])
-        cycles, ram, flash = (np.stack(x) for x in zip(*parts, strict=True))
-        return np.stack([cycles.sum(0), ram.max(0), flash.sum(0)], 1), there
-
-
-@dataclass(frozen=True)
-class _Steps:
-    """A space as arrays: starts (stems,), moves and allowed (scales, operations), keeps (operations,)."""
-
-    starts: Indices
-    moves: Indices
-    allowed: np.ndarray[tuple[int, ...], np.dtype[np.bool_]]
-    keeps: np.ndarray[tuple[int, ...], np.dtype[np.bool_]]
-
-    @classmethod
-    def of(cls, space: TinySpace) -> _Steps:
-        scales, operations = space.scales, space.operations
-        return cls(
-            np.array([scales.index(x.stride) for x in space.stems]),
-            np.array([[scales.index(space.scale_after(s, x)) for x in operations] for s in scales]),
-            np.array([[space.allowed(s, x) for x in operations] for s in scales]),
-            np.array([x.keeps_width for x in operations]),
-        )
+            skipped = places.skipped[place, operation]
+            after = np.where(self._keeps[operation] | skipped, width, drawn)
+            there = there & places.taken[place, operation]
+            at = (config, places.scale[place], operation, width, after)
+            parts.append([np.where(skipped, 0.0, x.chain[at]) for x in tables])
+            place, width = places.after[place, operation], after
+        parts.append([x.head[config, places.scale[place], width, places.rows[place]] for x in tables])
+        cycles, ram, flash, state = (np.stack(x) for x in zip(*parts, strict=True))
+        arena = np.ceil((ram.max(0) + state.sum(0)) / ALIGNMENT_BYTES) * ALIGNMENT_BYTES
+        return np.stack([cycles.sum(0), arena, flash.sum(0)], 1), there

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hil_nas.nas.tiny.cost_table import CostTable
+from hil_nas.nas.tiny.places import Places
 from hil_nas.nas.tiny.space import Choice
 
 Floats = NDArray[np.float64]
@@ -64,7 +65,10 @@ class Arcs:
         operation: into the space's stems in layer 0, into its operations in the chain.
         width: the width given.
         value: log-probability.
-        cycles, ram_bytes, flash_bytes: the cost, of the network alone.
+        cycles, ram_bytes, flash_bytes: the cost, of the network alone, without what a stream keeps:
+        state_bytes: which adds up.
+        reach: frames of a stream's window by which the arc's operation reaches further; of the head's none.
+        map_frames: of the head's arcs, that the rows of the map it reads stand for; of whole clips 0.
     """
 
     layer: Indices
@@ -76,14 +80,13 @@ class Arcs:
     cycles: Floats
     ram_bytes: Floats
     flash_bytes: Floats
+    state_bytes: Floats
+    reach: Floats
+    map_frames: Floats
 
     def kept(self, keep: NDArray[np.bool_] | Indices) -> Arcs:
         """Only some of the arcs, by a mask or by indices."""
         return Arcs(*(getattr(self, f.name)[keep] for f in fields(self)))
-
-    def sums(self, path: Indices) -> tuple[float, float]:
-        """Cycles and flash of a path."""
-        return (float(self.cycles[path].sum()), float(self.flash_bytes[path].sum()))
 
     def resource(self, index: int) -> Floats:
         """In the order of `Cost`'s fields."""
@@ -96,11 +99,15 @@ class Arcs:
 
 
 def arcs_of(table: CostTable, preference: Preference, config: int) -> Arcs:
-    """The graph of a configuration; operations whose stride a scale cannot take any more are left out."""
+    """The graph of a configuration; operations whose stride a scale cannot take any more are left out.
+
+    A node is a scale and a width alone. How far a stream's kernels reach, and how many rows they leave of a window for
+    the average, are sums along a path, which it must bring together: see `window_shares`.
+    """
     space = table.space
-    scales, widths = space.scales, range(len(space.widths))
+    scales, widths, front_end = space.scales, range(len(space.widths)), space.configs[config]
     count = len(widths)
-    tables = (table.cycles, table.ram, table.flash)
+    tables = (table.cycles, table.ram, table.flash, table.state)
     size, worth = table.parameters, preference.parameter
     rows: list[tuple[float, ...]] = []
 
@@ -108,36 +115,56 @@ def arcs_of(table: CostTable, preference: Preference, config: int) -> Arcs:
         return 1 + (layer * len(scales) + scale) * count + width
 
     for p, stem in enumerate(space.stems):
+        if space.stem_at(front_end, stem) != stem:
+            continue
+        reach = space.reach_of((1, 1), stem)
         for w in widths:
             costs = [x.stem[config, p, w] for x in tables]
             aligned = [x.align[config] for x in tables]
-            paid = (costs[0] + aligned[0], max(costs[1], aligned[1]), costs[2] + aligned[2])
+            paid = (costs[0] + aligned[0], max(costs[1], aligned[1]), costs[2] + aligned[2], costs[3])
             value = preference.stem[p] + preference.widths[0, w]
             value += worth * (size.stem[config, p, w] + size.align[config])
-            rows.append((0, 0, node(0, scales.index(stem.stride), w), p, w, value, *paid))
+            rows.append((0, 0, node(0, scales.index(stem.stride), w), p, w, value, *paid, reach, 0))
     for layer in range(1, space.positions + 1):
         for s, scale in enumerate(scales):
             for o, operation in enumerate(space.operations):
-                if not space.allowed(scale, operation):
+                if not space.allowed(front_end, scale, operation):
                     continue
-                after = scales.index(space.scale_after(scale, operation))
-                liked = preference.operations[layer - 1, o]
+                after = scales.index(space.scale_after(front_end, scale, operation))
+                liked, reach = preference.operations[layer - 1, o], space.reach_of(scale, operation)
                 for v in widths:
                     for w in (v,) if operation.keeps_width else widths:
                         value = liked + (0.0 if operation.keeps_width else preference.widths[layer, w])
                         value += worth * size.chain[config, s, o, v, w]
                         paid = tuple(x.chain[config, s, o, v, w] for x in tables)
                         ends = (node(layer - 1, s, v), node(layer, after, w))
-                        rows.append((layer, *ends, o, w, value, *paid))
+                        rows.append((layer, *ends, o, w, value, *paid, reach, 0))
     sink = node(space.positions + 1, 0, 0)
-    for s in range(len(scales)):
+    for s, kept in Places.of(space).heads(config):
         for v in widths:
-            paid = tuple(x.head[config, s, v] for x in tables)
+            paid = tuple(x.head[config, s, v, kept] for x in tables)
             ends = (node(space.positions, s, v), sink)
-            rows.append((space.positions + 1, *ends, 0, v, worth * size.head[config, s, v], *paid))
+            value = worth * size.head[config, s, v, kept]
+            rows.append((space.positions + 1, *ends, 0, v, value, *paid, 0, kept * scales[s][0]))
     columns = np.array(rows, dtype=np.float64).T
     whole = (x.astype(np.int64) for x in columns[:_FIELDS])
     return Arcs(*whole, *columns[_FIELDS:])
+
+
+def window_shares(table: CostTable, config: int, arcs: Arcs) -> Floats:
+    """What makes a path through a stream's graph one network, as shares that sum along it to no more than 1.
+
+    Its kernels reach over no more than the window, and its head reads all rows that they leave. (With less reach there
+    are more: rows times frames apart and reach, together, are the window's frames or more.) (constraints, arcs); none
+    for whole clips.
+    """
+    space, front_end = table.space, table.space.configs[config]
+    if space.period_samples is None:
+        return np.zeros((0, len(arcs.layer)))
+    first, frames = arcs.layer == 0, front_end.frames  # the first arc of every path carries what is subtracted from
+    between = 0.5  # all are whole numbers: as far from the last that is allowed as from the next
+    missing = 2 * frames * first - arcs.reach - arcs.map_frames
+    return np.stack([arcs.reach / (space.most_reach(front_end) + between), missing / (frames + between)])
 
 
 def distances(arcs: Arcs, weight: Floats, nodes: int, *, backward: bool = False) -> Floats:

@@ -3,6 +3,10 @@
 The tables are exact. Cycles and flash of a network are sums over its operators, and the arena of a chain is the
 largest that one of its operators needs (`cost.arena`), so that a path through the tables gives the figures of
 the network it stands for.
+
+For a stream they are those of one decision: of the network that takes one step (`hil_nas.streaming`). Its delay lines
+add up beside what its operators work in. How many rows come in and go out depends on the scale alone, but for those
+that the average reads, which are as many as the kernels before it leave of a window.
 """
 
 from __future__ import annotations
@@ -13,7 +17,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from hil_nas.cost.arena import arena_bytes
+from hil_nas.cost.arena import aligned, network_plan
 from hil_nas.cost.blob import HEADER_BYTES, plan_bytes
 from hil_nas.cost.macs import operator_macs, operator_parameters
 from hil_nas.errors import InputError
@@ -21,28 +25,29 @@ from hil_nas.front_ends import FrontEnd
 from hil_nas.nas.costs.network_limits import Cost
 from hil_nas.nas.input_space import align_layers, head_layers
 from hil_nas.nas.tiny.genotype import ChainStep, step_layers
-from hil_nas.nas.tiny.space import Choice, TinySpace
+from hil_nas.nas.tiny.places import Places
+from hil_nas.nas.tiny.space import SKIP, Choice, TinySpace
 from hil_nas.network import INPUT, Layer, Network, Operator, Shape
 from hil_nas.operators.table import runs
 
 Floats = NDArray[np.float64]
 Indices = NDArray[np.int64]
-_NONE = -1  # no operator in this place
+_NONE = -1  # nothing in this place
 
 
 @dataclass(frozen=True)
 class CostRequests:
-    """Every operator that a supernet can contain on one front end, each once, and where it stands.
+    """Everything that a supernet can contain on one front end, each once, and where it stands.
 
     Attributes:
-        operators: to be priced, in this order.
-        align: (2,) indices into `operators`, -1 for none; the others likewise in their last axis.
-        stem: (stems, widths, 2).
-        chain: (scales, operations, widths in, widths out, 2).
-        head: (scales, widths, 2).
+        parts: what stands in one place of a chain, as a network of its own.
+        align: index into `parts`, -1 for none; the others likewise.
+        stem: (stems, widths).
+        chain: (scales, operations, widths in, widths out).
+        head: (scales, widths, rows), by what `TinySpace.kept_rows` says.
     """
 
-    operators: tuple[Operator, ...]
+    parts: tuple[Network, ...]
     align: Indices
     stem: Indices
     chain: Indices
@@ -58,7 +63,7 @@ class ChoiceCosts:
         align: (configs,).
         stem: (configs, stems, widths).
         chain: (configs, scales, operations, widths in, widths out).
-        head: (configs, scales, widths), with what every network has.
+        head: (configs, scales, widths, rows), with what every network has.
     """
 
     front_end: Floats
@@ -75,11 +80,17 @@ class ChoiceCosts:
 
 @dataclass(frozen=True)
 class CostTable:
-    """What all adds up along a chain, but for RAM: that is the largest on it plus the front end's."""
+    """What all adds up along a chain, but for RAM: that is the largest on it, plus all that a stream keeps, plus the
+    front end's.
+
+    Attributes:
+        ram, state: of what is worked in and of a stream's delay lines; their sum, rounded up, is the arena.
+    """
 
     space: TinySpace
     cycles: ChoiceCosts
     ram: ChoiceCosts
+    state: ChoiceCosts
     flash: ChoiceCosts
     macs: ChoiceCosts
     parameters: ChoiceCosts
@@ -88,9 +99,9 @@ class CostTable:
         """The cost of a point, front end included."""
         g = choice.config
         cycles = self.network_cycles(choice) + float(self.cycles.front_end[g])
-        ram = max(self._along(self.ram, choice)) + self.ram.front_end[g]
+        arena = aligned(int(max(self._along(self.ram, choice)) + sum(self._along(self.state, choice))))
         flash = sum(self._along(self.flash, choice)) + self.flash.front_end[g]
-        return Cost(cycles, int(ram), int(flash))
+        return Cost(cycles, arena + int(self.ram.front_end[g]), int(flash))
 
     def network_cycles(self, choice: Choice) -> float:
         """Cycles without the front end."""
@@ -109,40 +120,49 @@ class CostTable:
     def _along(self, tables: ChoiceCosts, choice: Choice) -> list[float]:
         """The entries of one network, from its alignment to its head."""
         space, g = self.space, choice.config
-        scale, width = space.stems[choice.stem[0]].stride, choice.stem[1]
+        config = space.configs[g]
+        place, width = space.stem_place(config, space.stems[choice.stem[0]]), choice.stem[1]
         entries = [tables.align[g], tables.stem[g, choice.stem[0], width]]
         for index, width_out in choice.chain:
-            operation = space.operations[index]
-            after = width if operation.keeps_width else width_out
-            entries.append(tables.chain[g, space.scales.index(scale), index, width, after])
-            scale, width = space.scale_after(scale, operation), after
-        return [float(x) for x in (*entries, tables.head[g, space.scales.index(scale), width])]
+            taken = space.taken(config, place, space.operations[index])
+            after = width if taken.keeps_width else width_out
+            if taken != SKIP:
+                entries.append(tables.chain[g, space.scales.index(place[0]), index, width, after])
+            place, width = space.place_after(config, place, taken), after
+        entries.append(tables.head[g, space.scales.index(place[0]), width, space.kept_rows(config, place)])
+        return [float(x) for x in entries]
 
 
-def cost_requests(space: TinySpace, config: FrontEnd) -> CostRequests:
-    """Every operator that the supernet can contain on the features of `config`."""
-    index_of: dict[Operator, int] = {}
+def cost_requests(space: TinySpace, number: int) -> CostRequests:
+    """Everything that the supernet can contain on the features of a configuration, by its number."""
+    config, heads = space.configs[number], Places.of(space).heads(number)
+    index_of: dict[tuple[Shape, tuple[Layer, ...]], int] = {}
 
-    def indices(layers: Sequence[Layer], source: Shape) -> list[int]:
-        row = [index_of.setdefault(x, len(index_of)) for x in _operators(layers, source)]
-        return row + [_NONE] * (2 - len(row))
+    def index(layers: Sequence[Layer], source: Shape) -> int:
+        if not any(runs(x.kind) for x in layers):
+            return _NONE
+        return index_of.setdefault((source, tuple(layers)), len(index_of))
 
-    count, scales = len(space.widths), space.scales
+    count, scales, own = len(space.widths), space.scales, space.scales_of(config)
     source = (*config.shape, 1)
-    align = np.array(indices(align_layers(space.arrangement, space.align_operation(config), source), source))
-    stem = np.full((len(space.stems), count, 2), _NONE)
-    chain = np.full((len(scales), len(space.operations), count, count, 2), _NONE)
-    head = np.full((len(scales), count, 2), _NONE)
+    align = np.array(index(align_layers(space.arrangement, space.align_operation(config), source), source))
+    stem = np.full((len(space.stems), count), _NONE)
+    chain = np.full((len(scales), len(space.operations), count, count), _NONE)
+    head = np.full((len(scales), count, 1 + max(rows for _, rows in heads)), _NONE)
     for p, operation in enumerate(space.stems):
         for w, width in enumerate(space.widths):
-            stem[p, w] = indices(step_layers(ChainStep(operation, width), INPUT), space.aligned_shape(config))
+            source = space.aligned_shape(config)
+            stem[p, w] = index(_one_run(space, ChainStep(space.stem_at(config, operation), width), source), source)
     for s, scale in enumerate(scales):
+        if scale not in own:
+            continue
         for v, width_in in enumerate(space.widths):
             source = space.shape_at(config, scale, width_in)
-            head[s, v] = indices(head_layers(source, space.classes, INPUT), source)
-            for o, w, step in _steps(space, scale):
-                chain[s, o, v, w] = indices(step_layers(step, INPUT), source)
-    return CostRequests(tuple(index_of), align, stem, chain, head)
+            for o, w, step in _steps(space, config, scale):
+                chain[s, o, v, w] = index(_one_run(space, step, source), source)
+            for rows in (rows for at, rows in heads if at == s):
+                head[s, v, rows] = index(_one_head(space, source, rows), source)
+    return CostRequests(tuple(Network(*x) for x in index_of), align, stem, chain, head)
 
 
 def tabulate(
@@ -158,82 +178,91 @@ def tabulate(
 
     Args:
         operator_cycles: cycles of operators, such as `LatencyModel.operator_cycles`.
-        front_end_cycles: cycles of one clip's front end.
+        front_end_cycles: cycles of one clip's front end, or of one decision's.
         overhead_cycles: of every network, beside its operators'.
         front_end_ram_bytes, front_end_flash_bytes: what a configuration takes beside the network.
 
     Raises:
         InputError: where a cost is negative or no number.
     """
-    requests = [cost_requests(space, x) for x in space.configs]
-    every = {x: i for i, x in enumerate(dict.fromkeys(x for request in requests for x in request.operators))}
-    operator_indices = [np.array([every[x] for x in request.operators]) for request in requests]
-
-    def by_config(values: NDArray[np.generic]) -> list[NDArray[np.generic]]:
-        return [values[x] for x in operator_indices]
-
-    cycles = by_config(np.asarray(operator_cycles(tuple(every)), dtype=np.float64))
+    requests = [cost_requests(space, x) for x in range(len(space.configs))]
+    parts = {x: i for i, x in enumerate(dict.fromkeys(x for request in requests for x in request.parts))}
+    part_indices = [np.array([parts[x] for x in request.parts]) for request in requests]
+    contents = [_operators(x) for x in parts]
+    every = {x: i for i, x in enumerate(dict.fromkeys(x for operators in contents for x in operators))}
+    cycles = np.asarray(operator_cycles(tuple(every)), dtype=np.float64)
     front_end = [float(front_end_cycles(x)) for x in space.configs]
-    for config, operator_costs, own in zip(space.configs, cycles, front_end, strict=True):
-        _check(config, np.append(operator_costs, own))
-    alone = [_alone(x) for x in every]
-    ram = by_config(np.array([arena_bytes(x) for x in alone]))
-    flash = by_config(np.array([plan_bytes(x) - HEADER_BYTES for x in alone]))
-    macs = by_config(np.array([operator_macs(x) for x in every]))
-    weights = by_config(np.array([sum(operator_parameters(x)) for x in every]))
+    for config, own, indices in zip(space.configs, front_end, part_indices, strict=True):
+        _check(config, np.append(cycles[[every[x] for i in indices for x in contents[i]]], own))
+
+    def spread(values: Iterable[float], front_end: Iterable[float] | None = None, each: float = 0.0) -> ChoiceCosts:
+        by_part = np.array(list(values), dtype=np.float64)
+        own = [0.0] * len(requests) if front_end is None else front_end
+        return _tables(requests, [by_part[x] for x in part_indices], own, every_network=each)
+
+    arenas = [network_plan(x) for x in parts]
     return CostTable(
         space,
-        _tables(requests, cycles, front_end, every_network=overhead_cycles),
-        _tables(requests, ram, map(front_end_ram_bytes, space.configs), largest=True),
-        _tables(requests, flash, map(front_end_flash_bytes, space.configs), every_network=HEADER_BYTES),
-        _tables(requests, macs, [0] * len(requests)),
-        _tables(requests, weights, [0] * len(requests)),
+        spread((cycles[[every[y] for y in x]].sum() for x in contents), front_end, overhead_cycles),
+        spread((x.working_bytes for x in arenas), map(front_end_ram_bytes, space.configs)),
+        spread(x.state_bytes for x in arenas),
+        spread((plan_bytes(x) - HEADER_BYTES for x in parts), map(front_end_flash_bytes, space.configs), HEADER_BYTES),
+        spread(sum(map(operator_macs, x)) for x in contents),
+        spread(sum(sum(operator_parameters(y)) for y in x) for x in contents),
     )
 
 
-def _steps(space: TinySpace, scale: tuple[int, int]) -> Iterator[tuple[int, int, ChainStep]]:
+def _steps(space: TinySpace, config: FrontEnd, scale: tuple[int, int]) -> Iterator[tuple[int, int, ChainStep]]:
     """(operation, width out, what it does at this scale); a pool at the largest scale does nothing."""
     for o, operation in enumerate(space.operations):
-        stride = space.stride_at(scale, operation)
+        stride = space.stride_at(config, scale, operation)
         if operation.kind == "pool" and stride != operation.stride:
             continue
         for w, width in enumerate(space.widths):
             yield o, w, ChainStep(replace(operation, stride=stride), width)
 
 
-def _operators(layers: Sequence[Layer], source: Shape) -> list[Operator]:
-    """The layers with their shapes, reshapes left out: they run nothing."""
-    if not layers:
-        return []
-    operators = Network(source, tuple(layers)).operators()
-    return [_anonymous(x) for x in operators if runs(x.layer.kind)]
+def _one_run(space: TinySpace, step: ChainStep, source: Shape) -> list[Layer]:
+    """The layers of a position in one run; in a stream behind the rows that it keeps."""
+    kept = max(step.operation.kernel[0] - step.operation.stride[0], 0) if space.period_samples is not None else 0
+    before = _delay(source, kept + source[0])
+    return [*before, *step_layers(step, len(before) - 1, space.padding)]
 
 
-def _anonymous(operator: Operator) -> Operator:
-    """The operator without its place in a network, so that equal ones are priced once."""
-    return replace(operator, layer=replace(operator.layer, inputs=(INPUT,)))
+def _one_head(space: TinySpace, source: Shape, rows: int) -> list[Layer]:
+    shape = (rows or source[0], *source[1:])
+    before = _delay(source, shape[0])
+    return [*before, *head_layers((shape[0], shape[1], shape[2]), space.classes, len(before) - 1)]
 
 
-def _alone(operator: Operator) -> Network:
-    return Network(operator.inputs[0], (operator.layer,))
+def _delay(source: Shape, rows: int) -> list[Layer]:
+    """A delay line of so many rows; none where all of them are new."""
+    return [] if rows == source[0] else [Layer("delay", (INPUT,), shape=(rows, *source[1:]))]
+
+
+def _operators(part: Network) -> list[Operator]:
+    """The layers with their shapes, reshapes left out: they run nothing. Without their places in a network, so that
+    equal ones are priced once."""
+    return [replace(x, layer=replace(x.layer, inputs=(INPUT,))) for x in part.operators() if runs(x.layer.kind)]
 
 
 def _tables(
     requests: Sequence[CostRequests],
-    values: Sequence[NDArray[np.generic]],
+    values: Sequence[Floats],
     front_end: Iterable[float],
     *,
     every_network: float = 0.0,
-    largest: bool = False,
 ) -> ChoiceCosts:
-    """Spreads the operators' values over the choices, summed or the largest of each choice's operators."""
+    """Spreads the parts' values over the choices."""
 
     def spread(name: str) -> Floats:
         rows = []
         for request, value in zip(requests, values, strict=True):
-            padded = np.append(value.astype(np.float64), 0.0)  # index -1 finds the 0
-            each = padded[getattr(request, name)]
-            rows.append(each.max(-1) if largest else each.sum(-1))
+            padded = np.append(value, 0.0)  # index -1 finds the 0
+            rows.append(padded[getattr(request, name)])
+        if name == "head":  # as many rows as the longest window has
+            most = max(x.shape[2] for x in rows)
+            rows = [np.pad(x, ((0, 0), (0, 0), (0, most - x.shape[2]))) for x in rows]
         return np.stack(rows)
 
     own = np.array([float(x) for x in front_end])

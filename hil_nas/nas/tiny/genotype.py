@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
 from hil_nas.errors import InputError
 from hil_nas.front_ends import FrontEnd
 from hil_nas.nas.input_space import Arrangement, Operation, OperationKind, align_layers, head_layers
 from hil_nas.network import Layer, Network, Pair, Shape
+
+Padding = Literal["same", "valid"]
 
 
 @dataclass(frozen=True)
@@ -22,13 +24,18 @@ class ChainStep:
 
 @dataclass(frozen=True)
 class TinyGenotype:
-    """A chosen chain, without its skips: all that decides the network but the size of the input."""
+    """A chosen chain, without its skips: all that decides the network but the size of the input.
+
+    Attributes:
+        padding: of all that goes along time; valid where the network can hear a stream.
+    """
 
     arrangement: Arrangement
     align: Operation | None
     stem: ChainStep
     chain: tuple[ChainStep, ...]
     classes: int
+    padding: Padding = "same"
 
     def build(self, config: FrontEnd) -> Network:
         """The network on the features of `config`: input (frames, coefficients, 1), output (1, 1, classes).
@@ -59,7 +66,8 @@ class TinyGenotype:
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise InputError(f"not a genotype of the tiny space: {error}") from None
-        if genotype.arrangement not in get_args(Arrangement) or type(genotype.classes) is not int:
+        known = genotype.arrangement in get_args(Arrangement) and genotype.padding in get_args(Padding)
+        if not known or type(genotype.classes) is not int:
             raise InputError(f"not a genotype of the tiny space: {values}")
         return genotype
 
@@ -76,24 +84,25 @@ class TinyGenotype:
         return genotype
 
 
-def step_layers(step: ChainStep, source: int) -> list[Layer]:
+def step_layers(step: ChainStep, source: int, padding: Padding) -> list[Layer]:
     """The layers of one position, the first of them reading layer `source`."""
     operation = step.operation
     if operation.kind == "skip":
         return []
+    window: dict[str, Any] = {"kernel": operation.kernel, "stride": operation.stride, "padding": padding}
     if operation.kind == "pool":
-        return [Layer("average_pool", (source,), kernel=operation.kernel, stride=operation.stride)]
+        return [Layer("average_pool", (source,), **window)]
     if operation.kind == "conv":
-        return [Layer("conv", (source,), step.width, operation.kernel, operation.stride, relu=True)]
-    depthwise = [Layer("depthwise", (source,), kernel=operation.kernel, stride=operation.stride, relu=True)]
+        return [Layer("conv", (source,), step.width, relu=True, **window)]
+    depthwise = [Layer("depthwise", (source,), relu=True, **window)]
     before = depthwise if operation.kind == "separable" else []
-    return [*before, Layer("conv", (source + len(before),), step.width, relu=True)]
+    return [*before, Layer("conv", (source + len(before),), step.width, relu=True, padding=padding)]
 
 
 def _build(genotype: TinyGenotype, shape: Shape) -> Network:
     layers = align_layers(genotype.arrangement, genotype.align, shape)
     for step in (genotype.stem, *genotype.chain):
-        layers += step_layers(step, len(layers) - 1)
+        layers += step_layers(step, len(layers) - 1, genotype.padding)
     end = Network(shape, tuple(layers)).output_shape
     return Network(shape, (*layers, *head_layers(end, genotype.classes, len(layers) - 1)))
 
@@ -111,7 +120,7 @@ def _parse(network: Network) -> TinyGenotype | None:
     if not steps or layers[-1].kind != "fully_connected":
         return None
     first = ChainStep(Operation("conv", steps[0].operation.kernel, steps[0].operation.stride), steps[0].width)
-    return TinyGenotype(arrangement, align, first, tuple(steps[1:]), layers[-1].out_channels)
+    return TinyGenotype(arrangement, align, first, tuple(steps[1:]), layers[-1].out_channels, layers[start].padding)
 
 
 def _parse_steps(layers: Sequence[Layer], shapes: Sequence[Shape]) -> Iterator[ChainStep]:

@@ -29,16 +29,14 @@ from hil_nas.nas.blocks.shared_weights import (
 from hil_nas.nas.front_ends.alignment import Alignment, Supernet
 from hil_nas.nas.input_space import Operation
 from hil_nas.nas.tiny.architecture import Architecture
-from hil_nas.nas.tiny.space import Choice, TinySpace
-from hil_nas.network import Pair
+from hil_nas.nas.tiny.space import SKIP, Choice, TinySpace
 
 
 @dataclass(frozen=True)
 class _Step:
-    """What one position of a network does: with which stride, and how many convolutions lie before it."""
+    """What one position of a network does, and how many convolutions lie before it."""
 
     operation: Operation
-    stride: Pair
     scale: int
     depth: int
     width: int
@@ -87,32 +85,34 @@ class TinySupernet(Supernet):
         operation, width = self._stem_of(choice)
         layer = cast(SharedConvolution, self.stems[str(choice.config)])
         x = self.alignment.aligned(choice.config, x)
-        x = layer.finish(convolution(x, window(layer.weight[:width], operation.kernel), operation.stride))
+        padding = self.space.padding
+        x = layer.finish(convolution(x, window(layer.weight[:width], operation.kernel), operation.stride, padding))
         for step in self._steps(choice):
+            stride = step.operation.stride
             if step.operation.kind == "pool":
-                x = x @ averaging(x.shape[3], step.stride[0], step.stride[0], x.device)
+                x = x @ averaging(x.shape[3], stride[0], stride[0], padding, x.device)
                 continue
             if step.operation.kind == "separable":
                 layer = self._depthwise(step)
-                x = layer.finish(depthwise(x, window(layer.weight[: len(x)], step.operation.kernel), step.stride))
+                x = layer.finish(depthwise(x, window(layer.weight[: len(x)], step.operation.kernel), stride, padding))
             layer = cast(SharedConvolution, self.pointwise[step.depth])
             x = layer.finish(pointwise(x, layer.weight[: step.width, : len(x)]))
         return F.linear(x.mean((2, 3)).t(), self.head.weight[:, : len(x)], self.head.bias)
 
     def _stem_of(self, choice: Choice) -> tuple[Operation, int]:
-        return self.space.stems[choice.stem[0]], self.space.widths[choice.stem[1]]
+        stem = self.space.stem_at(self.space.configs[choice.config], self.space.stems[choice.stem[0]])
+        return stem, self.space.widths[choice.stem[1]]
 
     def _steps(self, choice: Choice) -> Iterator[_Step]:
         """What stands behind the stem, without what does nothing."""
-        space, depth = self.space, 0
-        scale = space.stems[choice.stem[0]].stride
+        space, config, depth = self.space, self.space.configs[choice.config], 0
+        place = space.stem_place(config, space.stems[choice.stem[0]])
         for index, width in choice.chain:
-            operation = space.operations[index]
-            stride = space.stride_at(scale, operation)
-            if operation.kind != "skip" and (operation.kind != "pool" or stride == operation.stride):
-                yield _Step(operation, stride, space.scales.index(scale), depth, space.widths[width])
+            operation = space.taken(config, place, space.operations[index])
+            if operation != SKIP:
+                yield _Step(operation, space.scales.index(place[0]), depth, space.widths[width])
             depth += not operation.keeps_width
-            scale = space.scale_after(scale, operation)
+            place = space.place_after(config, place, operation)
 
     def _depthwise(self, step: _Step) -> SharedConvolution:
         return cast(SharedConvolution, cast(nn.ModuleList, self.depthwise[step.depth])[step.scale])
