@@ -14,7 +14,7 @@ enum { SAMPLES = 3000 };
 static int16_t audio[SAMPLES];
 static struct front_end_header header;
 static struct engine_model network;
-static uint32_t rows, answers, made; /* made: frames */
+static uint32_t rows, answers, made, resets; /* made: frames */
 
 static int8_t feature(const int16_t *frame, uint32_t column)
 {
@@ -50,6 +50,11 @@ bool engine_run(const struct engine_model *model, engine_probe probe, void *cont
     infer(model->input, model->output);
     memset(model->input, 0x5A, model->input_bytes); /* not kept */
     return true;
+}
+
+void engine_reset(const struct engine_model *model)
+{
+    resets += model == &network;
 }
 
 struct check {
@@ -99,8 +104,10 @@ static void listen_once(uint32_t longest)
         fail(listen_fault(&settings));
     struct listen *context = malloc(listen_bytes(&settings));
     struct check check = {settings.step, settings.warm_up, 0};
-    made = 0;
+    made = resets = 0;
     listen_start(context, &settings, decided, &check);
+    if (resets != 1)
+        fail("reset");
     for (uint32_t at = 0; at < SAMPLES;) {
         const uint32_t count = from(1, longest), used = count < SAMPLES - at ? count : SAMPLES - at;
         int16_t *piece = malloc(used * sizeof *piece);

@@ -6,10 +6,12 @@ import ctypes
 import subprocess
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from deploy_harness import ds_cnn
+from streams import windows_of
 
 from hil_nas.deploy.decisions import ONE, PROBABILITIES, Decisions
 from hil_nas.deploy.front_end_metadata import attach_front_end
@@ -17,12 +19,13 @@ from hil_nas.deploy.host_engine import HostEngine, build_engine_library
 from hil_nas.deploy.listening import Listening, sliding_windows, stream_steps
 from hil_nas.deploy.lower import lower
 from hil_nas.deploy.reference import Tflm
+from hil_nas.deploy.stream import stream_of
 from hil_nas.deploy.synthetic import random_graph
 from hil_nas.deploy.tflite import read_tflite
 from hil_nas.deploy.tflite_writer import write_tflite
 from hil_nas.device.firmware import find_third_party
 from hil_nas.errors import InputError
-from hil_nas.front_ends import FrontEnd, parse_front_end
+from hil_nas.front_ends import ClipFormat, FrontEnd, parse_front_end
 from hil_nas.front_ends.host import HostFrontEnd, build_host_library
 from hil_nas.listening.decider import Decider, build_decide_library
 from hil_nas.listening.host import HostListener
@@ -137,6 +140,43 @@ def test_a_step_hears_new_frames_alone_and_answers_behind_its_warm_up(library: P
     assert np.array_equal(actual.answers, oracle.run(host.features(blob, clips)[..., None]))
     with pytest.raises(InputError, match="a step of the stream is 5 frames, the decisions' period 4"):
         stream_steps(step_model, sliding_windows(window_model, replace(decisions, period_samples=1280)))
+
+
+@pytest.mark.parametrize("frames", [2, 4, 6])
+def test_a_stream_answers_as_the_windows_that_its_steps_end(frames: int, library: Path, host: HostFrontEnd) -> None:
+    """TFLM on every window that begins with a frame of the audio, the step's state in the engine."""
+    window = random_graph(streamable(), 3)
+    stream, samples = stream_of(window, frames), audio(6)
+    decisions = Decisions(LABELS, (ONE // 3,) * len(LABELS), 320 * frames, 2, 0)
+    windows = sliding_windows(attach_front_end(write_tflite(window), FRONT_END), decisions)
+    steps = replace(windows, plan=lower(stream.step), warm_up=-(-49 // frames) - 1, stream=True)
+    listening = HostListener(library, steps)
+    actual = np.concatenate([listening.push(x).answers for x in np.split(samples, [3, 5000, 40_000])])
+    listening.restart()
+    assert np.array_equal(listening.push(samples).answers, actual)  # nothing is left of the stream before
+    oracle = Tflm(write_tflite(window))
+    whole = replace(FRONT_END, clip=ClipFormat(16_000, len(samples)))
+    features = host.features(whole.blob(oracle.input_scale, oracle.input_zero_point), samples[None])[0]
+    expected = oracle.run(windows_of(features[..., None], 49))
+    starts = frames * (np.arange(len(actual)) + -(-49 // frames)) - stream.receptive_frames
+    known = starts < len(expected)
+    assert known.sum() > 15 and len(np.unique(actual, axis=0)) > 10
+    assert np.array_equal(actual[known], expected[starts[known]])
+
+
+def streamable() -> Network:
+    """A chain along time without padding, of strides 2 and 1."""
+    layers = [Layer("reshape", (INPUT,), shape=(49, 1, 10))]
+
+    def add(kind: str, **fields: Any) -> None:
+        layers.append(Layer(kind, (len(layers) - 1,), padding="valid", **fields))  # type: ignore[arg-type]
+
+    add("conv", out_channels=16, kernel=(5, 1), stride=(2, 1), relu=True)
+    add("depthwise", kernel=(5, 1), relu=True)
+    add("conv", out_channels=16, relu=True)
+    add("average_pool", kernel=(19, 1), stride=(19, 1))
+    add("fully_connected", out_channels=12)
+    return Network((49, 10, 1), tuple(layers))
 
 
 @pytest.mark.parametrize("period", [319, 330, 50 * 320])

@@ -72,6 +72,7 @@ void listen_start(struct listen *context, const struct listen_settings *settings
         .warm_up = settings->warm_up,
     };
     decide_start(settings->decisions, stream_of(context));
+    engine_reset(settings->network);
 }
 
 /* The network on the rows that are kept, oldest first. */
