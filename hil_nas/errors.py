@@ -21,6 +21,10 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class HilNasError(Exception):
     """Base of all errors that a person can act on.
@@ -105,3 +109,12 @@ class RefusedError(DeviceError):
 
 class CutOffWarning(UserWarning):
     """A file ends before what was written to it; the work goes on with what is there."""
+
+
+@contextmanager
+def naming(path: str | os.PathLike[str], kind: type[HilNasError]) -> Iterator[None]:
+    """Puts a file's name before what is wrong with it, where errors inside are of this kind."""
+    try:
+        yield
+    except kind as error:
+        raise type(error)(f"{os.fspath(path)}: {error.message}", hint=error.hint) from None

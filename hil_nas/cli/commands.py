@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,9 +18,8 @@ from hil_nas.cli.parsing import settings
 from hil_nas.cli.shared import BoardCommand, RunCommand, require_recordings
 from hil_nas.config import BaselineConfig, SearchConfig
 from hil_nas.device.firmware import USUAL_ENGINE, Engine
-from hil_nas.errors import HilNasError, InputError, LimitsMissedError, RefusedError
+from hil_nas.errors import InputError, LimitsMissedError, naming
 from hil_nas.extras import require
-from hil_nas.front_ends import ONE_SECOND
 from hil_nas.kernels import First
 from hil_nas.options import like, option
 from hil_nas.units import clock_name, count_unit, format_bytes, format_latency
@@ -125,34 +123,19 @@ class Verify(BoardCommand):
 def verify(arguments: argparse.Namespace, console: Console) -> int:
     """`hil_nas verify`."""
     from hil_nas.cli.verify_listen import verify_listen
-    from hil_nas.device.hosts import open_device
-    from hil_nas.workflows.verify import Model, drawn_clips, host_library
-    from hil_nas.workflows.verify import verify as check
+    from hil_nas.workflows.verify_file import verify_file
 
     options = settings(Verify, arguments)
     if options.listen:
         return verify_listen(options, console)
-    with _naming(options.model, InputError):
-        model = Model.read(_read(options.model), options.kernels)
     require_recordings(options.data)
-    clips = labels = None
-    data_findings: dict[str, Any] = {}
-    if options.data is not None:
-        clip = model.config.clip if model.config else ONE_SECOND
-        drawn, findings = drawn_clips(
-            Path(options.data), options.words, clip, options.clips, options.seed, console.step
-        )
-        clips, labels, data_findings = drawn.samples, drawn.labels, {"data": findings.to_json()}
-    host = host_library(options.boards, options.build)
-    with open_device(
-        options.board, boards_dir=options.boards, build_dir=options.build,
-        port=options.port, flash=options.flash, engine=options.engine,
-    ) as device, _naming(options.model, RefusedError):  # fmt: skip
-        verification = check(
-            device, model, host, budget=options.budget, clips=clips, labels=labels,
-            count=options.clips, seed=options.seed, progress=console.step,
-        )  # fmt: skip
-    data = {**verification.to_json(), **data_findings}
+    verification, findings = verify_file(
+        options.model, options.board, boards_dir=options.boards, build_dir=options.build, budget=options.budget,
+        data=None if options.data is None else Path(options.data), words=options.words, clips=options.clips,
+        seed=options.seed, engine=options.engine, kernels=options.kernels, port=options.port, flash=options.flash,
+        progress=console.step,
+    )  # fmt: skip
+    data = {**verification.to_json(), **({"data": findings.to_json()} if findings else {})}
     console.result(data, Group(_verify_table(data), *_warnings(data)))
     _check(verification.missed, verification.differing_bytes)
     return 0
@@ -175,10 +158,11 @@ def serve(arguments: argparse.Namespace, console: Console) -> int:
     from hil_nas.deploy.lower import lower
     from hil_nas.deploy.tflite import read_tflite
     from hil_nas.device.serve import serve as bridge
+    from hil_nas.workflows.verify_file import read_model
 
     options = settings(Serve, arguments)
-    with _naming(options.model, InputError):
-        model = _read(options.model)
+    with naming(options.model, InputError):
+        model = read_model(options.model)
         plan = model if options.engine == "tflm" else lower(read_tflite(model)).to_bytes()
     bridge(
         options.board, boards_dir=options.boards, build_dir=options.build, tcp_port=options.tcp,
@@ -186,22 +170,6 @@ def serve(arguments: argparse.Namespace, console: Console) -> int:
         plan=plan, port=options.port, flash=options.flash, engine=options.engine,
     )  # fmt: skip
     return 0
-
-
-@contextmanager
-def _naming(path: Path, kind: type[HilNasError]) -> Iterator[None]:
-    """Puts a file's name before what is wrong with it."""
-    try:
-        yield
-    except kind as error:
-        raise type(error)(f"{path}: {error.message}", hint=error.hint) from None
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise InputError(f"cannot be read: {error.strerror}", hint="name a .tflite") from None
 
 
 def _warnings(result: dict[str, Any]) -> list[Text]:
