@@ -6,7 +6,7 @@ All of it is found by what a training reads its clips with; nothing is looked at
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -21,6 +21,7 @@ from hil_nas.audio.splits import SPLITS
 from hil_nas.errors import InputError
 from hil_nas.files import plain_name
 from hil_nas.front_ends import ONE_SECOND, ClipFormat
+from hil_nas.notebook import html_table
 from hil_nas.progress import Reporter, silent
 
 NOTHING = "nothing, until the folder can be used"
@@ -29,6 +30,11 @@ NOISE = "cut for silence, and mixed into training clips"
 TESTED_ELSEWHERE = f"left out: {TEST_FOLDER}/ is the test"
 NO_TEST = f"left out: {TEST_FOLDER}/ lacks a class, and is not used"
 NO_CLASS = "left out: there is no class for it"
+
+_FAULTS: dict[str, Callable[[ClipFacts], bool]] = {
+    "clipped": lambda x: x.clipped, "offset": lambda x: x.has_offset, "silent": lambda x: x.silent,
+}  # fmt: skip
+_CHANGES = ("padded", "cut", "resampled")
 
 
 @dataclass(frozen=True)
@@ -140,6 +146,16 @@ class DataCheck:
             "files": [x.to_json() for x in self.files],
         }
 
+    def _repr_html_(self) -> str:
+        heads = ("", *SPLITS, "speakers", *_FAULTS, *_CHANGES)
+        rows = [
+            (x.name, *x.clips.values(), x.speakers, *(x.faults[y] for y in _FAULTS), *(x.changes[y] for y in _CHANGES))
+            for x in self.classes
+        ]
+        told = [("problem", x.message) for x in self.problems] + [("warning", x) for x in self.findings.warnings]
+        title = f"{self.folder}: {len(self.files):,} recordings"
+        return html_table(title, rows, heads) + (html_table("", told) if told else "")
+
 
 def check_data(
     folder: Path, words: Sequence[str] | None = None, *, clip: ClipFormat = ONE_SECOND, progress: Reporter = silent
@@ -237,11 +253,7 @@ def _class(name: str, members: Sequence[tuple[str, FileReport]], clip: ClipForma
         len({x.speaker for _, x in members if x.speaker}),
         _spread([x.seconds for x in facts]),
         _spread([x.level_db for x in facts]),
-        {
-            "clipped": sum(x.clipped for x in facts),
-            "silent": sum(x.silent for x in facts),
-            "offset": sum(x.has_offset for x in facts),
-        },
+        {name: sum(fault(x) for x in facts) for name, fault in _FAULTS.items()},
         {
             "padded": sum(x.seconds < clip_s for x in facts),
             "cut": sum(x.seconds > clip_s for x in facts),

@@ -144,8 +144,7 @@ def _check_cells(x: ClassReport) -> Iterator[Text]:
     yield Text(x.name)
     yield from (Text(f"{y:,}") for y in (*x.clips.values(), x.speakers))
     yield from (Text(seconds), Text(level))
-    yield from (Text(f"{y:,}" if y else "–") for y in (*_in_order(x.faults, "clipped", "offset", "silent"),
-                                                      *_in_order(x.changes, "padded", "cut", "resampled")))
+    yield from (Text(f"{y:,}" if y else "–") for y in (*x.faults.values(), *x.changes.values()))
 
 
 def _check_lines(checked: DataCheck) -> Iterator[Text]:
@@ -163,7 +162,3 @@ def _check_lines(checked: DataCheck) -> Iterator[Text]:
         yield Text(f"problem: {problem.message}{f' ({problem.hint})' if problem.hint else ''}")
     if len(checked.problems) > _NAMED:
         yield Text(f"problem: {len(checked.problems) - _NAMED:,} more")
-
-
-def _in_order(counts: dict[str, int], *names: str) -> tuple[int, ...]:
-    return tuple(counts[x] for x in names)

@@ -28,6 +28,7 @@ from hil_nas.errors import InputError, RefusedError, UnsupportedError
 from hil_nas.front_ends import ClipFormat, FrontEnd
 from hil_nas.front_ends.host import HostFrontEnd, build_host_library
 from hil_nas.kernels import LISTS, First, lists_from
+from hil_nas.notebook import verification_html
 from hil_nas.progress import Progress, Reporter, silent
 from hil_nas.units import format_bytes_like, format_seconds_like
 from hil_nas.workflows.measure import energy_of, latency_ms
@@ -95,6 +96,9 @@ class Verification:
     def to_json(self) -> dict[str, Any]:
         derived = ("ram_bytes", "flash_bytes", "bits_equal")
         return {**asdict(self), **{name: getattr(self, name) for name in derived}}
+
+    def _repr_html_(self) -> str:
+        return verification_html(self.to_json())
 
 
 @dataclass(frozen=True)
