@@ -10,7 +10,7 @@ from tflite_maker import Maker
 
 PLAN_KINDS = (
     "conv", "lookup", "lookup", "mean", "lookup", "mul", "sub", "add", "maximum", "minimum", "copy", "copy", "lookup",
-    "max_pool", "mean", "fully_connected",
+    "copy", "copy", "copy", "add", "max_pool", "mean", "fully_connected",
 )  # fmt: skip
 
 
@@ -50,7 +50,12 @@ def every_operator(height: int, width: int, classes: int, seed: int = 0) -> byte
     half = -(-height // 2)
     part = add("STRIDED_SLICE", [turned, *bounds], (1, width - 1, half, 4), 0.025, 30, "StridedSliceOptions")
     curve = add("TANH", [part], (1, width - 1, half, 4), 1 / 128, 0)
-    most = add("REDUCE_MAX", [curve, maker.constant([1])], (1, half, 4), 1 / 128, 0, "ReducerOptions")
+    sizes = [maker.constant(x) for x in ([0, 0, 0, 1], [1, width - 1, -1, 3])]
+    cut = add("SLICE", [curve, *sizes], (1, width - 1, half, 3), 1 / 128, 0, "SliceOptions")
+    parts = [maker.tensor((1, width - 1, half, x), 1 / 128, 0) for x in (1, 2)]
+    maker.operator("SPLIT_V", [cut, maker.constant([1, 2]), maker.constant(-1)], parts, "SplitVOptions", numSplits=2)
+    both = add("ADD", parts, (1, width - 1, half, 2), 1 / 64, 5, "AddOptions")
+    most = add("REDUCE_MAX", [both, maker.constant([1])], (1, half, 2), 1 / 64, 5, "ReducerOptions")
     sums = add("SUM", [most, maker.constant([2])], (1, half), 0.03, 10, "ReducerOptions")
     last = add("FULLY_CONNECTED", [sums, *weights((classes, half))], (1, classes), 0.05, 3, "FullyConnectedOptions")
     return maker.finish(source, last)

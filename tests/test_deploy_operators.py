@@ -221,6 +221,41 @@ def test_slices(
 
 
 @pytest.mark.parametrize(
+    ("shape", "begin", "size", "out"),
+    [
+        ((1, 9, 4, 3), [0, 2, 0, 0], [1, 5, 4, 3], (1, 5, 4, 3)),
+        ((1, 9, 4, 3), [0, 4, 1, 2], [-1, -1, 2, 1], (1, 5, 2, 1)),
+        ((1, 20), [0, 7], [1, -1], (1, 13)),
+    ],
+)
+def test_slices_by_size(engine: Engine, shape: Shape, begin: list[int], size: list[int], out: Shape) -> None:
+    assert same_bits(engine, moving("SLICE", shape, out, [begin, size], "SliceOptions")) == ["slice", "requantize"]
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "axis", "extents"),
+    [
+        ("SPLIT_V", (1, 11, 1, 64), -1, [32, 32]),
+        ("SPLIT_V", (1, 9, 4, 3), 1, [2, 3, 4]),
+        ("SPLIT", (1, 9, 4, 6), 3, [2, 2, 2]),
+        ("SPLIT", (1, 20), 1, [10, 10]),
+    ],
+)
+def test_splits(engine: Engine, name: str, shape: Shape, axis: int, extents: list[int]) -> None:
+    """Every part is joined again, in the other order."""
+    maker = Maker()
+    source, last = maker.tensor(shape, 0.1, 5), maker.tensor(shape, 0.1, 5)
+    parts = [maker.tensor([x if i == axis % len(shape) else y for i, y in enumerate(shape)], 0.1, 5) for x in extents]
+    if name == "SPLIT":
+        maker.operator(name, [maker.constant(axis), source], parts, "SplitOptions", numSplits=len(parts))
+    else:
+        inputs = [source, maker.constant(extents), maker.constant(axis)]
+        maker.operator(name, inputs, parts, "SplitVOptions", numSplits=len(parts))
+    maker.operator("CONCATENATION", parts[::-1], last, "ConcatenationOptions", axis=axis)
+    assert same_bits(engine, maker.finish(source, last)) == ["split"] * len(parts) + ["concatenation"]
+
+
+@pytest.mark.parametrize(
     ("shape", "amounts"),
     [((1, 5, 4, 3), [[0, 0], [2, 1], [0, 3], [0, 0]]), ((1, 5, 4), [[0, 0], [4, 0], [0, 0]])],
 )

@@ -235,7 +235,8 @@ def test_every_operator_of_peoples_models_runs(device: Device) -> None:
     device.load_model({"tflm": model})
     values = np.random.default_rng(6).integers(-128, 128, (1, 49, 10, 1), dtype=np.int8)
     device.set_input(values)
-    assert [x.kind for x in device.run("network", 0, 1).operators] == [x.kind for x in read_tflite(model).operators]
+    kinds = {x.label: x.kind for x in read_tflite(model).operators}  # a split is one operator there
+    assert [x.kind for x in device.run("network", 0, 1).operators] == list(kinds.values())
     assert np.array_equal(device.read("output"), Tflm(model).run(values).reshape(-1))
 
 

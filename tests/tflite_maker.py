@@ -20,9 +20,19 @@ _TYPES = {
 
 
 class Maker:
-    """A model with one subgraph, from tensors and operators in their order."""
+    """A model with one subgraph, from tensors and operators in their order.
 
-    def __init__(self) -> None:
+    Args:
+        beside: the maker of the model's first subgraph, for a further one.
+    """
+
+    def __init__(self, beside: Maker | None = None) -> None:
+        if beside is not None:
+            self.model = beside.model
+            self.model.subgraphs.append(schema.SubGraphT())
+            self.graph = self.model.subgraphs[-1]
+            self.graph.tensors, self.graph.operators, self.graph.inputs, self.graph.outputs = [], [], [], []
+            return
         self.model = schema.ModelT()
         self.model.version = 3
         self.model.operatorCodes, self.model.subgraphs = [], [schema.SubGraphT()]
@@ -42,6 +52,13 @@ class Maker:
             tensor.quantization.scale, tensor.quantization.zeroPoint = [scale], [zero_point]
         self.graph.tensors.append(tensor)
         return len(self.graph.tensors) - 1
+
+    def variable(self, name: str) -> int:
+        """The number of a tensor that stands for a variable."""
+        number = self.tensor((), dtype=np.int8)
+        self.graph.tensors[number].type = schema.TensorType.RESOURCE
+        self.operator("VAR_HANDLE", [], number, "VarHandleOptions", sharedName=name, container="")
+        return number
 
     def constant(self, values: Any, scale: float | None = None, zero_point: int = 0, dtype: Any = np.int32) -> int:
         """The number of a tensor with values of its own."""

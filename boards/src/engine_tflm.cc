@@ -22,7 +22,7 @@ namespace {
 
 constexpr size_t kLeastArenaBytes = 8192; /* the interpreter's own objects; below, its constructor would give up */
 constexpr int32_t kWhole = -1;
-constexpr size_t kKindCount = 31;
+constexpr size_t kKindCount = 34;
 using Resolver = tflite::MicroMutableOpResolver<kKindCount>;
 
 struct Kind {
@@ -50,6 +50,9 @@ constexpr Kind kKinds[kKindCount] = {
     {tflite::BuiltinOperator_PADV2, "pad", [](Resolver &r) { return r.AddPadV2(); }},
     {tflite::BuiltinOperator_TRANSPOSE, "transpose", [](Resolver &r) { return r.AddTranspose(); }},
     {tflite::BuiltinOperator_STRIDED_SLICE, "strided_slice", [](Resolver &r) { return r.AddStridedSlice(); }},
+    {tflite::BuiltinOperator_SLICE, "slice", [](Resolver &r) { return r.AddSlice(); }},
+    {tflite::BuiltinOperator_SPLIT, "split", [](Resolver &r) { return r.AddSplit(); }},
+    {tflite::BuiltinOperator_SPLIT_V, "split", [](Resolver &r) { return r.AddSplitV(); }},
     {tflite::BuiltinOperator_SOFTMAX, "softmax", [](Resolver &r) { return r.AddSoftmax(); }},
     {tflite::BuiltinOperator_LOGISTIC, "logistic", [](Resolver &r) { return r.AddLogistic(); }},
     {tflite::BuiltinOperator_TANH, "tanh", [](Resolver &r) { return r.AddTanh(); }},

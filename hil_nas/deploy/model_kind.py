@@ -2,36 +2,39 @@
 
 from __future__ import annotations
 
+from hil_nas.deploy.delays import beginnings_of
 from hil_nas.errors import UnsupportedError
 from hil_nas.tflite import schema
 from hil_nas.tflite.model_file import ModelFile
-from hil_nas.tflite.refusals import HINT_CALL, HINT_INT8, HINT_RECURRENT
+from hil_nas.tflite.refusals import HINT_INT8, HINT_RECURRENT, HINT_STATE
 
 _CONTROL_FLOW = {"IF", "WHILE"}
-_STATE = {"CALL_ONCE", "VAR_HANDLE", "READ_VARIABLE", "ASSIGN_VARIABLE"}
 
 
 def check_kind(model: ModelFile) -> None:
     """Refuses kinds of model of which no operator need be read to know.
 
     Raises:
-        UnsupportedError: for state between calls, code for another processor, control flow, several subgraphs, inputs
+        UnsupportedError: for state in tensors, code for another processor, control flow, several subgraphs, inputs
             or outputs, and for every quantisation but int8 throughout.
     """
     for index, table in enumerate(model.operators):
         if model.code(table) == "CUSTOM":
             raise _custom(index, model.custom_name(table))
     codes = {model.builtin_name(x) for x in model.codes}
-    state = sorted(codes & _STATE)
-    if state or any(x.number(schema.TENSOR_IS_VARIABLE, "b") for x in model.tensors):
-        kept = f" ({', '.join(state)})" if state else ""
-        raise UnsupportedError(f"this is a streaming model: it keeps state from call to call{kept}", hint=HINT_CALL)
+    for index, table in enumerate(model.operators):
+        if any(x >= 0 and model.is_variable(model.checked(x)) for x in model.inputs(index)):
+            raise UnsupportedError(
+                f"operator {index} ({model.code(table)}) keeps state from call to call in a tensor of its own",
+                hint=HINT_STATE,
+            )
     flow = sorted(codes & _CONTROL_FLOW)
     if flow:
         raise UnsupportedError(f"the model loops or branches as it runs ({', '.join(flow)})", hint=HINT_RECURRENT)
-    if model.subgraph_count != 1:
+    beginnings = {x for _, x in beginnings_of(model)}
+    if len(model.subgraphs) != 1 + len(beginnings):
         raise UnsupportedError(
-            f"the model has {model.subgraph_count} subgraphs, one is run", hint="convert it with one signature"
+            f"the model has {len(model.subgraphs)} subgraphs, one is run", hint="convert it with one signature"
         )
     for field, what, which in (
         (schema.SUBGRAPH_INPUTS, "inputs", "model.inputs[0], model.output"),

@@ -38,8 +38,13 @@ class Tflm:
         activations = sum(x.elements for x in graph.tensors)
         self._interpreter = _interpreter(model, 2 * activations + 4 * len(model) + _SPARE_BYTES)
 
+    def reset(self) -> None:
+        """Gives the variables of a stream's model their first values."""
+        self._interpreter.reset()
+
     def run(self, features: NDArray[np.int8]) -> NDArray[np.int8]:
-        """int8 (n, *input_shape) -> int8 (n, outputs); what a float or uint8 model is given and gives is converted.
+        """int8 (n, *input_shape) -> int8 (n, outputs), one call after the other; what a float or uint8 model is given
+        and gives is converted.
 
         Raises:
             InputError: for another shape or type.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from hil_nas.deploy.delays import find_delays
 from hil_nas.deploy.ends import EndKind
 from hil_nas.deploy.folding import fold_shapes
 from hil_nas.deploy.front_end_metadata import attach_front_end, read_front_end
@@ -12,7 +13,7 @@ from hil_nas.deploy.graph import QuantGraph
 from hil_nas.deploy.model_kind import check_kind
 from hil_nas.errors import UnsupportedError
 from hil_nas.operators.int8 import QuantOperator
-from hil_nas.operators.node import node_of
+from hil_nas.operators.node import nodes_of
 from hil_nas.operators.table import BY_CODE
 from hil_nas.tflite import schema
 from hil_nas.tflite.model_file import ModelFile
@@ -28,8 +29,9 @@ _HINT_FLOAT = "use layers with an int8 kernel in its place, such as relu, leaky_
 def read_tflite(data: bytes) -> QuantGraph:
     """Parses a quantised int8 model with one input, one output and a batch of 1.
 
-    Operators that only compute shapes are left out, and so are those that quantise a float or uint8 input and
-    dequantise to such an output: the graph's ends say what the host has to do.
+    What a stream's model keeps from call to call becomes delay lines. Operators that only compute shapes are left out,
+    and so are those that quantise a float or uint8 input and dequantise to such an output: the graph's ends say what
+    the host has to do.
 
     Raises:
         InputError: for bytes that are no TensorFlow Lite model, or a damaged one.
@@ -39,7 +41,8 @@ def read_tflite(data: bytes) -> QuantGraph:
     model = ModelFile.open(data)
     check_kind(model)
     model, folded = fold_shapes(model)
-    kept = [i for i in range(len(model.operators)) if i not in folded]
+    delays, parts = find_delays(model)
+    kept = [i for i in range(len(model.operators)) if i not in folded and i not in parts]
     first, last = model.only(schema.SUBGRAPH_INPUTS), model.only(schema.SUBGRAPH_OUTPUTS)
     source, opening = _behind_input(model, first, kept)
     target, closing = _before_output(model, last, kept)
@@ -47,7 +50,7 @@ def read_tflite(data: bytes) -> QuantGraph:
     for index in inner:
         _check_computes_in_int8(model, index, inner)
     _check_known(model, inner)
-    operators = tuple(_read_operator(model, index) for index in inner)
+    operators = tuple(y for x in inner for y in ((delays[x],) if x in delays else _read_operator(model, x)))
     numbers = {source, target, *(i for x in operators for i in (*x.inputs, x.output))}
     unused = QuantTensor((1,), 1.0, 0)  # constants keep their numbers, so that messages name the file's own
     tensors = tuple(model.activation(i) if i in numbers else unused for i in range(len(model.tensors)))
@@ -128,9 +131,9 @@ def _check_known(model: ModelFile, indices: Sequence[int]) -> None:
             )
 
 
-def _read_operator(model: ModelFile, index: int) -> QuantOperator:
-    """One operator of the file, every shape of it computed again and compared."""
+def _read_operator(model: ModelFile, index: int) -> tuple[QuantOperator, ...]:
+    """One operator of the file, every shape of it computed again and compared; several where it has several outputs."""
     kind = BY_CODE[model.code(model.operators[index])]
     assert kind.read is not None  # it has a code
-    node = node_of(model, index, kind.name, kind.options)
-    return replace(kind.read(node), label=node.name)
+    nodes = nodes_of(model, index, kind.name, kind.options, kind.many_outputs)
+    return tuple(replace(kind.read(x), label=x.name) for x in nodes)

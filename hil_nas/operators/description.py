@@ -92,6 +92,7 @@ class OperatorType:
         maps: the shapes that the plan has.
         write: its options in a file as (operator, source, target) -> fields; None where it is not written.
         layer: None where no network has it.
+        many_outputs: whether in a file it may have several, each of which is read as an operator of its own.
     """
 
     name: str
@@ -104,6 +105,7 @@ class OperatorType:
     maps: Callable[[QuantOperator, QuantTensor, QuantTensor], tuple[Shape, Shape]] = whole_maps
     write: Callable[[QuantOperator, QuantTensor, QuantTensor], list[Field]] | None = None
     layer: LayerRules | None = None
+    many_outputs: bool = False
 
 
 def only(layer: Layer, inputs: tuple[Shape, ...]) -> Shape:

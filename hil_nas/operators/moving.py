@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from math import prod
 from typing import Any
 
@@ -15,7 +16,7 @@ from hil_nas.operators.layer import Layer, Shape
 from hil_nas.operators.limits import HINT_SMALLER, LARGEST_EXTENT
 from hil_nas.operators.lowering import Lowering
 from hil_nas.operators.node import Node
-from hil_nas.operators.slicing import Slice, slices_of
+from hil_nas.operators.slicing import Slice, part_of, slices_of
 
 _COPY = PlanKind("copy", 14)
 
@@ -60,11 +61,33 @@ def _read_transpose(node: Node) -> QuantOperator:
     return _copy(node, 0, [source[x] for x in order], [steps[x] for x in order])
 
 
-def _read_strided_slice(node: Node) -> QuantOperator:
-    node.arity(4, 4)
+def _read_slice(node: Node) -> QuantOperator:
+    """STRIDED_SLICE and SLICE."""
+    node.arity(*((4, 4) if node.code == "STRIDED_SLICE" else (3, 3)))
     node.same_scale()
+    return _copy_of(node, slices_of(node, node.source().shape))
+
+
+def _read_split(node: Node) -> QuantOperator:
+    """One output of SPLIT, whose axis comes first, or of SPLIT_V."""
+    source = 1 if node.code == "SPLIT" else 0
+    node.arity(*((2, 2) if node.code == "SPLIT" else (3, 3)))
+    node = replace(node, inputs=(node.inputs[source], *node.inputs[:source], *node.inputs[source + 1 :]))
+    node.same_scale()
+    shape = node.source().shape
+    axes = node.numbers(len(node.inputs) - 1).reshape(-1).tolist()
+    axis = axes[0] + (len(shape) if axes and axes[0] < 0 else 0) if len(axes) == 1 else -1
+    if not 0 <= axis < len(shape):
+        raise InputError(f"{node.name} splits {shape} along axes {axes}")
+    extents = [node.model.shape(x)[axis : axis + 1] for x in node.outputs]
+    if any(not x for x in extents) or sum(x[0] for x in extents) != shape[axis]:
+        raise InputError(f"{node.name} splits {shape} along axis {axis} into {extents}")
+    begin = sum(x[0] for x in extents[: node.outputs.index(node.output)])
+    return _copy_of(node, part_of(node, shape, axis, begin))
+
+
+def _copy_of(node: Node, slices: Sequence[Slice]) -> QuantOperator:
     source = node.source().shape
-    slices = slices_of(node, source)
     node.expect(tuple(x.count for x in slices if not x.dropped))
     steps = _steps(source)
     start = sum(x.begin * y for x, y in zip(slices, steps, strict=True))
@@ -170,7 +193,11 @@ RESHAPE = OperatorType(
 )
 TRANSPOSE = OperatorType(name="transpose", codes=("TRANSPOSE",), read=_read_transpose, plan=_COPY, lower=_lower_copy)
 STRIDED_SLICE = OperatorType(
-    name="strided_slice", codes=("STRIDED_SLICE",), options=32, read=_read_strided_slice, plan=_COPY, lower=_lower_copy
+    name="strided_slice", codes=("STRIDED_SLICE",), options=32, read=_read_slice, plan=_COPY, lower=_lower_copy
+)
+SLICE = OperatorType(name="slice", codes=("SLICE",), read=_read_slice, plan=_COPY, lower=_lower_copy)
+SPLIT = OperatorType(
+    name="split", codes=("SPLIT_V", "SPLIT"), read=_read_split, plan=_COPY, lower=_lower_copy, many_outputs=True
 )
 PAD = OperatorType(name="pad", codes=("PAD", "PADV2"), read=_read_pad, plan=PlanKind("pad", 8), lower=_lower_pad)
-OPERATORS = (CONCATENATION, RESHAPE, TRANSPOSE, STRIDED_SLICE, PAD)
+OPERATORS = (CONCATENATION, RESHAPE, TRANSPOSE, STRIDED_SLICE, SLICE, SPLIT, PAD)

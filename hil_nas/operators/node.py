@@ -30,6 +30,8 @@ class Node:
         code: the schema's name.
         index: in the file's own list.
         inputs: tensor numbers, -1 for an absent optional one.
+        output: the tensor that is read as its own.
+        outputs: all of them.
     """
 
     model: ModelFile
@@ -39,6 +41,7 @@ class Node:
     inputs: tuple[int, ...]
     output: int
     options: Table | None
+    outputs: tuple[int, ...] = ()
 
     @property
     def name(self) -> str:
@@ -130,11 +133,18 @@ class Node:
 
 
 def node_of(model: ModelFile, index: int, kind: str, expected: int) -> Node:
-    """An operator of the file with one output.
+    """An operator of the file that has one output."""
+    (node,) = nodes_of(model, index, kind, expected)
+    return node
+
+
+def nodes_of(model: ModelFile, index: int, kind: str, expected: int, many: bool = False) -> list[Node]:
+    """An operator of the file, once for each of its outputs.
 
     Args:
         kind: its name in the table.
         expected: its member of the schema's union of options, 0 for none that matters.
+        many: whether it may have several outputs.
 
     Raises:
         InputError: where it does not fit together.
@@ -142,13 +152,15 @@ def node_of(model: ModelFile, index: int, kind: str, expected: int) -> Node:
     table = model.operators[index]
     code = model.code(table)
     name = f"operator {index} ({code})"
-    inputs, outputs = tuple(model.inputs(index)), model.outputs(index)
+    inputs, outputs = tuple(model.inputs(index)), tuple(model.outputs(index))
     for number in inputs:
         if number != -1:
             model.checked(number)
-    if len(outputs) != 1 or not inputs:
+    for number in outputs:
+        model.checked(number)
+    if not (outputs if many else len(outputs) == 1) or not inputs:
         raise InputError(f"{name} has {len(inputs)} inputs and {len(outputs)} outputs")
     options = table.table(schema.OPERATOR_OPTIONS) if expected else None
     if options is not None and table.number(schema.OPERATOR_OPTIONS_TYPE, "B") != expected:
         raise InputError(f"{name} has the options of another operator")
-    return Node(model, kind, code, index, inputs, model.checked(outputs[0]), options)
+    return [Node(model, kind, code, index, inputs, x, options, outputs) for x in outputs]

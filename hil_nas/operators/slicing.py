@@ -1,4 +1,4 @@
-"""What a STRIDED_SLICE takes of each axis."""
+"""What a STRIDED_SLICE, a SLICE or one part of a split takes of each axis."""
 
 from __future__ import annotations
 
@@ -22,12 +22,35 @@ class Slice:
 
 
 def slices_of(node: Node, shape: tuple[int, ...]) -> list[Slice]:
-    """One for each axis of the input.
+    """One for each axis of the input of a STRIDED_SLICE or a SLICE.
 
     Raises:
-        InputError: where they take nothing.
+        InputError: where they take nothing, or more than there is.
         UnsupportedError: for slices that go backwards or add axes.
     """
+    return _strided(node, shape) if node.code == "STRIDED_SLICE" else _sized(node, shape)
+
+
+def part_of(node: Node, shape: tuple[int, ...], axis: int, begin: int) -> list[Slice]:
+    """One for each axis of the input, for an output that has all but its own part of one axis."""
+    count = node.target().shape[axis]
+    if begin + count > shape[axis]:
+        raise InputError(f"{node.name} takes {begin} to {begin + count} of {shape[axis]} along axis {axis}")
+    return [Slice(begin, 1, count, False) if i == axis else Slice(0, 1, x, False) for i, x in enumerate(shape)]
+
+
+def _sized(node: Node, shape: tuple[int, ...]) -> list[Slice]:
+    """A SLICE has no steps, and a size of -1 is all that is left."""
+    begins, sizes = (node.numbers(i).reshape(-1).tolist() for i in (1, 2))
+    if not len(begins) == len(sizes) == len(shape):
+        raise InputError(f"{node.name} slices {shape} from {begins} by sizes of {sizes}")
+    counts = [x - begin if size == -1 else size for x, begin, size in zip(shape, begins, sizes, strict=True)]
+    if any(begin < 0 or count < 1 or begin + count > x for x, begin, count in zip(shape, begins, counts, strict=True)):
+        raise InputError(f"{node.name} slices {shape} from {begins} by sizes of {sizes}")
+    return [Slice(begin, 1, count, False) for begin, count in zip(begins, counts, strict=True)]
+
+
+def _strided(node: Node, shape: tuple[int, ...]) -> list[Slice]:
     begins, ends, steps = (node.numbers(i).reshape(-1).tolist() for i in (1, 2, 3))
     if not len(begins) == len(ends) == len(steps) <= len(shape):
         raise InputError(f"{node.name} slices {shape} from {begins} to {ends} by {steps}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import isfinite, prod
 from typing import Any
 
@@ -45,14 +45,15 @@ class Quantization:
 
 @dataclass(frozen=True)
 class ModelFile:
-    """The tables of a model's first subgraph.
+    """The tables of a model and of one of its subgraphs, the first.
 
     Attributes:
+        subgraphs: all of them.
         folded: tensors that operators would compute from shapes alone, by number; the values are int32.
     """
 
+    subgraphs: tuple[Table, ...]
     subgraph: Table
-    subgraph_count: int
     operators: tuple[Table, ...]
     tensors: tuple[Table, ...]
     buffers: tuple[Table, ...]
@@ -71,13 +72,21 @@ class ModelFile:
         if not subgraphs:
             raise InputError("the file is damaged: a model without a subgraph")
         return cls(
+            tuple(subgraphs),
             subgraphs[0],
-            len(subgraphs),
             tuple(subgraphs[0].tables(schema.SUBGRAPH_OPERATORS)),
             tuple(subgraphs[0].tables(schema.SUBGRAPH_TENSORS)),
             tuple(root.tables(schema.MODEL_BUFFERS)),
             tuple(root.tables(schema.MODEL_OPERATOR_CODES)),
         )
+
+    def other(self, index: int) -> ModelFile:
+        """The same file with another of its subgraphs in the first one's place."""
+        if not 0 <= index < len(self.subgraphs):
+            raise InputError(f"the file is damaged: subgraph {index} of {len(self.subgraphs)}")
+        subgraph = self.subgraphs[index]
+        operators, tensors = (subgraph.tables(x) for x in (schema.SUBGRAPH_OPERATORS, schema.SUBGRAPH_TENSORS))
+        return replace(self, subgraph=subgraph, operators=tuple(operators), tensors=tuple(tensors), folded={})
 
     def only(self, field: int) -> int:
         """The number of the one input or output tensor of a model that has one."""
@@ -131,6 +140,10 @@ class ModelFile:
     def is_constant(self, number: int) -> bool:
         """Whether the file holds a tensor's values."""
         return len(self._buffer(self.tensors[number].number(schema.TENSOR_BUFFER, "I"))) > 0
+
+    def is_variable(self, number: int) -> bool:
+        """Whether a tensor keeps what an operator leaves in it until the next call."""
+        return bool(self.tensors[number].number(schema.TENSOR_IS_VARIABLE, "b"))
 
     def quantization(self, number: int) -> Quantization | None:
         """None for a tensor without scales."""

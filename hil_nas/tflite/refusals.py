@@ -11,7 +11,10 @@ HINT_INT8 = (
 )
 HINT_BATCH = "convert it again with a batch of 1: keras.Input(shape, batch_size=1)"
 _HINT_DILATION = f"which TensorFlow Lite Micro computes wrongly without a batch size: {HINT_BATCH}"
-HINT_CALL = "export the model that takes a whole clip at once and keeps nothing between two calls"
+HINT_STATE = (
+    "keep state as streaming layers do: concat([state, new], 1), of which the last rows are assigned to state again; or"
+    " export the model that takes a whole clip at once"
+)
 HINT_RECURRENT = "use convolutions over time in place of recurrent layers"
 _HINT_FUNCTION = "use relu, relu6, leaky_relu, hard_swish, sigmoid or tanh"
 _BEGINNINGS = (  # of files that people name in place of a .tflite
@@ -24,10 +27,10 @@ _REMEDIES = {  # of operators that Keras code often ends in
     **dict.fromkeys(("GATHER", "REDUCE_PROD", "FILL", "BROADCAST_ARGS", "BROADCAST_TO"), HINT_BATCH),
     **dict.fromkeys(("ELU", "GELU", "EXP", "RELU_N1_TO_1", "RELU_0_TO_1"), _HINT_FUNCTION),
     **dict.fromkeys(("UNIDIRECTIONAL_SEQUENCE_LSTM", "UNIDIRECTIONAL_SEQUENCE_RNN", "LSTM", "RNN"), HINT_RECURRENT),
-    **dict.fromkeys(("UNPACK", "SPLIT", "SPLIT_V"), f"{HINT_RECURRENT}, and slices in place of splits"),
+    "UNPACK": f"{HINT_RECURRENT}, and slices in place of unstack",
     "PRELU": "use LeakyReLU, whose slope is one number",
     "BATCH_MATMUL": "use convolutions in place of attention",
-    "SVDF": HINT_CALL,
+    "SVDF": HINT_STATE,
     "ARG_MAX": "leave it out: the largest output is found on the host",
     "TRANSPOSE_CONV": "use Conv2D",
     "NEG": "use LeakyReLU or ReLU with no slope of its own, and BatchNormalization in place of LayerNormalization",
