@@ -101,9 +101,10 @@ def _kernels(shape: Shape, width: int, classes: int = 12) -> Network:
         Layer("max_pool", (5,), kernel=(3, 3)),
         Layer("concatenation", (5, 6)),
         Layer("average_pool", (7,), kernel=shape[:2], stride=shape[:2], padding="valid"),
-        Layer("fully_connected", (8,), classes),
-        Layer("softmax", (9,)),
-        Layer("delay", (10,), shape=(3, 1, classes)),
+        Layer("delay", (8,), shape=(3, 1, 2 * width)),
+        Layer("average_pool", (9,), kernel=(3, 1), stride=(3, 1), padding="valid"),
+        Layer("fully_connected", (10,), classes),
+        Layer("softmax", (11,)),
     )
     return Network(shape, layers)
 
