@@ -26,10 +26,12 @@ from hil_nas.deploy.lower import lower
 from hil_nas.deploy.reference import Tflm
 from hil_nas.deploy.synthetic import random_graph
 from hil_nas.deploy.tflite_writer import write_tflite
+from hil_nas.device.hosts import check, start
 from hil_nas.device.hosts.running import Running
 from hil_nas.device.link import Link
-from hil_nas.device.serve import _forget_unread, _open_pty, serve_pty, serve_tcp
+from hil_nas.device.serve import _forget_unread, _open_pty, _tidy, serve_pty, serve_tcp
 from hil_nas.errors import LinkError
+from hil_nas.network import Layer, Network
 
 Serve = Callable[[Running, Callable[[str], None]], None]
 
@@ -124,6 +126,23 @@ def test_the_next_client_finds_the_board_as_the_first_did(address: str, left: by
         assert (runner.name(), runner.profile()["model"]) == ("hil-nas", "kws01")
         assert runner.load(CLIPS[0].tobytes()) == ["m-load-done", "m-ready"]
         assert [int(np.ceil(256 * x)) - 128 for x in runner.infer(1, 0).results] == expected.tolist()
+
+
+def test_the_next_client_hears_a_stream_from_its_beginning(boards_dir: Path, build_dir: Path) -> None:
+    network = Network((2, 1, 4), (Layer("delay", (-1,), shape=(9, 1, 4)), Layer("fully_connected", (0,), 3)))
+    plan = lower(random_graph(network, 1)).to_bytes()
+    started = start("native@native", boards_dir=boards_dir, build_dir=build_dir)
+    with check(started) as device:
+        device.load_plan(plan)
+        device.set_input(np.arange(8, dtype=np.int8))
+        answers = []
+        for _ in range(2):
+            for _ in range(3):
+                device.run("step", 0, 1)
+                answers.append(device.read("output").tolist())
+            _tidy(device, started.running, plan, changed=False)
+            device.set_input(np.arange(8, dtype=np.int8))
+    assert answers[:3] == answers[3:] and answers[0] != answers[1]
 
 
 def test_a_client_that_leaves_a_pty_is_seen_to_leave() -> None:

@@ -15,6 +15,7 @@ from hil_nas.deploy.lower import lower
 from hil_nas.deploy.reference import Tflm
 from hil_nas.deploy.synthetic import random_graph
 from hil_nas.deploy.tflite import read_tflite
+from hil_nas.deploy.tflite_writer import write_tflite
 from hil_nas.front_ends.mfcc import Mfcc
 from hil_nas.network import Layer, Network
 
@@ -22,7 +23,7 @@ CONFIG = Mfcc(640, 320, 40, 10)
 FRONT_END = CONFIG.blob(0.5, 10)
 AUDIO = np.random.default_rng(3).integers(-9000, 9000, 16000).astype("<i2").tobytes()
 LOAD_USAGE = "hil load takes plan, frontend, audio, input or listen, ram or flash, bytes and CRC-32"
-RUN_USAGE = "hil run takes network, frontend or all, warm-ups (0 to 10000) and runs (1 to 10000)"
+RUN_USAGE = "hil run takes network, step, frontend or all, warm-ups (0 to 10000) and runs (1 to 10000)"
 SMALL = Network((4, 4, 2), (Layer("conv", (-1,), 3, kernel=(3, 3), relu=True), Layer("fully_connected", (0,), 5)))
 
 
@@ -107,9 +108,12 @@ def test_mlperf_run(wire: Wire, kws_model: bytes) -> None:
         (["infer 0"], "Inference iterations must be >0"),
         (["infer 1 -1"], "Inference warmup must be >=0"),
         (["results"], "no model loaded"),
-        (["hil"], "hil takes id, load, unload, run, read, memory, listen or reset"),
+        (["hil"], "hil takes id, load, unload, run, read, memory, listen, clear or reset"),
         (["hil run network 1 1"], "no model loaded"),
         (["hil run frontend 1 1"], "no front end loaded"),
+        (["hil run step 0 1"], "no model loaded"),
+        (["hil clear"], "no model loaded"),
+        (["hil clear plan"], "wrong number of words"),
         (["hil run network 1 0"], RUN_USAGE),
         (["hil run network 10001 1"], RUN_USAGE),
         (["hil run nothing 1 1"], RUN_USAGE),
@@ -267,3 +271,23 @@ def test_random_bytes_do_not_stop_it(wire: Wire) -> None:
         data = b"".join(words[i] if i < len(words) else random.bytes(4).replace(b"%", b"") for i in pieces)
         wire.send(data.replace(b"%", b"") + b"%")
         wire.answer()
+
+
+def test_a_stream_goes_on_by_its_steps_and_begins_anew(wire: Wire) -> None:
+    """Probes are a run of their own, which is one step more."""
+    network = Network((2, 1, 4), (Layer("delay", (-1,), shape=(7, 1, 4)), Layer("fully_connected", (0,), 5)))
+    graph, answers = random_graph(network, 2), []
+    wire.upload("plan", lower(graph).to_bytes())
+    wire.upload("input", bytes(range(8)))
+    oracle, same = Tflm(write_tflite(graph)), np.arange(8, dtype=np.int8).reshape(1, 2, 1, 4)
+    expected = [f"data-0-{x.tobytes().hex()}" for x in oracle.run(np.repeat(same, 8, 0))]
+    assert len(set(expected[:4])) == 4
+    for command, steps in (("hil run step 0 1", 1), ("hil run step 1 2", 4), ("hil clear", 0), ("hil run step 0 1", 1),
+                           ("hil run network 0 1", 3), ("hil clear", 0), ("hil run step 0 3", 3)):  # fmt: skip
+        texts = records(wire.ask(command), command)
+        if not steps:
+            assert texts == [] and wire.ask("hil read output") == ["e-[the network has not run]"]
+            continue
+        assert any(x.startswith("op-") for x in texts) == ("network" in command)
+        answers.append(records(wire.ask("hil read output"), "hil read output") == expected[steps - 1 : steps])
+    assert answers == [True] * 5

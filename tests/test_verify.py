@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from device_fake import FakeBoard
+from step_networks import step_network
 from tflite_maker import Maker
 
 from hil_nas import cli
@@ -19,7 +20,7 @@ from hil_nas.deploy.tflite_writer import write_tflite
 from hil_nas.device.device import Device
 from hil_nas.device.hosts import open_device
 from hil_nas.device.link import Link
-from hil_nas.errors import RefusedError, UnsupportedError
+from hil_nas.errors import InputError, RefusedError, UnsupportedError
 from hil_nas.network import Layer, Network
 from hil_nas.workflows.verify import Bench, Model, verify
 
@@ -100,3 +101,39 @@ def test_kernels_of_our_own_are_left_out_where_that_is_asked(
 def test_the_engine_tflm_has_its_own_kernels(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["verify", "model.tflite", "--engine", "tflm", "--kernels", "cmsis-nn"]) == 2
     assert "--kernels cmsis-nn is of plans, the engine tflm has its own" in capsys.readouterr().err
+
+
+STREAM = write_tflite(random_graph(step_network(7), 7))
+
+
+def test_a_streams_steps_are_compared_from_its_beginning(native: Device) -> None:
+    """Whatever ran before: cycles are counted over runs of their own."""
+    model = Model.read(STREAM)
+    verification = verify(native, model, None, budget=Budget(), count=20)  # type: ignore[arg-type]
+    assert verification.ok and verification.compared == "logits of a stream's steps"
+    assert verification.clips_compared == 20 and "delay" in [kind for kind, _ in verification.operators]
+    again = verify(native, model, None, budget=Budget(), count=20)  # type: ignore[arg-type]
+    assert again.ok
+
+
+@pytest.mark.parametrize("spoilt", ["clear", "run"])
+def test_a_stream_that_does_not_begin_or_go_on_as_it_should_is_seen(
+    native: Device, monkeypatch: pytest.MonkeyPatch, spoilt: str
+) -> None:
+    """The board's delay lines hold what was timed before; or it takes each step twice."""
+    run = native.run
+    changes = {"clear": lambda: None, "run": lambda what, warmups=1, runs=5: run(what, warmups + 1, runs)}
+    monkeypatch.setattr(native, spoilt, changes[spoilt])
+    assert not verify(native, Model.read(STREAM), None, budget=Budget(), count=20).bits_equal  # type: ignore[arg-type]
+
+
+def test_a_streams_step_takes_no_clips(native: Device) -> None:
+    clips = np.zeros((2, 16_000), np.int16)
+    with pytest.raises(InputError, match="takes one step of a stream, so that clips cannot be run through it"):
+        verify(native, Model.read(STREAM), None, budget=Budget(), clips=clips)  # type: ignore[arg-type]
+
+
+def test_the_engine_tflm_runs_no_streams_step() -> None:
+    with Device(Link(FakeBoard(engine="tflm")), "virtual", "modelled") as device:
+        with pytest.raises(UnsupportedError, match="keeps state from call to call, which the engine tflm does not run"):
+            Bench(device, Model.read(STREAM), None)  # type: ignore[arg-type]

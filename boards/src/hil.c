@@ -136,6 +136,18 @@ static void hil_memory(const struct command *command)
     record_last(command->crc);
 }
 
+/* The network forgets what it was given before; its output may stand in a delay line. */
+static void hil_clear(const struct command *command)
+{
+    if (network.blob.data == NULL) {
+        refuse("no model loaded");
+        return;
+    }
+    engine_reset(&network.model);
+    network.output_valid = false;
+    record_last(command->crc);
+}
+
 static void hil_reset(const struct command *command)
 {
     record_last(command->crc);
@@ -151,7 +163,8 @@ void hil_command(const struct command *command)
         void (*run)(const struct command *command);
     } verbs[] = {
         {"id", 2, hil_id},     {"load", 0, hil_load},     {"unload", 3, hil_unload}, {"run", 0, hil_run},
-        {"read", 3, hil_read}, {"memory", 2, hil_memory}, {"listen", 2, hil_listen}, {"reset", 2, hil_reset},
+        {"read", 3, hil_read}, {"memory", 2, hil_memory}, {"listen", 2, hil_listen}, {"clear", 2, hil_clear},
+        {"reset", 2, hil_reset},
     };
     for (size_t i = 0; i < sizeof verbs / sizeof verbs[0]; i++) {
         if (!same(command->words[1], verbs[i].verb))
@@ -162,5 +175,5 @@ void hil_command(const struct command *command)
             verbs[i].run(command);
         return;
     }
-    refuse("hil takes id, load, unload, run, read, memory, listen or reset");
+    refuse("hil takes id, load, unload, run, read, memory, listen, clear or reset");
 }

@@ -149,7 +149,7 @@ static const char *say_operators(bool with_front_end)
     return NULL;
 }
 
-static const char *run_all(bool with_front_end, bool with_network, uint32_t warmups, uint32_t runs)
+static const char *run_all(bool with_front_end, bool with_network, bool with_probes, uint32_t warmups, uint32_t runs)
 {
     struct counts counts;
     heard_at_us = hal_micros();
@@ -170,7 +170,7 @@ static const char *run_all(bool with_front_end, bool with_network, uint32_t warm
         record_end();
     }
     const char *fault = with_front_end ? say_stages() : NULL;
-    return fault == NULL && with_network ? say_operators(with_front_end) : fault;
+    return fault == NULL && with_network && with_probes ? say_operators(with_front_end) : fault;
 }
 
 static const char *missing(bool with_front_end, bool with_network)
@@ -193,15 +193,16 @@ void hil_run(const struct command *command)
     uint32_t warmups = 0, runs = 0;
     const char *what = command->words[2];
     const bool with_front_end = same(what, "frontend") || same(what, "all");
-    const bool with_network = same(what, "network") || same(what, "all");
+    const bool step = same(what, "step"); /* of a stream: a run with probes would be one more */
+    const bool with_network = step || same(what, "network") || same(what, "all");
     if (command->count != 5 || !(with_front_end || with_network) ||
         !parse_uint(command->words[3], 0, MAX_RUNS, &warmups) || !parse_uint(command->words[4], 1, MAX_RUNS, &runs)) {
-        refuse("hil run takes network, frontend or all, warm-ups (0 to 10000) and runs (1 to 10000)");
+        refuse("hil run takes network, step, frontend or all, warm-ups (0 to 10000) and runs (1 to 10000)");
         return;
     }
     const char *fault = missing(with_front_end, with_network);
     if (fault == NULL)
-        fault = run_all(with_front_end, with_network, warmups, runs);
+        fault = run_all(with_front_end, with_network, !step, warmups, runs);
     if (fault != NULL)
         refuse(fault);
     else

@@ -52,10 +52,10 @@ static void say_help(void)
         "  db print     the input",
         "  infer N W    W warm-ups (10), then N inferences",
         "hil_nas (a CRC-32 may follow, as *<8 hex digits>):",
-        "  hil id, hil memory, hil reset",
+        "  hil id, hil memory, hil clear, hil reset",
         "  hil load plan|frontend|audio|input ram|flash BYTES CRC32",
         "  hil unload plan|frontend",
-        "  hil run network|frontend|all WARMUPS RUNS",
+        "  hil run network|step|frontend|all WARMUPS RUNS",
         "  hil read features|input|output",
     };
     for (size_t i = 0; i < sizeof lines / sizeof lines[0]; i++)

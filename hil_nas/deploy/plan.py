@@ -10,7 +10,7 @@ from typing import Any
 from hil_nas.cost.arena import ALIGNMENT_BYTES, PLACE_BYTES
 from hil_nas.cost.blob import HEADER_BYTES, OPERATOR_BYTES
 from hil_nas.errors import InputError
-from hil_nas.operators.table import PLAN_CODES
+from hil_nas.operators.table import PLAN_CODES, keeps
 
 MAGIC = 0x4E4C5048  # "HPLN"
 VERSION = 3
@@ -121,6 +121,11 @@ class Plan:
     def total_bytes(self) -> int:
         """Of the blob, as it lies in flash."""
         return HEADER_BYTES + OPERATOR_BYTES * len(self.operators) + len(self.constants)
+
+    @property
+    def keeps_state(self) -> bool:
+        """Whether it takes one step of a stream at a time, and goes on from where the last one ended."""
+        return any(keeps(x.kind) for x in self.operators)
 
     def to_bytes(self) -> bytes:
         """The blob that is uploaded, stored or linked."""

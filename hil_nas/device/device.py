@@ -127,6 +127,9 @@ class Device:
     def run(self, what: What, warmups: int = 1, runs: int = 5) -> RunCounts:
         """Run the network, the front end, or audio through both ('all'), and count cycles.
 
+        One run more follows, with counters between operators and stages. A 'step' is the network without that, so that
+        a network with delay lines goes on by as many steps of its stream as it is run.
+
         Raises:
             RefusedError: where something has not been uploaded yet.
             ProtocolError: also for a counter that stands still or contradicts itself.
@@ -184,6 +187,14 @@ class Device:
                 hint="the board has lost its plan, as a restart does: check its power, load the plan again",
             )
         return use
+
+    def clear(self) -> None:
+        """Let the network forget what it was given: delay lines are as in the beginning.
+
+        Raises:
+            RefusedError: where no network is loaded.
+        """
+        replies.expect_nothing(self._link.command("hil clear"))
 
     def reset(self) -> Identity:
         """Restart the board and wait for it; what stood in RAM is gone.

@@ -13,7 +13,7 @@ from hil_nas.errors import ProtocolError
 
 WIRE_VERSION = 5
 Where = Literal["ram", "flash"]
-What = Literal["network", "frontend", "all"]
+What = Literal["network", "step", "frontend", "all"]
 ClockKind = Literal["silicon", "modelled", "instructions", "host"]
 IDENTITY_NAMES = ("board", "clock", "engine", "build", "kernels", "wire", "pool", "store", "input", "versions")
 NUMBER = r"(0|[1-9][0-9]{0,9})"  # one spelling per number, so that nothing damaged reads as another

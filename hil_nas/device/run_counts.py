@@ -82,16 +82,16 @@ def parse_run(records: Sequence[str], what: What, runs: int, op_count: int | Non
         raise ProtocolError(f"{len(pairs)} runs came back, expected {runs}")
     stages = tuple(_stage(x, index) for index, x in enumerate(itertools.takewhile(_is_stage, rest)))
     operators = tuple(_operator(text, index) for index, text in enumerate(rest[len(stages) :]))
-    if (what == "network") == bool(stages):
+    if (what in ("network", "step")) == bool(stages):
         raise ProtocolError(f"{len(stages)} stages of a front end came back from a run of '{what}'")
-    expected = 0 if what == "frontend" else op_count
+    expected = 0 if what in ("step", "frontend") else op_count
     if expected is not None and len(operators) != expected:
         raise ProtocolError(f"{len(operators)} operators came back, expected {expected}")
-    front_end = () if what == "network" else tuple(x for x, _ in pairs)
+    front_end = () if what in ("network", "step") else tuple(x for x, _ in pairs)
     network = () if what == "frontend" else tuple(x for _, x in pairs)
-    if exact and what != "frontend":
+    if exact and operators:
         _check_sum("operators", "network", network, operators)
-    if exact and what != "network":
+    if exact and stages:
         _check_sum("stages", "front end", front_end, stages)
     return RunCounts(front_end, network, operators, stages)
 
@@ -101,7 +101,7 @@ def _run(text: str, index: int, what: What) -> tuple[int, int]:
     if match is None or int(match.group(1)) != index:
         raise ProtocolError(f"expected run {index}, found {shown(text)}")
     front_end, network = _count(match.group(2)), _count(match.group(3))
-    ran = {"network": (False, True), "frontend": (True, False), "all": (True, True)}[what]
+    ran = {"network": (False, True), "step": (False, True), "frontend": (True, False), "all": (True, True)}[what]
     for name, count, expected in zip(("front end", "network"), (front_end, network), ran, strict=True):
         if expected and not count:
             raise _stands_still(f"the {name} of run {index}")

@@ -165,6 +165,8 @@ def _tidy(device: Device, running: Running, plan: bytes | None, changed: bool) -
         device.reset()
         if plan is not None:
             device.load_plan(plan)
+    elif plan is not None:
+        device.clear()  # of a stream that the client has heard
 
 
 def _accept(server: socket.socket, running: Running) -> socket.socket:

@@ -22,7 +22,7 @@ from hil_nas.deploy.plan import Plan
 from hil_nas.deploy.reference import Tflm
 from hil_nas.deploy.tflite import read_front_end, read_tflite
 from hil_nas.device.device import Device
-from hil_nas.device.replies import Identity, MemoryUse
+from hil_nas.device.replies import Identity, MemoryUse, What
 from hil_nas.device.run_counts import RunCounts
 from hil_nas.errors import InputError, RefusedError, UnsupportedError
 from hil_nas.front_ends import ClipFormat, FrontEnd
@@ -45,7 +45,9 @@ class Verification:
     Attributes:
         kernels: the lists whose kernels the plan names, in their order of preference; none with the engine `tflm`.
         clock: kind (silicon, modelled, instructions or host), Hz, and the error in percent of a modelled one.
-        compared: what was compared, `features and logits` or `logits`.
+        compared: what was compared, `features and logits`, `logits`, or `logits of a stream's steps`: of a model that
+            keeps state, in one sequence from its beginning.
+        clips_compared: or inputs, or steps.
         differing_bytes: values that differ from the host's, over all clips.
         front_end_cycles: None where the model carries no front end.
         stages: (name, cycles) of the front end's, in their order.
@@ -134,6 +136,9 @@ class Model:
 class Bench:
     """A model on a board and on the host, side by side.
 
+    One that takes a step of a stream is given its steps' own input, without the front end that it may carry: a clip is
+    many steps.
+
     Args:
         device: an open board.
         host_front_end: the host's build of the front end's C source.
@@ -145,9 +150,13 @@ class Bench:
 
     def __init__(self, device: Device, model: Model, host_front_end: HostFrontEnd) -> None:
         self.device = device
-        self.plan, self.config, self.oracle = model.plan, model.config, model.oracle
+        self.plan, self.oracle = model.plan, model.oracle
+        self.config = None if self.plan.keeps_state else model.config
         self.engine = device.identify().engine
         self._kinds = model.kinds
+        self._once: What = "step" if self.plan.keeps_state else "network"
+        outputs = "logits of a stream's steps" if self.plan.keeps_state else "logits"
+        self.compared = f"features and {outputs}" if self.config else outputs
         self._host = host_front_end
         self._blob = b""
         device.unload("frontend")  # of what a board on a desk did before: it takes room, and counts as the product's
@@ -162,6 +171,11 @@ class Bench:
             raise UnsupportedError(
                 f"the model takes or gives {' and '.join(sorted(ends))}, the engine tflm int8 alone",
                 hint="leave out --engine tflm, or convert with inference_input_type = inference_output_type = tf.int8",
+            )
+        if self.engine == "tflm" and self.plan.keeps_state:
+            raise UnsupportedError(
+                "the model keeps state from call to call, which the engine tflm does not run",
+                hint="leave out --engine tflm",
             )
         try:
             self.device.load_model({"plans": self.plan.to_bytes(), "tflm": model.data}, where="flash")
@@ -207,14 +221,20 @@ class Bench:
         return differing, np.stack(answers)
 
     def compare_inputs(self, count: int, seed: int, progress: Reporter) -> int:
-        """Differing outputs over random inputs, both of the model's own types: the host converts for the board."""
+        """Differing outputs over random inputs, both of the model's own types: the host converts for the board.
+
+        Where the model keeps state these are the first steps of one stream, on both sides.
+        """
         ends = self.oracle.input_end, self.oracle.output_end
         inputs = ends[0].random(np.random.default_rng(seed), (count, *self.oracle.input_shape))
+        self.oracle.reset()
         logits = self.oracle.run_as_it_is(inputs)
+        if self.plan.keeps_state:
+            self.device.clear()
         differing = 0
         for index, values in enumerate(ends[0].to_int8(inputs)):
             self.device.set_input(values)
-            self.device.run("network", warmups=0, runs=1)
+            self.device.run(self._once, warmups=0, runs=1)
             differing += _differing(ends[1].from_int8(self.device.read("output")), logits[index])
             progress(Progress("comparing bits on the board", index + 1, count, f"{differing} differ"))
         return differing
@@ -241,11 +261,16 @@ def verify(
         count: how many random clips or inputs where no clips are given.
 
     Raises:
-        InputError: clips for a model without a front end, or a latency limit on a clock that gives no time.
+        InputError: clips for a model without a front end or for a stream's step, a latency limit on a clock that gives
+            no time.
     """
     _check_clock(device, budget)
     device.reset()  # its deepest stack is then this model's own, whatever ran before
     bench = Bench(device, model, host_front_end)
+    if bench.plan.keeps_state and clips is not None:
+        raise InputError(
+            "the model takes one step of a stream, so that clips cannot be run through it", hint="leave out --data"
+        )
     if bench.config is None and clips is not None:
         raise InputError("the model names no front end, so audio cannot be run through it")
     if bench.config is not None and clips is None:
@@ -318,7 +343,7 @@ def _verification(
         kernels=bench.kernels,
         build=identity.build,
         front_end=str(bench.config) if bench.config else None,
-        compared="features and logits" if bench.config else "logits",
+        compared=bench.compared,
         clips_compared=clips,
         differing_bytes=differing,
         front_end_cycles=front_end,
