@@ -4,8 +4,8 @@
 
 Any quantised model that can stream; without one, a chain with random weights. Speech is that of LibriSpeech in
 ../shared/data/librispeech, by the model's own front end, or by the one that is named where it has none. Windows are
-answered by TensorFlow Lite Micro, steps by the engine on this machine, for every period of up to half a second; cycles
-are the modelled ones of nucleo-l4r5@virtual, the network's alone.
+answered by TensorFlow Lite Micro, steps by the engine on this machine and, as a .tflite, by TensorFlow Lite Micro too,
+for every period of up to half a second; cycles are the modelled ones of nucleo-l4r5@virtual, the network's alone.
 
 MLPerf Tiny's streaming wakeword is str_ww_ref_model.tflite in benchmark/training/streaming_wakeword/trained_models
 of its repository, mlcommons/tiny; logmel:1024/512/40 gives features of the form that it reads.
@@ -19,12 +19,12 @@ from pathlib import Path
 
 import numpy as np
 from deploy_harness import build_engine
-from streams import equal_windows, features_of_audio, streamed, windows_of
+from streams import by_tflm, equal_windows, features_of_audio, streamed, windows_of
 
 from hil_nas.deploy.graph import QuantGraph
 from hil_nas.deploy.lower import lower
 from hil_nas.deploy.reference import Tflm
-from hil_nas.deploy.stream import Stream, stream_of
+from hil_nas.deploy.stream import Stream, step_tflite, stream_of
 from hil_nas.deploy.synthetic import random_graph
 from hil_nas.deploy.tflite import read_front_end, read_tflite
 from hil_nas.deploy.tflite_writer import write_tflite
@@ -95,6 +95,7 @@ def main() -> int:
         hop_ms = front_end.hop_samples / front_end.clip.sample_rate_hz * 1e3
         for stream in streams_of(graph, int(LONGEST_PERIOD_MS / hop_ms)):
             equal = equal_windows(stream, streamed(stream, heard, engine), expected)
+            assert equal_windows(stream, by_tflm(step_tflite(model, stream.frames), heard), expected) == equal
             step = network_cycles(device, stream.step)
             period_ms = stream.frames * hop_ms
             load = [x / hz / period_ms * 1e3 for x in (whole, step)]

@@ -12,6 +12,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from hil_nas.audio.decode import read_audio
 from hil_nas.deploy.lower import lower
+from hil_nas.deploy.reference import Tflm
 from hil_nas.deploy.stream import Stream
 from hil_nas.errors import InputError
 from hil_nas.front_ends import FrontEnd
@@ -69,6 +70,14 @@ def streamed(stream: Stream, heard: np.ndarray, engine: Engine) -> np.ndarray:
     plan, count = lower(stream.step), len(heard) // stream.frames
     steps = heard[: count * stream.frames].reshape(count, stream.frames, *heard.shape[1:])
     return engine.run(plan.to_bytes(), steps, plan.arena_bytes)
+
+
+def by_tflm(step: bytes, heard: np.ndarray) -> np.ndarray:
+    """The same by TensorFlow Lite Micro, of the .tflite of a step."""
+    oracle = Tflm(step)
+    frames = int(np.prod(oracle.input_shape)) // heard[0].size
+    count = len(heard) // frames
+    return oracle.run(heard[: count * frames].reshape(count, *oracle.input_shape))
 
 
 def equal_windows(stream: Stream, answers: np.ndarray, expected: np.ndarray) -> int:

@@ -8,13 +8,15 @@ from typing import Any
 import numpy as np
 import pytest
 from deploy_harness import Engine
-from streams import equal_windows, features_of_audio, periods, streamed, valid_chain, windows_of
+from streams import by_tflm, equal_windows, features_of_audio, periods, streamed, valid_chain, windows_of
 from test_keras_models import Build, converted, tf
 
+from hil_nas.deploy.decisions import Decisions, attach_decisions, read_decisions
+from hil_nas.deploy.lower import lower
 from hil_nas.deploy.reference import Tflm
-from hil_nas.deploy.stream import stream_of
+from hil_nas.deploy.stream import step_tflite, stream_of
 from hil_nas.deploy.synthetic import random_graph
-from hil_nas.deploy.tflite import read_tflite
+from hil_nas.deploy.tflite import attach_front_end, read_front_end, read_tflite
 from hil_nas.deploy.tflite_writer import write_tflite
 from hil_nas.errors import InputError
 from hil_nas.front_ends import parse_front_end
@@ -37,6 +39,7 @@ def test_every_step_of_every_period_gives_the_bytes_of_its_window(seed: int, eng
     for period in periods(network, 12):
         stream = stream_of(window, period)
         assert equal_windows(stream, streamed(stream, heard, engine), expected) > (frames // period)
+        assert equal_windows(stream, by_tflm(write_tflite(stream.step), heard), expected) > (frames // period)
 
 
 @pytest.mark.parametrize("seed", range(24))
@@ -158,6 +161,28 @@ def test_real_audio_gives_the_bytes_of_its_windows(
     for period in (2, 4, 10):
         stream = stream_of(window, period)
         assert equal_windows(stream, streamed(stream, heard, engine), expected) > 900 // period
+        assert equal_windows(stream, by_tflm(write_tflite(stream.step), heard), expected) > 900 // period
+
+
+def test_a_step_travels_with_what_its_window_has_in_its_metadata() -> None:
+    front_end = parse_front_end("mfcc:480/320/24/13/256")
+    decisions = Decisions(("yes", "no", "silence"), (20_000, 21_000, 0), 640, 4, 10)
+    network = Network(
+        (49, 13, 1),
+        (
+            Layer("conv", (INPUT,), 4, (5, 13), (2, 1), padding="valid"),
+            Layer("average_pool", (0,), kernel=(23, 1), stride=(23, 1), padding="valid"),
+            Layer("fully_connected", (1,), 3),
+        ),
+    )
+    graph = random_graph(network, 0)
+    model = attach_decisions(attach_front_end(write_tflite(graph), front_end), decisions)
+    step = step_tflite(model, 2)
+    assert read_front_end(step) == front_end and read_decisions(step) == decisions
+    read = read_tflite(step)
+    assert lower(read).to_bytes() == lower(stream_of(graph, 2).step).to_bytes()
+    with pytest.raises(InputError, match=r"operator \d+ .* cannot stream: it is a delay line"):
+        step_tflite(step, 2)
 
 
 def wakeword_network() -> Network:
@@ -181,6 +206,7 @@ def test_the_streaming_wakeword_of_mlperf_tiny_streams(engine: Engine) -> None:
     for period in (1, 2, 3, 7):
         stream = stream_of(window, period)
         assert equal_windows(stream, streamed(stream, heard, engine), expected) >= 121 // period
+        assert equal_windows(stream, by_tflm(write_tflite(stream.step), heard), expected) >= 121 // period
 
 
 def test_its_published_model_streams(wakeword_model: bytes, engine: Engine) -> None:
@@ -188,3 +214,4 @@ def test_its_published_model_streams(wakeword_model: bytes, engine: Engine) -> N
     heard = np.random.default_rng(1).integers(-128, 128, (200, 1, 40)).astype(np.int8)
     stream, expected = stream_of(window, 1), Tflm(wakeword_model).run(windows_of(heard, 30))
     assert equal_windows(stream, streamed(stream, heard, engine), expected) == 171
+    assert equal_windows(stream, by_tflm(step_tflite(wakeword_model, 1), heard), expected) == 171
