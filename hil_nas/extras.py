@@ -43,6 +43,7 @@ LIBRARIES = (
     Library("filelock", ("filelock",), "profile"),
     Library("matplotlib", ("matplotlib",), "reports"),
     Library("jinja2", ("jinja2",), "reports"),
+    Library("shtab", ("shtab",), "completion"),
     Library("torch", ("torch",), "search", "search"),
     Library("tensorflow", ("tensorflow-cpu", "tensorflow"), "search: conversion to .tflite", "search"),
     Library("ray", ("ray",), "sweep", "sweep"),

@@ -7,8 +7,10 @@ from collections.abc import Callable
 from typing import Any
 
 from hil_nas.cli import commands, compare, data, listen, profile, sweep
+from hil_nas.cli.completion import Completion, completion
 from hil_nas.cli.console import Console
 from hil_nas.cli.doctor import Doctor, doctor
+from hil_nas.cli.examples import EXAMPLES
 from hil_nas.cli.parsing import add_options
 from hil_nas.cli.usage import Parser
 from hil_nas.config import SearchConfig
@@ -24,10 +26,10 @@ def parser() -> Parser:
         epilog="A board is written BOARD@HOST: nucleo-l4r5@virtual runs the real firmware in an emulator whose cycles "
         "follow published silicon; nucleo-l4r5 alone is the board itself, over its serial port.",
     )
-    subparsers = top.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    groups: dict[str, Any] = {"": _commands(top)}
 
-    def add(name: str, run: Run, kind: type, summary: str, among: Any = subparsers) -> Parser:
-        own: Parser = among.add_parser(name, help=summary, description=_sentence(summary))
+    def add(name: str, run: Run, kind: type, summary: str, group: str = "") -> Parser:
+        own = _parser(groups[group], group, name, summary)
         own.set_defaults(command=run, parser=own)
         add_options(own, kind)
         return own
@@ -47,16 +49,24 @@ def parser() -> Parser:
     add("listen", listen.listen, listen.Listen, "hear keywords in long recordings or at the microphone")
     add("tune", listen.tune, listen.Tune, "choose thresholds by false accepts an hour, and count what they miss")
     add("serve", commands.serve, commands.Serve, "put a board on a pty or TCP port, for MLPerf Tiny's own runner")
-    summary = "fetch, check, record or speak the words to learn"
-    of_data = subparsers.add_parser("data", help=summary, description=_sentence(summary))
-    data_commands = of_data.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    add("fetch", data.fetch, data.Fetch, "fetch Speech Commands and its official test set", data_commands)
-    add("check", data.check, data.Check, "say what a search would find in a folder of recordings", data_commands)
-    add("record", data.record, data.Record, "record a word at the microphone", data_commands)
-    add("speak", data.speak, data.Speak, "have words spoken by espeak-ng, and by piper where it is", data_commands)
+    groups["data"] = _commands(_parser(groups[""], "", "data", "fetch, check, record or speak the words to learn"))
+    add("fetch", data.fetch, data.Fetch, "fetch Speech Commands and its official test set", "data")
+    add("check", data.check, data.Check, "say what a search would find in a folder of recordings", "data")
+    add("record", data.record, data.Record, "record a word at the microphone", "data")
+    add("speak", data.speak, data.Speak, "have words spoken by espeak-ng, and by piper where it is", "data")
     add("doctor", doctor, Doctor, "show which hosts, tools and libraries are here, and how to get the rest")
+    add("completion", completion, Completion, "print what makes a shell complete commands, options and files")
     return top
 
 
-def _sentence(summary: str) -> str:
-    return f"{summary[0].upper()}{summary[1:]}."
+def _commands(parser: Parser) -> Any:
+    return parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+
+
+def _parser(among: Any, group: str, name: str, summary: str) -> Parser:
+    """The parser of a command, or of a group of them, with its examples behind its help."""
+    examples = EXAMPLES[f"{group} {name}".strip()]
+    own: Parser = among.add_parser(
+        name, help=summary, description=f"{summary[0].upper()}{summary[1:]}.", examples=examples
+    )
+    return own

@@ -12,10 +12,19 @@ from hil_nas.values import none_of, suggestion
 
 
 class Parser(argparse.ArgumentParser):
-    """Options cannot be abbreviated: `--seed` is not short for `--seeds`."""
+    """Options cannot be abbreviated: `--seed` is not short for `--seeds`.
 
-    def __init__(self, **how: Any) -> None:
+    Args:
+        examples: lines with which --help ends, as they are.
+    """
+
+    def __init__(self, *, examples: Sequence[str] = (), **how: Any) -> None:
         super().__init__(allow_abbrev=False, **how)
+        self._examples = examples
+
+    def format_help(self) -> str:
+        examples = "".join(f"  {x}\n" for x in self._examples)
+        return super().format_help() + (f"\nexamples:\n{examples}" if examples else "")
 
     def error(self, message: str) -> NoReturn:
         """
