@@ -14,28 +14,40 @@ from hil_nas.nas.front_ends.point import ClipSet
 from hil_nas.progress import Reporter
 
 _RAW_CLIPS = 4096  # as many as a search among configurations of any kind hears
+_HEARD = 3  # times that a clip for the weights is augmented: heard once, a supernet knew such clips by heart
+_WEIGHTS = 0.75  # of the clips
 
 
 def search_features(
     data: KeywordData, configs: tuple[FrontEnd, ...], augmentation: Augmentation, seed: int, progress: Reporter
 ) -> tuple[FeatureSet, FeatureSet]:
-    """The training split in two halves, for the weights and for the architecture.
+    """The training split in two parts, for the weights and for the architecture.
 
-    Each clip is heard once, augmented as in a training; classes are as even as in one of its epochs. The validation
-    and test splits stay unseen, so that what they say of the derived network is of clips that chose nothing.
+    Clips are augmented as in a training, those for the weights several times; classes are as even as in one of its
+    epochs. The validation and test splits stay unseen, so that what they say of the derived network is of clips that
+    chose nothing.
 
     Returns:
-        Features (clips, frames, coefficients) of each of the configurations' transforms, of each half.
+        Features (clips, frames, coefficients) of each of the configurations' transforms, of each part.
     """
     rng = np.random.default_rng([seed, 1])
     clips = _drawn(data, rng)
+    split = round(_WEIGHTS * len(clips))
+    weights, decisions = (clips.take(x) for x in np.split(np.arange(len(clips)), [split]))
+    weights = weights.take(np.tile(np.arange(split), _HEARD))
+    return (
+        _features(weights, data, configs, augmentation, rng, progress),
+        _features(decisions, data, configs, augmentation, rng, progress),
+    )
+
+
+def _features(
+    clips: Clips, data: KeywordData, configs: tuple[FrontEnd, ...], augmentation: Augmentation,
+    rng: np.random.Generator, progress: Reporter,
+) -> FeatureSet:  # fmt: skip
     seed = int(rng.integers(2**62))
     features = augmented_features(clips, data.background, transforms(configs), augmentation, seed, progress)
-    labels, half = labels_of(clips), len(clips) // 2
-    return (
-        FeatureSet(tuple(x[:half] for x in features), labels[:half]),
-        FeatureSet(tuple(x[half:] for x in features), labels[half:]),
-    )
+    return FeatureSet(tuple(features), labels_of(clips))
 
 
 def search_clips(data: KeywordData, seed: int, progress: Reporter) -> tuple[ClipSet, ClipSet]:
