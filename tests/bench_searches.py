@@ -34,7 +34,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from hil_nas.audio.datasets import KeywordData
 from hil_nas.budget import Budget
-from hil_nas.candidates.halving import FROM_SCRATCH
+from hil_nas.candidates.halving import ALONE
 from hil_nas.candidates.short_training import short_trainings
 from hil_nas.config import SearchConfig
 from hil_nas.device.hosts import open_device
@@ -92,7 +92,7 @@ def drawn(job: SearchJob, seed: int) -> Iterator[Product]:
     while len(found) < RANDOM:
         config = int(torch.randint(len(table.space.configs), (), generator=generator))
         chains = even.drawn(512, generator)
-        choice = chains.choice(config, band.pick(config, chains))
+        choice = chains.choice(config, band.pick(config, chains, 0.0))
         cost = table.cost(choice)
         left = job.limits.values()[0] - table.cycles.front_end[config]
         if not job.limits.held_by(cost) or table.network_cycles(choice) < FULL * left:
@@ -106,12 +106,12 @@ def drawn(job: SearchJob, seed: int) -> Iterator[Product]:
 
 def best_of(products: list[Product], data: KeywordData, seed: int) -> Product:
     """By two rounds of short trainings."""
-    for epochs, kept in ((FROM_SCRATCH.epochs, LAST), (FROM_SCRATCH.last_epochs, 1)):
+    for epochs, kept in ((ALONE.epochs, LAST), (ALONE.last_epochs, 1)):
         losses: dict[int, float] = {}
         for config in dict.fromkeys(x for _, x in products):
             same = [i for i, x in enumerate(products) if x[1] == config]
             networks = [products[i][0] for i in same]
-            scores = short_trainings(networks, config, data, FROM_SCRATCH.recipe(epochs), seed=seed)
+            scores = short_trainings(networks, config, data, ALONE.recipe(epochs), seed=seed)
             losses |= {i: x.loss for i, x in zip(same, scores, strict=True)}
         products = [products[i] for i in sorted(losses, key=losses.__getitem__)[:kept]]
     return products[0]

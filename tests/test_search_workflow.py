@@ -15,7 +15,7 @@ import pytest
 
 from hil_nas.baselines import baseline
 from hil_nas.budget import Budget
-from hil_nas.candidates.halving import FROM_SCRATCH, INHERITED, LAST
+from hil_nas.candidates.halving import ALONE, BEHIND_SUPERNET, LAST
 from hil_nas.config import BaselineConfig, SearchConfig
 from hil_nas.cost.macs import network_macs
 from hil_nas.deploy.tflite import read_front_end
@@ -127,7 +127,7 @@ def test_the_best_candidate_that_holds_the_limits_is_trained(
     networks = {json.dumps([x["front_end"], x["genotype"]]) for x in ranked}
     assert len(networks) == len(ranked) > 3 and [x["derived"] for x in ranked].count(True) == 1
     last, others = ranked[:LAST], ranked[LAST:]
-    for group, epochs in ((last, INHERITED.last_epochs), (others, INHERITED.epochs)):
+    for group, epochs in ((last, BEHIND_SUPERNET.last_epochs), (others, BEHIND_SUPERNET.epochs)):
         assert {x["trained_epochs"] for x in group} == {epochs}
         assert [x["loss"] for x in group] == sorted(x["loss"] for x in group)
     (rank,) = (x["epoch"] for x in ranked if x["derived"])
@@ -214,7 +214,7 @@ def test_limits_that_cannot_be_met_name_the_nearest_and_leave_nothing(base: Sear
 def test_the_networks_with_most_parameters_go_the_same_way(
     base: SearchConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("hil_nas.workflows.search.FROM_SCRATCH", replace(FROM_SCRATCH, epochs=1, last_epochs=2))
+    monkeypatch.setattr("hil_nas.workflows.search.ALONE", replace(ALONE, epochs=1, last_epochs=2))
     result, folder = run(replace(base, strategy="parameters", train_epochs=1), tmp_path)
     assert result["status"] == "complete" and result["limits_held"] and result["bits_equal"]
     assert result["ranking"]["kendall_tau"]["supernet"] is None and result["derived"]["of"] > 3
@@ -235,7 +235,7 @@ def test_a_front_end_without_a_price_breaks_the_limit_that_it_was_not_counted_in
 
 
 def test_cells_go_the_same_way(base: SearchConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("hil_nas.workflows.search.FROM_SCRATCH", replace(FROM_SCRATCH, epochs=1, rounds=1))
+    monkeypatch.setattr("hil_nas.workflows.search.BEHIND_SUPERNET", replace(BEHIND_SUPERNET, epochs=1, rounds=1))
     config = replace(
         base, space="darts", budget=Budget(None, None, 0.070), candidates=1, train_epochs=1,
         grid=(Mfcc(400, 200, 40, 10), Mfcc(640, 320, 40, 10)),

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from hil_nas.audio.datasets import KeywordData
-from hil_nas.candidates.halving import FROM_SCRATCH, INHERITED, by_halving
+from hil_nas.candidates.halving import ALONE, BEHIND_SUPERNET, by_halving
 from hil_nas.candidates.sampling import Candidates
 from hil_nas.config import SearchConfig
 from hil_nas.device.hosts import open_device
@@ -129,10 +129,10 @@ class SearchJob:
             beside = [] if largest is None else [largest, *Candidates(largest).sampled(_LARGEST - 1)]
         else:
             result, beside = largest or self._largest(), []
-        inherited = result.supernet is not None and result.supernet.weights(result.point) is not None
         standings = by_halving(
             result, Candidates(result), data, run, count=config.candidates,
-            race=INHERITED if inherited else FROM_SCRATCH, seed=config.seed, progress=self.progress, beside=beside,
+            race=ALONE if result.supernet is None else BEHIND_SUPERNET,
+            seed=config.seed, progress=self.progress, beside=beside,
         )  # fmt: skip
         chosen = replace(self.tried(standings.ranked), search=standings.figures)
         run.write_json("network.json", {
