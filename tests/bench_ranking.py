@@ -26,7 +26,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 
 from hil_nas.audio.augment import Augmentation
-from hil_nas.candidates.halving import FROM_SCRATCH, INHERITED
+from hil_nas.candidates.halving import ALONE
 from hil_nas.candidates.short_training import short_trainings
 from hil_nas.front_ends import parse_front_end
 from hil_nas.latency.model import LatencyModel
@@ -43,6 +43,7 @@ from hil_nas.training.recipe import Recipe
 from hil_nas.workflows.finish import load_data
 from hil_nas.workflows.search_data import search_features
 
+BEGUN = Recipe(epochs=4, warmup_epochs=0.5, branches=False)  # weights that are there need no slow beginning
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -53,7 +54,7 @@ def random_networks(table: CostTable, limits: Limits, count: int) -> list[Choice
     found: dict[str, Choice] = {}
     while len(found) < count:
         chains = even.drawn(256, generator)
-        choice = chains.choice(0, band.pick(0, chains))
+        choice = chains.choice(0, band.pick(0, chains, 0.0))
         found.setdefault(str(space.at(choice)[0]), choice)
     return list(found.values())
 
@@ -112,10 +113,10 @@ def main() -> None:
         alpha = [-float(strategy.net.architecture.log_probability(x)) for x in choices]
     told("alpha", alpha, losses, seconds)
     begin = [result.supernet.weights(x) for x in choices]
-    for name, race, begun in (("from scratch", FROM_SCRATCH, None), ("begun from the supernet", INHERITED, begin)):
-        recipe = race.recipe(race.epochs)
+    brief = (("6 epochs from scratch", ALONE.recipe(6), None), ("4 epochs begun from the supernet", BEGUN, begin))
+    for name, recipe, begun in brief:
         short, seconds = timed(lambda: short_trainings(networks, config, data, recipe, seed=0, begin=begun))  # noqa: B023
-        told(f"{race.epochs} epochs {name}", [x.loss for x in short], losses, seconds)
+        told(name, [x.loss for x in short], losses, seconds)
 
 
 if __name__ == "__main__":

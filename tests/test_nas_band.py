@@ -64,7 +64,7 @@ def test_what_is_picked_lies_in_the_band(cost_table: CostTable, limits: Limits) 
         for _ in range(50):
             rows = rng.choice(len(chains.stem), 64, replace=False)
             drawn = Chains(chains.stem[rows], chains.widths[rows], chains.operations[rows])
-            cost = cost_table.cost(drawn.choice(config, band.pick(config, drawn)))
+            cost = cost_table.cost(drawn.choice(config, band.pick(config, drawn, rng.random())))
             held = [x for x in (drawn.choice(config, i) for i in range(64)) if _strides_are_taken(x)]
             assert limits.held_by(cost) == any(limits.held_by(cost_table.cost(x)) for x in held)
             if limits.held_by(cost) and limits.cycles is not None and limits.ram_bytes is None:
@@ -83,15 +83,39 @@ def test_outside_the_band_the_fullest_is_picked_and_else_what_breaks_least(cost_
     few = Chains(*(x[order[[0, 5, 9]]] for x in (chains.stem, chains.widths, chains.operations)))
     high = np.full(len(SPACE.configs), np.inf)
     roomy, tight = (Limits(cycles=float(front_end + x * costs[order[9], 0])) for x in (3.0, 0.1))
-    assert Band(cost_table, roomy, 0.6, high).pick(0, few) == 2
-    assert Band(cost_table, tight, 0.6, high).pick(0, few) == 0
+    assert Band(cost_table, roomy, 0.6, high).pick(0, few, 0.5) == 2
+    assert Band(cost_table, tight, 0.6, high).pick(0, few, 0.5) == 0
+
+
+def test_networks_are_drawn_by_their_parameters_and_for_the_weights_evenly_over_depths(cost_table: CostTable) -> None:
+    chains, limits, worth = every_chain(), Limits(cycles=9e4), 3e-3
+    plain = Band(cost_table, limits, 0.6, average_cycles(cost_table))
+    sizes, (costs, there) = plain.parameters(1, chains), plain.costs(1, chains)
+    for i in (0, 17, 99):
+        assert sizes[i] == cost_table.network_parameters(chains.choice(1, i))
+    left = 9e4 - cost_table.cycles.front_end[1]
+    floor = min(0.6 * left, average_cycles(cost_table)[1])
+    inside = np.flatnonzero(there & (costs[:, 0] <= left) & (costs[:, 0] >= floor))
+    weighted = np.array([not x.keeps_width for x in SPACE.operations])
+    depth = weighted[chains.operations].sum(1)
+    chances = (np.arange(4000) + 0.5) / 4000
+
+    band = Band(cost_table, limits, 0.6, average_cycles(cost_table), worth)
+    shares = np.exp(worth * sizes[inside])
+    drawn = np.array([band.pick(1, chains, x) for x in chances])
+    np.testing.assert_allclose(sizes[drawn].mean(), np.average(sizes[inside], weights=shares), rtol=0.01)
+    even = depth[[band.pick(1, chains, x, depths=True) for x in chances]]
+    there_are = np.unique(depth[inside])
+    assert len(there_are) > 1
+    for x in there_are:
+        assert (even == x).mean() == pytest.approx(1 / len(there_are), abs=0.01)
 
 
 def test_a_step_of_the_decisions_follows_the_gradient_of_the_mean_loss(monkeypatch: pytest.MonkeyPatch) -> None:
     """The oracle is the mean over all networks in the band, with losses known beforehand, by finite differences."""
     space = replace(SPACE, configs=SPACE.configs[:2], positions=1)
     table = tabulate(space, toy_cycles, lambda config: config.frames * 1e3)
-    settings = replace(QUICK, front_ends=4, paths=4)
+    settings = replace(QUICK, front_ends=4, paths=4, worth=2.0)
     limits = Limits(cycles=7e4)
     generator = torch.Generator().manual_seed(0)
     strategy = TinyStrategy(table, settings, limits, generator, torch.device("cpu"))
@@ -123,8 +147,9 @@ def test_a_step_of_the_decisions_follows_the_gradient_of_the_mean_loss(monkeypat
         gammas, total = strategy.net.alignment.weights(), torch.zeros(())
         for g in range(2):
             own = [x for x in inside if x.config == g]
-            shares = torch.stack([strategy.net.architecture.log_probability(x) for x in own])
-            total = total + gammas[g] * (torch.softmax(shares, 0) @ torch.tensor([loss_of(x) for x in own]))
+            worth = settings.worth / table.most_parameters * np.array([table.network_parameters(x) for x in own])
+            shares = torch.stack([strategy.net.architecture.log_probability(x) for x in own]) + torch.tensor(worth)
+            total = total + gammas[g] * (torch.softmax(shares, 0).float() @ torch.tensor([loss_of(x) for x in own]))
         return total
 
     exact = torch.autograd.grad(mean_loss(), decided)

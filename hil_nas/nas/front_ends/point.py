@@ -66,7 +66,7 @@ class ContinuousSettings(Settings):
         data_clip: the most that a batch's loss pulls at a number of the point. A hop a little longer moves late
             frames by whole pitch periods: its gradient is exact, and mostly noise with long tails (a mean of -1.1 with
             a standard error of 0.9 over 18 batches, where differences over 10 % of the way gave -0.17 and 0.04).
-        band, paths: as of `nas.tiny.settings.TinySettings`.
+        band, worth, paths: as of `nas.tiny.settings.TinySettings`.
         spread: how far around the point features are drawn, as a share of that way: in the warm-up, behind it and at
             last.
         settled: the search ends when the point's mean moved less than this share from one epoch to the next, twice.
@@ -79,13 +79,14 @@ class ContinuousSettings(Settings):
     data_rate: float = 0.01
     data_clip: float = 0.2
     band: float = 0.6
+    worth: float = 20.0
     paths: int = 4
     spread: tuple[float, float, float] = (0.5, 0.2, 0.1)
     settled: float = 0.02
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self._expect_at_least(rounds=1, band=0, paths=2)
+        self._expect_at_least(rounds=1, band=0, worth=0, paths=2)
 
 
 class FrontEndPoint(nn.Module):

@@ -109,7 +109,9 @@ class FrontEndSearch:
         self.tiny = replace(tiny, configs=(space.config(*space.start[:2], space.coefficients[1]),))
         generator = torch.Generator().manual_seed(seed)
         self.anchors = AnchorCosts(space, tiny, costs).to(device)
-        band = Band(self.anchors.table, limits, settings.band, average_cycles(self.anchors.table))
+        table = self.anchors.table
+        worth = settings.worth / table.most_parameters
+        band = Band(table, limits, settings.band, average_cycles(table), worth)
         self.networks = TinyNetworks(self.tiny, settings, band, settings.paths, generator, device)
         self.front_end = ContinuousFrontEnd(
             space, self.networks, self.anchors, extract, train, validation, limits, settings, generator, device

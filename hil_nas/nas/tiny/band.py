@@ -1,17 +1,17 @@
-"""Chains inside the band of the limits: many are drawn at once, priced by the table, and one that fills enough is kept.
-
-No torch.
+"""Chains inside the band of the limits: many are drawn at once, priced by the table, and one that fills enough is kept,
+the rather the more parameters it has. No torch.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from hil_nas.cost.arena import ALIGNMENT_BYTES
 from hil_nas.nas.costs.network_limits import Limits
-from hil_nas.nas.tiny.cost_table import CostTable, Floats, Indices
+from hil_nas.nas.tiny.cost_table import ChoiceCosts, CostTable, Floats, Indices
 from hil_nas.nas.tiny.places import Places
 from hil_nas.nas.tiny.space import Choice
 
@@ -39,24 +39,33 @@ class Band:
     """What networks a supernet is trained on: those that fill a share of what the limits leave beside a front end.
 
     Weights that must also suit networks far smaller or far larger than the limit rank those at the limit worse: in the
-    `tiny` space Kendall's tau fell from 0.6 to 0.2.
+    `tiny` space Kendall's tau fell from 0.6 to 0.2. Networks with many parameters are rare there and the best of all
+    when trained alone; a supernet that hardly ever met them put them last.
 
     Args:
         share: of the cycles that a front end leaves to its network: the band's lower end.
+        parameter: what each is worth, as a log-probability: a network of the band is drawn the likelier.
         average: (configs,) cycles of the average network on each configuration, without the front end. The lower end
             is never above, so that a loose limit does not ask for cycles that nothing needs.
     """
 
-    def __init__(self, table: CostTable, limits: Limits, share: float, average: Floats) -> None:
+    def __init__(
+        self, table: CostTable, limits: Limits, share: float, average: Floats, parameter: float = 0.0
+    ) -> None:
         self._table, self._limits, self._share, self._average = table, limits.values(), share, average
-        self._places = Places.of(table.space)
+        self._parameter, self._places = parameter, Places.of(table.space)
         self._keeps = np.array([x.keeps_width for x in table.space.operations])
+        self._weighted = np.array([int(not x.keeps_width) for x in table.space.operations])
 
-    def pick(self, config: int, chains: Chains, front_end: Floats | None = None) -> int:
-        """The first chain in the band; where none is, the fullest that holds every limit, or else the one that breaks
-        them least.
+    def pick(
+        self, config: int, chains: Chains, chance: float, front_end: Floats | None = None, *, depths: bool = False
+    ) -> int:
+        """One of the chains in the band, by its parameters; where none is, the fullest that holds every limit, or else
+        the one that breaks them least.
 
         Args:
+            chance: from 0 to below 1, which of those in the band.
+            depths: every depth that is there is as likely as any other.
             front_end: cycles, RAM and flash of the front end; None: as the table has them.
         """
         if front_end is None:
@@ -68,7 +77,13 @@ class Band:
         floor = min(self._share * left[0], float(self._average[config]))
         filled = np.flatnonzero((broken <= 1.0) & (costs[:, 0] >= floor))
         if len(filled):
-            return int(filled[0])
+            worth = self._parameter * self.parameters(config, chains)[filled]
+            shares = np.exp(worth - worth.max())
+            if depths:
+                depth = self._weighted[chains.operations[filled]].sum(1)
+                shares /= np.bincount(depth, shares)[depth]
+            shares = np.cumsum(shares)
+            return int(filled[np.searchsorted(shares / shares[-1], chance, side="right")])
         if broken.min() > 1.0:
             return int(broken.argmin())
         return int(np.where(broken <= 1.0, costs[:, 0], -1.0).argmax())
@@ -76,12 +91,26 @@ class Band:
     def costs(self, config: int, chains: Chains) -> tuple[Floats, np.ndarray[tuple[int], np.dtype[np.bool_]]]:
         """Cycles, RAM and flash of each network without its front end, (chains, 3), and whether the space has it:
         one with a stride or a kernel that does nothing where it stands is another's twin."""
-        table, places = self._table, self._places
-        tables, group = (table.cycles, table.ram, table.flash, table.state), places.group[config]
-        place, width = places.stem[group, chains.stem], chains.widths[:, 0]
+        table = self._table
+        tables = (table.cycles, table.ram, table.flash, table.state)
+        (cycles, ram, flash, state), there = self._along(tables, config, chains)
+        arena = np.ceil((ram.max(0) + state.sum(0)) / ALIGNMENT_BYTES) * ALIGNMENT_BYTES
+        return np.stack([cycles.sum(0), arena, flash.sum(0)], 1), there
+
+    def parameters(self, config: int, chains: Chains) -> Floats:
+        """Of each network, (chains,)."""
+        (parts,), _ = self._along((self._table.parameters,), config, chains)
+        return np.asarray(parts.sum(0))
+
+    def _along(
+        self, tables: Sequence[ChoiceCosts], config: int, chains: Chains
+    ) -> tuple[list[Floats], np.ndarray[tuple[int], np.dtype[np.bool_]]]:
+        """What each table says of every network's parts, (parts, chains) each, and whether the space has it."""
+        places = self._places
+        group, width = places.group[config], chains.widths[:, 0]
+        place, there = places.stem[group, chains.stem], places.stem_taken[group, chains.stem]
         parts = [[np.full(len(place), x.align[config]) for x in tables]]
         parts.append([x.stem[config, chains.stem, width] for x in tables])
-        there = places.stem_taken[group, chains.stem]
         for operation, drawn in zip(chains.operations.T, chains.widths.T[1:], strict=True):
             skipped = places.skipped[place, operation]
             after = np.where(self._keeps[operation] | skipped, width, drawn)
@@ -90,6 +119,4 @@ class Band:
             parts.append([np.where(skipped, 0.0, x.chain[at]) for x in tables])
             place, width = places.after[place, operation], after
         parts.append([x.head[config, places.scale[place], width, places.rows[place]] for x in tables])
-        cycles, ram, flash, state = (np.stack(x) for x in zip(*parts, strict=True))
-        arena = np.ceil((ram.max(0) + state.sum(0)) / ALIGNMENT_BYTES) * ALIGNMENT_BYTES
-        return np.stack([cycles.sum(0), arena, flash.sum(0)], 1), there
+        return [np.stack(x) for x in zip(*parts, strict=True)], there

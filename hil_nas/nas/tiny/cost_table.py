@@ -113,6 +113,11 @@ class CostTable:
     def network_parameters(self, choice: Choice) -> int:
         return int(sum(self._along(self.parameters, choice)))
 
+    @property
+    def most_parameters(self) -> float:
+        """An upper bound of a chain's: every position the largest."""
+        return self.space.positions * float(self.parameters.chain.max())
+
     def corrected(self, ratio: float) -> CostTable:
         """The network's cycles times a ratio that a measurement gave."""
         return replace(self, cycles=self.cycles.scaled(ratio))

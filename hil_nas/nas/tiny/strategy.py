@@ -5,6 +5,9 @@ and gamma draws some front ends and some networks on each, and follows the score
 their mean loss: the log-probability of what did better than the others of its batch rises. Networks are held against
 those on the same front end, front ends by the mean of their networks. The baseline leaves the gradient unbiased, and
 what is drawn inside a band only needs no correction: the band's own probability is the same for all that are compared.
+
+Parameters have a worth, in what is drawn as in what is derived. Of networks that fill a limit those with many are best
+when each is trained alone, and nothing that shared weights say of them is as sure.
 """
 
 from __future__ import annotations
@@ -13,7 +16,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -34,10 +36,9 @@ from hil_nas.nas.tiny.settings import TinySettings
 from hil_nas.nas.tiny.space import Choice, TinySpace
 from hil_nas.nas.tiny.supernet import TinySupernet
 
-_WIDE = 5.0  # what a network with e times the channels in one layer gains, as a log-probability
 _FILLED = 0.95  # of the cycles that a front end leaves to its network: so many a derived network uses, where it can
-_WORTHS = (5.0, 10.0, 20.0, 40.0, 80.0)  # of the parameters of the largest chain, as a log-probability
-_DRAWS = 128  # of which the first inside the band is taken
+_RISES = (1.0, 2.0, 4.0)  # of the worth of parameters, until what is derived fills its limit
+_DRAWS = 128  # of which one inside the band is taken
 
 
 class TinyNetworks:
@@ -69,19 +70,21 @@ class TinyNetworks:
     def reads(self, half: Half, generator: torch.Generator) -> tuple[int, ...]:
         return self.net.alignment.configs
 
-    def drawn(self, config: int, reading: Reading, generator: torch.Generator) -> Choice:
-        """A network inside the band, by the probabilities."""
+    def drawn(self, config: int, reading: Reading, half: Half, generator: torch.Generator) -> Choice:
+        """A network inside the band, by the probabilities; for the weights as often of one depth as of another, since
+        those of the last positions belong to deep chains alone."""
         with torch.no_grad():
             chains = self.probabilities().drawn(_DRAWS, generator)
+            chance = float(torch.rand((), generator=generator))
         priced, front_end = reading.priced or (config, None)
-        return chains.choice(config, self._band.pick(priced, chains, front_end))
+        return chains.choice(config, self._band.pick(priced, chains, chance, front_end, depths=half == "train"))
 
     def loss(self, reading: Reading, half: Half, generator: torch.Generator) -> Tensor:
         count = self._paths if half == "validation" else 1
         slopes = half == "train" or any(x.requires_grad for x in reading.features)
         means, scores = [], []
         for config, features in zip(reading.configs, reading.features, strict=True):
-            choices = [self.drawn(config, reading, generator) for _ in range(count)]
+            choices = [self.drawn(config, reading, half, generator) for _ in range(count)]
             with torch.set_grad_enabled(slopes):
                 logits = [self.net(features, x) for x in choices]
                 losses = torch.stack([F.cross_entropy(x.float(), reading.labels) for x in logits])
@@ -121,7 +124,8 @@ class TinyStrategy(TinyDerivation, TinyNetworks):
         device: torch.device,
     ) -> None:
         TinyDerivation.__init__(self, cost_table, limits)
-        band = Band(cost_table, limits, settings.band, average_cycles(cost_table))
+        self._worth = settings.worth / cost_table.most_parameters
+        band = Band(cost_table, limits, settings.band, average_cycles(cost_table), self._worth)
         TinyNetworks.__init__(self, self.space, settings, band, settings.paths, generator, device, self.feasible)
 
     def reads(self, half: Half, generator: torch.Generator) -> tuple[int, ...]:
@@ -137,25 +141,18 @@ class TinyStrategy(TinyDerivation, TinyNetworks):
         return lambda: expected(self.probabilities())
 
     def preference(self, view: View[Choice] = AS_LEARNED) -> Preference:
-        """Log-probabilities as they stand; those of samples and neighbours prefer width itself to alpha's widths.
-
-        Weights that all widths share undervalue size: below a limit alpha prefers chains longer and narrower than
-        those that then learn best, and samples of its operations, each as wide as the limit leaves room, beat it.
-        """
+        """Log-probabilities as they stand, and the worth of parameters."""
         with torch.no_grad():
             now = self.probabilities()
         configs, stem, widths, operations = logs_of(now.configs, now.stem, now.widths, now.operations)
-        if view.noise is not None or view.around is not None:
-            channels = np.asarray(self.space.widths)
-            widths = np.broadcast_to(_WIDE * np.log(channels / channels[-1]), widths.shape)
         if (point := view.around) is not None:
             stem = made(stem.shape, (point.stem[0],))
             operations = made(operations.shape, *enumerate(o for o, _ in point.chain))
         stem, widths, operations = map(view.disturbed, (stem, widths, operations))
-        return Preference(view.configs(configs), stem, widths, operations)
+        return Preference(view.configs(configs), stem, widths, operations, self._worth)
 
     def derive(self, ratio: float, limits: Limits, view: View[Choice] = AS_LEARNED) -> Choice:
-        """The most preferred network; as learned, parameters are given a worth until it fills the latency limit.
+        """The most preferred network; as learned, the worth of parameters rises until it fills the latency limit.
 
         What alpha likes best, choice by choice, may leave cycles unused, and unused cycles cost more than any choice
         of alpha's gains.
@@ -163,27 +160,14 @@ class TinyStrategy(TinyDerivation, TinyNetworks):
         table, preference, most_cycles = self.cost_table.corrected(ratio), self.preference(view), limits.cycles
         if view is not AS_LEARNED or most_cycles is None:
             return derive(table, preference, limits)
-
-        def at(worth: float) -> tuple[float, Choice]:
-            """The share of what the front end leaves that the network uses, and the network."""
-            parameter = worth / (self.space.positions * table.parameters.chain.max())
-            point = derive(table, replace(preference, parameter=parameter), limits)
-            return table.network_cycles(point) / (most_cycles - table.cycles.front_end[point.config]), point
-
-        least = at(0.0)
-        if least[0] >= _FILLED:
-            return least[1]
-        most = at(_WORTHS[-1])
-        if most[0] < _FILLED:
-            return max(least, most, key=lambda x: x[0])[1]
-        low, high = -1, len(_WORTHS) - 1
-        while high - low > 1:  # the least worth that fills, by halving: each takes an integer programme
-            middle = (low + high) // 2
-            if (found := at(_WORTHS[middle]))[0] >= _FILLED:
-                high, most = middle, found
-            else:
-                low = middle
-        return most[1]
+        found: list[tuple[float, Choice]] = []
+        for rise in _RISES:
+            point = derive(table, replace(preference, parameter=rise * self._worth), limits)
+            left = most_cycles - table.cycles.front_end[point.config]
+            found.append((table.network_cycles(point) / left, point))
+            if found[-1][0] >= _FILLED:
+                break
+        return max(found, key=lambda x: x[0])[1]
 
     def one_loss(self, point: Choice, features: Tensor, labels: Tensor) -> Tensor:
         return F.cross_entropy(self.net(features, point).float(), labels)
