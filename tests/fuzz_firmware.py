@@ -185,6 +185,7 @@ def _scripts() -> list[bytes]:
     front_end = CONFIG.blob(0.5, 10)
     audio = noise.normal(0, 3000, 16000).astype("<i2").tobytes()
     small = noise.bytes(32)
+    stream = next(i for i, x in enumerate(NETWORKS) if x.layers[0].kind == "delay")
     halves = (f"db {small[:31].hex()}", f"db {small[31:].hex()}ff")
     return [
         _typed("name", "profile", "timestamp", "help", "results", "db print", "infer", "bogus", "", "db", "hil"),
@@ -194,6 +195,8 @@ def _scripts() -> list[bytes]:
         _upload("plan", plans[1]) + _typed("db load 32", *halves, "infer 2 1", "results"),
         _upload("plan", plans[1], True) + _upload("input", small) + _typed("hil run network 1 2", "hil read output"),
         _upload("plan", plans[0]) + _upload("input", noise.bytes(126)) + _typed("hil run network 0 1"),
+        _upload("plan", plans[stream]) + _upload("input", noise.bytes(16))
+        + _typed("hil run step 0 2", "hil read output", "hil clear", "infer 1 1", "hil run step 1 1"),
         _upload("frontend", front_end) + _upload("audio", audio) + _typed("hil run frontend 0 1", "hil read features"),
         _upload("plan", plans[2], True) + _upload("frontend", front_end, True) + _upload("audio", audio)
         + _typed("hil run all 0 1", "hil read features", "hil read output", "hil memory", "hil reset"),

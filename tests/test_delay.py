@@ -14,12 +14,14 @@ from step_networks import step_network
 
 from hil_nas.cost.arena import aligned, arena_bytes, network_steps, plan_steps
 from hil_nas.cost.blob import plan_bytes
+from hil_nas.cost.tflm_arena import tflm_arena
+from hil_nas.deploy.convert import to_tflite
 from hil_nas.deploy.host_engine import HostEngine, build_engine_library
 from hil_nas.deploy.lower import lower
 from hil_nas.deploy.plan import Plan, PlanOperator
 from hil_nas.deploy.synthetic import random_graph
 from hil_nas.device.firmware import find_third_party
-from hil_nas.errors import InputError
+from hil_nas.errors import InputError, UnsupportedError
 from hil_nas.network import INPUT, Layer, Network
 
 SEEDS = range(60)
@@ -146,3 +148,14 @@ def test_whatever_lies_over_a_delay_line_is_refused(engine: Engine) -> None:
 def test_a_delay_line_that_keeps_nothing_is_no_layer(shape: tuple[int, int, int] | None) -> None:
     with pytest.raises(InputError, match="layer 0: delay from"):
         Network((2, 1, 4), (Layer("delay", (INPUT,), shape=shape),))
+
+
+def test_a_network_with_a_delay_line_is_not_converted_but_its_window_is() -> None:
+    network = line(1, 4, 1, 8)
+    with pytest.raises(UnsupportedError, match="layer 0 .delay. is not converted .convert the network of whole"):
+        to_tflite(network, [None], np.zeros((1, 1, 1, 8), np.float32))
+
+
+def test_the_arena_of_tensorflow_lite_micro_is_not_guessed() -> None:
+    with pytest.raises(UnsupportedError, match="the arena of a delay is not known of TensorFlow Lite Micro"):
+        tflm_arena(line(1, 4, 1, 8))
