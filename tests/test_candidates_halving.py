@@ -48,19 +48,17 @@ def width_of(network: Network) -> int:
 
 
 class Trainings:
-    """Losses by width and epochs; remembers what was trained, and what it began with."""
+    """Losses by width and epochs; remembers what was trained."""
 
     def __init__(self, folder: Path, loss: Callable[[int, int], float], seed: int = 0) -> None:
         self.folder, self.loss, self.seed = folder, loss, seed
-        self.begun: list[Any] = []
         self.trained_networks: list[tuple[int, list[int]]] = []  # epochs and widths
         self.configs: list[Mfcc] = []
 
     def __call__(self, networks: Sequence[Network], config: Mfcc, data: Any, recipe: Recipe, **more: Any) -> Any:
         checkpoint = self.folder / f"candidates-{len(self.trained_networks)}.pt"
-        self.begun += more.pop("begin")
         assert more == {"seed": self.seed, "progress": progress, "checkpoint": checkpoint, "resume": True}
-        assert data is DATA and (recipe.learning_rate, recipe.warmup_epochs, recipe.branches) == (0.02, 0.5, False)
+        assert data is DATA and not recipe.branches
         widths = [width_of(x) for x in networks]
         self.trained_networks.append((recipe.epochs, widths))
         self.configs.append(config)
@@ -87,7 +85,7 @@ def held(
     last_epochs: int = 1,
 ) -> list[Derived[Any]]:  # fmt: skip
     """The candidates of a search whose most preferred network comes first."""
-    return standings(monkeypatch, trainings, *entered, race=Race(epochs, last_epochs, 4, 0.02, 0.5)).ranked
+    return standings(monkeypatch, trainings, *entered, race=Race(epochs, last_epochs, 4)).ranked
 
 
 def standings(
@@ -223,7 +221,7 @@ def test_others_race_beside_them_each_network_once(monkeypatch: pytest.MonkeyPat
     trainings = Trainings(tmp_path, lambda width, epochs: float(width))
     beside = [Derived(**derived(x)) for x in (12, 40, 16)]
     found = standings(
-        monkeypatch, trainings, *(derived(x) for x in (40, 20, 12)), race=Race(2, 1, 0, 0.02, 0.5), beside=beside
+        monkeypatch, trainings, *(derived(x) for x in (40, 20, 12)), race=Race(2, 1, 0), beside=beside
     )
     assert trainings.trained_networks == [(2, [40, 20, 12, 16])]
     assert [width_of(x.network) for x in found.ranked] == [12, 16, 20, 40]
@@ -236,21 +234,17 @@ class Supernet:
     def loss(self, point: Any) -> float | None:
         return None if point == 48 else 1 / point
 
-    def weights(self, point: Any) -> Any:
-        return f"weights of {point}"
-
 
 def test_what_ranked_before_the_trainings_is_held_against_them(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Narrow networks win: the supernet and all sizes have it the wrong way round; the last few change no tau."""
     trainings = Trainings(tmp_path, lambda width, epochs: width if epochs == 2 else -width)
     entered = [{**derived(x), "point": x} for x in (40, 16, 48, 24, 12, 32)]
-    found = standings(monkeypatch, trainings, *entered, race=Race(2, 5, 0, 0.02, 0.5), supernet=Supernet())
+    found = standings(monkeypatch, trainings, *entered, race=Race(2, 5, 0), supernet=Supernet())
     assert found.figures["derived"] == {"rank": 5, "of": 6}
     assert found.figures["ranking"]["networks"] == 6
     taus = found.figures["ranking"]["kendall_tau"]
     assert taus == pytest.approx({"supernet": -1.0, "parameters": -1.0, "macs": -1.0, "cycles": -1.0})
-    assert trainings.begun[:6] == [f"weights of {x}" for x in (40, 16, 48, 24, 12, 32)]
-    alone = standings(monkeypatch, Trainings(tmp_path / "x", trainings.loss), derived(8), race=Race(2, 5, 0, 0.02, 0.5))
+    alone = standings(monkeypatch, Trainings(tmp_path / "x", trainings.loss), derived(8), race=Race(2, 5, 0))
     assert alone.figures == {}
 
 

@@ -349,7 +349,7 @@ def test_configurations_that_differ_in_coefficients_alone_share_their_features()
     assert labels.tolist() == [4, 0] and few.shape == (3, 2, 25) and second.shape == (6, 2, 49)
     torch.testing.assert_close(few, many[:3])
     standard = (wide - wide.mean((0, 1))) / wide.std((0, 1), correction=0)
-    torch.testing.assert_close(many, standard[[4, 0]].permute(2, 0, 1))
+    torch.testing.assert_close(many, standard[[4, 0]].permute(2, 0, 1), rtol=1e-3, atol=1e-3)  # in 16 bits
     torch.testing.assert_close(store.spread(0), wide.std((0, 1), correction=0)[:3])
 
 

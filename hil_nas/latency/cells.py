@@ -29,6 +29,7 @@ def operator_of(row: dict[str, str]) -> Operator:
         dilation=_pair(row["dilation"]),
         padding=cast(Literal["same", "valid"], padding),
         relu=relu == "1",
+        shape=output if kind == "delay" else None,
     )
     if output_shape(layer, inputs) != output:
         raise ValueError(f"a {kind} of {inputs} does not give {output}")
