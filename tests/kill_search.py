@@ -82,7 +82,7 @@ def main() -> None:
         pieces.unlink()
         pieces.with_suffix(".json").unlink()
         whole_s, kills = whole_s / 2, 0
-    states = [torch.load(x, weights_only=True) for x in (whole, pieces)]
+    states = [torch.load(x, weights_only=True)["loops"][0] for x in (whole, pieces)]
     json.dump({
         "kills": kills,
         "same_result": whole.with_suffix(".json").read_text() == pieces.with_suffix(".json").read_text(),

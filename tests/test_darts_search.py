@@ -60,13 +60,15 @@ def run(cost_table: DartsCostTable, **change: Any) -> SearchResult:
     given: dict[str, Any] = {"limits": Limits(), "settings": QUICK, "seed": 0, "informed": (0, 1), **change}
     informed = given.pop("informed")
     limits, settings = given.pop("limits"), given.pop("settings")
-    return search(partial(DartsStrategy, cost_table, settings), clips(1, informed), clips(2, informed), limits, **given)
+    start = partial(DartsStrategy, cost_table, settings)
+    (one,) = search(start, clips(1, informed), clips(2, informed), [limits], **given)
+    return one.result()
 
 
 def test_a_search_learns_and_says_what_it_did(cost_table: DartsCostTable) -> None:
     epochs: list[dict[str, Any]] = []
     settings = replace(QUICK, epochs=10, drawn=0, weight_rate=0.1)
-    result = run(cost_table, settings=settings, on_epoch=epochs.append)
+    result = run(cost_table, settings=settings, on_epoch=epochs.extend)
     assert tuple(epochs) == result.history and [x["epoch"] for x in epochs] == list(range(1, 11))
     assert epochs[0]["phase"] == "warm-up" and epochs[0]["validation_loss"] is None
     assert epochs[-1]["validation_loss"] < 0.8 < epochs[0]["train_loss"]  # a third of all guesses: 1.1
@@ -213,7 +215,7 @@ def test_what_does_not_fit_is_refused(cost_table: DartsCostTable) -> None:
     good = clips(1)
     start = partial(DartsStrategy, cost_table, QUICK)
     with pytest.raises(InputError, match="labels run"):
-        search(start, FeatureSet(good.features, good.labels + 5), good, Limits(), seed=0)
+        search(start, FeatureSet(good.features, good.labels + 5), good, [Limits()], seed=0)
     for values in ({"epochs": 1}, {"batch": 1}, {"drawn": 9}, {"drawn": -1}, {"floor": 1.0}, {"gamma_ratio": 1.0}):
         with pytest.raises(InputError):
             replace(QUICK, **values)  # type: ignore[arg-type]

@@ -68,7 +68,7 @@ def test_losses_and_gradients_of_a_step_are_the_cpu_s(name: str) -> None:
 
 def searched(name: str, device: torch.device, settings: Any = None, **more: Any) -> SearchResult:
     start = STRATEGIES[name] if settings is None else partial(STRATEGIES[name].func, STRATEGIES[name].args[0], settings)
-    return search(start, *sets(name), more.pop("limits", Limits()), seed=0, device=device, **more)
+    return search(start, *sets(name), [more.pop("limits", Limits())], seed=0, device=device, **more)[0].result()
 
 
 @pytest.mark.parametrize("name", STRATEGIES)

@@ -79,9 +79,9 @@ def run(
     settings = more.pop("settings", QUICK)
     seed = more.pop("seed", 0)
     limits = limits or Limits()
-    return search(
-        partial(TinyStrategy, cost_table, settings), clips(1, informed), clips(2, informed), limits, seed=seed, **more
-    )
+    start = partial(TinyStrategy, cost_table, settings)
+    (one,) = search(start, clips(1, informed), clips(2, informed), [limits], seed=seed, **more)
+    return one.result()
 
 
 @pytest.mark.parametrize("informed", range(3))
@@ -111,7 +111,7 @@ def test_the_cost_of_a_front_end_decides_between_equals() -> None:
     train, validation = (FeatureSet((x.features[0], x.features[0]), x.labels) for x in data)
     limits = Limits(cycles=1.0e5)
     start = partial(TinyStrategy, table, replace(QUICK, multiplier_rate=1.0))
-    result = search(start, train, validation, limits, seed=0)
+    result = search(start, train, validation, [limits], seed=0)[0].result()
     assert result.config == twins[1]
 
 
@@ -143,12 +143,23 @@ def test_impossible_limits_are_refused_before_anything_is_trained(
 
 def test_history_is_plain_json_and_says_what_to_watch(cost_table: CostTable) -> None:
     seen: list[dict[str, Any]] = []
-    result = run(cost_table, on_epoch=seen.append, settings=replace(QUICK, epochs=3))
+    result = run(cost_table, on_epoch=seen.extend, settings=replace(QUICK, epochs=3))
     assert json.loads(json.dumps(seen)) == list(result.history)
     assert len(seen) == 3
     assert {"expected", "derived", "skip_share", "entropy", "gammas", "multipliers"} <= set(seen[0])
     assert seen[0]["entropy"]["gamma"] == pytest.approx(1.0)
     assert 0 < seen[-1]["skip_share"] < 1
+
+
+def test_a_warm_up_derives_once_what_it_does_not_change(
+    cost_table: CostTable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    derive, derived = TinyStrategy.derive, list[object]()
+    monkeypatch.setattr(TinyStrategy, "derive", lambda *x: derived.append(derive(*x)) or derived[-1])
+    history = run(cost_table, limits=Limits(cycles=6e4), settings=replace(QUICK, epochs=5, warmup_epochs=3)).history
+    assert len(derived) == 1 + 2 + 1  # the warm-up's, two epochs', and the result
+    assert [x["derived"] for x in history[:3]] == [history[0]["derived"]] * 3
+    assert history[2]["expected"] == history[0]["expected"]
 
 
 class Stopped(Exception):
@@ -326,9 +337,9 @@ def test_features_that_do_not_fit_are_refused(cost_table: CostTable) -> None:
     short = FeatureSet((good.features[0][:, 1:], *good.features[1:]), good.labels)
     start = partial(TinyStrategy, cost_table, QUICK)
     with pytest.raises(InputError, match="24, 6"):
-        search(start, short, good, Limits(), seed=0)
+        search(start, short, good, [Limits()], seed=0)
     with pytest.raises(InputError, match="labels run"):
-        search(start, good, FeatureSet(good.features, good.labels + 5), Limits(), seed=0)
+        search(start, good, FeatureSet(good.features, good.labels + 5), [Limits()], seed=0)
     with pytest.raises(InputError, match="same clips"):
         FeatureSet(good.features, good.labels[1:])
 
@@ -364,7 +375,7 @@ def test_a_kill_behind_a_checkpoint_loses_no_epochs_figures(
         if len(epochs) == 3:
             raise KeyboardInterrupt
 
-    more: dict[str, Any] = {"checkpoint": tmp_path / "search.pt", "resume": True, "on_epoch": epochs.append}
+    more: dict[str, Any] = {"checkpoint": tmp_path / "search.pt", "resume": True, "on_epoch": epochs.extend}
     monkeypatch.setattr(loop_module.checkpoints, "save", killed)
     with pytest.raises(KeyboardInterrupt):
         run(cost_table, settings=replace(QUICK, epochs=5), **more)
@@ -382,7 +393,7 @@ def test_a_loss_that_is_not_finite_ends_the_search_with_a_reason(
         x[...] = torch.nan
     path = tmp_path / "search.pt"
     with pytest.raises(DivergedError, match=f"the loss is nan in the .* of the supernet, epoch {epoch}"):
-        search(partial(TinyStrategy, cost_table, QUICK), *sets.values(), Limits(), seed=0, checkpoint=path)
+        search(partial(TinyStrategy, cost_table, QUICK), *sets.values(), [Limits()], seed=0, checkpoint=path)
     assert path.exists() == (epoch > 1)  # of the epochs before
 
 

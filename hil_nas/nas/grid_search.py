@@ -5,7 +5,7 @@ Everything that differs between spaces stands behind `Strategy`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Generic
@@ -20,6 +20,7 @@ from hil_nas.nas.front_ends.choice import FrontEndChoice
 from hil_nas.nas.front_ends.feature_store import FeatureSet
 from hil_nas.nas.protocols import Derived, Deriving, Point, Start, Strategy
 from hil_nas.nas.search_loop import Loop
+from hil_nas.nas.shared_loop import SharedLoop
 
 _JUDGES = 8  # batches of the validation half that judge a network by the supernet's weights
 _JUDGED = 128  # clips of each
@@ -76,50 +77,66 @@ def search(
     start: Start[Point],
     train: FeatureSet,
     validation: FeatureSet,
-    limits: Limits,
+    limits: Sequence[Limits],
     *,
     seed: int,
     device: torch.device | None = None,
-    on_epoch: Callable[[dict[str, Any]], None] | None = None,
+    on_epoch: Callable[[list[dict[str, Any]]], None] | None = None,
     checkpoint: Path | None = None,
     resume: bool = False,
     measure: Measure | None = None,
-) -> SearchResult[Point]:
-    """Finds the configuration and the network that recognise best within the limits.
+) -> list[GridSearch[Point]]:
+    """Trains a supernet, from which the configuration and the network follow that recognise best within limits.
 
     Args:
-        start: of a space, with its cost table and settings.
+        start: of a space, with its cost table and settings; for several limits one whose supernet they can share.
         train, validation: disjoint sets of clips; the first trains weights, the second alpha and gamma.
+        limits: one or several, which share the supernet; the last allow all that the others allow.
         device: where the supernet is trained; None: a GPU where there is one.
-        on_epoch, checkpoint, resume: as `Loop.run` takes them.
+        on_epoch, checkpoint, resume: as `Epochs.run` takes them; the figures of each of the limits.
         measure: cycles of a network on the board, without the front end; corrects the costs.
 
+    Returns:
+        Of each of the limits a search that has ended, whose `result()` goes by no other's.
+
     Raises:
-        InfeasibleError: where no network holds the limits: before anything is trained, or at the end by the
-            board's own measurements.
+        InfeasibleError: where no network holds one of the limits; before anything is trained.
         InputError: where features do not fit the space.
         RunError: where the checkpoint is of another search.
     """
     generator = torch.Generator().manual_seed(seed)
     device = device or accelerator()
-    strategy = start(limits, generator, device)
-    for data in (train, validation):
-        data.check(strategy.space)
+    widest: GridSearch[Point] | None = None
+    searches: list[GridSearch[Point]] = []
+    for each in reversed(limits):
+        strategy = start(each, generator, device, *([] if widest is None else [widest.strategy.net]))
+        for data in (train, validation):
+            data.check(strategy.space)
+        searches.insert(0, GridSearch(strategy, train, validation, each, generator, device, measure, like=widest))
+        widest = widest or searches[0]
+    assert widest is not None
     identity = {
-        **strategy.identity(),
-        "settings": asdict(strategy.settings),
-        "limits": asdict(limits),
+        **widest.strategy.identity(),
+        "settings": asdict(widest.strategy.settings),
+        "limits": [asdict(x) for x in limits] if len(limits) > 1 else asdict(limits[0]),
         "seed": seed,
         "train": train.digest(),
         "validation": validation.digest(),
     }
-    whole = GridSearch(strategy, train, validation, limits, generator, device, measure)
-    whole.loop.run(identity, on_epoch=on_epoch, checkpoint=checkpoint, resume=resume)
-    return whole.result()
+    loop = SharedLoop([x.loop for x in searches], generator)
+    loop.run(identity, on_epoch=on_epoch, checkpoint=checkpoint, resume=resume)
+    if len(searches) > 1:
+        for x in searches:
+            x.generator = torch.Generator().manual_seed(int(torch.randint(2**62, (), generator=generator)))
+    return searches
 
 
 class GridSearch(Generic[Point]):
-    """The parts of a search; its construction trains and measures nothing."""
+    """The parts of a search; its construction trains and measures nothing.
+
+    Args:
+        like: the search whose weights and clips these are too, of wider limits; None: it has its own.
+    """
 
     def __init__(
         self,
@@ -130,14 +147,24 @@ class GridSearch(Generic[Point]):
         generator: torch.Generator,
         device: torch.device,
         measure: Measure | None = None,
+        like: GridSearch[Point] | None = None,
     ) -> None:
         self.strategy, self.limits, self.generator = strategy, limits, generator
         self.watched = Watched(strategy, limits, measure)
-        self.front_end = FrontEndChoice(strategy, self.watched.expected, train, validation, generator, device)
-        self.loop = Loop(strategy, self.front_end, limits, generator, device, self.watched)
+        self.front_end: FrontEndChoice = FrontEndChoice(
+            strategy, self.watched.expected, train, validation, generator, device,
+            None if like is None else like.front_end,
+        )  # fmt: skip
+        self.loop: Loop = Loop(
+            strategy, self.front_end, limits, generator, device, self.watched, None if like is None else like.loop
+        )
 
     def result(self) -> SearchResult[Point]:
-        """Derives the network; with a board, one that holds the latency limit as measured."""
+        """Derives the network; with a board, one that holds the latency limit as measured.
+
+        Raises:
+            InfeasibleError: where none was found that does.
+        """
         ratio, point = self.watched.held()
         return SearchResult(
             **vars(self.watched.described(point, ratio)),

@@ -250,7 +250,8 @@ class Strategy(Networks, Deriving[Point], Protocol[Point]):
         ...
 
 
-Start = Callable[[Limits, torch.Generator, torch.device], Strategy[Point]]
+# Of limits, generator and device; where the space's supernet can serve several limits, of the one to share as well.
+Start = Callable[..., Strategy[Point]]
 
 
 @dataclass(frozen=True)

@@ -7,13 +7,14 @@ weights alone. What differs between searches stands behind `Networks`, `FrontEnd
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from hil_nas.learning import checkpoint as checkpoints
 from hil_nas.learning.gradients import finite, gradients, step, summed
@@ -25,53 +26,33 @@ from hil_nas.nas.schedule import Schedule
 _COSTS = ("cycles", "ram_bytes", "flash_bytes")  # the names of `Expectation.values()`
 
 
-class Loop:
-    """A search between two epochs; its construction trains nothing.
-
-    Args:
-        networks, front_end: what is decided.
-        generator: of everything that is drawn.
-        observer: what looks at the search after every epoch.
-    """
-
-    def __init__(
-        self,
-        networks: Networks,
-        front_end: FrontEndVariable,
-        limits: Limits,
-        generator: torch.Generator,
-        device: torch.device,
-        observer: Observer | None = None,
-    ) -> None:
-        self.networks, self.front_end, self.observer = networks, front_end, observer
-        self.net, self.settings = networks.net, networks.settings
-        self.generator, self.device = generator, device
-        self.weights = list(self.net.weight_parameters().values())
-        gamma = self.net.alignment.gamma  # a decision where the front end makes it one
-        alphas = [x for x in self.net.architecture_parameters().values() if x is not gamma]
-        self.decisions = [*alphas, front_end.parameter]
-        self.weight_optimizer = networks.weight_optimizer(self.weights)
-        groups: list[dict[str, Any]] = [
-            {"params": alphas, "weight_decay": self.settings.alpha_decay},
-            {"params": [front_end.parameter], "lr": front_end.rate(1.0)},
-        ]
-        self.decision_optimizer = torch.optim.Adam(groups, self.settings.alpha_rate, betas=(0.5, 0.999))
-        with torch.no_grad():
-            start = [float(x) for x in front_end.expected().values()]
-        self.multipliers = Multipliers(limits, self.settings.floor, start, self.settings.multiplier_rate)
-        self.schedule = Schedule(self.settings.epochs, self.settings.warmup_epochs)
-        self.epoch = 0
-        self.history: list[dict[str, Any]] = []
+class Epochs(ABC):
+    """What advances by epochs until it has ended."""
 
     @property
-    def ended(self) -> bool:
-        return self.epoch >= self.settings.epochs or self.front_end.ended(self.epoch)
+    @abstractmethod
+    def ended(self) -> bool: ...
+
+    @abstractmethod
+    def advance(self) -> None:
+        """One epoch."""
+
+    @abstractmethod
+    def last_epoch(self) -> Any:
+        """The figures of the last epoch."""
+
+    @abstractmethod
+    def state_dict(self) -> dict[str, Any]:
+        """All that the next epoch depends on."""
+
+    @abstractmethod
+    def load_state_dict(self, state: dict[str, Any]) -> None: ...
 
     def run(
         self,
         identity: dict[str, Any],
         *,
-        on_epoch: Callable[[dict[str, Any]], None] | None = None,
+        on_epoch: Callable[[Any], None] | None = None,
         checkpoint: Path | None = None,
         resume: bool = False,
     ) -> None:
@@ -92,27 +73,97 @@ class Loop:
         while not self.ended:
             self.advance()
             if on_epoch is not None:
-                on_epoch(self.history[-1])
+                on_epoch(self.last_epoch())
             if checkpoint is not None:
                 checkpoints.save(checkpoint, identity, self.state_dict())
 
+
+class Loop(Epochs):
+    """A search between two epochs; its construction trains nothing.
+
+    Args:
+        networks, front_end: what is decided.
+        generator: of everything that is drawn.
+        observer: what looks at the search after every epoch.
+        like: the loop whose weights those of these networks are, and whose optimizer moves them; None: its own.
+    """
+
+    def __init__(
+        self,
+        networks: Networks,
+        front_end: FrontEndVariable,
+        limits: Limits,
+        generator: torch.Generator,
+        device: torch.device,
+        observer: Observer | None = None,
+        like: Loop | None = None,
+    ) -> None:
+        self.networks, self.front_end, self.observer = networks, front_end, observer
+        self.net, self.settings = networks.net, networks.settings
+        self.generator, self.device = generator, device
+        self.weights: list[nn.Parameter] = (
+            list(self.net.weight_parameters().values()) if like is None else like.weights
+        )
+        gamma = self.net.alignment.gamma  # a decision where the front end makes it one
+        alphas = [x for x in self.net.architecture_parameters().values() if x is not gamma]
+        self.decisions = [*alphas, front_end.parameter]
+        self.weight_optimizer: torch.optim.Optimizer = (
+            networks.weight_optimizer(self.weights) if like is None else like.weight_optimizer
+        )
+        groups: list[dict[str, Any]] = [
+            {"params": alphas, "weight_decay": self.settings.alpha_decay},
+            {"params": [front_end.parameter], "lr": front_end.rate(1.0)},
+        ]
+        self.decision_optimizer = torch.optim.Adam(groups, self.settings.alpha_rate, betas=(0.5, 0.999))
+        with torch.no_grad():
+            start = [float(x) for x in front_end.expected().values()]
+        self.multipliers = Multipliers(limits, self.settings.floor, start, self.settings.multiplier_rate)
+        self.schedule = Schedule(self.settings.epochs, self.settings.warmup_epochs)
+        self.epoch = 0
+        self.history: list[dict[str, Any]] = []
+        self._losses: dict[Half, list[float]] = {"train": [], "validation": []}  # of the epoch under way
+
+    @property
+    def ended(self) -> bool:
+        return self.epoch >= self.settings.epochs or self.front_end.ended(self.epoch)
+
+    @property
+    def searching(self) -> bool:
+        """Whether this epoch's steps decide; those of the warm-up train weights alone."""
+        return self.epoch >= self.settings.warmup_epochs
+
     def advance(self) -> None:
-        """One epoch."""
-        searching = self.epoch >= self.settings.warmup_epochs
-        phase = self.front_end.phase if searching else "warm-up"
-        train_losses, validation_losses = [], []
         for index in range(rounds := self.front_end.rounds):
-            self._set_rates(now := self.epoch + index / rounds)
-            if searching and index % self.settings.decide_every == 0:
-                self.multipliers.tighten(self.schedule.searched(now))
-                validation_losses.append(self.decision_step())
-            train_losses.append(self.weight_step())
-            self.front_end.round_ended()
+            now = self.epoch + index / rounds
+            if self.searching and index % self.settings.decide_every == 0:
+                self.decide(now)
+            self.learn(now)
+        self.end_epoch()
+
+    def decide(self, now: float) -> None:
+        """One step of the decisions, so many epochs after the beginning."""
+        self._set_rates(now)
+        self.multipliers.tighten(self.schedule.searched(now))
+        self._losses["validation"].append(self.decision_step())
+
+    def learn(self, now: float) -> None:
+        """One step of the weights."""
+        self._set_rates(now)
+        self._losses["train"].append(self.weight_step())
+        self.front_end.round_ended()
+
+    def end_epoch(self) -> None:
+        searching, phase = self.searching, self.front_end.phase if self.searching else "warm-up"
         self.epoch += 1
         self.front_end.epoch_ended(searching)
         if self.observer is not None:
             self.observer.epoch_ended(self.epoch, searching=searching, last=self.ended)
-        self.history.append(self._figures(phase, _mean(train_losses), _mean(validation_losses)))
+        self.history.append(self._figures(phase, *map(_mean, self._losses.values())))
+        for losses in self._losses.values():
+            losses.clear()
+
+    def last_epoch(self) -> dict[str, Any]:
+        return self.history[-1]
 
     def _set_rates(self, epoch: float) -> None:
         falling = self.schedule.cosine(epoch)
@@ -166,7 +217,6 @@ class Loop:
         }
 
     def state_dict(self) -> dict[str, Any]:
-        """All that the next epoch depends on."""
         return {
             "epoch": self.epoch,
             "history": self.history,

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from copy import copy
 from dataclasses import replace
 from functools import cache, cached_property, partial
 from pathlib import Path
@@ -19,7 +20,7 @@ from hil_nas.errors import InfeasibleError, InputError, RunError
 from hil_nas.files import require_writable
 from hil_nas.folders import Folders
 from hil_nas.front_ends import parse_front_end
-from hil_nas.nas.grid_search import SearchResult, search, without_search
+from hil_nas.nas.grid_search import GridSearch, SearchResult, search, without_search
 from hil_nas.nas.input_space import Align
 from hil_nas.nas.protocols import Derived
 from hil_nas.nas.spaces import KINDS
@@ -63,22 +64,20 @@ def run_search(
     with PatientBoard(opened(flash=flash), opened, progress) as board:
         earlier = Run.resume(folders.runs, "search", config.to_json()) if resume else None
         new_run = cache(lambda: earlier or Run.create(folders.runs, "search", name, config.to_json()))
-        data = cache(lambda: _load(config, folders, progress))  # when needed: limits out of reach are refused first
+        data = cache(lambda: load_all(config, folders, progress))  # when needed: limits out of reach are refused first
         target = SearchBoard.of(board, config, folders)
         if not config.grid:
             one = settled_front_end(earlier)
             if one is None:
-                one = front_end_by_gradient(target, _class_count(config, data), data, new_run, progress)
+                one = front_end_by_gradient(target, class_count(config, data), data, new_run, progress)
             config = replace(config, grid=(one,))
         target.expect_inputs(config.grid)
-        footprint = _measured_earlier(earlier) or target.footprint(config.grid)
-        job = SearchJob(config, target, footprint, _class_count(config, data), progress)
+        footprint = measured_earlier(earlier) or target.footprint(config.grid)
+        job = SearchJob(config, target, footprint, class_count(config, data), progress)
         job.expect_feasible()
         run = new_run()
         run.write_json("footprint.json", footprint.to_json())
-        chosen = _settled_network(run) or job.find(run, data())
-        for unfinished in run.folder.glob("candidates-*.pt"):  # nothing resumes from them any more
-            unfinished.unlink()
+        chosen = settled(run, lambda: job.find(run, data()))
         whole = finish(chosen, config, data(), board, host, run, folders, job.recipe, page=page, progress=progress)
     return whole, run.folder
 
@@ -115,20 +114,39 @@ class SearchJob:
             front_end_flash_bytes=lambda x: footprint.flash_bytes + footprint.front_end_flash_bytes[x],
         )
 
+    def under(self, config: SearchConfig) -> SearchJob:
+        """The same at the same costs, under another budget."""
+        job = copy(self)
+        job.config, job.target = config, replace(self.target, config=config)
+        job.limits = job.target.limits(self.footprint)
+        return job
+
     def expect_feasible(self) -> None:
         """Raises InfeasibleError where no network of the space holds the limits."""
         self.kind.feasible(self.cost_table, self.limits)
 
     def find(self, run: Run, data: KeywordData) -> ChosenNetwork:
         """Searches, trains candidates and tries them on the board; one that holds the limits goes to network.json."""
+        if self.config.strategy == "parameters":
+            return self.chosen(self.most_parameters(), None, run, data)
+        largest = self.rival()
+        return self.chosen(train_supernet([self], [run], run, data)[0].result(), largest, run, data)
+
+    def rival(self) -> SearchResult[Any] | None:
+        """What the gradient must beat races beside it: twenty networks are ordered no better by what it learns."""
+        return self.most_parameters() if self.config.space == "tiny" and self.config.candidates else None
+
+    def most_parameters(self) -> SearchResult[Any]:
+        """The networks with most parameters."""
+        deriving = MostParameters(self.cost_table, self.limits)
+        return without_search(deriving, self.limits, seed=self.config.seed, measure=self.target.cycles)
+
+    def chosen(
+        self, result: SearchResult[Any], rival: SearchResult[Any] | None, run: Run, data: KeywordData
+    ) -> ChosenNetwork:
+        """The best of what a search found, what lies near it, and its rival, raced and tried on the board."""
         config = self.config
-        largest = self._largest() if config.space == "tiny" and config.candidates else None
-        if config.strategy == "gradient":
-            result = self._searched(run, data)
-            # What the gradient must beat races beside it: twenty networks are ordered no better by what it learns
-            beside = [] if largest is None else [largest, *Candidates(largest).sampled(_LARGEST - 1)]
-        else:
-            result, beside = largest or self._largest(), []
+        beside = [] if rival is None else [rival, *Candidates(rival).sampled(_LARGEST - 1)]
         standings = by_halving(
             result, Candidates(result), data, run, count=config.candidates,
             race=ALONE if result.supernet is None else BEHIND_SUPERNET,
@@ -140,31 +158,6 @@ class SearchJob:
             "search": chosen.search,
         })  # fmt: skip
         return chosen
-
-    def _largest(self) -> SearchResult[Any]:
-        """The networks with most parameters."""
-        deriving = MostParameters(self.cost_table, self.limits)
-        return without_search(deriving, self.limits, seed=self.config.seed, measure=self.target.cycles)
-
-    def _searched(self, run: Run, data: KeywordData) -> SearchResult[Any]:
-        config, augmentation = self.config, self.recipe.augmentation
-        train, validation = search_features(data, config.grid, augmentation, config.seed, self.progress)
-        settings = self.kind.settings(
-            epochs=config.search_epochs,
-            gamma_ratio=config.gamma_ratio,
-            measure_every=config.measure_every,
-        )
-        return search(
-            partial(self.kind.strategy, self.cost_table, settings),
-            train,
-            validation,
-            self.limits,
-            seed=config.seed,
-            on_epoch=lambda epoch: self._logged(run, epoch),
-            measure=self.target.cycles,
-            checkpoint=run.path("search.pt"),
-            resume=run.path("search.pt").exists(),
-        )
 
     def tried(self, ranked: Sequence[Derived[Any]]) -> ChosenNetwork:
         """The first that holds the limits on the board with its own front end: nothing else is trained."""
@@ -182,33 +175,77 @@ class SearchJob:
             hint="measure more networks with `hil_nas profile`, or raise the limit",
         )
 
-    def _logged(self, run: Run, epoch: dict[str, Any]) -> None:
+    def logged(self, run: Run, epoch: dict[str, Any]) -> str:
+        """Writes an epoch's figures; what to say of them."""
         gammas = dict(zip(map(str, self.config.grid), epoch["gammas"], strict=True))
         expected_ms = self.target.milliseconds(epoch["expected"]["cycles"])
         run.log({**epoch, "phase": "search", "stage": epoch["phase"], "gammas": gammas,
                  "expected_latency_ms": expected_ms})  # fmt: skip
         leader = max(gammas, key=gammas.__getitem__)
         loss = epoch["validation_loss"] or epoch["train_loss"]
-        note = f"{epoch['phase']}: loss {loss:.3f}, gamma {leader} {gammas[leader]:.2f}"
-        self.progress(Progress("searching", epoch["epoch"], self.config.search_epochs, note))
+        return f"{epoch['phase']}: loss {loss:.3f}, gamma {leader} {gammas[leader]:.2f}"
 
 
-def _load(config: SearchConfig, folders: Folders, progress: Reporter) -> KeywordData:
+def train_supernet(
+    jobs: Sequence[SearchJob], runs: Sequence[Run], whole: Run, data: KeywordData
+) -> list[GridSearch[Any]]:
+    """One supernet for the limits of all jobs, which differ in nothing else: of each its search.
+
+    Args:
+        runs: where the epochs of each job are written.
+        whole: where the checkpoint lies.
+    """
+    job, config = jobs[0], jobs[0].config
+    train, validation = search_features(data, config.grid, job.recipe.augmentation, config.seed, job.progress)
+    settings = job.kind.settings(
+        epochs=config.search_epochs,
+        gamma_ratio=config.gamma_ratio,
+        measure_every=config.measure_every,
+    )
+
+    def logged(epochs: list[dict[str, Any]]) -> None:
+        notes = [x.logged(run, epoch) for x, run, epoch in zip(jobs, runs, epochs, strict=True)]
+        if len(jobs) > 1:
+            notes = [f"{run.name}, {note}" for run, note in zip(runs, notes, strict=True)]
+        job.progress(Progress("searching", epochs[0]["epoch"], config.search_epochs, "; ".join(notes)))
+
+    return search(
+        partial(job.kind.strategy, job.cost_table, settings),
+        train,
+        validation,
+        [x.limits for x in jobs],
+        seed=config.seed,
+        on_epoch=logged,
+        measure=job.target.cycles,
+        checkpoint=whole.path("search.pt"),
+        resume=whole.path("search.pt").exists(),
+    )
+
+
+def load_all(config: SearchConfig, folders: Folders, progress: Reporter) -> KeywordData:
     silence = config.preset != "paper"
     data = load_data(config.data, config.words, config.clip, folders.build / "speech", progress, silence=silence)
     return with_negatives(data, config.negatives, config.seed, progress)
 
 
-def _class_count(config: SearchConfig, data: Callable[[], KeywordData]) -> int:
+def class_count(config: SearchConfig, data: Callable[[], KeywordData]) -> int:
     """Of spoken words known before a clip is made: the words, silence and unknown."""
     return len(config.words or TEN_WORDS) + 2 if config.data is None else len(data().classes)
 
 
-def _measured_earlier(run: Run | None) -> Footprint | None:
+def measured_earlier(run: Run | None) -> Footprint | None:
     """As the interrupted run measured it: a resumed search sees the same costs."""
     if run is None or not run.path("footprint.json").exists():
         return None
     return Footprint.from_json(json.loads(run.path("footprint.json").read_text()))
+
+
+def settled(run: Run, find: Callable[[], ChosenNetwork]) -> ChosenNetwork:
+    """The network that an interrupted run had settled on, else the one that is found."""
+    chosen = _settled_network(run) or find()
+    for unfinished in run.folder.glob("candidates-*.pt"):  # nothing resumes from them any more
+        unfinished.unlink()
+    return chosen
 
 
 def _settled_network(run: Run) -> ChosenNetwork | None:

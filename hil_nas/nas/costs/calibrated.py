@@ -88,6 +88,7 @@ class Watched(Calibrated[Point]):
         super().__init__(strategy, limits, measure)
         self.strategy = strategy
         self._priced_at, self._expected = self.ratio, strategy.expected_cost(self.ratio)
+        self._derived: Point | None = None  # as the last epoch left things
 
     def expected(self) -> Expectation:
         """The mean cost of networks drawn from the probabilities, as they stand."""
@@ -96,13 +97,15 @@ class Watched(Calibrated[Point]):
         return self._expected()
 
     def epoch_ended(self, epoch: int, *, searching: bool, last: bool) -> None:
+        if searching:  # a warm-up changes no preference, and a derivation takes seconds
+            self._derived = None
         every = self.strategy.settings.measure_every
         if self.measure is not None and searching and not last and every and epoch % every == 0:
             self.measured(self.derived())
 
     def figures(self) -> dict[str, Any]:
         """What would be derived now, and what it costs."""
-        point = self.derived()
+        point = self._derived = self.derived() if self._derived is None else self._derived
         return {
             "derived": asdict(self.strategy.cost(point, self.ratio)),
             "derived_config": str(self.strategy.at(point)[1]),
@@ -115,3 +118,4 @@ class Watched(Calibrated[Point]):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.ratios = list(state["ratios"])
+        self._derived = None

@@ -22,6 +22,7 @@ class FrontEndChoice(FrontEndVariable):
     Args:
         expected: of the strategy's networks, with gamma in it.
         train, validation: disjoint sets of clips, the same as every front end gives them.
+        like: the choice that reads the same clips, and takes turns with this one in their order; None: there is none.
     """
 
     autocast = True
@@ -34,16 +35,20 @@ class FrontEndChoice(FrontEndVariable):
         validation: FeatureSet,
         generator: torch.Generator,
         device: torch.device,
+        like: FrontEndChoice | None = None,
     ) -> None:
         self._strategy, self._expected = strategy, expected
         self._alignment, self._settings = strategy.net.alignment, strategy.settings
         self._generator, self._device, self._configs = generator, device, strategy.space.configs
-        learnt = FeatureStore(train, self._configs, device)
-        self._stores: dict[Half, FeatureStore] = {
-            "train": learnt, "validation": FeatureStore(validation, self._configs, device, like=learnt)
-        }  # fmt: skip
         batch = self._settings.batch
-        self._batches = {half: Batches(len(x), batch, generator) for half, x in self._stores.items()}
+        if like is None:
+            learnt = FeatureStore(train, self._configs, device)
+            self._stores: dict[Half, FeatureStore] = {
+                "train": learnt, "validation": FeatureStore(validation, self._configs, device, like=learnt)
+            }  # fmt: skip
+            self._batches = {half: Batches(len(x), batch, generator) for half, x in self._stores.items()}
+        else:
+            self._stores, self._batches = like._stores, like._batches
         self.parameter = self._alignment.gamma
         self.rounds = self._settings.rounds or len(train.labels) // batch
         if len(strategy.feasible) == 1:

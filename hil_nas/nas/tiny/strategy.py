@@ -49,6 +49,7 @@ class TinyNetworks:
         paths: networks drawn on a front end for a step of the decisions.
         generator: where the first weights come from.
         feasible: configurations that can hold the limits; None: all.
+        like: the supernet whose weights are trained, of limits that are as wide or wider; None: one of their own.
     """
 
     def __init__(
@@ -60,9 +61,10 @@ class TinyNetworks:
         generator: torch.Generator,
         device: torch.device,
         feasible: Sequence[int] | None = None,
+        like: TinySupernet | None = None,
     ) -> None:
         self.space, self.settings, self.device, self._band, self._paths = space, settings, device, band, paths
-        self.net = TinySupernet(space, generator, feasible).to(device)
+        self.net = TinySupernet(space, generator, feasible, like).to(device)
 
     def weight_optimizer(self, weights: list[nn.Parameter]) -> torch.optim.Optimizer:
         return torch.optim.AdamW(weights, self.settings.weight_rate, weight_decay=self.settings.weight_decay)
@@ -108,6 +110,7 @@ class TinyStrategy(TinyDerivation, TinyNetworks):
     Args:
         cost_table: of the space to search.
         generator: where the first weights come from.
+        like: as of `TinyNetworks`.
 
     Raises:
         InfeasibleError: where no network holds the limits.
@@ -122,11 +125,12 @@ class TinyStrategy(TinyDerivation, TinyNetworks):
         limits: Limits,
         generator: torch.Generator,
         device: torch.device,
+        like: TinySupernet | None = None,
     ) -> None:
         TinyDerivation.__init__(self, cost_table, limits)
         self._worth = settings.worth / cost_table.most_parameters
         band = Band(cost_table, limits, settings.band, average_cycles(cost_table), self._worth)
-        TinyNetworks.__init__(self, self.space, settings, band, settings.paths, generator, device, self.feasible)
+        TinyNetworks.__init__(self, self.space, settings, band, settings.paths, generator, device, self.feasible, like)
 
     def reads(self, half: Half, generator: torch.Generator) -> tuple[int, ...]:
         count = self.settings.front_ends if half == "validation" else 1

@@ -48,13 +48,26 @@ class TinySupernet(Supernet):
     Args:
         generator: where all first weights come from.
         feasible: configurations that can hold the limits; the others have no stem.
+        like: the supernet whose weights these are, of limits that are as wide or wider; None: its own.
     """
 
-    def __init__(self, space: TinySpace, generator: torch.Generator, feasible: Sequence[int] | None = None) -> None:
+    stems: nn.ModuleDict
+    depthwise: nn.ModuleList
+    pointwise: nn.ModuleList
+    head: nn.Linear
+
+    def __init__(
+        self, space: TinySpace, generator: torch.Generator, feasible: Sequence[int] | None = None,
+        like: TinySupernet | None = None,
+    ) -> None:  # fmt: skip
         super().__init__()
         self.space = space
         self.alignment = Alignment(space, generator, feasible)
         self.architecture = Architecture(space)
+        if like is not None:
+            self.alignment.kernels, self.stems, self.head = like.alignment.kernels, like.stems, like.head
+            self.depthwise, self.pointwise = like.depthwise, like.pointwise
+            return
         most, kernel, chain = space.widths[-1], largest([x.kernel for x in space.stems]), range(space.positions)
         self.stems = nn.ModuleDict()
         for config in self.alignment.configs:
