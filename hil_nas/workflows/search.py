@@ -206,7 +206,7 @@ def train_supernet(
     def logged(epochs: list[dict[str, Any]]) -> None:
         notes = [x.logged(run, epoch) for x, run, epoch in zip(jobs, runs, epochs, strict=True)]
         if len(jobs) > 1:
-            notes = [f"{run.name}, {note}" for run, note in zip(runs, notes, strict=True)]
+            notes = [f"{run.folder.name}, {note}" for run, note in zip(runs, notes, strict=True)]
         job.progress(Progress("searching", epochs[0]["epoch"], config.search_epochs, "; ".join(notes)))
 
     return search(
