@@ -83,6 +83,12 @@ class Run:
     def path(self, name: str) -> Path:
         return self.folder / name
 
+    @property
+    def revision(self) -> str | None:
+        """Of this program when the run was begun; None where it was no checkout."""
+        revision: str | None = _read(self.path("environment.json")).get("git")
+        return revision
+
     def log(self, values: dict[str, Any]) -> None:
         """Appends one line to metrics.jsonl."""
         append(self.path("metrics.jsonl"), (json.dumps(_plain(values)) + "\n").encode())

@@ -19,6 +19,7 @@ from hil_nas.deploy.lower import lower
 from hil_nas.deploy.synthetic import random_graph
 from hil_nas.deploy.tflite import read_tflite
 from hil_nas.deploy.tflite_writer import write_tflite
+from hil_nas.errors import InputError
 from hil_nas.front_ends import ClipFormat
 from hil_nas.front_ends.mfcc import Mfcc
 from hil_nas.network import INPUT, Layer, Network
@@ -30,6 +31,8 @@ from hil_nas.training.recipe import Recipe
 from hil_nas.words import TEN_WORDS
 from hil_nas.workflows import finish as module
 from hil_nas.workflows.finish import ChosenNetwork, Folders, finish, load_data, write_export
+from hil_nas.workflows.finished_run import FinishedRun
+from hil_nas.workflows.listen import listening_of
 from hil_nas.workflows.verify import Verification
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -85,6 +88,7 @@ def finished(monkeypatch: pytest.MonkeyPatch, folder: Path, verification: Verifi
     monkeypatch.setattr(module, "make_product", product)
     monkeypatch.setattr(module, "verify", verify)
     run, test = Run(folder), Clips(np.zeros((30, 16000), np.int16), np.arange(30))
+    run.write_json("environment.json", {"git": "0123abc"})
     board: Any = SimpleNamespace(do=lambda work: work("board"))
     data: Any = SimpleNamespace(test=test, classes=LABELS, name="toy", findings=Findings())
     settings: Any = SimpleNamespace(budget=Budget(21, 22, 0.023), clips=17, seed=5)
@@ -123,6 +127,23 @@ def test_every_figure_stands_where_it_is_looked_for(monkeypatch: pytest.MonkeyPa
     shown, network, history = arguments["page"]
     assert shown["accuracy_int8"] == 0.97 and network == NETWORK and history == [{"phase": "train", "epoch": 1}]
     assert (tmp_path / "report.html").read_text() == "<html>"
+    figures = re.findall(r"KEYWORDS_VERIFIED_(.*)", (tmp_path / "export" / "src" / "keywords_figures.h").read_text())
+    assert figures == [
+        'BOARD "b@h"', f'CLOCK "{CLOCK["kind"]}"', f"CLOCK_HZ {CLOCK['hz']}", "FRONT_END_CYCLES 240000",
+        "NETWORK_CYCLES 360000", "RAM_BYTES 23", "FLASH_BYTES 27", 'ACCURACY_PERCENT "97.00"', "TEST_CLIPS 200",
+        'REVISION "0123abc"',
+    ]  # fmt: skip
+
+
+def test_a_model_that_cannot_listen_is_not_exported_and_is_finished(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def refuse(*_: Any) -> None:
+        raise InputError("logits in steps of 90")
+
+    monkeypatch.setattr(module, "listening_of", refuse)
+    result, _ = finished(monkeypatch, tmp_path, verified())
+    assert result["status"] == "complete" and not (tmp_path / "export").exists()
 
 
 @pytest.mark.parametrize("broken", [{"missed": ("RAM is 3 B, the limit 2 B",)}, {"differing_bytes": 1}])
@@ -167,11 +188,12 @@ def test_the_export_is_of_the_model_and_replaces_what_an_interrupted_run_left(tm
     run = Run(tmp_path)
     (tmp_path / "export").mkdir()
     (tmp_path / "export" / "half-written.c").write_text("int x =")
-    write_export(run, MODEL, LABELS, FOLDERS)
+    (tmp_path / "model.tflite").write_bytes(MODEL)
+    write_export(run, listening_of(FinishedRun.of_model(tmp_path / "model.tflite", LABELS), None, silent), FOLDERS)
     plan = lower(read_tflite(MODEL))
     assert (tmp_path / "plan.bin").read_bytes() == plan.to_bytes()
     assert not (tmp_path / "export" / "half-written.c").exists()
-    text = "".join(x.read_text() for x in (tmp_path / "export").glob("*.[ch]"))
+    text = "".join(x.read_text() for x in (tmp_path / "export" / "src").glob("*.[ch]"))
     assert all(f'"{x}"' in text for x in LABELS)
     assert ",".join(map(str, CONFIG.blob(plan.input_scale, plan.input_zero_point))) in re.sub(r"\s|,(?=\n})", "", text)
 

@@ -250,46 +250,24 @@ def test_a_tuning_leaves_a_run_that_listens(
     assert again["decisions"] == result["decisions"]
 
 
-EXPORTED = """
-#include <stdio.h>
-#include "model.h"
-int main(void)
-{
-    static uint32_t memory[4096];
-    struct decide_stream *stream = (struct decide_stream *)(void *)memory;
-    int8_t outputs[KEYWORDS_CLASSES];
-    if (decide_fault(&keywords_decisions) != NULL || decide_bytes(&keywords_decisions) > sizeof memory)
-        return 1;
-    decide_start(&keywords_decisions, stream);
-    while (fread(outputs, 1, sizeof outputs, stdin) == sizeof outputs)
-        printf("%d ", decide_next(&keywords_decisions, stream, outputs));
-    return printf("%d\\n", KEYWORDS_PERIOD_SAMPLES) < 0;
-}
-"""
-
-
-def test_the_export_decides_alike(
-    run: Path, audio: Path, toy_data: None, tmp_path: Path, boards_dir: Path, build_dir: Path,
-    capsys: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
-    from hil_nas.listening.decider import Decider, build_decide_library
-
+def test_the_export_hears_alike(
+    run: Path, audio: Path, toy_data: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     options = ["--negatives", audio, "--false-accepts", "2000/h", "--clips", 1]
-    export = Path(command("tune", run, *options, folder=tmp_path, capsys=capsys)["run"]) / "export"
-    subprocess.run(["make", "-j2"], cwd=export, check=True, capture_output=True)
-    (export / "decide_main.c").write_text(EXPORTED)
-    library = "build/native/libkeywords.a"
-    subprocess.run(
-        ["gcc", "-Iinclude", "-Isrc", "-I.", "decide_main.c", library, "-o", "decide"], cwd=export, check=True
-    )
-    model = (export.parent / "model.tflite").read_bytes()
-    decisions, oracle = read_decisions(model), Tflm(model)
-    assert decisions is not None
-    answers = np.random.default_rng(0).integers(-128, 128, (400, 12)).astype(np.int8)
-    output = (oracle.output_scale, oracle.output_zero_point)
-    expected, _ = Decider(build_decide_library(boards_dir, build_dir), decisions, output).next(answers)
-    done = subprocess.run([export / "decide"], input=answers.tobytes(), capture_output=True, check=True)
-    assert done.stdout.decode().split() == [*map(str, expected.tolist()), str(decisions.period_samples)]
+    tuned = Path(command("tune", run, *options, folder=tmp_path, capsys=capsys)["run"])
+    subprocess.run(["make", "-j2"], cwd=tuned / "export", check=True, capture_output=True)
+    heard = command("listen", tuned, audio, folder=tmp_path, capsys=capsys)["recordings"]
+    assert sum(len(x["heard"]) for x in heard) >= 3
+    for recording in heard:
+        samples, rate_hz = soundfile.read(audio / recording["name"], dtype="int16")
+        soundfile.write(tmp_path / "one.wav", samples, rate_hz)
+        done = subprocess.run(
+            ["build/native/example", tmp_path / "one.wav"], cwd=tuned / "export", capture_output=True, text=True
+        )
+        lines = [x.split() for x in done.stdout.splitlines() if " s " in x]
+        expected = [(f"{x['time_s']:.3f}", round(x["posterior"] * ONE), x["word"]) for x in recording["heard"]]
+        assert [(time_s, int(posterior), word) for time_s, _, posterior, word in lines] == expected
+    assert not (tuned / "export" / "src" / "keywords_figures.h").exists()  # nobody had verified the model
 
 
 @pytest.mark.parametrize(

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from math import prod
 from pathlib import Path
 from typing import Protocol
 
 from hil_nas import kernels
 from hil_nas.cost.arena import aligned
-from hil_nas.deploy.decisions import Decisions
+from hil_nas.deploy.listening import Listening
 from hil_nas.deploy.plan import Plan
 from hil_nas.errors import InputError
 from hil_nas.files import whole_folder
@@ -18,9 +19,12 @@ from hil_nas.front_ends import FrontEnd
 from hil_nas.kernels import cmsis_nn
 from hil_nas.operators.table import PLAN_CODES
 
-_SOURCES = ("engine/engine.c", "engine/plan_check.c", "engine/plan_check.h", "crc32.c", "front_end.c")
-_LISTENING = ("listen/decide.c", "listen/decide.h")  # of a model that was tuned
+_SOURCES = (
+    "engine/engine.c", "engine/plan_check.c", "engine/plan_check.h", "crc32.c", "front_end.c", "listen/decide.c",
+    "listen/decide.h", "listen/listen.c", "listen/listen.h",
+)  # fmt: skip
 _HEADERS = ("engine.h", "kernel.h", "checks.h", "plan.h", "crc32.h", "front_end.h")
+_ARDUINO = ("library.properties", "library.json", "examples")
 _INCLUDE = re.compile(r'^\s*#\s*include\s*[<"]([^>"]+)[>"]', re.MULTILINE)
 _BYTES_PER_LINE = 24
 
@@ -36,45 +40,40 @@ class CmsisFolders(Protocol):
 
 def export_c(
     folder: Path,
-    plan: Plan,
-    front_end: FrontEnd,
-    labels: Sequence[str],
+    listening: Listening,
     boards_dir: Path,
     third_party: CmsisFolders,
-    decisions: Decisions | None = None,
+    figures: Mapping[str, str | int] | None = None,
 ) -> None:
-    """Writes the folder, whole or not at all: model, executor, front end, the CMSIS sources they need, an example.
+    """Writes the folder, whole or not at all: model, executor, front end, the CMSIS sources they need, an example, and
+    what make, CMake, Zephyr, PlatformIO and Arduino ask of a library.
 
     Args:
         folder: must not exist, or be empty.
-        labels: one per output of the plan, in their order.
-        decisions: on a stream, which the model was tuned to.
+        figures: that the model was verified with, by the names of their constants; None: it was not.
 
     Raises:
-        InputError: where plan, front end and labels do not belong together, or the folder is taken.
+        InputError: where the folder is taken, or the paths to CMSIS are wrong.
     """
-    _check(plan, front_end, labels, decisions)
-    blob = front_end.blob(plan.input_scale, plan.input_zero_point)
+    plan, source = listening.plan, boards_dir / "src"
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise InputError(f"{folder} exists and is not empty", hint="name a folder that does not exist")
     with whole_folder(folder) as whole:
-        _copy(boards_dir / "export", whole, sorted(x.name for x in (boards_dir / "export").iterdir()))
-        sources = (*_SOURCES, *(_LISTENING if decisions else ()))
-        own = [*sources, *_front_end_files(boards_dir / "src"), *_kernel_files(plan, boards_dir / "src")]
-        _copy(boards_dir / "src", whole / "src", own)
-        _copy(boards_dir / "include", whole / "include", _HEADERS)
-        _copy_third_party(whole / "third_party", boards_dir, third_party, own, plan)
-        (whole / "model.h").write_text(_model_header(plan, len(blob), front_end, labels, decisions))
-        (whole / "model.c").write_text(_model_source(plan, blob, labels, decisions))
-
-
-def _check(plan: Plan, front_end: FrontEnd, labels: Sequence[str], decisions: Decisions | None) -> None:
-    if decisions is not None and decisions.labels != tuple(labels):
-        raise InputError(f"decisions on {', '.join(decisions.labels)} for a network of {', '.join(labels)}")
-    if len(labels) != plan.output_bytes:
-        raise InputError(f"{len(labels)} labels for a network with {plan.output_bytes} outputs")
-    if front_end.output_bytes != plan.input_bytes:
-        raise InputError(f"{front_end} gives {front_end.output_bytes} values, the network reads {plan.input_bytes}")
+        template = boards_dir / "export"
+        with_cmsis_nn = any(x.kernel_list == cmsis_nn.KERNELS.number for x in plan.operators)
+        left_out = _ARDUINO if with_cmsis_nn else ()  # these have no place for a library's further include paths
+        files = (x.relative_to(template) for x in sorted(template.rglob("*")) if x.is_file())
+        _copy(template, whole, [str(x) for x in files if x.parts[0] not in left_out])
+        own = [*_SOURCES, *_front_end_files(source), *_kernel_files(plan, source)]
+        _copy(source, whole / "src", own)
+        _copy(boards_dir / "include", whole / "src", _HEADERS)
+        _link_alone(whole / "src" / "front_end.h", listening.front_end)
+        if with_cmsis_nn:
+            _copy_third_party(whole / "third_party", boards_dir, third_party, own)
+        (whole / "src" / "keywords_model.h").write_text(_model_header(listening))
+        (whole / "src" / "keywords_model.c").write_text(_model_source(listening))
+        if figures is not None:
+            (whole / "src" / "keywords_figures.h").write_text(_figures_header(figures))
 
 
 def _copy(source: Path, target: Path, names: Iterable[str]) -> None:
@@ -86,6 +85,19 @@ def _copy(source: Path, target: Path, names: Iterable[str]) -> None:
         shutil.copyfile(source / name, target / name)
 
 
+def _link_alone(header: Path, front_end: FrontEnd) -> None:
+    """One kind of front end and one FFT size are linked, whatever builds the library."""
+    text = header.read_text(encoding="utf-8")
+    for constant, usual, chosen in (
+        ("FRONT_END_KINDS", "0xFFFFFFFFu", f"(1u << {front_end.number})"),
+        ("FRONT_END_FFT_SIZES", "(128 + 256 + 512 + 1024 + 2048)", str(front_end.fft_size)),
+    ):
+        line = f"#define {constant} {usual}"
+        assert text.count(line) == 1, f"front_end.h defines {constant} another way"
+        text = text.replace(line, f"#define {constant} {chosen}")
+    header.write_text(text, encoding="utf-8")
+
+
 def _kernel_files(plan: Plan, source: Path) -> list[str]:
     """The lists that the plan uses, without the table in which each names all its kernels."""
     used = {x.kernel_list for x in plan.operators}
@@ -93,16 +105,13 @@ def _kernel_files(plan: Plan, source: Path) -> list[str]:
     return [str(x.relative_to(source)) for x in files if x.name != f"{x.parent.name}.c"]
 
 
-def _copy_third_party(target: Path, boards_dir: Path, folders: CmsisFolders, own: Iterable[str], plan: Plan) -> None:
-    """CMSIS-NN's kernels and the intrinsics of CMSIS-Core for a plan that names one of these. Of the headers only what
-    they and our own sources include.
-    """
-    if any(x.kernel_list == cmsis_nn.KERNELS.number for x in plan.operators):
-        nn, core, sources = folders.cmsis_nn, folders.cmsis_core, [boards_dir / "src" / x for x in own]
-        kernel_sources = [x for y in cmsis_nn.SOURCE_FOLDERS for x in sorted((nn / "Source" / y).glob("*.c"))]
-        headers = _headers([*kernel_sources, *sources], [nn / "Include"])
-        _copy_licensed(target / "cmsis_nn", nn, [*kernel_sources, *headers])
-        _copy_licensed(target / "cmsis_core", core, _headers([*kernel_sources, *headers], [core / "Include"]))
+def _copy_third_party(target: Path, boards_dir: Path, folders: CmsisFolders, own: Iterable[str]) -> None:
+    """CMSIS-NN's kernels and the intrinsics of CMSIS-Core; of the headers what they and our own sources include."""
+    nn, core, sources = folders.cmsis_nn, folders.cmsis_core, [boards_dir / "src" / x for x in own]
+    kernel_sources = [x for y in cmsis_nn.SOURCE_FOLDERS for x in sorted((nn / "Source" / y).glob("*.c"))]
+    headers = _headers([*kernel_sources, *sources], [nn / "Include"])
+    _copy_licensed(target / "cmsis_nn", nn, [*kernel_sources, *headers])
+    _copy_licensed(target / "cmsis_core", core, _headers([*kernel_sources, *headers], [core / "Include"]))
 
 
 def _copy_licensed(target: Path, root: Path, files: Iterable[Path]) -> None:
@@ -132,9 +141,8 @@ def _headers(sources: Iterable[Path], folders: Sequence[Path]) -> list[Path]:
     return sorted(headers)
 
 
-def _model_header(
-    plan: Plan, blob_bytes: int, front_end: FrontEnd, labels: Sequence[str], decisions: Decisions | None
-) -> str:
+def _model_header(listening: Listening) -> str:
+    plan, front_end, decisions = listening.plan, listening.front_end, listening.decisions
     offset, ram_bytes = _scratch_place(plan, front_end.scratch_bytes)
     return f"""/* Made by hil_nas: a network of {len(plan.operators)} operators behind the front end {front_end}
  * ({front_end.title}: {front_end.numbers}, window and hop in samples). */
@@ -142,42 +150,61 @@ def _model_header(
 #define KEYWORDS_MODEL_H
 
 #include <stdint.h>
-{'#include "listen/decide.h"' if decisions else ""}
-#define KEYWORDS_SAMPLES {front_end.clip.samples}
+
+#ifdef __cplusplus
+extern "C" {{
+#endif
+
 #define KEYWORDS_SAMPLE_RATE_HZ {front_end.clip.sample_rate_hz}
-#define KEYWORDS_CLASSES {len(labels)}
-#define KEYWORDS_FRONT_END_KINDS {1 << front_end.number}
-#define KEYWORDS_FFT_SIZE {front_end.fft_size}
+#define KEYWORDS_SAMPLES {front_end.clip.samples} /* of the window that an answer is of */
+#define KEYWORDS_PERIOD_SAMPLES {listening.period_samples} /* from one answer to the next */
+#define KEYWORDS_CLASSES {len(decisions.labels)}
+#define KEYWORDS_STREAM {int(listening.stream)} /* 1: the network keeps what it needs of earlier frames */
+#define KEYWORDS_RAM_BYTES {ram_bytes} /* of network and front end */
+
+/* What keywords.c is made for. */
+#define KEYWORDS_STEP {listening.step}
+#define KEYWORDS_WARM_UP {listening.warm_up}
+#define KEYWORDS_FRAME_SAMPLES {front_end.window_samples}
+#define KEYWORDS_COLUMNS {front_end.columns}
+#define KEYWORDS_ROWS {listening.rows}
+#define KEYWORDS_AVERAGED {decisions.averaged}
 #define KEYWORDS_PLAN_BYTES {plan.total_bytes}
-#define KEYWORDS_FRONT_END_BYTES {blob_bytes}
+#define KEYWORDS_FRONT_END_BYTES {len(listening.blob)}
 #define KEYWORDS_ARENA_BYTES {plan.arena_bytes}
 #define KEYWORDS_SCRATCH_BYTES {front_end.scratch_bytes}
 #define KEYWORDS_SCRATCH_OFFSET {offset}
-#define KEYWORDS_RAM_BYTES {ram_bytes}
 
 extern const uint8_t keywords_plan[KEYWORDS_PLAN_BYTES];
 extern const uint8_t keywords_front_end[KEYWORDS_FRONT_END_BYTES];
 extern const char *const keywords_labels[KEYWORDS_CLASSES];
-{_decisions_header(decisions)}
+
+#ifdef __cplusplus
+}}
+#endif
+
 #endif
 """
 
 
-def _decisions_header(decisions: Decisions | None) -> str:
-    if decisions is None:
-        return ""
-    return f"""
-/* On a stream: an answer every KEYWORDS_PERIOD_SAMPLES of audio goes to decide_next() with these. */
-#define KEYWORDS_PERIOD_SAMPLES {decisions.period_samples}
-extern const struct decide_settings keywords_decisions;
+def _figures_header(figures: Mapping[str, str | int]) -> str:
+    lines = [f"#define KEYWORDS_VERIFIED_{x} {_c_string(y) if isinstance(y, str) else y}" for x, y in figures.items()]
+    text = "\n".join(lines)
+    return f"""/* What hil_nas saw when it ran this model on a board. */
+#ifndef KEYWORDS_FIGURES_H
+#define KEYWORDS_FIGURES_H
+
+{text}
+
+#endif
 """
 
 
-def _decisions_source(plan: Plan, decisions: Decisions | None) -> str:
-    if decisions is None:
-        return ""
-    words = decisions.settings(plan.output_scale, plan.output_zero_point)
+def _decisions_source(listening: Listening) -> str:
+    decisions = listening.decisions
+    words = decisions.settings(*listening.output)
     return f"""
+extern const struct decide_settings keywords_decisions; /* keywords.c */
 const struct decide_settings keywords_decisions = {{
     {", ".join(map(str, words))}, {{{", ".join(map(str, decisions.thresholds))}}},
 }};
@@ -185,10 +212,14 @@ const struct decide_settings keywords_decisions = {{
 
 
 def _scratch_place(plan: Plan, scratch_bytes: int) -> tuple[int, int]:
-    """(offset of the front end's scratch memory, size of the whole): in the arena, beside the network's input."""
-    if scratch_bytes <= plan.input_offset:
-        return 0, plan.arena_bytes
-    offset = aligned(plan.input_offset + plan.input_bytes)
+    """(offset of the front end's scratch memory, size of the whole): in the arena, beside the network's input and what
+    it keeps from run to run."""
+    kept = [(x.output, prod(x.out_shape)) for x in plan.operators if x.kind == "delay"]
+    offset = 0
+    for begin, size in sorted([(plan.input_offset, plan.input_bytes), *kept]):
+        if offset + scratch_bytes <= begin:
+            break
+        offset = max(offset, aligned(begin + size))
     return offset, max(plan.arena_bytes, aligned(offset + scratch_bytes))
 
 
@@ -208,26 +239,27 @@ static const struct kernel_list {x.name}_linked = {{{x.number}, {x.name}}};
     return f"{tables}const struct kernel_list *const kernel_lists[] = {{{lists}NULL}};"
 
 
-def _model_source(plan: Plan, blob: bytes, labels: Sequence[str], decisions: Decisions | None) -> str:
-    names = ",\n".join(f"    {_c_string(x)}" for x in labels)
-    return f"""#include "model.h"
+def _model_source(listening: Listening) -> str:
+    names = ",\n".join(f"    {_c_string(x)}" for x in listening.decisions.labels)
+    return f"""#include "keywords_model.h"
 
 #include "kernel.h"
+#include "listen/decide.h"
 
-{_kernel_tables(plan)}
+{_kernel_tables(listening.plan)}
 
 const char *const keywords_labels[KEYWORDS_CLASSES] = {{
 {names},
 }};
 
 _Alignas(32) const uint8_t keywords_plan[KEYWORDS_PLAN_BYTES] = {{
-{_c_bytes(plan.to_bytes())}
+{_c_bytes(listening.plan.to_bytes())}
 }};
 
 _Alignas(16) const uint8_t keywords_front_end[KEYWORDS_FRONT_END_BYTES] = {{
-{_c_bytes(blob)}
+{_c_bytes(listening.blob)}
 }};
-{_decisions_source(plan, decisions)}"""
+{_decisions_source(listening)}"""
 
 
 def _c_string(text: str) -> str:

@@ -17,19 +17,20 @@ from hil_nas.audio.speech import spoken_keywords
 from hil_nas.budget import Budget
 from hil_nas.cost.macs import network_macs, parameters
 from hil_nas.deploy.c_export import export_c
-from hil_nas.deploy.decisions import read_decisions
-from hil_nas.deploy.lower import lower
-from hil_nas.deploy.tflite import read_front_end, read_tflite
+from hil_nas.deploy.listening import Listening
 from hil_nas.device.firmware import find_third_party
+from hil_nas.errors import InputError
 from hil_nas.folders import Folders
 from hil_nas.front_ends import ClipFormat, FrontEnd
 from hil_nas.front_ends.host import HostFrontEnd
 from hil_nas.network import Network
-from hil_nas.progress import Reporter
+from hil_nas.progress import Progress, Reporter, silent
 from hil_nas.runs import Run
 from hil_nas.training.product import Product, make_product
 from hil_nas.training.recipe import Recipe
 from hil_nas.words import TEN_WORDS
+from hil_nas.workflows.finished_run import FinishedRun
+from hil_nas.workflows.listen import listening_of
 from hil_nas.workflows.measure import latency_ms
 from hil_nas.workflows.patience import PatientBoard
 from hil_nas.workflows.verify import Model, Verification, verify
@@ -45,6 +46,7 @@ class ChosenNetwork:
     search: dict[str, Any] = field(default_factory=dict)
 
 
+Figures = dict[str, str | int]
 PageWriter = Callable[[dict[str, Any], Network, list[dict[str, Any]]], str]
 
 
@@ -82,7 +84,7 @@ def finish(
     run.write_bytes("model.tflite", product.model)
     verification = _verified(product, settings, data, board, host, progress)
     result = _result(chosen, product, verification, data)
-    write_export(run, product.model, data.classes, folders)
+    _export(run, data.classes, folders, verified_figures(result, run.revision), progress)
     run.write_bytes("report.html", page(result, chosen.network, run.metrics()).encode())
     return run.finish("complete" if verification.ok else "missed", result)
 
@@ -107,14 +109,55 @@ def with_negatives(data: KeywordData, folders: Sequence[str], seed: int, progres
     return for_stream(data, long_recordings([Path(x) for x in folders]), seed, progress) if folders else data
 
 
-def write_export(run: Run, model: bytes, labels: tuple[str, ...], folders: Folders) -> None:
-    """`export/`: the model as C that builds with one command; and the plan that the board ran."""
-    plan, front_end, decisions = lower(read_tflite(model)), read_front_end(model), read_decisions(model)
-    assert front_end is not None
-    run.write_bytes("plan.bin", plan.to_bytes())
+def _export(
+    run: Run, labels: tuple[str, ...], folders: Folders, figures: Figures | None, progress: Reporter
+) -> None:  # fmt: skip
+    """The finished model by usual decisions; a tuning makes better ones. What cannot listen is not exported, and no run
+    fails of it.
+    """
+    try:
+        listening = listening_of(FinishedRun.of_model(run.path("model.tflite"), labels), None, silent)
+    except InputError as error:
+        progress(Progress("export", 0, 0, f"no export, since the model cannot listen: {error.message}", lasting=True))
+    else:
+        write_export(run, listening, folders, figures)
+
+
+def write_export(run: Run, listening: Listening, folders: Folders, figures: Figures | None = None) -> None:
+    """`export/`: the model as a library of C that builds with one command; and the plan that the board ran.
+
+    Args:
+        figures: of `verified_figures`; None where the model was not verified.
+    """
+    run.write_bytes("plan.bin", listening.plan.to_bytes())
     if run.path("export").exists():  # left by an interrupted run
         shutil.rmtree(run.path("export"))
-    export_c(run.path("export"), plan, front_end, labels, folders.boards, find_third_party(), decisions)
+    export_c(run.path("export"), listening, folders.boards, find_third_party(), figures)
+
+
+def verified_figures(result: dict[str, Any], revision: str | None) -> Figures | None:
+    """What an export says of the model that a search or baseline has verified, by the names of its constants; None for
+    the result of another command.
+
+    Args:
+        result: what result.json says.
+        revision: of this program, as environment.json says it.
+    """
+    if "measured" not in result:
+        return None
+    measured = result["measured"]
+    figures: Figures = {
+        "BOARD": result["board"],
+        "CLOCK": result["clock"]["kind"],
+        "CLOCK_HZ": result["clock"]["hz"],
+        "FRONT_END_CYCLES": measured["front_end_cycles"],
+        "NETWORK_CYCLES": measured["network_cycles"],
+        "RAM_BYTES": measured["ram_bytes"],
+        "FLASH_BYTES": measured["flash_bytes"],
+        "ACCURACY_PERCENT": f"{100 * result['accuracy_int8']:.2f}",
+        "TEST_CLIPS": result["test_clips"],
+    }
+    return figures | ({} if revision is None else {"REVISION": revision})
 
 
 def _verified(

@@ -67,19 +67,23 @@ class FinishedRun:
         return cls(folder, model, stream, tuple(labels), front_end, read_decisions(model), data)
 
     @classmethod
-    def of_model(cls, path: Path) -> FinishedRun:
-        """A model without its run: its classes are called by the decisions in its metadata, else numbered.
+    def of_model(cls, path: Path, labels: tuple[str, ...] = ()) -> FinishedRun:
+        """A model without its run, with the step of its stream where that lies beside it.
+
+        Args:
+            labels: of its classes; none: as its decisions call them, else numbers.
 
         Raises:
             InputError: for a model that cannot be read, or that names no front end.
         """
         try:
-            model = path.read_bytes()
+            model, step = path.read_bytes(), path.with_name(STREAM)
+            stream = step.read_bytes() if step.exists() and step != path else None
         except OSError as error:
             raise InputError(f"{path} cannot be read: {error.strerror}", hint="name a .tflite or a run") from None
         front_end, decisions, graph = read_front_end(model), read_decisions(model), read_tflite(model)
         if front_end is None:
             raise InputError(f"{path} names no front end, so it cannot listen")
-        numbers = map(str, range(graph.tensors[graph.output].elements))
-        labels = decisions.labels if decisions else tuple(numbers)
-        return cls(path.parent, model, None, labels, front_end, decisions, {})
+        numbers = tuple(map(str, range(graph.tensors[graph.output].elements)))
+        named = labels or (decisions.labels if decisions else numbers)
+        return cls(path.parent, model, stream, named, front_end, decisions, {})

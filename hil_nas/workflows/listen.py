@@ -201,9 +201,11 @@ def listening_by(finished: FinishedRun, decisions: Decisions, progress: Reporter
 
 
 def usual_period_s(finished: FinishedRun) -> float:
-    """Of the step of a run's stream, where it has one."""
-    step_samples = _step_samples(finished)
-    return USUAL_PERIOD_S if step_samples is None else step_samples / finished.front_end.clip.sample_rate_hz
+    """Of the step of a run's stream, where it has one; else some 100 ms, at least a hop and at most a window."""
+    config, step_samples = finished.front_end, _step_samples(finished)
+    rate_hz, hop = config.clip.sample_rate_hz, config.hop_samples
+    hops = min(max(1, int(USUAL_PERIOD_S * rate_hz) // hop), config.frames)
+    return (hops * hop if step_samples is None else step_samples) / rate_hz
 
 
 def _step_samples(finished: FinishedRun) -> int | None:

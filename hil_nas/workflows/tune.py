@@ -7,7 +7,7 @@ import hashlib
 import math
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +28,9 @@ from hil_nas.listening.decider import build_decide_library
 from hil_nas.listening.host import HostListener
 from hil_nas.listening.rates import Rate, hours_for
 from hil_nas.listening.trials import Errors, Negatives, Trials, Words
-from hil_nas.progress import Progress, Reporter
-from hil_nas.runs import Run
-from hil_nas.workflows.finish import load_data, write_export
+from hil_nas.progress import Progress, Reporter, silent
+from hil_nas.runs import Run, read_result
+from hil_nas.workflows.finish import load_data, verified_figures, write_export
 from hil_nas.workflows.finished_run import STREAM, FinishedRun
 from hil_nas.workflows.listen import (
     host_listener,
@@ -132,7 +132,9 @@ def run_tune(
     run.write_bytes("model.tflite", model)
     if listening.stream and finished.stream is not None:
         run.write_bytes(STREAM, finished.stream)
-    write_export(run, model, finished.labels, folders)
+    tuned = listening_by(replace(finished, model=model), chosen.decisions, silent)
+    figures = verified_figures(read_result(finished.folder), Run(finished.folder).revision)
+    write_export(run, tuned, folders, figures)
     run.write_bytes("report.html", page(result, points).encode())
     return run.finish("complete", result), run.folder
 

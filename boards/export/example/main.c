@@ -1,15 +1,24 @@
 /* SPDX-License-Identifier: MIT
- * An example: classifies one clip and prints the scores.
+ * An example: tells the words in a recording and, where the network hears whole clips, the scores of its beginning.
  *
- *   example CLIP     mono audio of 16 bits, as long and at the rate that model.h says: a WAV file or the bare samples
- *   example          noise, the same on every machine
+ *   example AUDIO    mono audio of 16 bits at the rate that keywords_model.h says: a WAV file or the bare samples
+ *   example          a clip of noise, the same on every machine
  */
 #include <stdio.h>
 #include <string.h>
 
 #include "keywords.h"
 
-static int16_t clip[KEYWORDS_SAMPLES]; /* what is missing at the end of a short file is silence */
+enum { PIECE_SAMPLES = 400 }; /* as a microphone's buffer would be */
+
+static int16_t clip[KEYWORDS_SAMPLES]; /* what is missing at the end of a short recording is silence */
+
+static void heard(void *user, const struct keywords_heard *word)
+{
+    (void)user;
+    const unsigned ms = (unsigned)(word->samples * 1000 / KEYWORDS_SAMPLE_RATE_HZ);
+    printf("%6u.%03u s  %5u  %s\n", ms / 1000, ms % 1000, (unsigned)word->posterior, keywords_labels[word->keyword]);
+}
 
 static void fill_with_noise(void)
 {
@@ -50,9 +59,11 @@ static int find_samples(FILE *file)
     return good && memcmp(head, "data", 4) == 0;
 }
 
-static const char *read_clip(const char *name)
+static const char *listen_to(const char *name)
 {
-    uint8_t head[12] = {0}, sample[2];
+    uint8_t head[12] = {0}, bytes[2 * PIECE_SAMPLES];
+    int16_t samples[PIECE_SAMPLES];
+    size_t at = 0, count;
     FILE *file = fopen(name, "rb");
     if (file == NULL)
         return "cannot be opened";
@@ -64,27 +75,48 @@ static const char *read_clip(const char *name)
         fclose(file);
         return "is a WAV file, but not of the front end's sample rate, mono, 16 bits";
     }
-    for (int i = 0; i < KEYWORDS_SAMPLES && fread(sample, 1, sizeof sample, file) == sizeof sample; i++)
-        clip[i] = (int16_t)(uint16_t)little_endian(sample, 2);
+    while ((count = fread(bytes, 2, PIECE_SAMPLES, file)) > 0) {
+        for (size_t i = 0; i < count; i++, at++) {
+            samples[i] = (int16_t)(uint16_t)little_endian(bytes + 2 * i, 2);
+            if (at < KEYWORDS_SAMPLES)
+                clip[at] = samples[i];
+        }
+        if (keywords_push(samples, count) != 0)
+            break;
+    }
     fclose(file);
     return NULL;
 }
 
-int main(int argc, char **argv)
+static int show_scores(void)
 {
+#if KEYWORDS_STREAM
+    return 0;
+#else
     int8_t scores[KEYWORDS_CLASSES];
-    const char *fault = keywords_start();
-    if (fault != NULL) {
-        printf("the model cannot be used: %s\n", fault);
-        return 1;
-    }
-    fault = argc > 1 ? read_clip(argv[1]) : (fill_with_noise(), NULL);
-    if (fault != NULL) {
-        printf("%s %s\n", argv[1], fault);
-        return 1;
-    }
     const int best = keywords_classify(clip, scores);
     for (int i = 0; i < KEYWORDS_CLASSES; i++)
         printf("%4d  %s%s\n", scores[i], keywords_labels[i], i == best ? "  <-" : "");
     return best < 0;
+#endif
+}
+
+int main(int argc, char **argv)
+{
+    const char *fault = keywords_start(heard, NULL);
+    if (fault != NULL) {
+        printf("the model cannot be used: %s\n", fault);
+        return 1;
+    }
+    if (argc > 1)
+        fault = listen_to(argv[1]);
+    else {
+        fill_with_noise();
+        keywords_push(clip, KEYWORDS_SAMPLES);
+    }
+    if (fault != NULL) {
+        printf("%s %s\n", argv[1], fault);
+        return 1;
+    }
+    return show_scores();
 }
