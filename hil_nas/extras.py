@@ -41,7 +41,6 @@ LIBRARIES = (
     Library("soundfile", ("soundfile",), "recordings"),
     Library("soxr", ("soxr",), "recordings at other rates"),
     Library("filelock", ("filelock",), "profile"),
-    Library("matplotlib", ("matplotlib",), "reports"),
     Library("jinja2", ("jinja2",), "reports"),
     Library("shtab", ("shtab",), "completion"),
     Library("torch", ("torch",), "search", "search"),

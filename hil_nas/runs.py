@@ -127,7 +127,7 @@ def read_result(folder: Path) -> dict[str, Any]:
     path = folder / "result.json"
     if not path.is_file():
         raise RunError(f"{folder} holds no result.json, so the run is incomplete", hint="finish it with --resume")
-    result = _read(path)
+    result = read_json(path)
     written = (result.get("schema"), result.get("version"))
     if written != (SCHEMA, VERSION):
         raise RunError(f"{path} is {written[0]} version {written[1]}, expected {SCHEMA} version {VERSION}")
@@ -188,7 +188,7 @@ def _incomplete(runs_dir: Path, command: str) -> list[tuple[Path, dict[str, Any]
     runs: list[tuple[str, Path, dict[str, Any]]] = []
     for path in sorted(runs_dir.glob("*/config.json")):
         try:
-            config, environment = _read(path), _read(path.with_name("environment.json"))
+            config, environment = read_json(path), read_json(path.with_name("environment.json"))
         except RunError:
             continue
         if config.get("command") == command and not path.with_name("result.json").exists():
@@ -197,7 +197,12 @@ def _incomplete(runs_dir: Path, command: str) -> list[tuple[Path, dict[str, Any]
     return [(folder, config) for _, folder, config in runs]
 
 
-def _read(path: Path) -> dict[str, Any]:
+def read_json(path: Path) -> dict[str, Any]:
+    """A file of a run folder.
+
+    Raises:
+        RunError: where it is missing, or no object of JSON.
+    """
     try:
         data = json.loads(path.read_text())
     except (OSError, ValueError) as error:

@@ -75,11 +75,13 @@ def test_a_result_and_its_page_say_what_was_found(
     """A finish whose training is left out."""
     data = load_speech_commands(words)
     seen = Evaluation(np.eye(3, dtype=np.int64))
-    product = Product(model.read_bytes(), seen, seen, seen)
+    answers = np.zeros((len(data.test), 3), np.int8)
+    product = Product(model.read_bytes(), seen, seen, seen, answers)
     monkeypatch.setattr(finish, "make_product", lambda *x, **y: product)
     folders = finish.Folders(boards_dir, build_dir, tmp_path / "models", tmp_path / "runs")
     config = BaselineConfig("ds-cnn", data=str(words), clips=50)
     run = Run.create(folders.runs, "baseline", "test", config.to_json())
+    run.write_json("network.json", {"front_end": str(CONFIG), "network": NETWORK.to_json()})
     opened = partial(open_device, "native@native", boards_dir=boards_dir, build_dir=build_dir)
     with PatientBoard(opened(), opened, silent) as board:
         result = finish.finish(

@@ -34,6 +34,7 @@ from hil_nas.workflows.finish import ChosenNetwork, Folders, finish, load_data, 
 from hil_nas.workflows.finished_run import FinishedRun
 from hil_nas.workflows.listen import listening_of
 from hil_nas.workflows.verify import Verification
+from hil_nas.workflows.worst_clips import WorstClips
 
 ROOT = Path(__file__).resolve().parent.parent
 CONFIG = Mfcc(640, 640, 20, 4)
@@ -48,7 +49,8 @@ def said(right: int, wrong: int) -> Evaluation:
     return Evaluation(np.array([[right, wrong, 0], [0, 0, 0], [0, 0, 0]]))
 
 
-PRODUCT = Product(MODEL, int8_validation=said(92, 8), float_test=said(193, 7), int8_test=said(194, 6))
+ANSWERS = np.eye(3, dtype=np.int8)[np.arange(30) % 3]  # of 30 test clips
+PRODUCT = Product(MODEL, said(92, 8), float_test=said(193, 7), int8_test=said(194, 6), test_answers=ANSWERS)
 
 
 ENERGY = {"mj": 0.21, "active_mw": 42.0, "source": "a page"}
@@ -80,19 +82,21 @@ def finished(monkeypatch: pytest.MonkeyPatch, folder: Path, verification: Verifi
         arguments["verify"] = (args, more)
         return verification
 
-    def page(result: dict[str, Any], network: Network, history: list[dict[str, Any]]) -> str:
+    def page(run_folder: Path, result: dict[str, Any]) -> str:
         assert not (folder / "result.json").exists(), "result.json is written last"
-        arguments["page"] = (result, network, history)
+        assert run_folder == folder and (folder / "plan.bin").is_file(), "a page reads what lies there"
+        arguments["page"] = (result, WorstClips.read(folder / "worst_clips.npz"))
         return "<html>"
 
     monkeypatch.setattr(module, "make_product", product)
     monkeypatch.setattr(module, "verify", verify)
-    run, test = Run(folder), Clips(np.zeros((30, 16000), np.int16), np.arange(30))
+    labels = (np.arange(30) + (np.arange(30) > 26)) % 3
+    run, test = Run(folder), Clips(np.zeros((30, 16000), np.int16), labels)
     run.write_json("environment.json", {"git": "0123abc"})
     board: Any = SimpleNamespace(do=lambda work: work("board"))
     data: Any = SimpleNamespace(test=test, classes=LABELS, name="toy", findings=Findings())
     settings: Any = SimpleNamespace(budget=Budget(21, 22, 0.023), clips=17, seed=5)
-    host: Any = SimpleNamespace(scratch_bytes=lambda blob: 100)
+    host: Any = SimpleNamespace(features=lambda blob, clips: np.zeros((len(clips), 25, 4), np.int8))
     chosen, recipe = ChosenNetwork(NETWORK, CONFIG, {"latency_ms": 4.5}), Recipe(epochs=7)
     result = finish(chosen, settings, data, board, host, run, FOLDERS, recipe, page=page, progress=silent)
     assert arguments["product"] == ((NETWORK, CONFIG, data, host, run, recipe), {"seed": 5, "progress": silent})
@@ -124,8 +128,8 @@ def test_every_figure_stands_where_it_is_looked_for(monkeypatch: pytest.MonkeyPa
         "front_end_cycles": 240_000, "stages": [["fft", 240_000]], "operators": [["fully_connected", 359_000]],
         "ram": {"arena": 11, "stack": 12}, "flash": {"image": 13, "plan": 14},
     }  # fmt: skip
-    shown, network, history = arguments["page"]
-    assert shown["accuracy_int8"] == 0.97 and network == NETWORK and history == [{"phase": "train", "epoch": 1}]
+    shown, worst = arguments["page"]
+    assert shown["accuracy_int8"] == 0.97 and sorted(worst.places) == [27, 28, 29]  # the only ones answered wrong
     assert (tmp_path / "report.html").read_text() == "<html>"
     figures = re.findall(r"KEYWORDS_VERIFIED_(.*)", (tmp_path / "export" / "src" / "keywords_figures.h").read_text())
     assert figures == [

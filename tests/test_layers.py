@@ -28,7 +28,6 @@ MAY_IMPORT = {
     "capstone": {"device"},
     "tensorflow": {"deploy"},
     "rich": {"cli"},
-    "matplotlib": {"report"},
     "jinja2": {"report"},
     "ray": {"workflows"},
 }

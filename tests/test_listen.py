@@ -105,10 +105,8 @@ def test_it_leaves_a_page_and_says_that_it_was_not_tuned(
     (folder,) = (tmp_path / "runs").glob("*-listen-baseline-toy")
     result, page = read_result(folder), (folder / "report.html").read_text()
     assert result["tuned"] is False and result["decisions"]["refractory"] == 17
-    assert page.count("<svg") == 2 and "ann/evening.flac" in page and "not tuned" in page
-    assert "http" not in page.replace("http://www.w3.org", "").replace("http://purl.org", "").replace(
-        "http://creativecommons.org", ""
-    ).replace("https://matplotlib.org", "")
+    assert page.count('class="chart"') == 2 and "ann/evening.flac" in page and "not tuned" in page
+    assert "http" not in page
 
 
 def test_clips_in_which_words_were_heard_are_kept(
@@ -241,7 +239,7 @@ def test_a_tuning_leaves_a_run_that_listens(
     assert (reported["words"], reported["recordings"], reported["speakers"]) == (20, 1, 1)
     assert {x["word"] for x in reported["keywords"]} == set(LABELS[:10])
     page = (folder / "report.html").read_text()
-    assert page.count("<svg") == 2 and "nan" not in page.split("<svg")[0]
+    assert page.count('class="chart"') == 2 and "nan" not in page.split("<svg")[0]
     heard = command("listen", folder, audio, folder=tmp_path, capsys=capsys)
     assert heard["tuned"] and heard["period_ms"] == 120.0
     counts = chosen["false_accepts"]["count"] + reported["false_accepts"]["count"]

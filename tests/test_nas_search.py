@@ -148,6 +148,7 @@ def test_history_is_plain_json_and_says_what_to_watch(cost_table: CostTable) -> 
     assert len(seen) == 3
     assert {"expected", "derived", "skip_share", "entropy", "gammas", "multipliers"} <= set(seen[0])
     assert seen[0]["entropy"]["gamma"] == pytest.approx(1.0)
+    assert all(sum(x.values()) == pytest.approx(1.0, abs=1e-3) for x in seen[-1]["alpha"].values())
     assert 0 < seen[-1]["skip_share"] < 1
 
 

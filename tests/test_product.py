@@ -73,9 +73,9 @@ def made(
         assert (args[0], args[1], args[3]) == (network, config, representative)
         return models[id(args[2])]
 
-    def both(*args: Any) -> tuple[Evaluation, ...]:
+    def both(*args: Any) -> tuple[Any, ...]:
         assert args[1:4] == (config, host, trained)
-        return tuple(map(right, accuracies[args[0], int(args[4].samples[0, 0])]))
+        return (*map(right, accuracies[args[0], int(args[4].samples[0, 0])]), np.array([[1, 2]], np.int8))
 
     stubs: dict[str, Any] = {
         "train": train, "tune_for_int8": tune, "calibration_features": calibrated, "convert": convert, "_both": both
@@ -162,7 +162,8 @@ def test_figures_are_of_the_devices_own_features_and_the_model_says_which(boards
     other = NetworkModule(network, torch.Generator().manual_seed(1)).eval()  # which answers differently
     with torch.no_grad():
         exact = other(representative).numpy().argmax(1)
-    figures = product._both(model, config, host, replace(trained, module=other), heard)
+    *figures, logits_int8 = product._both(model, config, host, replace(trained, module=other), heard)
+    assert logits_int8.tolist() == answers.tolist()
     assert figures[0].confusion.tolist() != figures[1].confusion.tolist()
     for evaluation, said in zip(figures, (exact, answers.argmax(1)), strict=True):
         expected = np.zeros((4, 4), int)

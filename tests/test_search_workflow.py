@@ -110,12 +110,14 @@ def test_the_result_says_what_was_promised(finished: tuple[dict[str, Any], Path]
 
 
 def test_the_folder_holds_what_a_person_takes_home(finished: tuple[dict[str, Any], Path]) -> None:
-    _, folder = finished
+    result, folder = finished
     for name in ("config.json", "environment.json", "metrics.jsonl", "network.json", "model.tflite", "plan.bin"):
         assert (folder / name).stat().st_size > 0
     assert (folder / "export" / "Makefile").is_file()
     page = (folder / "report.html").read_text()
-    assert page.count("<svg") >= 3 and "Limits against measured" in page and "Candidates: " in page
+    assert page.count('class="chart"') >= 5 and "Limits against measured" in page and "Candidates: " in page
+    assert "Gamma: " in page and "Alpha: " in page
+    assert ("The worst clips" in page) == (result["accuracy_int8"] < 1)
 
 
 def test_the_best_candidate_that_holds_the_limits_is_trained(

@@ -14,7 +14,6 @@ from sweep_stand_in import ONE, TWO, Workflows, in_this_process
 from hil_nas.budget import Budget
 from hil_nas.config import BaselineConfig, SearchConfig
 from hil_nas.errors import DeviceError, InfeasibleError, InputError, RunError
-from hil_nas.network import Network
 from hil_nas.progress import Progress, silent
 from hil_nas.report.sweep_page import sweep_page
 from hil_nas.runs import read_result
@@ -27,7 +26,7 @@ def workflows(monkeypatch: pytest.MonkeyPatch) -> Workflows:
     return Workflows(monkeypatch)
 
 
-def no_page(result: dict[str, Any], network: Network, history: list[dict[str, Any]]) -> str:
+def no_page(folder: Path, result: dict[str, Any]) -> str:
     return ""
 
 
@@ -83,9 +82,10 @@ def test_the_result_is_written_last_and_says_means_and_spreads(workflows: Workfl
     assert [x["on_front"] for x in result["groups"]] == [True, True, True]
     assert len((folder / "metrics.jsonl").read_text().splitlines()) == 9
     page = (folder / "report.html").read_text()
-    assert page.count("<svg") == 1 and "85.00 % ± 1.00 %" in page
+    assert page.count('class="chart"') == 2 and "85.00 % ± 1.00 %" in page
     links = [x["run"] for x in result["points"]]
-    assert all((folder / x / "result.json").is_file() and f"{x}/report.html" in page for x in links)
+    assert all((folder / x / "result.json").is_file() for x in links)
+    assert all(page.count(f'href="{x}/report.html"') == 3 for x in links)  # a point in both figures, and a row
 
 
 def test_a_published_network_is_compared_at_its_accuracy_and_at_its_count(
@@ -213,4 +213,4 @@ def test_boards_are_never_in_one_front(workflows: Workflows, tmp_path: Path) -> 
     result, folder = sweep(sweep_points([replace(ONE, board=x) for x in boards], ["ds-cnn"], 1), tmp_path)
     assert [x["on_front"] for x in result["groups"]] == [True] * 4  # the same figures: each on its own board's
     assert {x["least"] for x in result["beside"]} == {None} and len(result["beside"]) == 2
-    assert (folder / "report.html").read_text().count("<svg") == 2
+    assert (folder / "report.html").read_text().count('class="chart"') == 4

@@ -292,6 +292,11 @@ def digest(parts: Iterable[NDArray[np.float64]]) -> str:
     return f"{total:08x}"
 
 
+def by_name(names: Iterable[object], probabilities: Tensor) -> dict[str, float]:
+    """Probabilities (choices,) of choices, rounded as far as anybody looks."""
+    return {str(name): round(float(x), 5) for name, x in zip(names, probabilities, strict=True)}
+
+
 def entropy(rows: Tensor) -> float:
     """Mean entropy of rows (..., choices) of probabilities, of the largest possible: 1 undecided, 0 decided."""
     choices = rows.shape[-1]

@@ -8,6 +8,8 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from hil_nas.units import format_bytes
+
 CLOCKS = {
     "silicon": "cycles of the chip's own counter",
     "modelled": "cycles of a model fitted to published silicon, on the emulated board",
@@ -15,9 +17,16 @@ CLOCKS = {
 }
 
 
+_PAGE_SIZE = "{page size}"
+
+
 def render(template: str, **shown: Any) -> str:
-    """A whole HTML page. What is shown is escaped, but for `markupsafe.Markup`, as figures are."""
-    return _templates().get_template(template).render(**shown)
+    """A whole HTML page. What is shown is escaped, but for `markupsafe.Markup`, as figures are.
+
+    A template can say how large the page is: `page_size`.
+    """
+    page = _templates().get_template(template).render(page_size=_PAGE_SIZE, **shown)
+    return page.replace(_PAGE_SIZE, format_bytes(len(page.encode())))
 
 
 @cache

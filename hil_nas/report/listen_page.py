@@ -10,7 +10,7 @@ from markupsafe import Markup
 from numpy.typing import NDArray
 
 from hil_nas.deploy.decisions import ONE, Decisions
-from hil_nas.report import figures
+from hil_nas.report import charts
 from hil_nas.report.document import render
 from hil_nas.workflows.listen import Hearing
 
@@ -43,7 +43,9 @@ def _posteriors(hearing: Hearing, decisions: Decisions) -> Markup:
     times_s, averages = _highest(hearing.times_s, hearing.averages)
     lines = {decisions.labels[i]: averages[:, i] / ONE for i in decisions.keywords}
     shown = {name: x for name, x in lines.items() if x.max(initial=0.0) >= _LEAST_DRAWN}
-    return figures.posteriors(times_s, shown, [(x.time_s, x.word) for x in hearing.heard], hearing.seconds)
+    heard = [(x.time_s, x.word) for x in hearing.heard]
+    label = f"averaged posteriors over {hearing.name}"
+    return charts.posteriors(times_s, shown, heard, hearing.seconds, label=label)
 
 
 def _highest(

@@ -11,12 +11,16 @@ from markupsafe import Markup
 from hil_nas.latency.meanings import PATHS, meaning
 from hil_nas.latency.prediction_errors import LOOK_UP, MACS_LINEAR, MODEL, Predictions
 from hil_nas.latency.summary import Summary
-from hil_nas.report import figures
+from hil_nas.report import charts
 from hil_nas.report.document import counts_of, render
 from hil_nas.units import count_unit
 
 NAMES = {MODEL: "this model", MACS_LINEAR: "linear in MACs", LOOK_UP: "look-up table"}
 Row = tuple[str, ...]
+SECTIONS = (
+    ("errors", "errors"), ("scatter", "predicted against measured"), ("residuals", "residuals"),
+    ("curve", "measurements"), ("loops", "what each loop costs"),
+)  # fmt: skip
 SHOWN_SHARE = 0.005  # of a path's cycles: coefficients below are summed up
 
 
@@ -38,10 +42,12 @@ def profile_page(result: dict[str, Any], summary: Summary) -> str:
         unit=unit,
         published=result["published_cycles"],
         names=list(NAMES.values()),
+        sections=SECTIONS,
         errors=_errors(predictions),
-        scatter=figures.scatter(
+        scatter=charts.scatter(
             {name: (x.measured, x.predicted) for name, x in networks.items()},
             xlabel=f"measured {unit} of a network", ylabel=f"predicted {unit}",
+            label="predicted against measured, by model",
         ),
         residuals=_residuals(predictions[MODEL], unit),
         paths=_paths(predictions, summary),
@@ -68,7 +74,8 @@ def _errors(by_model: dict[str, Predictions]) -> list[Row]:
 
 def _residuals(predictions: Predictions, unit: str) -> Markup:
     points = {path: (x.measured, x.errors_percent.tolist()) for path, x in predictions.by_path().items()}
-    return figures.residuals(points, xlabel=f"measured {unit}", ylabel="predicted - measured, %")
+    label = "errors of operators, by kernel path"
+    return charts.residuals(points, xlabel=f"measured {unit}", ylabel="predicted - measured, %", label=label)
 
 
 def _paths(by_model: dict[str, Predictions], summary: Summary) -> list[Row]:
@@ -90,7 +97,8 @@ def _curves(summary: Summary) -> Markup:
             if point.predicted:
                 lines[NAMES[key]][0].append(point.networks)
                 lines[NAMES[key]][1].append(error)
-    return figures.curves(lines, xlabel="networks measured", ylabel="mean error of networks, %")
+    label = "mean error against the number of networks measured"
+    return charts.curves(lines, xlabel="networks measured", ylabel="mean error of networks, %", label=label)
 
 
 def _coefficients(summary: Summary) -> list[dict[str, Any]]:

@@ -7,8 +7,8 @@ from typing import Any
 
 from markupsafe import Markup
 
-from hil_nas.report import figures
 from hil_nas.report.document import counts_of, render
+from hil_nas.report.fronts import Marks, front_picture
 from hil_nas.units import count_unit, format_bytes
 from hil_nas.workflows.sweep_front import ENDED
 
@@ -21,14 +21,19 @@ def sweep_page(result: dict[str, Any]) -> str:
     Args:
         result: what result.json says.
     """
+    unfinished = [(x["point"], x["status"], x["reason"]) for x in result["points"] if x["status"] != "complete"]
     return render(
         "sweep.html",
         title="hil_nas sweep",
         result=result,
         boards=[_board(result, *x) for x in boards_of(result)],
         beside=[_beside(x) for x in result["beside"]],
-        unfinished=[(x["point"], x["status"], x["reason"]) for x in result["points"] if x["status"] != "complete"],
+        unfinished=unfinished,
         points=[_point(x) for x in result["points"]],
+        sections=[
+            ("front", "what accuracy costs"), *([("beside", "beside published networks")] if result["beside"] else []),
+            *([("unfinished", "what did not hold")] if unfinished else []), ("points", "every point"),
+        ],
     )
 
 
@@ -68,23 +73,27 @@ def _board(result: dict[str, Any], board: str, kind: str) -> dict[str, Any]:
     return {
         "name": board,
         "counts": counts_of(groups[0]["clock"]),
-        "figure": "" if groups[0]["count"] is None else _figure(result, groups),
+        "figures": [] if groups[0]["count"] is None else _figures(result, groups),
         "heads": heads(kind),
         "rows": [(cells(x), x["on_front"]) for x in groups],
     }
 
 
-def _figure(result: dict[str, Any], groups: list[dict[str, Any]]) -> Markup:
-    timed = groups[0]["latency_ms"] is not None
-    axes = [("latency_ms", "ms, front end and network", 1.0)] if timed else [("count", "M instructions", 1e-6)]
+def _figures(result: dict[str, Any], groups: list[dict[str, Any]]) -> list[Markup]:
+    clock = groups[0]["clock"]
+    error = "" if clock["error_percent"] is None else f" ± {clock['error_percent']:g} %"
+    axes = [("latency_ms", f"ms{error}, front end and network", 1.0)]
+    if groups[0]["latency_ms"] is None:
+        axes = [("count", f"M {count_unit(clock['kind'])}, front end and network", 1e-6)]
     axes.append(("ram_bytes", "RAM, KiB", 1 / 1024))
-    return figures.fronts({label: [_marks(result, x, key, unit) for x in groups] for key, label, unit in axes})
+    return [front_picture(label, [_marks(result, x, key, unit) for x in groups]) for key, label, unit in axes]
 
 
-def _marks(result: dict[str, Any], group: dict[str, Any], key: str, unit: float) -> figures.Marks:
+def _marks(result: dict[str, Any], group: dict[str, Any], key: str, unit: float) -> Marks:
     own = [x for x in result["points"] if x["group"] == group["group"] and x["status"] in ENDED]
     costs, accuracies = [x[key] * unit for x in own], [x["accuracy"] * 100 for x in own]
-    return figures.Marks(group["group"], group["baseline"], group["held"] == group["ended"], costs, accuracies)
+    pages = [f"{x['run']}/report.html" for x in own]
+    return Marks(group["group"], group["baseline"], group["held"] == group["ended"], costs, accuracies, pages)
 
 
 def _beside(comparison: dict[str, Any]) -> tuple[str, ...]:

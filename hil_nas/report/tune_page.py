@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from hil_nas.listening.trials import Errors
-from hil_nas.report import figures
+from hil_nas.report import charts
 from hil_nas.report.document import render
 
 
@@ -31,14 +31,15 @@ def tune_page(result: dict[str, Any], points: Sequence[Errors]) -> str:
             (x["word"], f"{x['threshold']:.4f}", x["false_accepts"]["text"], _percent(x["misses"]), x["words"])
             for x in reported["keywords"]
         ],
-        whole=figures.misses(
+        whole=charts.misses(
             {
                 x: ([y.rate.per_hour for y in points], [100 * y.miss_share(x) for y in points])
                 for x in conditions
             },
             1 / points[0].hours,
+            label="misses against false accepts an hour, by condition",
         ),
-        by_keyword=figures.misses(
+        by_keyword=charts.misses(
             {
                 labels[i]: (
                     [y.false_accepts[i] / y.hours for y in points], [100 * y.class_miss_share(i) for y in points]
@@ -46,6 +47,7 @@ def tune_page(result: dict[str, Any], points: Sequence[Errors]) -> str:
                 for i in points[0].decisions.keywords
             },
             1 / points[0].hours,
+            label="misses against false accepts an hour, by keyword",
         ),
     )  # fmt: skip
 

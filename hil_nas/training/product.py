@@ -37,12 +37,14 @@ class Product:
         model: the .tflite, its front end in its metadata; tuned with rounding where that was better.
         int8_validation: on the validation split, by TFLM's kernels.
         float_test, int8_test: on the test split, as training gave it and by TFLM's kernels.
+        test_answers: int8 logits (n, classes) behind `int8_test`.
     """
 
     model: bytes
     int8_validation: Evaluation
     float_test: Evaluation
     int8_test: Evaluation
+    test_answers: npt.NDArray[np.int8]
 
 
 def make_product(
@@ -67,7 +69,7 @@ def make_product(
     progress(Progress("quantising", 0, 1))
     representative = calibration_features(data, config, host, trained)
     model = convert(network, config, trained, representative)
-    exact, rounded = _both(model, config, host, trained, data.validation)
+    exact, rounded, _ = _both(model, config, host, trained, data.validation)
     progress(Progress("quantising", 1, 1, f"validation {exact.accuracy:.1%}, int8 {rounded.accuracy:.1%}"))
     if exact.accuracy - rounded.accuracy > MOST_LOST:
         tuned = tune_for_int8(
@@ -77,8 +79,8 @@ def make_product(
         tuned_rounded = _both(tuned_model, config, host, trained, data.validation)[1]
         if tuned_rounded.accuracy > rounded.accuracy:
             model, rounded = tuned_model, tuned_rounded
-    float_test, int8_test = _both(model, config, host, trained, data.test)
-    return Product(model, rounded, float_test, int8_test)
+    float_test, int8_test, answers = _both(model, config, host, trained, data.test)
+    return Product(model, rounded, float_test, int8_test, answers)
 
 
 def calibration_features(data: KeywordData, config: FrontEnd, host: HostFrontEnd, trained: TrainResult) -> Tensor:
@@ -103,9 +105,9 @@ def int8_answers(
 
 def _both(
     model: bytes, config: FrontEnd, host: HostFrontEnd, trained: TrainResult, clips: Clips
-) -> tuple[Evaluation, Evaluation]:
-    """Float and int8 on the same clips."""
+) -> tuple[Evaluation, Evaluation, npt.NDArray[np.int8]]:
+    """Float and int8 on the same clips, and the int8 logits."""
     features = features_of(clips, DeviceFeatures(config, trained.scale, host))
     exact = evaluate(trained.module, features, labels_of(clips))
     answers = int8_answers(model, config, host, clips.samples)
-    return exact, count(clips.labels, answers.argmax(axis=1), answers.shape[1])
+    return exact, count(clips.labels, answers.argmax(axis=1), answers.shape[1]), answers

@@ -34,6 +34,8 @@ from hil_nas.workflows.listen import listening_of
 from hil_nas.workflows.measure import latency_ms
 from hil_nas.workflows.patience import PatientBoard
 from hil_nas.workflows.verify import Model, Verification, verify
+from hil_nas.workflows.worst_clips import NAME as WORST_CLIPS
+from hil_nas.workflows.worst_clips import worst_clips
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,7 @@ class ChosenNetwork:
 
 
 Figures = dict[str, str | int]
-PageWriter = Callable[[dict[str, Any], Network, list[dict[str, Any]]], str]
+PageWriter = Callable[[Path, dict[str, Any]], str]  # of a run folder and what its result.json will say
 
 
 class FinishSettings(Protocol):
@@ -85,7 +87,9 @@ def finish(
     verification = _verified(product, settings, data, board, host, progress)
     result = _result(chosen, product, verification, data)
     _export(run, data.classes, folders, verified_figures(result, run.revision), progress)
-    run.write_bytes("report.html", page(result, chosen.network, run.metrics()).encode())
+    worst = worst_clips(product.test_answers, data.test, read_tflite(product.model), chosen.config, host)
+    run.write_bytes(WORST_CLIPS, worst.to_bytes())
+    run.write_bytes("report.html", page(run.folder, result).encode())
     return run.finish("complete" if verification.ok else "missed", result)
 
 

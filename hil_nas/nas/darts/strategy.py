@@ -17,11 +17,16 @@ from hil_nas.nas.darts.derive import DartsPreference, derive_darts, feasible_dar
 from hil_nas.nas.darts.expected import DartsExpectedCost, skip_share
 from hil_nas.nas.darts.genotype import DartsGenotype
 from hil_nas.nas.darts.settings import DartsSettings
-from hil_nas.nas.darts.space import CELL_KINDS, OPERATORS
+from hil_nas.nas.darts.space import CELL_INPUTS, CELL_KINDS, OPERATORS
 from hil_nas.nas.darts.supernet import DartsProbabilities, DartsSupernet
-from hil_nas.nas.protocols import AS_LEARNED, Floats, Half, Reading, View, digest, entropy, logs_of, made
+from hil_nas.nas.protocols import AS_LEARNED, Floats, Half, Reading, View, by_name, digest, entropy, logs_of, made
 
 DartsPoint = tuple[DartsGenotype, int]  # and its configuration
+
+
+def _source(source: int) -> str:
+    return f"input {source + 1}" if source < CELL_INPUTS else f"node {source - CELL_INPUTS + 1}"
+
 
 
 class DartsStrategy:
@@ -124,6 +129,11 @@ class DartsStrategy:
             "derived_skips": point[0].skips,
             "skip_share": skip_share(self.space, now),
             "entropy": {"gamma": entropy(now.configs), "operators": entropy(now.alpha), "edges": self._edges(now)},
+            "alpha": {
+                f"{kind} cell, node {node + 1} from {_source(source)}": by_name(OPERATORS, now.alpha[k, edge])
+                for k, kind in enumerate(CELL_KINDS)
+                for edge, (node, source) in enumerate(self.space.edges)
+            },
         }
 
     def _edges(self, now: DartsProbabilities) -> float:

@@ -23,7 +23,7 @@ from torch.nn import functional as F
 from hil_nas.nas.blocks.shared_weights import LayerWeights
 from hil_nas.nas.costs.multipliers import Expectation
 from hil_nas.nas.costs.network_limits import Limits
-from hil_nas.nas.protocols import AS_LEARNED, Floats, Half, Reading, View, entropy, logs_of, made
+from hil_nas.nas.protocols import AS_LEARNED, Floats, Half, Reading, View, by_name, entropy, logs_of, made
 from hil_nas.nas.settings import Settings
 from hil_nas.nas.tiny.architecture import Probabilities
 from hil_nas.nas.tiny.band import Band
@@ -188,7 +188,16 @@ class TinyStrategy(TinyDerivation, TinyNetworks):
             "derived_positions": len(self.at(point)[0].chain),
             "skip_share": float(now.operations[:, skip].sum(1).mean()),
             "entropy": {name: entropy(x) for name, x in named.items()},
+            "alpha": self._alpha(now),
         }
+
+    def _alpha(self, now: Probabilities) -> dict[str, dict[str, float]]:
+        """What each choice has come to, by name: the operations of every position, then the channels of each."""
+        positions = ["stem", *(f"position {i + 1}" for i in range(self.space.positions))]
+        operations = [(self.space.stems, now.stem), *((self.space.operations, x) for x in now.operations)]
+        alpha = {name: by_name(*x) for name, x in zip(positions, operations, strict=True)}
+        widths = zip(positions, now.widths, strict=True)
+        return alpha | {f"channels of {name}": by_name(self.space.widths, x) for name, x in widths}
 
 
 def _score(losses: Tensor, logs: Sequence[Tensor]) -> Tensor:
