@@ -56,7 +56,7 @@ def test_nothing_is_loaded_before_it_is_used() -> None:
     before = modules_after("pass")
     assert {x for x in modules_after("import hil_nas") - before if x not in sys.stdlib_module_names} == {"hil_nas"}
     names = "; ".join(f"hil_nas.{x}" for x in hil_nas.__all__)
-    heavy = {"torch", "tensorflow", "sklearn", "matplotlib", "rich", "ray", "unicorn", "tflite_micro", "soundfile"}
+    heavy = {"torch", "tensorflow", "sklearn", "rich", "ray", "unicorn", "tflite_micro", "soundfile"}
     assert not modules_after(f"import hil_nas; {names}") & heavy
 
 

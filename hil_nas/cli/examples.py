@@ -27,6 +27,14 @@ EXAMPLES: dict[str, tuple[str, str]] = {
         "hil_nas compare ours.tflite theirs.tflite",
         "hil_nas compare model.tflite --board nucleo-l4r5@virtual --board mps2-an500@qemu",
     ),
+    "report": (
+        "hil_nas report runs/<run>",
+        "hil_nas report <run> --runs runs --json",
+    ),
+    "runs": (
+        "hil_nas runs",
+        "hil_nas runs compare <run> <other>",
+    ),
     "listen": (
         "hil_nas listen runs/<run> evening.wav",
         "hil_nas listen runs/<run> --keep heard",

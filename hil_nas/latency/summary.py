@@ -41,6 +41,7 @@ class Summary:
     """A folder below `latency_models` in figures."""
 
     provenance: Provenance
+    networks: int  # that were measured
     predictions: dict[str, Predictions]
     curve: list[CurvePoint]
     coefficients: list[Coefficient]
@@ -57,7 +58,8 @@ def summarise(folder: Path) -> Summary:
     rows, provenance = store.read(), store.provenance()
     model = LatencyModel.fit(rows, provenance)
     spreads = {path: x.spread for path, x in model.paths.items()}
-    return Summary(provenance, held_out(rows), learning_curve(rows), coefficients(model, rows), spreads)
+    predictions, costs = held_out(rows), coefficients(model, rows)
+    return Summary(provenance, len(rows.networks), predictions, learning_curve(rows), costs, spreads)
 
 
 def coefficients(model: LatencyModel, rows: Measurements) -> list[Coefficient]:
