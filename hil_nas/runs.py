@@ -86,7 +86,7 @@ class Run:
     @property
     def revision(self) -> str | None:
         """Of this program when the run was begun; None where it was no checkout."""
-        revision: str | None = _read(self.path("environment.json")).get("git")
+        revision: str | None = read_json(self.path("environment.json")).get("git")
         return revision
 
     def log(self, values: dict[str, Any]) -> None:

@@ -195,7 +195,6 @@ def test_the_export_is_of_the_model_and_replaces_what_an_interrupted_run_left(tm
     (tmp_path / "model.tflite").write_bytes(MODEL)
     write_export(run, listening_of(FinishedRun.of_model(tmp_path / "model.tflite", LABELS), None, silent), FOLDERS)
     plan = lower(read_tflite(MODEL))
-    assert (tmp_path / "plan.bin").read_bytes() == plan.to_bytes()
     assert not (tmp_path / "export" / "half-written.c").exists()
     text = "".join(x.read_text() for x in (tmp_path / "export" / "src").glob("*.[ch]"))
     assert all(f'"{x}"' in text for x in LABELS)

@@ -18,6 +18,8 @@ from hil_nas.budget import Budget
 from hil_nas.cost.macs import network_macs, parameters
 from hil_nas.deploy.c_export import export_c
 from hil_nas.deploy.listening import Listening
+from hil_nas.deploy.lower import lower
+from hil_nas.deploy.tflite import read_tflite
 from hil_nas.device.firmware import find_third_party
 from hil_nas.errors import InputError
 from hil_nas.folders import Folders
@@ -87,7 +89,9 @@ def finish(
     verification = _verified(product, settings, data, board, host, progress)
     result = _result(chosen, product, verification, data)
     _export(run, data.classes, folders, verified_figures(result, run.revision), progress)
-    worst = worst_clips(product.test_answers, data.test, read_tflite(product.model), chosen.config, host)
+    graph = read_tflite(product.model)
+    run.write_bytes("plan.bin", lower(graph).to_bytes())
+    worst = worst_clips(product.test_answers, data.test, graph, chosen.config, host)
     run.write_bytes(WORST_CLIPS, worst.to_bytes())
     run.write_bytes("report.html", page(run.folder, result).encode())
     return run.finish("complete" if verification.ok else "missed", result)
@@ -128,12 +132,11 @@ def _export(
 
 
 def write_export(run: Run, listening: Listening, folders: Folders, figures: Figures | None = None) -> None:
-    """`export/`: the model as a library of C that builds with one command; and the plan that the board ran.
+    """`export/`: the model as a library of C that builds with one command.
 
     Args:
         figures: of `verified_figures`; None where the model was not verified.
     """
-    run.write_bytes("plan.bin", listening.plan.to_bytes())
     if run.path("export").exists():  # left by an interrupted run
         shutil.rmtree(run.path("export"))
     export_c(run.path("export"), listening, folders.boards, find_third_party(), figures)
