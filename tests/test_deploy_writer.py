@@ -7,6 +7,8 @@ from dataclasses import fields
 import numpy as np
 import pytest
 from deploy_harness import Engine, random_inputs, random_network
+from every_operator import every_operator
+from tflite_maker import Maker
 from tflite_micro.tensorflow.lite.micro.python import schema_py_generated as schema
 
 from hil_nas.baselines import ds_cnn, micronet_kws_s
@@ -97,6 +99,40 @@ def test_tflms_own_accessors_find_aligned_constants() -> None:
 
 def test_what_is_not_written_is_said() -> None:
     graph = random_graph(ds_cnn(), 1)
-    other = QuantOperator("pad", (0,), 1)
-    with pytest.raises(UnsupportedError, match="a pad is not written"):
+    other = QuantOperator("pad", (0,), 1, pad_value=graph.tensors[1].zero_point + 1)
+    with pytest.raises(UnsupportedError, match="pads by another value than 0, which is not written"):
         write_tflite(QuantGraph(graph.tensors[:2], (other,), 0, 1))
+
+
+@pytest.mark.parametrize(("height", "width"), [(7, 6), (4, 9), (3, 3)])
+def test_operators_that_networks_do_not_have_survive_too(height: int, width: int) -> None:
+    model = every_operator(height, width, 5)
+    written = write_tflite(read_tflite(model))
+    assert lower(read_tflite(written)).to_bytes() == lower(read_tflite(model)).to_bytes()
+    inputs = random_inputs(np.random.default_rng(0), 20, (height, width, 1))
+    assert np.array_equal(Tflm(written).run(inputs), Tflm(model).run(inputs))
+
+
+@pytest.mark.parametrize("case", range(40))
+def test_slices_and_transposes_of_any_axes_survive(case: int) -> None:
+    rng, maker = np.random.default_rng(case), Maker()
+    shape = (1, *(int(x) for x in rng.integers(1, 6, int(rng.integers(2, 4)))))
+    source = maker.tensor(shape, 0.05, 3)
+    order = [0, *(1 + rng.permutation(len(shape) - 1)).tolist()]
+    turned = maker.tensor([shape[i] for i in order], 0.05, 3)
+    maker.operator("TRANSPOSE", [source, maker.constant(order)], turned, "TransposeOptions")
+    extents = [shape[i] for i in order]
+    begins = [int(rng.integers(x)) for x in extents]
+    strides = [int(rng.integers(1, 3)) for _ in extents]
+    lost = int(rng.integers(1, len(extents)))
+    ends = [b + 1 if i == lost else n for i, (b, n) in enumerate(zip(begins, extents, strict=True))]
+    begins[0] = 0
+    kept = [-(-(e - b) // s) for b, e, s in zip(begins, ends, strides, strict=True)]
+    mask = int(rng.integers(2)) << lost
+    cut = maker.tensor([n for i, n in enumerate(kept) if i != lost or not mask], 0.05, 3)
+    bounds = [maker.constant(x) for x in (begins, ends, strides)]
+    maker.operator("STRIDED_SLICE", [turned, *bounds], cut, "StridedSliceOptions", shrinkAxisMask=mask)
+    model = maker.finish(source, cut)
+    written = write_tflite(read_tflite(model))
+    inputs = random_inputs(rng, 4, shape[1:])
+    assert np.array_equal(Tflm(written).run(inputs), Tflm(model).run(inputs))

@@ -104,6 +104,7 @@ def test_models_of_keras_stream(
     for frames in steps:
         stream = stream_of(read_tflite(model), frames)
         assert equal_windows(stream, streamed(stream, heard, engine), expected) > 5
+        assert equal_windows(stream, by_tflm(step_tflite(model, frames), heard), expected) > 5
 
 
 def of_one_row(layers: Any, x: Any) -> Any:

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from hil_nas.deploy.graph import QuantGraph
 from hil_nas.errors import UnsupportedError
 from hil_nas.operators.delay import DELAY, time_axis
-from hil_nas.operators.int8 import QuantOperator, Weights
+from hil_nas.operators.description import Given
+from hil_nas.operators.int8 import Constant, QuantOperator, Weights
 from hil_nas.operators.moving import CONCATENATION, RESHAPE, STRIDED_SLICE
 from hil_nas.operators.table import BY_NAME
 from hil_nas.tflite import schema
@@ -89,13 +90,16 @@ class _Writer:
             return self._delay(x)
         if kind.write is None:
             raise UnsupportedError(f"a {x.kind} is not written to a .tflite")
-        constants = self._constants(x, x.weights) if x.weights else []
         tensors = self.graph.tensors
-        options: Options = kind.options, kind.write(x, tensors[x.inputs[0]], tensors[x.output])
+        ends = tensors[x.inputs[0]], tensors[x.output]
+        inputs = [*x.inputs, *(self._constants(x, x.weights) if x.weights else [])]
+        for place, values in sorted(kind.given(x, *ends).items()):
+            inputs.insert(place, self._given(values))
+        options: Options = kind.options, kind.write(x, *ends)
         if kind is RESHAPE:  # TensorFlow's interpreter asks for the shape here as well
             shape = self.file.numbers(tensors[x.output].shape, np.int32)
             options = schema.RESHAPE_OPTIONS, [(schema.RESHAPE_SHAPE, "UOffsetTRelative", shape)]
-        return [self._table(kind.codes[0], [*x.inputs, *constants], [x.output], options)]
+        return [self._table(kind.codes[0], inputs, [x.output], options)]
 
     def _delay(self, x: QuantOperator) -> list[int]:
         """What is kept is read, joined with what is new, and its last rows are assigned again."""
@@ -109,7 +113,7 @@ class _Writer:
         handle, read = self._handle(name)
         kept, last = (self._tensor(shape, schema.INT8, 0, [target.scale], [target.zero_point]) for _ in range(2))
         begin = [-rows if i == axis else 0 for i in range(len(shape))]
-        bounds = [self._whole_numbers(x) for x in (begin, target.shape, [1] * len(shape))]
+        bounds = [self._given(np.array(x, np.int32)) for x in (begin, target.shape, [1] * len(shape))]
         slices: list[Field] = [(i, "Int32", 0) for i in range(5)]
         return [
             read,
@@ -156,10 +160,12 @@ class _Writer:
             fields.append((schema.OPERATOR_OPTIONS, "UOffsetTRelative", table))
         return self.file.table(fields)
 
-    def _whole_numbers(self, values: Sequence[int]) -> int:
+    def _given(self, values: Given) -> int:
         """The number of a constant tensor."""
-        numbers = np.array(values, np.int32)
-        return self._tensor(numbers.shape, schema.INT32, self._data(numbers), [], [])
+        if isinstance(values, Constant):
+            shape = (1, *values.values.shape)
+            return self._tensor(shape, schema.INT8, self._data(values.values), [values.scale], [values.zero_point])
+        return self._tensor(values.shape, schema.INT32, self._data(values), [], [])
 
     def _constants(self, x: QuantOperator, weights: Weights) -> list[int]:
         """The tensors of weights and bias; a bias's scale is the product of input's and weights'."""

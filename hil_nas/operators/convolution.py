@@ -121,6 +121,11 @@ def _write_depthwise(x: QuantOperator, source: QuantTensor, target: QuantTensor)
     return [*write_window(x, source, target), multiplier, activation, *_write_dilation(5, x)]
 
 
+def _write_fully_connected(x: QuantOperator, source: QuantTensor, target: QuantTensor) -> list[Field]:
+    rows = 2 < len(target.shape) == len(source.shape)
+    return [(0, "Int8", ACTIVATION_CODES[x.activation]), (2, "Bool", rows)]
+
+
 def _write_dilation(first: int, x: QuantOperator) -> list[Field]:
     return [(first, "Int32", x.dilation[1]), (first + 1, "Int32", x.dilation[0])]
 
@@ -203,7 +208,7 @@ FULLY_CONNECTED = OperatorType(
     lower=_lower_fully_connected,
     as_kernel=_fully_connected_as_kernel,
     maps=_vector_maps,
-    write=lambda x, _, __: [(0, "Int8", ACTIVATION_CODES[x.activation])],
+    write=_write_fully_connected,
     layer=LayerRules(
         output=_fully_connected_output,
         keras=lambda layers, x, **common: layers.Dense(x.layer.out_channels, **common),

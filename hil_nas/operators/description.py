@@ -6,8 +6,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import numpy as np
+from numpy.typing import NDArray
+
 from hil_nas.errors import InputError
-from hil_nas.operators.int8 import QuantOperator
+from hil_nas.operators.int8 import Constant, QuantOperator
 from hil_nas.operators.layer import Layer, Operator, Shape
 from hil_nas.operators.lowering import Lowering
 from hil_nas.operators.node import Node
@@ -15,6 +18,7 @@ from hil_nas.tflite.tensor import QuantTensor
 from hil_nas.tflite.writing import Field
 
 CONSTANTS = ("weights", "bias", "multipliers", "shifts")  # of an operator, as they follow each other in a plan
+Given = Constant | NDArray[np.int32]
 OutputShape = Callable[[Layer, tuple[Shape, ...]], Shape]
 
 
@@ -91,6 +95,7 @@ class OperatorType:
         as_kernel: the same bits as another operator, where it has no kernel of its own for these tensors.
         maps: the shapes that the plan has.
         write: its options in a file as (operator, source, target) -> fields; None where it is not written.
+        given: inputs in a file that are no tensors of a graph, but for weights, by their place: axes, bounds, amounts.
         layer: None where no network has it.
         many_outputs: whether in a file it may have several, each of which is read as an operator of its own.
     """
@@ -104,6 +109,7 @@ class OperatorType:
     as_kernel: Callable[[QuantOperator, QuantTensor], QuantOperator] = lambda x, _: x
     maps: Callable[[QuantOperator, QuantTensor, QuantTensor], tuple[Shape, Shape]] = whole_maps
     write: Callable[[QuantOperator, QuantTensor, QuantTensor], list[Field]] | None = None
+    given: Callable[[QuantOperator, QuantTensor, QuantTensor], dict[int, Given]] = lambda _, __, ___: {}
     layer: LayerRules | None = None
     many_outputs: bool = False
 

@@ -80,7 +80,15 @@ def _looked_up(
         values = [fixed_point.saturated(function(i - source.zero_point), 8) for i in range(-128, 128)]
         return {"output_offset": 0, "weights": np.array(values, np.int8)}
 
-    return OperatorType(name=name, codes=(code or name.upper(),), options=options, read=read, plan=_LOOKUP, lower=lower)
+    return OperatorType(
+        name=name,
+        codes=(code or name.upper(),),
+        options=options,
+        read=read,
+        plan=_LOOKUP,
+        lower=lower,
+        write=lambda x, _, __: [(0, "Float32", x.alpha)],
+    )
 
 
 def _requantize(operator: QuantOperator, source: QuantTensor, target: QuantTensor) -> Function:
@@ -165,7 +173,7 @@ def _halfword(factor: Multiplier) -> int:
     return min((factor.multiplier + (1 << 15)) >> 16, (1 << 15) - 1)
 
 
-REQUANTIZE = replace(_looked_up("requantize", _requantize, code="QUANTIZE"), write=lambda _, __, ___: [])
+REQUANTIZE = _looked_up("requantize", _requantize, code="QUANTIZE")
 RELU = _looked_up("relu", _relu)
 RELU6 = _looked_up("relu6", _relu6, _read_relu6)
 LEAKY_RELU = _looked_up("leaky_relu", _leaky_relu, _read_leaky_relu, options=75)

@@ -68,6 +68,7 @@ class QuantOperator:
         alpha: of a leaky ReLU, the slope below 0.
         constant: of add, sub and mul, the input that is no tensor.
         reduced: of mean, sum and reduce_max, the input as (times, values that become one, values beside each other).
+        axes: of the same, in the input's own rank.
         moved: of transpose and strided_slice.
         label: its number and name in the file.
     """
@@ -87,6 +88,7 @@ class QuantOperator:
     alpha: float = 0.0
     constant: Constant | None = None
     reduced: Shape = (0, 0, 0)
+    axes: tuple[int, ...] = ()
     moved: Moved = Moved(0, (0, 0, 0))
     label: str = ""
 

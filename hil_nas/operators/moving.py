@@ -15,6 +15,7 @@ from hil_nas.operators.int8 import Moved, QuantOperator
 from hil_nas.operators.layer import Layer, Shape
 from hil_nas.operators.limits import HINT_SMALLER, LARGEST_EXTENT
 from hil_nas.operators.lowering import Lowering
+from hil_nas.operators.moving_inputs import amounts_of_pad, bounds_of_slice, order_of_axes, write_slice
 from hil_nas.operators.node import Node
 from hil_nas.operators.slicing import Slice, part_of, slices_of
 
@@ -58,7 +59,7 @@ def _read_transpose(node: Node) -> QuantOperator:
         raise InputError(f"{node.name} orders the axes of {source} as {order}")
     node.expect(tuple(source[x] for x in order))
     steps = _steps(source)
-    return _copy(node, 0, [source[x] for x in order], [steps[x] for x in order])
+    return _copy(node, node.kind, 0, [source[x] for x in order], [steps[x] for x in order])
 
 
 def _read_slice(node: Node) -> QuantOperator:
@@ -92,7 +93,8 @@ def _copy_of(node: Node, slices: Sequence[Slice]) -> QuantOperator:
     steps = _steps(source)
     start = sum(x.begin * y for x, y in zip(slices, steps, strict=True))
     kept: list[tuple[Slice, int]] = [(x, y) for x, y in zip(slices, steps, strict=True) if not x.dropped]
-    return _copy(node, start, [x.count for x, _ in kept], [x.step * y for x, y in kept])
+    # whatever it is called in the file: one part of a split is a slice
+    return _copy(node, STRIDED_SLICE.name, start, [x.count for x, _ in kept], [x.step * y for x, y in kept])
 
 
 def _read_pad(node: Node) -> QuantOperator:
@@ -120,7 +122,7 @@ def _steps(shape: Sequence[int]) -> list[int]:
     return [prod(shape[i + 1 :]) for i in range(len(shape))]
 
 
-def _copy(node: Node, start: int, shape: list[int], steps: list[int]) -> QuantOperator:
+def _copy(node: Node, kind: str, start: int, shape: list[int], steps: list[int]) -> QuantOperator:
     """A copy value by value, or no operator at all where every value stays in its place."""
     if start == 0 and prod(shape) == prod(node.source().shape):
         moved = [(x, y) for x, y in zip(shape, steps, strict=True) if x > 1]
@@ -128,7 +130,7 @@ def _copy(node: Node, start: int, shape: list[int], steps: list[int]) -> QuantOp
             return QuantOperator(RESHAPE.name, node.inputs[:1], node.output)
     node.target()
     height, width, channels = [0, 0, 0, *steps][-3:]  # where there are fewer axes, the others' extents are 1
-    return QuantOperator(node.kind, node.inputs[:1], node.output, moved=Moved(start, (height, width, channels)))
+    return QuantOperator(kind, node.inputs[:1], node.output, moved=Moved(start, (height, width, channels)))
 
 
 def _lower_concatenation(lowering: Lowering, x: QuantOperator) -> dict[str, Any]:
@@ -191,13 +193,36 @@ RESHAPE = OperatorType(
         output=_reshaped, keras=lambda layers, x, **common: layers.Reshape(x.output, **common), options=(36, 4)
     ),
 )
-TRANSPOSE = OperatorType(name="transpose", codes=("TRANSPOSE",), read=_read_transpose, plan=_COPY, lower=_lower_copy)
+TRANSPOSE = OperatorType(
+    name="transpose",
+    codes=("TRANSPOSE",),
+    read=_read_transpose,
+    plan=_COPY,
+    lower=_lower_copy,
+    write=lambda _, __, ___: [],
+    given=order_of_axes,
+)
 STRIDED_SLICE = OperatorType(
-    name="strided_slice", codes=("STRIDED_SLICE",), options=32, read=_read_slice, plan=_COPY, lower=_lower_copy
+    name="strided_slice",
+    codes=("STRIDED_SLICE",),
+    options=32,
+    read=_read_slice,
+    plan=_COPY,
+    lower=_lower_copy,
+    write=write_slice,
+    given=bounds_of_slice,
 )
 SLICE = OperatorType(name="slice", codes=("SLICE",), read=_read_slice, plan=_COPY, lower=_lower_copy)
 SPLIT = OperatorType(
     name="split", codes=("SPLIT_V", "SPLIT"), read=_read_split, plan=_COPY, lower=_lower_copy, many_outputs=True
 )
-PAD = OperatorType(name="pad", codes=("PAD", "PADV2"), read=_read_pad, plan=PlanKind("pad", 8), lower=_lower_pad)
+PAD = OperatorType(
+    name="pad",
+    codes=("PAD", "PADV2"),
+    read=_read_pad,
+    plan=PlanKind("pad", 8),
+    lower=_lower_pad,
+    write=lambda _, __, ___: [],
+    given=amounts_of_pad,
+)
 OPERATORS = (CONCATENATION, RESHAPE, TRANSPOSE, STRIDED_SLICE, SLICE, SPLIT, PAD)

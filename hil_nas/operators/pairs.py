@@ -10,13 +10,14 @@ import numpy as np
 
 from hil_nas.errors import InputError
 from hil_nas.operators import requantize
-from hil_nas.operators.description import LayerRules, OperatorType, PlanKind
+from hil_nas.operators.description import Given, LayerRules, OperatorType, PlanKind
 from hil_nas.operators.int8 import Constant, QuantOperator
 from hil_nas.operators.layer import Layer, Shape
 from hil_nas.operators.lowering import Lowering, output_factor
 from hil_nas.operators.node import ACTIVATION_CODES, Node
 from hil_nas.tflite.refusals import HINT_INT8
 from hil_nas.tflite.tensor import QuantTensor, array_of
+from hil_nas.tflite.writing import Field
 
 
 def _read_arithmetic(node: Node) -> QuantOperator:
@@ -123,6 +124,14 @@ def _add_output(layer: Layer, inputs: tuple[Shape, ...]) -> Shape:
     return inputs[0]
 
 
+def _given(x: QuantOperator, source: QuantTensor, target: QuantTensor) -> dict[int, Given]:
+    return {} if x.constant is None else {x.constant.position: x.constant}
+
+
+def _write_activation(x: QuantOperator, source: QuantTensor, target: QuantTensor) -> list[Field]:
+    return [(0, "Int8", ACTIVATION_CODES[x.activation])]
+
+
 ADD = OperatorType(
     name="add",
     codes=("ADD",),
@@ -130,7 +139,8 @@ ADD = OperatorType(
     read=_read_arithmetic,
     plan=PlanKind("add", 6, 0),
     lower=_lower_sum,
-    write=lambda x, _, __: [(0, "Int8", ACTIVATION_CODES[x.activation])],
+    write=_write_activation,
+    given=_given,
     layer=LayerRules(
         output=_add_output,
         keras=lambda layers, _, **common: layers.Add(**common),
@@ -143,15 +153,24 @@ ADD = OperatorType(
     ),
 )
 SUB = OperatorType(
-    name="sub", codes=("SUB",), options=28, read=_read_arithmetic, plan=PlanKind("sub", 10, 0), lower=_lower_sum
+    name="sub",
+    codes=("SUB",),
+    options=28,
+    read=_read_arithmetic,
+    plan=PlanKind("sub", 10, 0),
+    lower=_lower_sum,
+    write=_write_activation,
+    given=_given,
 )
-MUL = OperatorType(
-    name="mul", codes=("MUL",), options=21, read=_read_arithmetic, plan=PlanKind("mul", 11, 14), lower=_lower_mul
-)
+MUL = replace(SUB, name="mul", codes=("MUL",), options=21, plan=PlanKind("mul", 11, 14), lower=_lower_mul)
 MAXIMUM = OperatorType(
-    name="maximum", codes=("MAXIMUM",), read=_read_choice, plan=PlanKind("maximum", 15), lower=_lower_choice
+    name="maximum",
+    codes=("MAXIMUM",),
+    read=_read_choice,
+    plan=PlanKind("maximum", 15),
+    lower=_lower_choice,
+    write=lambda _, __, ___: [],
+    given=_given,
 )
-MINIMUM = OperatorType(
-    name="minimum", codes=("MINIMUM",), read=_read_choice, plan=PlanKind("minimum", 16), lower=_lower_choice
-)
+MINIMUM = replace(MAXIMUM, name="minimum", codes=("MINIMUM",), plan=PlanKind("minimum", 16))
 OPERATORS = (ADD, SUB, MUL, MAXIMUM, MINIMUM)

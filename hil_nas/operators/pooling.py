@@ -9,7 +9,7 @@ from hil_nas.operators.description import LayerRules, OperatorType, PlanKind
 from hil_nas.operators.int8 import QuantOperator
 from hil_nas.operators.lowering import Lowering
 from hil_nas.operators.node import ACTIVATION_CODES, Node
-from hil_nas.operators.reductions import read_reduction
+from hil_nas.operators.reductions import read_reduction, reduced_axes, write_reduction
 from hil_nas.operators.windows import keras_window, plan_window, pooled_output, read_window, write_window
 from hil_nas.tflite.tensor import QuantTensor
 from hil_nas.tflite.writing import Field
@@ -76,5 +76,7 @@ REDUCE_MAX = OperatorType(
     read=_read_reduce_max,
     plan=MAX_POOL.plan,
     as_kernel=lambda x, _: replace(x, kind=MAX_POOL.name, kernel=(1, x.reduced[1])),
+    write=write_reduction,
+    given=reduced_axes,
 )
 OPERATORS = (AVERAGE_POOL, MAX_POOL, REDUCE_MAX)

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import prod
 from typing import Any
 
+import numpy as np
+
 from hil_nas.errors import InputError
 from hil_nas.operators import requantize
-from hil_nas.operators.description import OperatorType, PlanKind
+from hil_nas.operators.description import Given, OperatorType, PlanKind
 from hil_nas.operators.int8 import QuantOperator
 from hil_nas.operators.lowering import Lowering, output_factor
 from hil_nas.operators.node import Node
+from hil_nas.tflite.tensor import QuantTensor
+from hil_nas.tflite.writing import Field
 
 
 def read_reduction(node: Node) -> QuantOperator:
@@ -26,7 +31,16 @@ def read_reduction(node: Node) -> QuantOperator:
     if any(source[i] != 1 for i in range(first, last) if i not in axes):
         raise node.refuse(f"reduces the axes {sorted(axes)} of {source}", "reduce axes that lie beside each other")
     runs = (prod(source[:first]), prod(source[first : last + 1]), prod(source[last + 1 :]))
-    return QuantOperator(node.kind, node.inputs[:1], node.output, reduced=runs)
+    return QuantOperator(node.kind, node.inputs[:1], node.output, reduced=runs, axes=tuple(sorted(axes)))
+
+
+def write_reduction(x: QuantOperator, source: QuantTensor, target: QuantTensor) -> list[Field]:
+    """Whether the axes stay, with one value each."""
+    return [(0, "Bool", len(source.shape) == len(target.shape))]
+
+
+def reduced_axes(x: QuantOperator, source: QuantTensor, target: QuantTensor) -> dict[int, Given]:
+    return {1: np.array(x.axes, np.int32)}
 
 
 def _lower(lowering: Lowering, x: QuantOperator) -> dict[str, Any]:
@@ -38,7 +52,14 @@ def _lower(lowering: Lowering, x: QuantOperator) -> dict[str, Any]:
 
 
 MEAN = OperatorType(
-    name="mean", codes=("MEAN",), options=27, read=read_reduction, plan=PlanKind("mean", 13, 6), lower=_lower
+    name="mean",
+    codes=("MEAN",),
+    options=27,
+    read=read_reduction,
+    plan=PlanKind("mean", 13, 6),
+    lower=_lower,
+    write=write_reduction,
+    given=reduced_axes,
 )
-SUM = OperatorType(name="sum", codes=("SUM",), options=27, read=read_reduction, plan=MEAN.plan, lower=_lower)
+SUM = replace(MEAN, name="sum", codes=("SUM",))
 OPERATORS = (MEAN, SUM)
