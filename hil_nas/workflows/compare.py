@@ -11,11 +11,12 @@ from pathlib import Path
 from hil_nas.budget import Budget
 from hil_nas.device.boards import load_board
 from hil_nas.device.hosts import open_device
-from hil_nas.errors import HilNasError, InputError
+from hil_nas.errors import HilNasError
 from hil_nas.progress import Reporter, silent
 from hil_nas.target import BoardTarget
 from hil_nas.workflows.side_by_side import side_by_side
 from hil_nas.workflows.verify import Model, Verification, host_library, verify
+from hil_nas.workflows.verify_file import read_model
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ def compare(
             with open_device(
                 board, boards_dir=boards_dir, build_dir=build_dir, port=port, flash=flash and model == models[0]
             ) as device:  # for each model: one that ends an emulator ends no other
-                read, host = _read(model), host_library(boards_dir, build_dir)
+                read, host = Model.read(read_model(model)), host_library(boards_dir, build_dir)
                 return verify(device, read, host, budget=Budget(), count=clips, seed=seed, progress=progress)
         except HilNasError as error:
             return error
@@ -81,10 +82,3 @@ def kind_counts(verification: Verification) -> dict[str, int]:
     for kind, count in verification.operators:
         counts[kind] += count
     return dict(counts)
-
-
-def _read(path: Path) -> Model:
-    try:
-        return Model.read(path.read_bytes())
-    except OSError as error:
-        raise InputError(f"cannot be read: {error.strerror}", hint="name a .tflite") from None
