@@ -35,6 +35,7 @@ from hil_nas.report.network_picture import network_picture, nodes_of
 from hil_nas.report.shares import Part, bar
 from hil_nas.workflows.proportion import wilson
 from hil_nas.workflows.worst_clips import MOST, WorstClips, worst_clips
+from tests.step_networks import step_network
 from tests.test_clocks import result_of
 
 CELL = Network((12, 10, 1), (
@@ -61,7 +62,7 @@ def test_nothing_is_known_of_what_was_never_tried() -> None:
     assert wilson(0, 0) == (0.0, 1.0)
 
 
-@pytest.mark.parametrize("network", [CHAIN, CELL], ids=["chain", "cell"])
+@pytest.mark.parametrize("network", [CHAIN, CELL, *map(step_network, range(3))], ids=["chain", "cell", *"012"])
 def test_the_arena_is_read_from_the_plan_as_it_was_planned(network: Network) -> None:
     """Against the planner, which knows lifetimes: the same tensors, steps and places."""
     plan = Plan.from_bytes(lower(random_graph(network, 0)).to_bytes())
@@ -70,7 +71,8 @@ def test_the_arena_is_read_from_the_plan_as_it_was_planned(network: Network) -> 
     last = {x: i for i, step in enumerate(steps) for x in step.inputs} | {output: len(steps) - 1}
     expected = {(0, planned.tensors[0], sizes[0], 0, last[0], False)}
     for i, step in enumerate(steps):
-        expected.add((i + 1, planned.tensors[step.output], sizes[step.output], i, last[step.output], False))
+        life = (0, len(steps) - 1) if step.keeps else (i, last[step.output])
+        expected.add((i + 1, planned.tensors[step.output], sizes[step.output], *life, False))
         if step.scratch_bytes:
             expected.add((i + 1, planned.scratch[i], step.scratch_bytes, i, i, True))
     blocks = blocks_of(plan)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from math import prod
 
 from hil_nas.deploy.plan import Plan, PlanOperator
+from hil_nas.operators.table import keeps
 
 _PAIR_OF_CONCATENATION = struct.Struct("<II")  # arena offset and bytes, boards/include/plan.h
 
@@ -35,20 +36,21 @@ class Block:
 
 def blocks_of(plan: Plan) -> list[Block]:
     """Activations and scratch, in the order they are written. An activation is in use until the last operator that
-    reads it has run, the network's output until the end."""
+    reads it has run, the network's output until the end, a state always."""
     done: list[Block] = []
+    last = len(plan.operators) - 1
     written = {plan.input_offset: Block(0, plan.input_offset, plan.input_bytes, 0, 0)}  # the newest, by offset
     for step, operator in enumerate(plan.operators):
         for offset in read_by(plan, operator):
             if offset in written:
-                written[offset] = replace(written[offset], last=step)
+                written[offset] = replace(written[offset], last=max(step, written[offset].last))
         if operator.scratch_bytes:
             done.append(Block(step + 1, operator.scratch, operator.scratch_bytes, step, step, scratch=True))
         if operator.output in written:
             done.append(written[operator.output])
         size = prod(operator.out_shape)
-        written[operator.output] = Block(step + 1, operator.output, size, step, step)
-    last = len(plan.operators) - 1
+        state = keeps(operator.kind)
+        written[operator.output] = Block(step + 1, operator.output, size, 0 if state else step, last if state else step)
     if plan.output_offset in written:
         written[plan.output_offset] = replace(written[plan.output_offset], last=last)
     return sorted([*done, *written.values()], key=lambda x: (x.first, x.scratch, x.writer))
