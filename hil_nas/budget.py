@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from hil_nas.errors import InputError
 from hil_nas.options import option
-from hil_nas.units import parse_bytes, parse_seconds
+from hil_nas.units import parse_bytes, parse_seconds, parse_share
 
 _GROUP = "limits, as measured on the board"
 
@@ -24,5 +25,25 @@ class Budget:
     )  # fmt: skip
     max_latency_s: float | None = option(
         None, flag="--max-latency", parse=parse_seconds, metavar="TIME", group=_GROUP,
-        help="like 100ms; front end and network, one clip",
+        help="like 100ms; front end and network, one clip, or of a stream one decision",
     )  # fmt: skip
+    max_load: float | None = option(
+        None, flag="--max-load", parse=parse_share, metavar="SHARE", group=_GROUP,
+        help="like 10%; of a stream, the core's time that decisions take",
+    )  # fmt: skip
+
+    def of_decision(self, period_s: float) -> Budget:
+        """For one decision of a stream: the stricter of latency and load is its latency limit."""
+        limits = [self.max_latency_s, None if self.max_load is None else self.max_load * period_s]
+        return replace(self, max_latency_s=min((x for x in limits if x is not None), default=None))
+
+    def expect_stream(self, listens: bool) -> None:
+        """
+        Raises:
+            InputError: for a limit of load on what does not listen.
+        """
+        if self.max_load is not None and not listens:
+            raise InputError(
+                "--max-load is a share of the time between a stream's decisions, and there is no stream",
+                hint="add --listen, or use --max-latency",
+            )

@@ -3,7 +3,7 @@ command line (`hil_nas.options`)."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -13,6 +13,7 @@ from hil_nas.errors import InputError
 from hil_nas.front_ends import ONE_SECOND, WRITTEN, ClipFormat, FrontEnd, paper_grid, parse_front_end, search_grid
 from hil_nas.options import check, like, option
 from hil_nas.target import BoardTarget
+from hil_nas.units import parse_seconds
 from hil_nas.values import listed, one_of
 from hil_nas.words import ALL_WORDS
 
@@ -86,6 +87,11 @@ class SearchConfig:
         help="recordings in which no keyword is said: trains for a stream, with cuts of these and windows between "
         "words as the class unknown, and words anywhere in a window; may be given several times",
     )  # fmt: skip
+    listen_s: float | None = option(
+        None, flag="--listen", parse=parse_seconds, metavar="TIME", group=_WHAT,
+        help="a stream, decided on so often, like 60ms: limits then hold for one decision, the front end's new frames "
+        "and one step of the network",
+    )  # fmt: skip
     space: Space = option(
         "tiny", group=_HOW, help="tiny: chains of depthwise-separable blocks; darts: the cells of PC-DARTS"
     )
@@ -136,6 +142,7 @@ class SearchConfig:
     seed: int = option(0, least=0, most=2**32 - 1, metavar="N", group=_HOW, help="of all that is drawn")
 
     def __post_init__(self) -> None:
+        self.budget.expect_stream(self.listen_s is not None)
         self._resolve()
         if not self.grid and not USUAL[self.preset or self.space].continuous:
             raise InputError(f"the space '{self.space}' needs configurations to choose from", hint="name some of them")
@@ -160,11 +167,39 @@ class SearchConfig:
             grid = paper_grid() if self.grid == search_grid() else self.grid
             resolved = {"space": "darts", "words": self.words or ALL_WORDS, "grid": grid}
         usual = USUAL[self.preset or self.space]
+        if self.listen_s is not None:
+            usual = replace(usual, align="pad")  # of a stream's front ends each has a stem of its own
+            self._check_stream()
+            resolved["grid"] = _stepping(self.grid, self.listen_s)
         for name, left_open in (("candidates", -1), ("align", "auto"), ("search_epochs", 0), ("train_epochs", 0)):
             if getattr(self, name) == left_open:
                 resolved[name] = getattr(usual, name)
         for name, value in resolved.items():
             object.__setattr__(self, name, value)
+
+    def _check_stream(self) -> None:
+        """
+        Raises:
+            InputError: for what cannot hear a stream.
+        """
+        if self.space != "tiny" or self.preset is not None:
+            raise InputError(
+                "networks of cells pad along time, so that they hear no stream", hint="use --space tiny for --listen"
+            )
+        if not self.grid:
+            raise InputError("a front end found by gradient has no hop that divides a period", hint="name front ends")
+        if self.align == "conv":
+            raise InputError("--align conv is of clips: a stream's front ends share no grid", hint="leave it out")
+
+    @property
+    def period_samples(self) -> int | None:
+        """From one decision of a stream to the next; None: clips are recognised one by one."""
+        return None if self.listen_s is None else round(self.listen_s * self.clip.sample_rate_hz)
+
+    @property
+    def decided_budget(self) -> Budget:
+        """For a clip, or for one decision of a stream."""
+        return self.budget if self.listen_s is None else self.budget.of_decision(self.listen_s)
 
     @property
     def clip(self) -> ClipFormat:
@@ -173,6 +208,23 @@ class SearchConfig:
 
     def to_json(self) -> dict[str, Any]:
         return {**asdict(self), "grid": [str(x) for x in self.grid]}
+
+
+def _stepping(grid: tuple[FrontEnd, ...], period_s: float) -> tuple[FrontEnd, ...]:
+    """The front ends that have whole frames in a period.
+
+    Raises:
+        InputError: where none has; it names the nearest periods.
+    """
+    rate_hz = grid[0].clip.sample_rate_hz
+    period = period_s * rate_hz
+    kept = tuple(x for x in grid if abs(period - round(period)) < 1e-6 and x.steps_by(round(period)))
+    if kept:
+        return kept
+    periods = sorted({hops * x.hop_samples for x in grid for hops in range(1, x.frames + 1)})
+    near = [*[x for x in periods if x < period][-1:], *[x for x in periods if x > period][:1]]
+    named = " and ".join(f"{1e3 * x / rate_hz:g}ms" for x in near)
+    raise InputError(f"no front end has a whole number of hops in {1e3 * period_s:g}ms", hint=f"the nearest: {named}")
 
 
 @dataclass(frozen=True)
@@ -192,9 +244,15 @@ class BaselineConfig:
     seed: int = like(SearchConfig, "seed", group="")
 
     def __post_init__(self) -> None:
+        self.budget.expect_stream(False)
         baseline(self.network, 2)
         _check_words(self.words)
         check(self)
+
+    @property
+    def period_samples(self) -> int | None:
+        """None: published networks recognise clips."""
+        return None
 
     @property
     def clip(self) -> ClipFormat:

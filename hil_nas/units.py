@@ -41,6 +41,19 @@ def parse_seconds(text: str) -> float:
     return seconds
 
 
+def parse_share(text: str) -> float:
+    """`10%` as 0.1.
+
+    Raises:
+        InputError: for anything else, nothing and more than all included.
+    """
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*%\s*", text)
+    share = float(match.group(1)) / 100 if match else 0.0
+    if not 0 < share <= 1:
+        raise InputError(f"'{text}' is not a share", hint="write percent of the whole, like 10%")
+    return share
+
+
 def format_bytes(size_bytes: int) -> str:
     """12,345 bytes as `12.1 KiB`; below 1 KiB as bytes."""
     if size_bytes < 1024:

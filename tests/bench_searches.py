@@ -160,7 +160,7 @@ def bench(folder: Path) -> Iterator[dict[str, Any]]:
     data = load_data(config.data, config.words, config.clip, FOLDERS.build / "speech", silent)
     with PatientBoard(opened(flash=False), opened, silent) as board:
         target = SearchBoard.of(board, config, FOLDERS)
-        job = SearchJob(config, target, target.footprint(config.grid), len(data.classes), silent)
+        job = SearchJob(config, target, target.footprint(config.grid, len(data.classes)), len(data.classes), silent)
         for what, choose in (
             ("derived", lambda: derived(folder)),
             ("random", lambda: best_of(list(drawn(job, config.seed)), data, config.seed)),

@@ -14,6 +14,7 @@ import torch
 
 from hil_nas.candidates.sampling import Candidates
 from hil_nas.errors import InfeasibleError, InputError, RunError
+from hil_nas.front_ends import FrontEnd
 from hil_nas.front_ends.mfcc import Mfcc
 from hil_nas.nas.costs.network_limits import Limits
 from hil_nas.nas.darts.cost_table import DartsCostTable, tabulate_darts
@@ -176,10 +177,10 @@ def test_a_step_of_one_half_leaves_the_other_parameters_alone(cost_table: DartsC
     assert changed and not changed & set(one.net.architecture_parameters())
 
 
-def board(ratio: float, measured: list[Network]) -> Callable[[Network], float]:
+def board(ratio: float, measured: list[Network]) -> Callable[[Network, FrontEnd], float]:
     """A board on which every network takes `ratio` times its cost."""
 
-    def measure(network: Network) -> float:
+    def measure(network: Network, front_end: FrontEnd) -> float:
         measured.append(network)
         return ratio * float(toy_cycles([x for x in network.operators() if x.layer.kind != "reshape"]).sum())
 

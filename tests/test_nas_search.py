@@ -16,6 +16,7 @@ from torch import nn
 from hil_nas.cost.arena import arena_bytes
 from hil_nas.cost.blob import plan_bytes
 from hil_nas.errors import DivergedError, InfeasibleError, InputError, RunError
+from hil_nas.front_ends import FrontEnd
 from hil_nas.front_ends.mfcc import Mfcc
 from hil_nas.nas import search_loop as loop_module
 from hil_nas.nas.costs.calibrated import Calibrated
@@ -244,10 +245,10 @@ def test_a_damaged_checkpoint_is_refused(cost_table: CostTable, tmp_path: Path) 
         run(cost_table, checkpoint=path, resume=True)
 
 
-def board(ratio: float, measured: list[Network]) -> Callable[[Network], float]:
+def board(ratio: float, measured: list[Network]) -> Callable[[Network, FrontEnd], float]:
     """A board on which every network takes `ratio` times its cost."""
 
-    def measure(network: Network) -> float:
+    def measure(network: Network, front_end: FrontEnd) -> float:
         measured.append(network)
         return ratio * float(toy_cycles([x for x in network.operators() if x.layer.kind != "reshape"]).sum())
 

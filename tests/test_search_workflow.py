@@ -18,7 +18,7 @@ from hil_nas.budget import Budget
 from hil_nas.candidates.halving import ALONE, BEHIND_SUPERNET, LAST
 from hil_nas.config import BaselineConfig, SearchConfig
 from hil_nas.cost.macs import network_macs
-from hil_nas.deploy.tflite import read_front_end
+from hil_nas.deploy.tflite import read_front_end, read_tflite
 from hil_nas.device.device import Device
 from hil_nas.errors import InfeasibleError, InputError, RunError
 from hil_nas.front_ends import parse_front_end
@@ -343,3 +343,48 @@ def test_a_published_network_goes_the_same_way(base: SearchConfig, tmp_path: Pat
 def test_an_unknown_published_network_is_refused() -> None:
     with pytest.raises(InputError, match="expected one of: ds-cnn, micronet-kws-s"):
         BaselineConfig("resnet")
+
+
+# streams
+
+
+@pytest.fixture(scope="module")
+def listening(base: SearchConfig, tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], Path]:
+    budget = Budget(max_ram_bytes=128 * 1024, max_load=0.05)
+    config = replace(base, budget=budget, listen_s=0.06, grid=(*base.grid, Mfcc(640, 160, 40, 13)), align="auto")
+    return run(config, tmp_path_factory.mktemp("streams"))
+
+
+def test_the_limits_of_a_stream_hold_for_one_decision(listening: tuple[dict[str, Any], Path]) -> None:
+    result, folder = listening
+    assert result["status"] == "complete" and result["limits_held"] and result["bits_equal"]
+    assert json.loads((folder / "config.json").read_text())["grid"] == ["mfcc:640/320/40/20", "mfcc:640/160/40/13"]
+    figures, measured, predicted = result["listen"], result["measured"], result["predicted"]
+    hop = parse_front_end(result["front_end"]).hop_samples
+    assert (figures["period_ms"], figures["frames"]) == (60.0, 960 // hop)
+    assert result["limits"]["max_latency_ms"] == pytest.approx(3.0)  # 5 % of 60 ms
+    assert measured["latency_ms"] == pytest.approx(figures["cycles_per_decision"] / 120e3) and 0 < figures["load"]
+    assert figures["load"] == pytest.approx(measured["latency_ms"] / 60) and figures["load"] <= 0.05
+    assert figures["median_cycles_per_decision"] <= figures["cycles_per_decision"]
+    assert figures["decisions"] > 10 * result["clips_compared"] and figures["differing_decisions"] == 0
+    for key in ("latency_ms", "ram_bytes", "flash_bytes"):
+        assert predicted[key] == pytest.approx(measured[key], rel=0.05)
+    assert measured["latency_ms"] > 0.6 * 3.0  # the limit is used
+
+
+def test_a_streams_folder_has_its_step(listening: tuple[dict[str, Any], Path]) -> None:
+    result, folder = listening
+    network = Network.from_json(json.loads((folder / "network.json").read_text())["network"])
+    assert all(x.padding == "valid" for x in network.layers if x.kind in ("conv", "depthwise", "average_pool"))
+    step, kinds = read_tflite((folder / "stream.tflite").read_bytes()), [x for x, _ in result["operators"]]
+    assert step.tensors[step.input].elements == result["listen"]["frames"] * network.input_shape[1]
+    assert kinds.count("delay") > 1 and kinds[-1] == "fully_connected"
+    page = (folder / "report.html").read_text()
+    assert "delay" in page and "Limits against measured" in page
+
+
+def test_a_clock_without_time_knows_no_load(base: SearchConfig, tmp_path: Path) -> None:
+    config = replace(base, board="mps2-an386@qemu", budget=Budget(max_load=0.1), listen_s=0.06, align="auto")
+    with pytest.raises(InputError, match="counts instructions, so --max-load means nothing"):
+        run(config, tmp_path)
+    assert not list(tmp_path.iterdir())

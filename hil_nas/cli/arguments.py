@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 from hil_nas.cli import commands, compare, data, listen, profile, report, runs, sweep
@@ -28,16 +28,16 @@ def parser() -> Parser:
     )
     groups: dict[str, Any] = {"": _commands(top)}
 
-    def add(name: str, run: Run, kind: type, summary: str, group: str = "") -> Parser:
+    def add(name: str, run: Run, kind: type, summary: str, group: str = "", without: Collection[str] = ()) -> Parser:
         own = _parser(groups[group], group, name, summary)
         own.set_defaults(command=run, parser=own)
-        add_options(own, kind)
+        add_options(own, kind, without=without)
         return own
 
     add("search", commands.search, commands.Search, "search, train, quantise and verify a network")
     add(
         "baseline", commands.baseline, commands.Baseline,
-        "train, quantise and verify a published network, as a search does",
+        "train, quantise and verify a published network, as a search does", without=("max_load",),
     )  # fmt: skip
     many = add(
         "sweep", sweep.sweep, sweep.Sweep, "search under many limits with many seeds, and draw what accuracy costs"

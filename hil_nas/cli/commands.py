@@ -114,6 +114,7 @@ class Verify(BoardCommand):
     def __post_init__(self) -> None:
         if self.words and self.data is None:
             raise InputError("--words names words of --data, which is not given", hint="add --data FOLDER")
+        self.budget.expect_stream(bool(self.listen))
         if self.listen and (self.data is not None or self.engine != USUAL_ENGINE or self.kernels != "dsp"):
             raise InputError("--listen does not go with --data, --engine and --kernels", hint="leave those out")
         if self.engine == "tflm" and self.kernels != "dsp":

@@ -27,7 +27,7 @@ from hil_nas.units import clock_name
 from hil_nas.values import Range, listed, one_of
 
 # Fields of a search that are lists here, and those that are no options.
-AXES = ("board", "max_ram_bytes", "max_flash_bytes", "max_latency_s", "space", "align")
+AXES = ("board", "max_ram_bytes", "max_flash_bytes", "max_latency_s", "max_load", "space", "align")
 FIXED = ("preset", "seed")
 OK, FAILED, MISSED = 0, 1, 3
 

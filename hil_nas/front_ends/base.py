@@ -102,6 +102,11 @@ class FrontEnd(ABC):
         """Frames that so many samples hold."""
         return max(0, 1 + (samples - self.window_samples) // self.hop_samples)
 
+    def steps_by(self, period_samples: int) -> bool:
+        """Whether so many samples from one decision of a stream to the next are whole hops, and no more frames than a
+        clip has."""
+        return period_samples % self.hop_samples == 0 and 1 <= period_samples // self.hop_samples <= self.frames
+
     @property
     def shape(self) -> tuple[int, int]:
         """(frames, columns) of one clip."""

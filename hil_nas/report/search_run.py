@@ -12,6 +12,7 @@ from hil_nas.deploy.plan import Plan
 from hil_nas.errors import InputError, RunError
 from hil_nas.network import Network
 from hil_nas.runs import Run, read_json
+from hil_nas.streaming import step_network
 from hil_nas.workflows.worst_clips import NAME as WORST_CLIPS
 from hil_nas.workflows.worst_clips import WorstClips
 
@@ -47,6 +48,8 @@ class SearchRun:
         path, plan, worst = folder / "network.json", folder / "plan.bin", folder / WORST_CLIPS
         try:
             network = Network.from_json(read_json(path)["network"])
+            if "listen" in result:  # the board ran its steps
+                network = step_network(network, result["listen"]["frames"])
         except (KeyError, InputError) as error:
             raise RunError(f"{path} is damaged: {error}", hint="remove that run folder") from None
         return cls(

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from hil_nas.audio.clips import Clips
 from hil_nas.audio.datasets import KeywordData, load_speech_commands
 from hil_nas.audio.long_audio import long_recordings
 from hil_nas.audio.negatives import for_stream
@@ -19,6 +20,7 @@ from hil_nas.cost.macs import network_macs, parameters
 from hil_nas.deploy.c_export import export_c
 from hil_nas.deploy.listening import Listening
 from hil_nas.deploy.lower import lower
+from hil_nas.deploy.stream import step_tflite
 from hil_nas.deploy.tflite import read_tflite
 from hil_nas.device.firmware import find_third_party
 from hil_nas.errors import InputError
@@ -31,7 +33,8 @@ from hil_nas.runs import Run
 from hil_nas.training.product import Product, make_product
 from hil_nas.training.recipe import Recipe
 from hil_nas.words import TEN_WORDS
-from hil_nas.workflows.finished_run import FinishedRun
+from hil_nas.workflows.finish_stream import stream_listening, verify_stream
+from hil_nas.workflows.finished_run import STREAM, FinishedRun
 from hil_nas.workflows.listen import listening_of
 from hil_nas.workflows.measure import latency_ms
 from hil_nas.workflows.patience import PatientBoard
@@ -60,6 +63,8 @@ class FinishSettings(Protocol):
     @property
     def budget(self) -> Budget: ...
     @property
+    def period_samples(self) -> int | None: ...
+    @property
     def clips(self) -> int: ...
     @property
     def seed(self) -> int: ...
@@ -86,12 +91,22 @@ def finish(
         chosen.network, chosen.config, data, host, run, recipe, seed=settings.seed, progress=progress
     )
     run.write_bytes("model.tflite", product.model)
-    verification = _verified(product, settings, data, board, host, progress)
-    result = _result(chosen, product, verification, data)
+    if (period_samples := settings.period_samples) is None:
+        verification, listens, ran = _verified(product, settings, data, board, host, progress), {}, product.model
+    else:
+        ran = step_tflite(product.model, period_samples // chosen.config.hop_samples)
+        run.write_bytes(STREAM, ran)
+        listening = stream_listening(product.model, ran, chosen.config, data.classes, period_samples)
+        test = _test_clips(settings, data)
+        budget = settings.budget.of_decision(period_samples / data.clip.sample_rate_hz)
+        verification, figures = board.do(lambda device: verify_stream(
+            device, listening, ran, test.samples, budget=budget, folders=folders, progress=progress
+        ))  # fmt: skip
+        listens = {"listen": figures}
+    result = {**_result(chosen, product, verification, data), **listens}
     _export(run, data.classes, folders, verified_figures(result, run.revision), progress)
-    graph = read_tflite(product.model)
-    run.write_bytes("plan.bin", lower(graph).to_bytes())
-    worst = worst_clips(product.test_answers, data.test, graph, chosen.config, host)
+    run.write_bytes("plan.bin", lower(read_tflite(ran)).to_bytes())
+    worst = worst_clips(product.test_answers, data.test, read_tflite(product.model), chosen.config, host)
     run.write_bytes(WORST_CLIPS, worst.to_bytes())
     run.write_bytes("report.html", page(run.folder, result).encode())
     return run.finish("complete" if verification.ok else "missed", result)
@@ -175,14 +190,19 @@ def _verified(
     host: HostFrontEnd,
     progress: Reporter,
 ) -> Verification:
-    """The finished model on the board, over clips of the test split chosen by the seed."""
-    rng = np.random.default_rng(settings.seed)
-    count = min(settings.clips, len(data.test))
-    test = data.test.take(np.sort(rng.choice(len(data.test), count, replace=False)).astype(np.int64))
+    """The finished model on the board, over clips of the test split."""
+    test = _test_clips(settings, data)
     model = Model.read(product.model)
     return board.do(lambda device: verify(
         device, model, host, budget=settings.budget, clips=test.samples, labels=test.labels, progress=progress
     ))  # fmt: skip
+
+
+def _test_clips(settings: FinishSettings, data: KeywordData) -> Clips:
+    """Some of the test split, chosen by the seed."""
+    rng = np.random.default_rng(settings.seed)
+    count = min(settings.clips, len(data.test))
+    return data.test.take(np.sort(rng.choice(len(data.test), count, replace=False)).astype(np.int64))
 
 
 def _result(chosen: ChosenNetwork, product: Product, verification: Verification, data: KeywordData) -> dict[str, Any]:
@@ -201,6 +221,7 @@ def _result(chosen: ChosenNetwork, product: Product, verification: Verification,
             "max_ram_bytes": limits["max_ram_bytes"],
             "max_flash_bytes": limits["max_flash_bytes"],
             "max_latency_ms": None if seconds is None else seconds * 1e3,
+            "max_load": limits["max_load"],
         },
         "measured": {
             "latency_ms": verification.latency_ms,

@@ -25,8 +25,8 @@ class Footprint:
         engine: that runs networks.
         ram_bytes: data, bss and audio, and the stack that the deepest of the kernels takes.
         flash_bytes: the firmware's image.
-        front_end_cycles: measured, by configuration.
-        front_end_ram_bytes: scratch and the features beside the arena, by configuration.
+        front_end_cycles: measured, by configuration: of a clip, or of a stream's decision all beside the network.
+        front_end_ram_bytes: scratch and what lies beside the arena, by configuration: the features, or a stream's own.
         front_end_flash_bytes: tables by configuration.
     """
 
@@ -76,8 +76,7 @@ def measure_footprint(device: Device, configs: Sequence[FrontEnd]) -> Footprint:
         DeviceError: where the board does not take or run one.
     """
     identity = device.identify()
-    for network in every_kernel():
-        measure_network(device, identity, network)
+    run_every_kernel(device, identity)
     front_ends = list(run_front_ends(device, identity, configs))  # the last stays loaded, and with it the audio counts
     memory = device.memory()
     counted = memory.arena_bytes + memory.front_end_scratch_bytes + memory.io_bytes
@@ -90,3 +89,9 @@ def measure_footprint(device: Device, configs: Sequence[FrontEnd]) -> Footprint:
         {row.config: table_bytes for row, _, table_bytes in front_ends},
         identity.engine,
     )
+
+
+def run_every_kernel(device: Device, identity: Identity) -> None:
+    """Runs each kernel that networks have, for the deepest stack."""
+    for network in every_kernel():
+        measure_network(device, identity, network)

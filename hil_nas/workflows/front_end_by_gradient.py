@@ -40,7 +40,7 @@ def front_end_by_gradient(
         InfeasibleError: where no network holds the limits even on the cheapest configuration.
     """
     space, networks, config = FrontEndSpace(), TinySpace(classes=classes), target.config
-    footprint = target.footprint([space.cheapest])
+    footprint = target.footprint([space.cheapest], classes)
     costs, limits = _costs(target, footprint), target.limits(footprint)
     feasible_configs(costs.table(replace(networks, configs=(space.cheapest,))), limits)
     run = new_run()

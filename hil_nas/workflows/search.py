@@ -72,8 +72,9 @@ def run_search(
                 one = front_end_by_gradient(target, class_count(config, data), data, new_run, progress)
             config = replace(config, grid=(one,))
         target.expect_inputs(config.grid)
-        footprint = measured_earlier(earlier) or target.footprint(config.grid)
-        job = SearchJob(config, target, footprint, class_count(config, data), progress)
+        classes = class_count(config, data)
+        footprint = measured_earlier(earlier) or target.footprint(config.grid, classes)
+        job = SearchJob(config, target, footprint, classes, progress)
         job.expect_feasible()
         run = new_run()
         run.write_json("footprint.json", footprint.to_json())
@@ -99,7 +100,8 @@ class SearchJob:
         self.kind, epochs = KINDS[config.preset or config.space], config.train_epochs
         self.recipe = Recipe.plain(epochs) if config.preset == "paper" else Recipe(epochs=epochs)
         self.limits = target.limits(footprint)
-        self.space = self.kind.space(configs=config.grid, classes=classes, align=cast(Align, config.align))
+        given = {} if config.period_samples is None else {"period_samples": config.period_samples}
+        self.space = self.kind.space(configs=config.grid, classes=classes, align=cast(Align, config.align), **given)
 
     @cached_property
     def cost_table(self) -> Any:

@@ -16,9 +16,12 @@ from hil_nas.latency.model import LatencyModel
 from hil_nas.latency.store import model_folder
 from hil_nas.nas.costs.network_limits import Cost, Limits
 from hil_nas.network import Network
+from hil_nas.streaming import step_network
 from hil_nas.workflows.footprint import Footprint, measure_footprint
 from hil_nas.workflows.measure import folder_name, latency_ms, measure_front_ends, measure_network, provenance_of
+from hil_nas.workflows.measure_stream import measure_decision, measure_stream_footprint
 from hil_nas.workflows.patience import PatientBoard
+from hil_nas.workflows.verify_listen import listening_ram_lines
 
 
 @dataclass(frozen=True)
@@ -42,10 +45,12 @@ class SearchBoard:
             InputError: where there is none, or for a latency limit on a clock that gives no time.
         """
         identity: Identity = board.do(lambda device: device.identify())
-        if latency_ms(identity.clock_kind, identity.clock_hz, 1.0) is None and config.budget.max_latency_s:
+        given = {"--max-latency": config.budget.max_latency_s, "--max-load": config.budget.max_load}
+        named = " and ".join(name for name, limit in given.items() if limit is not None)
+        if named and latency_ms(identity.clock_kind, identity.clock_hz, 1.0) is None:
             raise InputError(
-                f"{config.board} counts {identity.clock_kind}, so --max-latency means nothing there",
-                hint="use @virtual or the board itself, or leave out --max-latency",
+                f"{config.board} counts {identity.clock_kind}, so {named} means nothing there",
+                hint=f"use @virtual or the board itself, or leave out {named}",
             )
         provenance = provenance_of(identity)
         rows = model_folder(folder_name(identity), provenance, folders.models, folders.shipped_models)
@@ -57,7 +62,7 @@ class SearchBoard:
 
     def limits(self, footprint: Footprint) -> Limits:
         """The budget in the board's units; where it is silent or beyond, what the board takes is the limit."""
-        budget, ram, flash = self.config.budget, *footprint.most_bytes(self.identity)
+        budget, ram, flash = self.config.decided_budget, *footprint.most_bytes(self.identity)
         cycles = None if budget.max_latency_s is None else budget.max_latency_s * self.identity.clock_hz
         most = (min(budget.max_ram_bytes or ram, ram), min(budget.max_flash_bytes or flash, flash))
         return Limits(cycles, *most, latency_s=budget.max_latency_s)
@@ -65,36 +70,60 @@ class SearchBoard:
     def expect_inputs(self, configs: Sequence[FrontEnd]) -> None:
         """Refuse what the board takes no network for."""
         for config in configs:
-            if config.output_bytes > self.identity.input_bytes:
+            frames = self.frames(config)
+            if frames * config.columns > self.identity.input_bytes:
                 raise InputError(
-                    f"{config} gives {config.frames} x {config.columns} features, {self.config.board} takes at "
+                    f"{config} gives {frames} x {config.columns} features, {self.config.board} takes at "
                     f"most {self.identity.input_bytes}", hint="choose a longer hop or fewer coefficients",
                 )  # fmt: skip
 
-    def footprint(self, configs: Sequence[FrontEnd]) -> Footprint:
-        """Measured, with these front ends."""
-        return self.board.do(lambda device: measure_footprint(device, configs))
+    def frames(self, config: FrontEnd) -> int:
+        """That a network reads at a time: of a clip, or those that are new in a decision of a stream."""
+        period = self.config.period_samples
+        return config.frames if period is None else period // config.hop_samples
 
-    def cycles(self, network: Network) -> float:
+    def deployed(self, network: Network, config: FrontEnd) -> Network:
+        """What runs on the board of a network that reads clips: itself, or its step of a stream."""
+        return network if self.config.period_samples is None else step_network(network, self.frames(config))
+
+    def footprint(self, configs: Sequence[FrontEnd], classes: int) -> Footprint:
+        """Measured, with these front ends."""
+        period = self.config.period_samples
+        if period is None:
+            return self.board.do(lambda device: measure_footprint(device, configs))
+        return self.board.do(lambda device: measure_stream_footprint(device, configs, period, classes))
+
+    def cycles(self, network: Network, config: FrontEnd) -> float:
         """Measured, without a front end."""
-        total, _ = self.board.do(lambda device: measure_network(device, self.identity, network))
+        deployed = self.deployed(network, config)
+        total, _ = self.board.do(lambda device: measure_network(device, self.identity, deployed))
         return float(total.median_cycles)
 
     def cost(self, network: Network, config: FrontEnd) -> Cost:
         """Measured, with its front end."""
+        return self.board.do(lambda device: self._cost(device, self.deployed(network, config), config))
 
-        def measure(device: Device) -> Cost:
-            own = measure_network(device, self.identity, network)[0].median_cycles
-            front_end = next(measure_front_ends(device, self.identity, [config])).median_cycles
+    def _cost(self, device: Device, network: Network, config: FrontEnd) -> Cost:
+        if self.config.period_samples is not None:
+            cycles = float(measure_decision(device, network, config))
             memory = device.memory()
-            return Cost(own + front_end * self.config.price_front_end, memory.ram_bytes, memory.flash_bytes)
-
-        return self.board.do(measure)
+            ram_bytes = sum(listening_ram_lines(memory).values())
+            if not self.config.price_front_end:
+                cycles = float(measure_network(device, self.identity, network)[0].median_cycles)
+            return Cost(cycles, ram_bytes, memory.flash_bytes)
+        own = measure_network(device, self.identity, network)[0].median_cycles
+        front_end = next(measure_front_ends(device, self.identity, [config])).median_cycles
+        memory = device.memory()
+        return Cost(own + front_end * self.config.price_front_end, memory.ram_bytes, memory.flash_bytes)
 
     def predicted(self, network: Network, config: FrontEnd, footprint: Footprint) -> dict[str, Any]:
-        """By the latency model and the planner, as result.json says it."""
+        """By the latency model and the planner, as result.json says it; of a stream for one decision."""
+        network = self.deployed(network, config)
         # A front end that a gradient found may lie beyond those measured for the model; its own was measured first.
+        # What a decision takes beside its network no model knows: it is as measured.
         front_end, own = self.model.extrapolated_front_end_cycles(config), self.model.network_cycles(network)
+        if self.config.period_samples is not None:
+            front_end = float(footprint.front_end_cycles[config])
         return {
             "latency_ms": self.milliseconds(front_end + own),
             "front_end_ms": self.milliseconds(front_end),

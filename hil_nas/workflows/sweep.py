@@ -233,12 +233,14 @@ def _names(searches: Sequence[SearchConfig]) -> list[str]:
 
 
 def _always_named(key: str, value: Any) -> bool:
-    return key in _MEMORIES or key == "max_latency_s" or isinstance(value, str)
+    return key in _MEMORIES or key in ("max_latency_s", "max_load") or isinstance(value, str)
 
 
 def _part(key: str, value: Any) -> str:
     if key == "max_latency_s":
         return "any latency" if value is None else f"{value * 1e3:g} ms"
+    if key == "max_load":
+        return "any load" if value is None else f"{100 * value:g} % load"
     if key in _MEMORIES:
         return f"{'any' if value is None else format_bytes(value)} {_MEMORIES[key]}"
     if isinstance(value, str):

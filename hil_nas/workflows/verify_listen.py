@@ -7,8 +7,9 @@ the decision itself.
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -93,24 +94,48 @@ def verify_listen(
     tuned: bool,
     progress: Reporter = silent,
 ) -> ListenVerification:
-    """Everything that is claimed about a model that listens on a board.
+    """As `verify_heard`, of recordings in files.
 
     Args:
-        host: by the same `listening`.
         audio: recordings and folders of them, each a stream of its own.
 
     Raises:
         InputError: for audio that cannot be read, or that gives no answer.
         RefusedError: where the board has no room for it.
     """
-    recordings = long_recordings(audio)
+    rate_hz = listening.front_end.clip.sample_rate_hz
+    heard = [(x.name, partial(_samples, x, rate_hz)) for x in long_recordings(audio)]
+    return verify_heard(device, listening, host, heard, budget=budget, tuned=tuned, progress=progress)
+
+
+def verify_heard(
+    device: Device,
+    listening: Listening,
+    host: HostListener,
+    recordings: Sequence[tuple[str, Callable[[], Samples]]],
+    *,
+    budget: Budget,
+    tuned: bool,
+    progress: Reporter = silent,
+) -> ListenVerification:
+    """Everything that is claimed about a model that listens on a board.
+
+    Args:
+        host: by the same `listening`.
+        recordings: by name, each a stream of its own.
+        budget: its limit of latency is that of a decision.
+
+    Raises:
+        InputError: for recordings that give no answer.
+        RefusedError: where the board has no room for it.
+    """
     device.reset()  # its deepest stack is then this model's own, whatever ran before
     _load(device, listening)
     cycles: list[int] = []
     seconds, decisions, differing, heard = 0.0, 0, 0, 0
-    for number, recording in enumerate(recordings, start=1):
-        samples = _samples(recording, listening.front_end.clip.sample_rate_hz)
-        name = f"{recording.name} ({number} of {len(recordings)})"
+    for number, (called, read) in enumerate(recordings, start=1):
+        samples = read()
+        name = f"{called} ({number} of {len(recordings)})"
         board = _listened(device, listening, samples, name, progress)
         host.restart()
         expected = host.push(samples)
@@ -150,7 +175,7 @@ def verify_listen(
         ram=ram,
         flash=flash,
         limits=asdict(budget),
-        missed=missed_limits(budget, worst_ms, sum(ram.values()), sum(flash.values())),
+        missed=missed_limits(budget.of_decision(period_ms / 1e3), worst_ms, sum(ram.values()), sum(flash.values())),
     )
 
 

@@ -8,12 +8,13 @@ from math import exp, log
 from typing import Any, Generic
 
 from hil_nas.errors import InfeasibleError, InputError
+from hil_nas.front_ends import FrontEnd
 from hil_nas.nas.costs.multipliers import Expectation
 from hil_nas.nas.costs.network_limits import Limits
 from hil_nas.nas.protocols import Derived, Deriving, Point, Strategy
 from hil_nas.network import Network
 
-Measure = Callable[[Network], float]
+Measure = Callable[[Network, FrontEnd], float]
 
 _TRIES = 8  # networks that a board may find too slow before the search gives up
 
@@ -22,7 +23,7 @@ class Calibrated(Generic[Point]):
     """What holds the limits as measured; its construction measures nothing.
 
     Args:
-        measure: cycles of a network on the board, without the front end; None: there is no board.
+        measure: cycles of a network for a front end on the board, without that one's; None: there is no board.
     """
 
     def __init__(self, deriving: Deriving[Point], limits: Limits, measure: Measure | None = None) -> None:
@@ -48,7 +49,7 @@ class Calibrated(Generic[Point]):
         if self.measure is None:
             return self.ratio
         genotype, config = self.deriving.at(point)
-        cycles = float(self.measure(genotype.build(config)))
+        cycles = float(self.measure(genotype.build(config), config))
         if not cycles > 0:
             raise InputError(f"a network was measured at {cycles} cycles, expected more than 0")
         self.ratios.append(cycles / self.deriving.network_cycles(point))

@@ -30,7 +30,8 @@ class TinyDerivation:
         self.feasible = feasible_configs(cost_table, limits)
 
     def identity(self) -> dict[str, Any]:
-        tables = (self.cost_table.cycles, self.cost_table.ram, self.cost_table.flash)
+        table = self.cost_table
+        tables = (table.cycles, table.ram, table.state, table.flash)
         parts = [p for x in tables for p in (x.front_end, x.align, x.stem, x.chain, x.head)]
         return {"space": {"name": "tiny", **self.space.to_json()}, "costs": digest(parts)}
 

@@ -136,7 +136,7 @@ class TinySpace:
         if self.arrangement != "channels" or self.align != "pad":
             raise InputError(f"a stream has channels and aligns nothing, found '{self.arrangement}', '{self.align}'")
         for x in self.configs:
-            if not steps_by(x, self.period_samples):
+            if not x.steps_by(self.period_samples):
                 raise InputError(f"{x} has no whole number of frames in {self.period_samples} samples of a stream")
 
     @property
@@ -305,9 +305,3 @@ class TinySpace:
 
     def to_json(self) -> dict[str, Any]:
         return {**asdict(self), "configs": [str(x) for x in self.configs]}
-
-
-def steps_by(config: FrontEnd, period_samples: int) -> bool:
-    """Whether so many samples between decisions are a whole number of a front end's hops, and no more than its
-    window's."""
-    return period_samples % config.hop_samples == 0 and 1 <= period_samples // config.hop_samples <= config.frames
