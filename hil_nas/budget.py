@@ -25,7 +25,7 @@ class Budget:
     )  # fmt: skip
     max_latency_s: float | None = option(
         None, flag="--max-latency", parse=parse_seconds, metavar="TIME", group=_GROUP,
-        help="like 100ms; front end and network, one clip, or of a stream one decision",
+        help="like 100ms, or for a search like 40ms,100ms; front end and network, a clip, or of a stream a decision",
     )  # fmt: skip
     max_load: float | None = option(
         None, flag="--max-load", parse=parse_share, metavar="SHARE", group=_GROUP,

@@ -80,6 +80,22 @@ class Run:
             hint="give the options of that run, or leave out --resume",
         )
 
+    def part(self, name: str, command: str, config: dict[str, Any]) -> Run:
+        """The run folder of this name within this one; one that stands there is gone on with."""
+        part = Run(self.path(name))
+        if part.path("environment.json").exists():
+            _cut_unfinished_line(part.path("metrics.jsonl"))
+            return part
+        with writing(part.folder):
+            part.folder.mkdir(exist_ok=True)
+        part.write_json("config.json", {"command": command, **config})
+        part.write_json("environment.json", {"started": datetime.now(UTC).isoformat(), **environment()})
+        return part
+
+    @property
+    def name(self) -> str:
+        return self.folder.name
+
     def path(self, name: str) -> Path:
         return self.folder / name
 

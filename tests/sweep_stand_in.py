@@ -9,13 +9,17 @@ import pytest
 
 from hil_nas.budget import Budget
 from hil_nas.config import BaselineConfig, SearchConfig
+from hil_nas.errors import InfeasibleError
 from hil_nas.progress import Progress
 from hil_nas.runs import Run
-from hil_nas.workflows import baseline, search
+from hil_nas.workflows import baseline, search, search_limits
 from hil_nas.workflows.finish import Folders
-from hil_nas.workflows.sweep import Outcome, Point, RunPoint
+from hil_nas.workflows.sweep import Job, RunJob
+from hil_nas.workflows.sweep_front import Outcome, infeasible, row
 
-ONE, TWO = SearchConfig(budget=Budget(max_latency_s=0.04)), SearchConfig(budget=Budget(max_latency_s=0.1))
+ONE, TWO = (  # of a strategy that has no supernet to share
+    SearchConfig(budget=Budget(max_latency_s=x), strategy="parameters") for x in (0.04, 0.1)
+)
 
 
 def result(config: SearchConfig | BaselineConfig, *, clock: str = "modelled", missed: Sequence[str] = ()) -> dict:
@@ -33,7 +37,8 @@ def result(config: SearchConfig | BaselineConfig, *, clock: str = "modelled", mi
 
 
 class Workflows:
-    """Stands for `run_search` and `run_baseline`: writes a run folder as they do, and does as told on the way."""
+    """Stands for `run_search`, `run_search_for_limits` and `run_baseline`: writes run folders as they do, and does as
+    told on the way."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.ran: list[tuple[str, int, bool]] = []
@@ -41,6 +46,7 @@ class Workflows:
         self.missed: Callable[[Any], Sequence[str]] = lambda config: ()
         self.clock = "modelled"
         monkeypatch.setattr(search, "run_search", lambda *x, **y: self.run("search", *x, **y))
+        monkeypatch.setattr(search_limits, "run_search_for_limits", self.run_for_limits)
         monkeypatch.setattr(baseline, "run_baseline", lambda *x, **y: self.run("baseline", *x, **y))
 
     def run(self, command: str, config: Any, folders: Folders, *, resume: bool, progress: Any, **_: Any) -> None:
@@ -50,15 +56,36 @@ class Workflows:
             else Run.create(folders.runs, command, "x", config.to_json())
         )
         self.ran.append((folders.runs.name, config.seed, resume))
+        self.finish(run, config, progress)
+
+    def finish(self, run: Run, config: Any, progress: Any, **more: Any) -> dict[str, Any]:
         progress(Progress("training", 1, 2))
         self.does(config)
         missed = self.missed(config)
-        run.finish("missed" if missed else "complete", result(config, clock=self.clock, missed=missed))
+        whole = {**result(config, clock=self.clock, missed=missed), **more}
+        return run.finish("missed" if missed else "complete", whole)
+
+    def run_for_limits(
+        self, configs: Sequence[SearchConfig], folders: Folders, *, resume: bool, progress: Any, side_by_side: Any,
+        **_: Any,
+    ) -> None:  # fmt: skip
+        said = {"limits": [x.budget.max_latency_s for x in configs]}
+        run = Run.resume(folders.runs, "search", said) if resume else Run.create(folders.runs, "search", "x", said)
+        self.ran.append((folders.runs.name, configs[0].seed, resume))
+        found: dict[SearchConfig, Outcome] = {}
+        for config in configs:
+            part = run.part(f"{config.budget.max_latency_s}", "search", config.to_json())
+            try:
+                ended = self.finish(part, config, progress, supernet_limits_ms=[40.0, 100.0])
+                found[config] = row(part.folder, ended, run.folder)
+            except InfeasibleError as error:
+                found[config] = infeasible(error)
+        search_limits.finished(run, found, side_by_side)
 
 
 def in_this_process(
-    points: Sequence[Point], run: RunPoint
-) -> Generator[tuple[Point, Outcome] | None, None, None]:
-    for point in points:
+    jobs: Sequence[Job], run: RunJob
+) -> Generator[tuple[Job, list[Outcome]] | None, None, None]:
+    for job in jobs:
         yield None
-        yield point, run(point)
+        yield job, run(job)

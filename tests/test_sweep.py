@@ -18,7 +18,7 @@ from hil_nas.progress import Progress, silent
 from hil_nas.report.sweep_page import sweep_page
 from hil_nas.runs import read_result
 from hil_nas.workflows.finish import Folders
-from hil_nas.workflows.sweep import Point, PointRunner, run_sweep, sweep_config, sweep_points
+from hil_nas.workflows.sweep import JobRunner, Point, run_sweep, sweep_config, sweep_jobs, sweep_points
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def no_page(folder: Path, result: dict[str, Any]) -> str:
 def sweep(points: Sequence[Point], runs: Path, *, resume: bool = False, progress: Any = silent) -> tuple[Any, Path]:
     folders = Folders(runs, runs, runs, runs)
     return run_sweep(
-        points, folders, lambda where: PointRunner(where, no_page), in_this_process,
+        points, folders, lambda where: JobRunner(where, no_page, sweep_page), in_this_process,
         name="test", resume=resume, page=sweep_page, progress=progress,
     )  # fmt: skip
 
@@ -173,6 +173,50 @@ def test_a_point_that_ended_unseen_is_not_run_again(workflows: Workflows, tmp_pa
     assert [json.loads(x)["point"] for x in (folder / "metrics.jsonl").read_text().splitlines()] == [
         x.label for x in points
     ]
+
+
+def shared(*limits_s: float) -> list[SearchConfig]:
+    return [replace(ONE, strategy="gradient", budget=Budget(max_latency_s=x)) for x in limits_s]
+
+
+def test_searches_that_differ_in_their_latency_limits_alone_are_one_job(workflows: Workflows, tmp_path: Path) -> None:
+    points = sweep_points([*shared(0.1, 0.04), ONE, *(replace(x, align="pad") for x in shared(0.1))], ["ds-cnn"], 2)
+    jobs = sweep_jobs(points)
+    assert [x.label for x in jobs[::2]] == [
+        "40-ms-gradient-conv-to-100-ms-gradient-conv-seed0", "40-ms-parameters-conv-seed0",
+        "100-ms-gradient-pad-seed0", "ds-cnn-seed0",
+    ]  # fmt: skip
+    assert [x.config.budget.max_latency_s for x in jobs[1].points] == [0.04, 0.1]
+    assert {x.config.seed for x in jobs[1].points} == {1} and {y for x in jobs for y in x.points} == set(points)
+    result, folder = sweep(points, tmp_path)
+    assert [x for x, *_ in workflows.ran] == [x.label for x in jobs]
+    assert [x["point"] for x in result["points"]] == [x.label for x in points]
+    assert [x["accuracy"] for x in result["points"][:4]] == pytest.approx([0.9, 0.91, 0.84, 0.85])
+    assert [x["supernet_limits_ms"] for x in result["points"]] == [[40.0, 100.0]] * 4 + [None] * 6
+    page = (folder / "report.html").read_text()
+    assert "shared one supernet" in page
+    for x in result["points"]:
+        assert (folder / x["run"] / "result.json").is_file() and f"{x['run']}/report.html" in page
+
+
+def test_a_shared_supernet_that_failed_goes_on_where_it_stopped(workflows: Workflows, tmp_path: Path) -> None:
+    def fail(config: SearchConfig) -> None:
+        if config.budget.max_latency_s == 0.03:
+            raise InfeasibleError("no network holds 30 ms")
+        if (config.budget.max_latency_s, config.seed) == (0.1, 1):
+            raise DeviceError("silence")
+
+    points = sweep_points(shared(0.1, 0.04, 0.03), [], 2)
+    workflows.does = fail
+    result, folder = sweep(points, tmp_path)
+    assert result["status"] == "incomplete"
+    assert [x["status"] for x in result["points"]] == ["complete", "failed"] * 2 + ["infeasible", "failed"]
+    workflows.ran.clear()
+    workflows.does = lambda config: fail(config) if config.budget.max_latency_s == 0.03 else None
+    again, same = sweep(points, tmp_path, resume=True)
+    assert same == folder and again["status"] == "complete"
+    assert workflows.ran == [("30-ms-to-100-ms-seed1", 1, True)]
+    assert [x["status"] for x in again["points"]] == ["complete"] * 4 + ["infeasible"] * 2
 
 
 def test_resume_refuses_another_sweep_and_says_what_differs(workflows: Workflows, tmp_path: Path) -> None:

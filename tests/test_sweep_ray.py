@@ -1,4 +1,4 @@
-"""Trivial points on a real local Ray: where they run, that a board serves one at a time, how they are ended."""
+"""Trivial jobs on a real local Ray: where they run, that a board serves one at a time, how they are ended."""
 
 from __future__ import annotations
 
@@ -15,20 +15,21 @@ from hil_nas.baselines import BASELINES
 from hil_nas.config import BaselineConfig
 from hil_nas.errors import InputError
 from hil_nas.workflows.cluster import Cluster, boards_of
-from hil_nas.workflows.sweep import Outcome, Point, RunPoint
+from hil_nas.workflows.sweep import Job, Point, RunJob
+from hil_nas.workflows.sweep_front import Outcome
 
 pytest.importorskip("ray", reason="pip install 'hil_nas[sweep]'")
 
 
-def points(board: str, count: int) -> list[Point]:
-    return [Point(board, BaselineConfig(BASELINES[0], board=board, seed=x)) for x in range(count)]
+def jobs(board: str, count: int) -> list[Job]:
+    return [Job((Point(board, BaselineConfig(BASELINES[0], board=board, seed=x)),)) for x in range(count)]
 
 
-def noting(folder: Path) -> RunPoint:
-    """A point that notes when it began and ended, with its process; one with seed 9 takes its process down."""
+def noting(folder: Path) -> RunJob:
+    """A job that notes when it began and ended, with its process; one with seed 9 takes its process down."""
 
-    def run(point: Point) -> Outcome:
-        seed = point.config.seed
+    def run(job: Job) -> list[Outcome]:
+        seed = job.points[0].config.seed
         if seed == 9:
             os._exit(1)
         began = time.time()
@@ -41,18 +42,18 @@ def noting(folder: Path) -> RunPoint:
             (folder / "closed").write_text("its board")
             raise
         finally:
-            (folder / f"{point.label}-{os.getpid()}").write_text(f"{began} {time.time()}")
-        return {"status": "complete", "threads": os.environ["OMP_NUM_THREADS"], "process": os.getpid()}
+            (folder / f"{job.label}-{os.getpid()}").write_text(f"{began} {time.time()}")
+        return [{"status": "complete", "threads": os.environ["OMP_NUM_THREADS"], "process": os.getpid()}]
 
     return run
 
 
-def test_points_share_the_machine_but_not_a_board(tmp_path: Path) -> None:
-    requested = [*points("nucleo-l4r5", 2), *points("nucleo-l4r5@virtual", 1), *points("mps2-an386@qemu", 10)[9:]]
+def test_jobs_share_the_machine_but_not_a_board(tmp_path: Path) -> None:
+    requested = [*jobs("nucleo-l4r5", 2), *jobs("nucleo-l4r5@virtual", 1), *jobs("mps2-an386@qemu", 10)[9:]]
     ended = dict(x for x in Cluster()(requested, noting(tmp_path)) if x is not None)
     assert ended.keys() == set(requested)
-    assert [x.config.seed for x, y in ended.items() if y["status"] == "failed"] == [9]
-    good = [y for y in ended.values() if y["status"] == "complete"]
+    assert [x.points[0].config.seed for x, (y,) in ended.items() if y["status"] == "failed"] == [9]
+    good = [y for (y,) in ended.values() if y["status"] == "complete"]
     assert {x["threads"] for x in good} == {"1"}
     assert len({x["process"] for x in good} - {os.getpid()}) == len(good)  # a process for each
     spans = sorted(
@@ -62,9 +63,9 @@ def test_points_share_the_machine_but_not_a_board(tmp_path: Path) -> None:
     assert spans[0][1] <= spans[1][0]
 
 
-def test_a_point_that_is_ended_early_closes_what_it_holds(tmp_path: Path) -> None:
+def test_a_job_that_is_ended_early_closes_what_it_holds(tmp_path: Path) -> None:
     on_sigterm = signal.getsignal(signal.SIGTERM)
-    running = Cluster()(points("nucleo-l4r5@virtual", 6)[5:], noting(tmp_path))
+    running = Cluster()(jobs("nucleo-l4r5@virtual", 6)[5:], noting(tmp_path))
     while not (tmp_path / "began").exists():
         assert next(running) is None
     assert signal.getsignal(signal.SIGTERM) == on_sigterm  # not Ray's, which aborts
@@ -76,7 +77,7 @@ def test_a_point_that_is_ended_early_closes_what_it_holds(tmp_path: Path) -> Non
 
 
 def test_only_boards_on_a_serial_port_are_counted() -> None:
-    requested = [*points("nucleo-l4r5", 2), *points("nucleo_h743zi", 1), *points("nucleo-l4r5@virtual", 4)]
+    requested = ["nucleo-l4r5", "nucleo_h743zi", "nucleo-l4r5@virtual", "nucleo-l4r5"]
     assert boards_of(requested) == {"nucleo-l4r5": 1, "nucleo-h743zi": 1}
 
 
@@ -91,10 +92,10 @@ def test_a_cluster_runs_what_its_machines_have(tmp_path: Path) -> None:
     head = {"num_cpus": 1, "resources": {"nucleo-l4r5": 1}, "temp_dir": folder}
     machines = Machines(initialize_head=True, head_node_args=head)
     try:
-        (ended,) = [x for x in Cluster(machines.address)(points("nucleo-l4r5", 1), noting(tmp_path)) if x is not None]
-        assert ended[1]["status"] == "complete"
+        (ended,) = [x for x in Cluster(machines.address)(jobs("nucleo-l4r5", 1), noting(tmp_path)) if x is not None]
+        assert ended[1][0]["status"] == "complete"
         with pytest.raises(InputError, match="no machine .* has the board nucleo-h743zi"):
-            list(Cluster(machines.address)(points("nucleo-h743zi", 1), noting(tmp_path)))
+            list(Cluster(machines.address)(jobs("nucleo-h743zi", 1), noting(tmp_path)))
     finally:
         machines.shutdown()
         shutil.rmtree(folder)
@@ -104,4 +105,4 @@ def test_a_cluster_runs_what_its_machines_have(tmp_path: Path) -> None:
 
 def test_an_address_where_nobody_answers_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no Ray cluster answers"):
-        list(Cluster("127.0.0.1:9")(points("nucleo-l4r5@virtual", 1), noting(tmp_path)))
+        list(Cluster("127.0.0.1:9")(jobs("nucleo-l4r5@virtual", 1), noting(tmp_path)))

@@ -11,7 +11,7 @@ from hil_nas.cli.completion import Completion, completion
 from hil_nas.cli.console import Console
 from hil_nas.cli.doctor import Doctor, doctor
 from hil_nas.cli.examples import EXAMPLES
-from hil_nas.cli.parsing import add_options
+from hil_nas.cli.parsing import LISTS, add_options
 from hil_nas.cli.usage import Parser
 from hil_nas.config import SearchConfig
 
@@ -28,13 +28,19 @@ def parser() -> Parser:
     )
     groups: dict[str, Any] = {"": _commands(top)}
 
-    def add(name: str, run: Run, kind: type, summary: str, group: str = "", without: Collection[str] = ()) -> Parser:
+    def add(
+        name: str, run: Run, kind: type, summary: str, group: str = "", without: Collection[str] = (),
+        lists: Collection[str] = (),
+    ) -> Parser:  # fmt: skip
         own = _parser(groups[group], group, name, summary)
         own.set_defaults(command=run, parser=own)
-        add_options(own, kind, without=without)
+        add_options(own, kind, without=without, lists=lists)
         return own
 
-    add("search", commands.search, commands.Search, "search, train, quantise and verify a network")
+    add(
+        "search", commands.search, commands.Search, "search, train, quantise and verify a network",
+        lists=commands.LISTED,
+    )  # fmt: skip
     add(
         "baseline", commands.baseline, commands.Baseline,
         "train, quantise and verify a published network, as a search does", without=("max_load",),
@@ -42,7 +48,7 @@ def parser() -> Parser:
     many = add(
         "sweep", sweep.sweep, sweep.Sweep, "search under many limits with many seeds, and draw what accuracy costs"
     )
-    add_options(many, SearchConfig, lists=sweep.AXES, without=sweep.FIXED)
+    add_options(many, SearchConfig, lists=sweep.AXES, heading=LISTS, without=sweep.FIXED)
     add("profile", profile.profile, profile.Profile, "measure operators and front ends, fit the latency model")
     add("verify", commands.verify, commands.Verify, "run a .tflite on a board: bits, cycles, RAM, flash, limits")
     add("compare", compare.compare, compare.Compare, "run several .tflite on several boards, side by side in one table")

@@ -14,7 +14,8 @@ from rich.text import Text
 
 from hil_nas.budget import Budget
 from hil_nas.cli.console import Console
-from hil_nas.cli.parsing import settings
+from hil_nas.cli.parsing import combinations, settings
+from hil_nas.cli.runs_compared import status, tables
 from hil_nas.cli.shared import BoardCommand, RunCommand, require_recordings
 from hil_nas.config import BaselineConfig, SearchConfig
 from hil_nas.device.firmware import USUAL_ENGINE, Engine
@@ -24,6 +25,8 @@ from hil_nas.kernels import First
 from hil_nas.options import like, option
 from hil_nas.units import clock_name, count_unit, format_bytes, format_latency
 from hil_nas.values import some_text
+
+LISTED = ("max_latency_s",)  # fields of which a search takes several
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,13 +44,30 @@ def search(arguments: argparse.Namespace, console: Console) -> int:
     from hil_nas.report.page import search_page
     from hil_nas.workflows.search import run_search
 
-    options = settings(Search, arguments)
+    options, *others = (settings(Search, x) for x in combinations(arguments, LISTED))
     require_recordings(options.config.data)
+    if others:
+        return _search_for_limits([options, *others], console)
     result, folder = run_search(
         options.config, options.folders, name=options.name, resume=options.resume, page=search_page,
         progress=console.step, port=options.port, flash=options.flash,
     )  # fmt: skip
     return _finished(result, folder, console)
+
+
+def _search_for_limits(options: Sequence[Search], console: Console) -> int:
+    """A search with several latency limits."""
+    from hil_nas.report.page import search_page
+    from hil_nas.report.sweep_page import sweep_page
+    from hil_nas.workflows.search_limits import run_search_for_limits, several_limits
+
+    first = options[0]
+    result, folder = run_search_for_limits(
+        several_limits([x.config for x in options]), first.folders, name=first.name, resume=first.resume,
+        page=search_page, side_by_side=sweep_page, progress=console.step, port=first.port, flash=first.flash,
+    )  # fmt: skip
+    console.result({**result, "run": str(folder)}, tables(result, folder))
+    return status(result, console)
 
 
 @dataclass(frozen=True, kw_only=True)

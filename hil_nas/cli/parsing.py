@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import types
 import typing
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import MISSING, Field, fields, is_dataclass
 from pathlib import Path
 from typing import Any, TypeVar, get_args
@@ -19,22 +20,24 @@ LISTS = "axes: lists, searched in every combination; a limit may be none"
 
 
 def add_options(
-    parser: argparse.ArgumentParser, kind: type, *, lists: Collection[str] = (), without: Collection[str] = ()
-) -> None:
+    parser: argparse.ArgumentParser, kind: type, *, lists: Collection[str] = (), heading: str = "",
+    without: Collection[str] = (),
+) -> None:  # fmt: skip
     """Adds an option for every field of a dataclass that is one, and for those of dataclasses within it.
 
     Args:
         lists: fields that take several values with commas between; those whose default is None also take `none`.
+        heading: under which --help lists these; empty: under their own.
         without: fields that get no option.
     """
     hints = typing.get_type_hints(kind)
     for field in fields(kind):
         option, hint = option_of(field), _bare(hints[field.name])
         if is_dataclass(hint) and isinstance(hint, type):
-            add_options(parser, hint, lists=lists, without=without)
+            add_options(parser, hint, lists=lists, heading=heading, without=without)
         elif option is not None and option.help is not None and field.name not in without:
             if field.name in lists:
-                _add_list(parser, field, option, hint)
+                _add_list(parser, field, option, hint, heading)
             else:
                 _add(parser, field, option, hint)
 
@@ -60,6 +63,12 @@ def settings(kind: type[Settings], arguments: argparse.Namespace) -> Settings:
         raise UsageError(error.message, hint=error.hint) from None
 
 
+def combinations(arguments: argparse.Namespace, lists: Sequence[str]) -> list[argparse.Namespace]:
+    """The arguments once for every combination of the values of these fields."""
+    values = itertools.product(*(getattr(arguments, x) for x in lists))
+    return [argparse.Namespace(**{**vars(arguments), **dict(zip(lists, x, strict=True))}) for x in values]
+
+
 def _add(parser: argparse.ArgumentParser, field: Field[Any], option: Option, hint: Any) -> None:
     default = _default(field)
     how: dict[str, Any] = {"help": _help(option.help, default)}
@@ -80,10 +89,12 @@ def _add(parser: argparse.ArgumentParser, field: Field[Any], option: Option, hin
         _group(parser, option.group).add_argument(_flag(field, option), dest=field.name, default=default, **how)
 
 
-def _add_list(parser: argparse.ArgumentParser, field: Field[Any], option: Option, hint: Any) -> None:
+def _add_list(
+    parser: argparse.ArgumentParser, field: Field[Any], option: Option, hint: Any, heading: str
+) -> None:
     default, parse = _default(field), _parse(option, hint)
     item = parse if default is not None else or_none(parse)
-    _group(parser, LISTS).add_argument(
+    _group(parser, heading or option.group).add_argument(
         _flag(field, option), dest=field.name, type=_reported(listed(item)), default=(default,), metavar="LIST",
         help=_help(option.help, "none" if default is None else default),
     )  # fmt: skip

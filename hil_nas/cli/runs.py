@@ -121,7 +121,8 @@ def _limits(budget: dict[str, Any] | None) -> str:
     if not budget:
         return "–"
     seconds, ram, flash = (budget.get(x) for x in ("max_latency_s", "max_ram_bytes", "max_flash_bytes"))
-    shown = [f"{seconds * 1e3:g} ms"] if seconds is not None else []
+    several = seconds if isinstance(seconds, list) else [seconds]  # a search may have several latency limits
+    shown = [f"{x * 1e3:g} ms" for x in several if x is not None]
     shown += [f"{format_bytes(ram)} RAM"] if ram is not None else []
     shown += [f"{format_bytes(flash)} flash"] if flash is not None else []
     return ", ".join(shown) or "none"

@@ -4,32 +4,24 @@ from __future__ import annotations
 
 import argparse
 import copy
-import itertools
 import shlex
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
-
-from rich.console import Group
-from rich.table import Table
-from rich.text import Text
 
 from hil_nas.baselines import BASELINES
 from hil_nas.cli.commands import Search
 from hil_nas.cli.console import Console
-from hil_nas.cli.parsing import LISTS, settings
+from hil_nas.cli.parsing import LISTS, combinations, settings
+from hil_nas.cli.runs_compared import status, tables
 from hil_nas.cli.shared import RunCommand, require_recordings
 from hil_nas.config import SearchConfig
 from hil_nas.errors import InputError, UsageError
 from hil_nas.extras import require
 from hil_nas.options import like, option
-from hil_nas.units import clock_name
 from hil_nas.values import Range, listed, one_of
 
 # Fields of a search that are lists here, and those that are no options.
 AXES = ("board", "max_ram_bytes", "max_flash_bytes", "max_latency_s", "max_load", "space", "align")
 FIXED = ("preset", "seed")
-OK, FAILED, MISSED = 0, 1, 3
 
 
 def _address(text: str) -> str:
@@ -67,26 +59,27 @@ def sweep(arguments: argparse.Namespace, console: Console) -> int:
     from hil_nas.report.page import search_page
     from hil_nas.report.sweep_page import sweep_page
     from hil_nas.workflows.cluster import Cluster, boards_of
-    from hil_nas.workflows.sweep import PointRunner, prepare, run_sweep, sweep_points
+    from hil_nas.workflows.sweep import JobRunner, prepare, run_sweep, sweep_points
 
     options = settings(Sweep, arguments)
     points = sweep_points(searches(arguments), options.baselines, options.seeds)
-    if options.port and len(boards_of(points)) > 1:
-        raise UsageError(f"--port names one port for {len(boards_of(points))} boards", hint="leave it out")
+    boards = boards_of([x.config.board for x in points])
+    if options.port and len(boards) > 1:
+        raise UsageError(f"--port names one port for {len(boards)} boards", hint="leave it out")
     where = options.folders.absolute()  # processes of a cluster start elsewhere
     prepare(points, where, console.step)
     result, folder = run_sweep(
-        points, where, lambda x: PointRunner(x, search_page, options.port, options.flash), Cluster(options.address),
-        name=options.name, resume=options.resume, page=sweep_page, progress=console.step,
+        points, where, lambda x: JobRunner(x, search_page, sweep_page, options.port, options.flash),
+        Cluster(options.address), name=options.name, resume=options.resume, page=sweep_page, progress=console.step,
     )  # fmt: skip
-    console.result({**result, "run": str(folder)}, _tables(result, folder))
-    return _status(result, console)
+    console.result({**result, "run": str(folder)}, tables(result, folder))
+    return status(result, console)
 
 
 def searches(arguments: argparse.Namespace) -> list[SearchConfig]:
     """All combinations of the lists, then those of each `--also`, whose options replace the given ones."""
     given = [arguments, *(_changed(arguments, x) for x in arguments.also)]
-    configs = [settings(SearchConfig, y) for x in given for y in _product(x)]
+    configs = [settings(SearchConfig, y) for x in given for y in combinations(x, AXES)]
     for config in configs:
         require_recordings(config.data)
     return list(dict.fromkeys(configs))
@@ -101,46 +94,3 @@ def _changed(arguments: argparse.Namespace, also: str) -> argparse.Namespace:
     if changed == arguments:
         raise UsageError(f"argument --also: '{also}' changes nothing", hint="name options that differ, or leave it out")
     return changed
-
-
-def _product(arguments: argparse.Namespace) -> list[argparse.Namespace]:
-    lists = [getattr(arguments, x) for x in AXES]
-    return [
-        argparse.Namespace(**{**vars(arguments), **dict(zip(AXES, x, strict=True))})
-        for x in itertools.product(*lists)
-    ]
-
-
-def _status(result: dict[str, Any], console: Console) -> int:
-    """The exit status; says what did not hold or did not end."""
-    ended = [x for x in result["points"] if x["status"] != "complete"]
-    for point in ended:
-        console.say(f"{point['point']}: {point['status']}: {point['reason']}")
-    if result["status"] == "incomplete":
-        console.say("the same command with --resume runs the failed points again")
-        return FAILED
-    return MISSED if ended else OK
-
-
-def _tables(result: dict[str, Any], folder: Path) -> Group:
-    from hil_nas.report.sweep_page import boards_of, cells, heads
-
-    tables = []
-    for board, kind in boards_of(result):
-        groups = [x for x in result["groups"] if x["ended"] and (x["board"], x["clock"]["kind"]) == (board, kind)]
-        table = Table(title=f"{board} ({clock_name(groups[0]['clock'])})", title_justify="left")
-        for number, head in enumerate(heads(kind)):
-            table.add_column(head, justify="right" if number else "left")
-        for group in groups:
-            table.add_row(*cells(group))
-        tables.append(table)
-    data_warnings = dict.fromkeys(y for x in result["points"] for y in x.get("data_warnings", ()))
-    lines: list[str | Text] = [*map(_beside, result["beside"]), *(Text(f"data: {x}") for x in data_warnings)]
-    return Group(*tables, *lines, f"{folder}/report.html")
-
-
-def _beside(comparison: dict[str, Any]) -> str:
-    least, best = comparison["least"], comparison["best"]
-    cheaper = "none is as accurate" if least is None else f"{least['ratio']:.3f} of its count by {least['group']}"
-    gained = "none is as cheap" if best is None else f"{best['gain'] * 100:+.2f} points by {best['group']}"
-    return f"beside {comparison['baseline']}: at its accuracy {cheaper}; at its count {gained}"

@@ -22,10 +22,10 @@ def write_page(folder: Path) -> Path:
         OutputError: where it cannot be written.
     """
     result, command = read_result(folder), str(read_json(folder / "config.json").get("command"))
-    if command in ("search", "baseline"):
-        page = search_page(folder, result)
-    elif command == "sweep":
+    if "points" in result:  # a sweep, or a search with several limits
         page = sweep_page(result)
+    elif command in ("search", "baseline"):
+        page = search_page(folder, result)
     elif command == "profile":
         page = _profile_page(result)
     else:

@@ -132,7 +132,14 @@ def _search(run: SearchRun) -> dict[str, Any] | None:
         for group, choices in search[0]["alpha"].items():
             over = {x: [line["alpha"][group][x] for line in search] for x in choices}
             alphas.append((group, heat.over_epochs(over, f"alpha, {group}", 10)))
-    return {"figures": figures, "alphas": alphas} if figures or alphas else None
+    shown = {"figures": figures, "alphas": alphas, "supernet": _supernet(run.result)}
+    return shown if figures or alphas else None
+
+
+def _supernet(result: dict[str, Any]) -> str:
+    """The limits of a supernet that served several; empty where it served one."""
+    limits = result.get("supernet_limits_ms") or ()
+    return ", ".join("none" if x is None else f"{x:g} ms" for x in limits)
 
 
 def _candidates(run: SearchRun, unit: str) -> dict[str, Any] | None:

@@ -1,4 +1,5 @@
-"""The page of a sweep: the Pareto front of accuracy against time and memory, and every group with its spread."""
+"""The page of a sweep, or of a search with several limits: the Pareto front of accuracy against time and memory, and
+every group with its spread."""
 
 from __future__ import annotations
 
@@ -16,7 +17,7 @@ Show = Callable[[float], str]
 
 
 def sweep_page(result: dict[str, Any]) -> str:
-    """A self-contained HTML page for a sweep; it lies in the sweep's folder and links to the points' own pages.
+    """A self-contained HTML page; it lies in the folder of the whole and links to the points' own pages.
 
     Args:
         result: what result.json says.
@@ -24,9 +25,10 @@ def sweep_page(result: dict[str, Any]) -> str:
     unfinished = [(x["point"], x["status"], x["reason"]) for x in result["points"] if x["status"] != "complete"]
     return render(
         "sweep.html",
-        title="hil_nas sweep",
+        title="hil_nas: what accuracy costs",
         result=result,
         boards=[_board(result, *x) for x in boards_of(result)],
+        shared=any(x.get("supernet_limits_ms") for x in result["points"]),
         beside=[_beside(x) for x in result["beside"]],
         unfinished=unfinished,
         points=[_point(x) for x in result["points"]],

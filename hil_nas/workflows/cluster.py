@@ -1,4 +1,4 @@
-"""The points of a sweep on Ray: one core each, and a board on a serial port for one point at a time."""
+"""The jobs of a sweep on Ray: one core each, and a board on a serial port for one job at a time."""
 
 from __future__ import annotations
 
@@ -13,15 +13,16 @@ from typing import Any
 
 from hil_nas.errors import InputError
 from hil_nas.target import BoardTarget
-from hil_nas.workflows.sweep import Outcome, Point, RunPoint
+from hil_nas.workflows.sweep import Job, RunJob, failed
+from hil_nas.workflows.sweep_front import Outcome
 
 ANSWER_S = 10.0
 TICK_S = 2.0  # between two looks at what is under way
-GRACE_S = 20.0  # for points to close their boards after Ctrl-C
-STORE_BYTES = 100 * 1024**2  # points talk through files; hardly anything goes through the store
+GRACE_S = 20.0  # for jobs to close their boards after Ctrl-C
+STORE_BYTES = 100 * 1024**2  # jobs talk through files; hardly anything goes through the store
 _ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_worker_niceness": "0",  # so that a point runs as fast as a search would
+    "RAY_worker_niceness": "0",  # so that a job runs as fast as a search would
 }
 
 
@@ -29,7 +30,7 @@ class Cluster:
     """An executor of sweeps.
 
     A board on a serial port is a resource of its name, of which its machine has one. Boards that are emulated need
-    no more than the core that every point takes.
+    no more than the core that every job takes.
 
     Args:
         address: HOST:PORT of a Ray cluster whose machines see this file system; None starts one on this machine.
@@ -38,21 +39,21 @@ class Cluster:
     def __init__(self, address: str | None = None) -> None:
         self.address = address
 
-    def __call__(self, points: Sequence[Point], run: RunPoint) -> Generator[tuple[Point, Outcome] | None, None, None]:
-        """Runs all points; those that run are ended as by Ctrl-C where the caller stops early.
+    def __call__(self, jobs: Sequence[Job], run: RunJob) -> Generator[tuple[Job, list[Outcome]] | None, None, None]:
+        """Runs all jobs; those that run are ended as by Ctrl-C where the caller stops early.
 
         Raises:
-            InputError: where the cluster cannot be reached, or lacks a board that a point needs.
+            InputError: where the cluster cannot be reached, or lacks a board that a job needs.
         """
-        if not points:
+        if not jobs:
             return
         ray = _ray()
         folder = tempfile.mkdtemp(prefix="hil_nas-", dir="/tmp")  # as Ray: names of its sockets must stay short
         try:
             on_sigterm = signal.getsignal(signal.SIGTERM)
-            self._start(ray, boards_of(points), folder)
+            self._start(ray, boards_of([x.board for x in jobs]), folder)
             signal.signal(signal.SIGTERM, on_sigterm)  # Ray's own handler aborts and leaves its folder behind
-            yield from _run_all(ray, points, run)
+            yield from _run_all(ray, jobs, run)
         finally:
             ray.shutdown()
             shutil.rmtree(folder, ignore_errors=True)
@@ -80,26 +81,27 @@ class Cluster:
             )
 
 
-def boards_of(points: Sequence[Point]) -> dict[str, int]:
-    """The boards on serial ports among what the points need, one of each."""
-    targets = [BoardTarget.parse(x.config.board) for x in points]
+def boards_of(boards: Sequence[str]) -> dict[str, int]:
+    """Those on serial ports, one of each."""
+    targets = [BoardTarget.parse(x) for x in boards]
     return {str(x): 1 for x in targets if x.host == "serial"}
 
 
-def _run_all(ray: Any, points: Sequence[Point], run: RunPoint) -> Generator[tuple[Point, Outcome] | None, None, None]:
-    def task(point: Point) -> Outcome:
-        # a sweep that a shell began in the background ignores Ctrl-C, and so would what it starts: it ends points so
+def _run_all(ray: Any, jobs: Sequence[Job], run: RunJob) -> Generator[tuple[Job, list[Outcome]] | None, None, None]:
+    def task(job: Job) -> list[Outcome]:
+        # a sweep that a shell began in the background ignores Ctrl-C, and so would what it starts: it ends jobs so
         signal.signal(signal.SIGINT, signal.default_int_handler)
-        return run(point)
+        return run(job)
 
-    # a process for each point: nothing of one reaches another, and its memory is given back
+    # a process for each job: nothing of one reaches another, and its memory is given back
     remote = ray.remote(max_calls=1, max_retries=0, num_cpus=1)(task)
-    running = {remote.options(name=x.label, resources=boards_of([x])).remote(x): x for x in points}
+    running = {remote.options(name=x.label, resources=boards_of([x.board])).remote(x): x for x in jobs}
     try:
         while running:
             done, _ = ray.wait(list(running), timeout=TICK_S)
             for reference in done:
-                yield running.pop(reference), _outcome(ray, reference)
+                job = running.pop(reference)
+                yield job, _outcomes(ray, reference, job)
             if not done:
                 yield None
     finally:
@@ -109,13 +111,13 @@ def _run_all(ray: Any, points: Sequence[Point], run: RunPoint) -> Generator[tupl
             ray.wait(list(running), num_returns=len(running), timeout=GRACE_S)
 
 
-def _outcome(ray: Any, reference: Any) -> Outcome:
-    """What a point gave, or how its process ended; out of memory, for one."""
+def _outcomes(ray: Any, reference: Any, job: Job) -> list[Outcome]:
+    """What a job gave, or how its process ended; out of memory, for one."""
     try:
-        outcome: Outcome = ray.get(reference)
-        return outcome
+        outcomes: list[Outcome] = ray.get(reference)
+        return outcomes
     except ray.exceptions.RayError as error:
-        return {"status": "failed", "reason": " ".join(str(error).split())[:500]}
+        return failed(job, " ".join(str(error).split())[:500])
 
 
 def _check_answers(address: str) -> None:

@@ -1,9 +1,12 @@
 """Many searches, and published networks beside them: what accuracy costs in time and memory, with its spread.
 
+Searches of one seed that differ in their latency limits alone share a supernet where their space and strategy have one
+(`search_limits`): they are one job. Every other point is a job of its own; jobs know nothing of each other.
+
 runs/<utc>-sweep-<name>/
     config.json        what all points share, the seeds, and what sets each group apart
     metrics.jsonl      one line for each point that ended, with its status and figures
-    points/<point>/    the point's own run folder; `now` says what it does
+    points/<job>/      the job's own run folder; `now` says what it does
     report.html, result.json
 """
 
@@ -15,6 +18,7 @@ import traceback
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -28,10 +32,10 @@ from hil_nas.runs import Run, read_result
 from hil_nas.target import BoardTarget
 from hil_nas.units import format_bytes
 from hil_nas.workflows.finish import PageWriter, load_data
-from hil_nas.workflows.sweep_front import compared
+from hil_nas.workflows.search_limits import SideBySide, latency_name, share_a_supernet, with_latency
+from hil_nas.workflows.sweep_front import Outcome, compared, infeasible, row
 from hil_nas.workflows.verify import host_library
 
-Outcome = dict[str, Any]
 SETTLED = ("complete", "missed", "infeasible")  # running such a point again would give the same
 _MEMORIES = {"max_ram_bytes": "RAM", "max_flash_bytes": "flash"}
 
@@ -49,62 +53,117 @@ class Point:
 
     @property
     def label(self) -> str:
-        """Its name in the sweep, and its folder's."""
-        return f"{re.sub(r'[^A-Za-z0-9.@_-]+', '-', self.group)}-seed{self.config.seed}"
-
-
-RunPoint = Callable[[Point], Outcome]
-# Takes points and yields each with its outcome as it ends; None now and then, so that progress can be shown.
-Executor = Callable[[Sequence[Point], RunPoint], Generator[tuple[Point, Outcome] | None, None, None]]
+        """Its name in the sweep."""
+        return f"{_plain(self.group)}-seed{self.config.seed}"
 
 
 @dataclass(frozen=True)
-class PointRunner:
-    """Runs one point in whatever process it is called, going on where an interrupted run of it stopped.
+class Job:
+    """Points that run together: one, or searches that share a supernet, the tightest limit first."""
+
+    points: tuple[Point, ...]
+
+    @property
+    def label(self) -> str:
+        """Its folder's name."""
+        first, last = self.points[0], self.points[-1]
+        return first.label if first == last else f"{_plain(first.group)}-to-{last.label}"
+
+    @property
+    def board(self) -> str:
+        return self.points[0].config.board
+
+
+RunJob = Callable[[Job], list[Outcome]]  # an outcome for each of its points
+# Takes jobs and yields each with its outcomes as it ends; None now and then, so that progress can be shown.
+Executor = Callable[[Sequence[Job], RunJob], Generator[tuple[Job, list[Outcome]] | None, None, None]]
+
+
+@dataclass(frozen=True)
+class JobRunner:
+    """Runs one job in whatever process it is called, going on where an interrupted run of it stopped.
 
     Attributes:
-        folders: those of the points; `folders.runs` holds a folder for each.
+        folders: those of the jobs; `folders.runs` holds a folder for each.
+        page, side_by_side: as for a search with several limits.
         port, flash: as for a search; they matter to boards on a serial port.
     """
 
     folders: Folders
     page: PageWriter
+    side_by_side: SideBySide
     port: str | None = None
     flash: bool = False
 
-    def __call__(self, point: Point) -> Outcome:
-        """What became of it. A limit missed or no network found is an outcome, as is an error of any kind."""
-        folder, started = self.folders.runs / point.label, time.monotonic()
+    def __call__(self, job: Job) -> list[Outcome]:
+        """What became of its points. A limit missed or no network found is an outcome, as is an error of any kind."""
+        folder, started = self.folders.runs / job.label, time.monotonic()
         try:
             if _ended(folder) is None:
-                self._run(point, folder)
+                self._run(job, folder)
         except InfeasibleError as error:
-            return {"status": "infeasible", "reason": error.message}
+            return [infeasible(error)] * len(job.points)
         except HilNasError as error:
-            return {"status": "failed", "reason": str(error)}
-        except Exception as error:  # a bug of ours stops this point only; its traceback is kept
+            return failed(job, str(error))
+        except Exception as error:  # a bug of ours stops this job only; its traceback is kept
             write_atomically(folder / "error.txt", traceback.format_exc().encode())
-            return {"status": "failed", "reason": f"{type(error).__name__}: {error}; see {folder / 'error.txt'}"}
+            return failed(job, f"{type(error).__name__}: {error}; see {folder / 'error.txt'}")
         ended = _ended(folder)
         assert ended is not None, f"{folder} ended without a result"
-        return {**_figures(*ended), "took_s": time.monotonic() - started}
+        took = {"took_s": time.monotonic() - started}
+        return [{**x, **took} for x in self._outcomes(job, *ended)]
 
-    def _run(self, point: Point, folder: Path) -> None:
+    def _run(self, job: Job, folder: Path) -> None:
         from hil_nas.workflows.baseline import run_baseline
         from hil_nas.workflows.search import run_search
+        from hil_nas.workflows.search_limits import run_search_for_limits
 
         def progress(step: Progress) -> None:
             counted = f" {step.done}/{step.total}" if step.total else ""
             write_atomically(folder / "now", f"{step.task}{counted}".encode())
 
-        folders, config = replace(self.folders, runs=folder), point.config
-        serial = BoardTarget.parse(config.board).host == "serial"
-        board: dict[str, Any] = {"port": self.port, "flash": self.flash} if serial else {}
-        resume = any(not (x.parent / "result.json").exists() for x in folder.glob("*/config.json"))
+        serial = BoardTarget.parse(job.board).host == "serial"
+        how: dict[str, Any] = {"port": self.port, "flash": self.flash} if serial else {}
+        how["resume"] = any(not (x.parent / "result.json").exists() for x in folder.glob("*/config.json"))
+        folders, config = replace(self.folders, runs=folder), job.points[0].config
+        how |= {"page": self.page, "progress": progress}
         if isinstance(config, BaselineConfig):
-            run_baseline(config, folders, resume=resume, page=self.page, progress=progress, **board)
+            run_baseline(config, folders, **how)
+        elif len(job.points) == 1:
+            run_search(config, folders, name="point", **how)
         else:
-            run_search(config, folders, name="point", resume=resume, page=self.page, progress=progress, **board)
+            limits = [x.config for x in job.points if isinstance(x.config, SearchConfig)]
+            run_search_for_limits(limits, folders, name="points", side_by_side=self.side_by_side, **how)
+
+    def _outcomes(self, job: Job, folder: Path, result: dict[str, Any]) -> list[Outcome]:
+        within = self.folders.runs.parent
+        if len(job.points) == 1:
+            return [row(folder, result, within)]
+        parts = [{k: v for k, v in x.items() if k not in ("point", "group", "seed")} for x in result["points"]]
+        return [
+            {**x, "run": (folder / x["run"]).relative_to(within).as_posix()} if "run" in x else x for x in parts
+        ]
+
+
+def failed(job: Job, reason: str) -> list[Outcome]:
+    """That none of its points ended; they run again with a resumed sweep."""
+    return [{"status": "failed", "reason": reason} for _ in job.points]
+
+
+def sweep_jobs(points: Sequence[Point]) -> tuple[Job, ...]:
+    """What runs together, in the order of its first points."""
+    together: dict[SearchConfig | str, list[Point]] = {}
+    for point in points:
+        config = point.config
+        if isinstance(config, SearchConfig) and share_a_supernet(config):
+            together.setdefault(with_latency(config, None), []).append(point)
+        else:
+            together.setdefault(point.label, []).append(point)
+    return tuple(Job(tuple(sorted(x, key=_limit_s))) for x in together.values())
+
+
+def _limit_s(point: Point) -> float:
+    return point.config.budget.max_latency_s or inf
 
 
 def sweep_points(searches: Sequence[SearchConfig], networks: Sequence[str], seeds: int) -> tuple[Point, ...]:
@@ -134,37 +193,38 @@ def sweep_points(searches: Sequence[SearchConfig], networks: Sequence[str], seed
 def run_sweep(
     points: Sequence[Point],
     folders: Folders,
-    run_point: Callable[[Folders], RunPoint],
+    run_job: Callable[[Folders], RunJob],
     execute: Executor,
     *,
     name: str,
     resume: bool,
-    page: Callable[[dict[str, Any]], str],
+    page: SideBySide,
     progress: Reporter,
 ) -> tuple[dict[str, Any], Path]:
     """Runs every point that has not ended; returns what result.json says, and the sweep's folder.
 
     Where a point failed (a board that went away, a tool that is missing), result.json is not written and the
-    returned status is `incomplete`: a resumed sweep runs those points again, and those alone.
+    returned status is `incomplete`: a resumed sweep runs the jobs of those points again, and those alone.
 
     Args:
-        run_point: what runs one point, given the folders of the points.
+        run_job: what runs one job, given the folders of the jobs.
         execute: where they run.
     """
     config = sweep_config(points)
     run = Run.resume(folders.runs, "sweep", config) if resume else Run.create(folders.runs, "sweep", name, config)
     where = replace(folders, runs=run.path("points"))
     settled = {x["point"] for x in run.metrics() if x["status"] in SETTLED}
-    left = [x for x in points if x.label not in settled]
+    left = [x for x in sweep_jobs(points) if not all(y.label in settled for y in x.points)]
     for stale in where.runs.glob("*/now"):
         stale.unlink()
     reported = None
-    with closing(execute(tuple(left), run_point(where))) as ending:
+    with closing(execute(tuple(left), run_job(where))) as ending:
         for ended in ending:
             if ended is not None:
-                point, outcome = ended
-                left.remove(point)
-                run.log({"point": point.label, "group": point.group, "seed": point.config.seed, **outcome})
+                job, outcomes = ended
+                left.remove(job)
+                for point, outcome in zip(job.points, outcomes, strict=True):
+                    run.log({"point": point.label, "group": point.group, "seed": point.config.seed, **outcome})
             if (now := _progress(points, left, where.runs)) != reported:
                 progress(now)
                 reported = now
@@ -238,7 +298,7 @@ def _always_named(key: str, value: Any) -> bool:
 
 def _part(key: str, value: Any) -> str:
     if key == "max_latency_s":
-        return "any latency" if value is None else f"{value * 1e3:g} ms"
+        return latency_name(value)
     if key == "max_load":
         return "any load" if value is None else f"{100 * value:g} % load"
     if key in _MEMORIES:
@@ -251,34 +311,16 @@ def _part(key: str, value: Any) -> str:
     return f"{shown} {','.join(value) if isinstance(value, list | tuple) else value}"
 
 
+def _plain(name: str) -> str:
+    """The name as a file's."""
+    return re.sub(r"[^A-Za-z0-9.@_-]+", "-", name)
+
+
 def _ended(folder: Path) -> tuple[Path, dict[str, Any]] | None:
     """The finished run in a point's folder, and its result."""
     for path in folder.glob("*/result.json"):
         return path.parent, read_result(path.parent)
     return None
-
-
-def _figures(folder: Path, result: dict[str, Any]) -> Outcome:
-    """What a sweep keeps of a finished run; a count is front end and network, of the clock it names."""
-    measured, timeless = result["measured"], result["clock"]["kind"] == "host"
-    differ = [] if result["bits_equal"] else ["int8 values differ from the host's"]
-    return {
-        "status": result["status"],
-        "reason": "; ".join([*result["limits_missed"], *differ]),
-        "run": f"points/{folder.parent.name}/{folder.name}",
-        "board": result["board"],
-        "clock": result["clock"],
-        "accuracy": result["accuracy_int8"],
-        "accuracy_float": result["accuracy_float"],
-        "test_clips": result["test_clips"],
-        "count": None if timeless else measured["front_end_cycles"] + measured["network_cycles"],
-        "latency_ms": measured["latency_ms"],
-        "ram_bytes": measured["ram_bytes"],
-        "flash_bytes": measured["flash_bytes"],
-        "macs": result["macs"],
-        "front_end": result["front_end"],
-        "data_warnings": result["data"]["warnings"],
-    }
 
 
 def _result(points: Sequence[Point], lines: dict[str, dict[str, Any]]) -> dict[str, Any]:
@@ -287,8 +329,9 @@ def _result(points: Sequence[Point], lines: dict[str, dict[str, Any]]) -> dict[s
     return {"points": rows, **compared(rows, baselines)}
 
 
-def _progress(points: Sequence[Point], left: Sequence[Point], folder: Path) -> Progress:
+def _progress(points: Sequence[Point], left: Sequence[Job], folder: Path) -> Progress:
     """How many points have ended, and what those under way do."""
     now = [(x.label, folder / x.label / "now") for x in left]
     note = "; ".join(f"{label}: {path.read_text()}" for label, path in now if path.exists())
-    return Progress("points of the sweep", len(points) - len(left), len(points), note)
+    done = len(points) - sum(len(x.points) for x in left)
+    return Progress("points of the sweep", done, len(points), note)

@@ -4,13 +4,50 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from hil_nas.errors import InfeasibleError
+
+Outcome = dict[str, Any]
 FIGURES = ("accuracy", "count", "latency_ms", "ram_bytes", "flash_bytes", "macs")
 ENDED = ("complete", "missed")  # statuses of points that have figures
+
+
+def row(folder: Path, result: dict[str, Any], within: Path) -> Outcome:
+    """What is kept of a finished run beside others; a count is front end and network, of the clock it names.
+
+    Args:
+        folder: of the run; its name from the folder `within` on is kept.
+    """
+    measured, timeless = result["measured"], result["clock"]["kind"] == "host"
+    differ = [] if result["bits_equal"] else ["int8 values differ from the host's"]
+    return {
+        "status": result["status"],
+        "reason": "; ".join([*result["limits_missed"], *differ]),
+        "run": folder.relative_to(within).as_posix(),
+        "board": result["board"],
+        "clock": result["clock"],
+        "accuracy": result["accuracy_int8"],
+        "accuracy_float": result["accuracy_float"],
+        "test_clips": result["test_clips"],
+        "count": None if timeless else measured["front_end_cycles"] + measured["network_cycles"],
+        "latency_ms": measured["latency_ms"],
+        "ram_bytes": measured["ram_bytes"],
+        "flash_bytes": measured["flash_bytes"],
+        "macs": result["macs"],
+        "front_end": result["front_end"],
+        "supernet_limits_ms": result.get("supernet_limits_ms"),
+        "data_warnings": result["data"]["warnings"],
+    }
+
+
+def infeasible(error: InfeasibleError) -> Outcome:
+    """What is kept of limits that no network holds."""
+    return {"status": "infeasible", "reason": error.message}
 
 
 def compared(points: Sequence[dict[str, Any]], baselines: Iterable[str]) -> dict[str, Any]:
