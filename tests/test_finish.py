@@ -63,7 +63,7 @@ def verified(**more: Any) -> Verification:
         "front_end_cycles": 240_000, "stages": (("fft", 240_000),), "network_cycles": 360_000,
         "operators": (("fully_connected", 359_000),),
         "latency_ms": 5.0, "energy": ENERGY, "ram": {"arena": 11, "stack": 12}, "flash": {"image": 13, "plan": 14},
-        "limits": {"max_ram_bytes": 21, "max_flash_bytes": 22, "max_latency_s": 0.023}, "missed": (), "accuracy": 0.5,
+        "limits": {"max_ram_bytes": 21, "max_flash_bytes": 22, "max_latency_s": 0.023, "max_load": None}, "missed": (), "accuracy": 0.5,
     }  # fmt: skip
     return Verification(**values | more)
 
@@ -95,7 +95,7 @@ def finished(monkeypatch: pytest.MonkeyPatch, folder: Path, verification: Verifi
     run.write_json("environment.json", {"git": "0123abc"})
     board: Any = SimpleNamespace(do=lambda work: work("board"))
     data: Any = SimpleNamespace(test=test, classes=LABELS, name="toy", findings=Findings())
-    settings: Any = SimpleNamespace(budget=Budget(21, 22, 0.023), clips=17, seed=5)
+    settings: Any = SimpleNamespace(budget=Budget(21, 22, 0.023), clips=17, seed=5, period_samples=None)
     host: Any = SimpleNamespace(features=lambda blob, clips: np.zeros((len(clips), 25, 4), np.int8))
     chosen, recipe = ChosenNetwork(NETWORK, CONFIG, {"latency_ms": 4.5}), Recipe(epochs=7)
     result = finish(chosen, settings, data, board, host, run, FOLDERS, recipe, page=page, progress=silent)
@@ -113,7 +113,7 @@ def test_every_figure_stands_where_it_is_looked_for(monkeypatch: pytest.MonkeyPa
         "schema": "hil_nas.run", "version": 2, "status": "complete",
         "board": "b@h", "clock": CLOCK, "engine": "e", "build": "f",
         "front_end": "mfcc:640/640/20/4",
-        "limits": {"max_ram_bytes": 21, "max_flash_bytes": 22, "max_latency_ms": pytest.approx(23)},
+        "limits": {"max_ram_bytes": 21, "max_flash_bytes": 22, "max_latency_ms": pytest.approx(23), "max_load": None},
         "measured": {
             "latency_ms": 5.0, "front_end_ms": pytest.approx(2), "network_ms": pytest.approx(3),
             "front_end_cycles": 240_000, "network_cycles": 360_000, "ram_bytes": 23, "flash_bytes": 27,
@@ -162,13 +162,13 @@ def test_a_broken_limit_or_bit_is_a_miss_and_leaves_everything(
 
 
 def test_a_clock_that_counts_instructions_gives_no_times(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    limits = {"max_ram_bytes": None, "max_flash_bytes": None, "max_latency_s": None}
+    limits = {"max_ram_bytes": None, "max_flash_bytes": None, "max_latency_s": None, "max_load": None}
     clock = {"kind": "instructions", "hz": 25_000_000, "error_percent": None}
     result, _ = finished(monkeypatch, tmp_path, verified(clock=clock, limits=limits, latency_ms=None))
     measured = result["measured"]
     assert [measured[x] for x in ("latency_ms", "front_end_ms", "network_ms")] == [None] * 3
     assert (measured["front_end_cycles"], measured["network_cycles"]) == (240_000, 360_000)
-    assert result["limits"] == {"max_ram_bytes": None, "max_flash_bytes": None, "max_latency_ms": None}
+    assert result["limits"] == {"max_ram_bytes": None, "max_flash_bytes": None, "max_latency_ms": None, "max_load": None}
 
 
 def test_the_clips_for_the_board_are_drawn_by_the_seed() -> None:
