@@ -173,7 +173,7 @@ def average(maker: Maker, tensors: dict[str, int]) -> None:
         ({"slice_by": "SLICE", "begin": 0}, r"operator 4 .SLICE. takes other rows than the last"),
         ({"whole": True, "begin": 1}, r"operator 3 .STRIDED_SLICE. takes other rows than the last"),
         ({"swapped": True}, r"operator 2 .READ_VARIABLE. is not what operator 3 .CONCATENATION. has first"),
-        ({"early": True}, r"operator 2 .ASSIGN_VARIABLE. assigns what operator 4"),
+        ({"early": True}, r"operator 2 .ASSIGN_VARIABLE. comes before the variable is read"),
         ({"first": ZERO + 1}, r"operator 2 .READ_VARIABLE. begins with other values than zeros"),
         ({"initialise": "READ_VARIABLE"}, r"operator 1 .READ_VARIABLE. of subgraph 1 prepares the model: expected"),
         ({"kind": np.float32}, r"operator 2 .READ_VARIABLE. reads a state of FLOAT32.*_experimental_variable_quanti"),

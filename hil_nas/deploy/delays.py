@@ -85,7 +85,9 @@ class _State:
             )
         after, joined = self._sliced(assigned)
         index = self._writer(joined)
-        if self._code(index) != CONCATENATION.codes[0] or self.assign < self.read:
+        if self.assign < self.read:
+            raise self._refuse(self.assign, "comes before the variable is read")
+        if self._code(index) != CONCATENATION.codes[0]:
             raise self._refuse(self.assign, f"assigns what operator {index} ({self._code(index)}) gives")
         node = node_of(self.model, index, CONCATENATION.name, CONCATENATION.options)
         assert CONCATENATION.read is not None
