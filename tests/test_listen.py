@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
+from test_listening_host import streamable
 
 from hil_nas import cli
 from hil_nas.audio.clips import Clips
@@ -21,6 +22,9 @@ from hil_nas.audio.datasets import KeywordData
 from hil_nas.deploy.decisions import ONE, Decisions, attach_decisions, read_decisions
 from hil_nas.deploy.front_end_metadata import attach_front_end
 from hil_nas.deploy.reference import Tflm
+from hil_nas.deploy.stream import step_tflite
+from hil_nas.deploy.synthetic import random_graph
+from hil_nas.deploy.tflite_writer import write_tflite
 from hil_nas.front_ends import parse_front_end
 from hil_nas.front_ends.host import HostFrontEnd, build_host_library
 from hil_nas.runs import Run, read_result
@@ -123,6 +127,23 @@ def test_clips_in_which_words_were_heard_are_kept(
         recording, rate_hz = soundfile.read(audio / name, dtype="int16")
         clip, kept_rate_hz = soundfile.read(path, dtype="int16")
         assert rate_hz == kept_rate_hz and np.array_equal(clip, recording[end - 16_000 : end])
+
+
+def test_a_run_with_a_step_of_its_stream_listens_by_it_on_host_and_board(
+    run: Path, audio: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = attach_front_end(write_tflite(random_graph(streamable(), 3)), FRONT_END)
+    (run / "model.tflite").write_bytes(model)
+    (run / "stream.tflite").write_bytes(step_tflite(model, 4))
+    result = command("listen", run, audio, folder=tmp_path, capsys=capsys)
+    assert (result["way"], result["period_ms"]) == ("as a stream", 80.0)
+    assert cli.main(["listen", str(run), str(audio), "--listen", "60ms", "--runs", str(tmp_path / "runs")]) == 0
+    shown = capsys.readouterr()
+    assert "in sliding windows, an answer every 60 ms; a step of its stream.tflite is 80 ms" in shown.err
+    assert "in sliding windows" in " ".join(shown.out.split())
+    assert cli.main(["verify", str(run), "--listen", str(audio), "--board", "native@native", "--json"]) == 0
+    verified = json.loads(capsys.readouterr().out)
+    assert verified["bits_equal"] and verified["way"] == "as a stream" and verified["decisions"] > 100
 
 
 @pytest.mark.parametrize(
