@@ -30,7 +30,10 @@ def _command(name: str, own: argparse.ArgumentParser) -> list[str]:
         for inner, its in nested.choices.items():
             lines += [f"### hil_nas {name} {inner}", "", _plain(its.description or ""), "", *_groups(its)]
         return lines
-    return lines + _groups(own)
+    lines += _groups(own)
+    if own.epilog:
+        lines += [*(f"    {x}".rstrip() for x in own.epilog.splitlines()), ""]
+    return lines
 
 
 def _groups(own: argparse.ArgumentParser) -> list[str]:
