@@ -63,7 +63,8 @@ def verified(**more: Any) -> Verification:
         "front_end_cycles": 240_000, "stages": (("fft", 240_000),), "network_cycles": 360_000,
         "operators": (("fully_connected", 359_000),),
         "latency_ms": 5.0, "energy": ENERGY, "ram": {"arena": 11, "stack": 12}, "flash": {"image": 13, "plan": 14},
-        "limits": {"max_ram_bytes": 21, "max_flash_bytes": 22, "max_latency_s": 0.023, "max_load": None}, "missed": (), "accuracy": 0.5,
+        "limits": {"max_ram_bytes": 21, "max_flash_bytes": 22, "max_latency_s": 0.023, "max_load": None},
+        "missed": (), "accuracy": 0.5,
     }  # fmt: skip
     return Verification(**values | more)
 
@@ -168,7 +169,9 @@ def test_a_clock_that_counts_instructions_gives_no_times(monkeypatch: pytest.Mon
     measured = result["measured"]
     assert [measured[x] for x in ("latency_ms", "front_end_ms", "network_ms")] == [None] * 3
     assert (measured["front_end_cycles"], measured["network_cycles"]) == (240_000, 360_000)
-    assert result["limits"] == {"max_ram_bytes": None, "max_flash_bytes": None, "max_latency_ms": None, "max_load": None}
+    assert result["limits"] == {
+        "max_ram_bytes": None, "max_flash_bytes": None, "max_latency_ms": None, "max_load": None
+    }  # fmt: skip
 
 
 def test_the_clips_for_the_board_are_drawn_by_the_seed() -> None:
