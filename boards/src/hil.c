@@ -136,7 +136,8 @@ static void hil_memory(const struct command *command)
     record_last(command->crc);
 }
 
-/* The network forgets what it was given before; its output may stand in a delay line. */
+/* The network forgets what it was given before; its output may stand in a delay line, and a stream that it listened to
+ * has ended. */
 static void hil_clear(const struct command *command)
 {
     if (network.blob.data == NULL) {
@@ -145,6 +146,7 @@ static void hil_clear(const struct command *command)
     }
     engine_reset(&network.model);
     network.output_valid = false;
+    listening.bytes = 0;
     record_last(command->crc);
 }
 
