@@ -204,6 +204,17 @@ def test_a_gauge_says_what_is_left_and_what_the_clock_leaves_open(
     assert not gauges(silicon)[0].doubt and "±" not in gauges(silicon)[0].measured
 
 
+def test_what_listens_has_a_load_that_a_clock_may_be_off_by() -> None:
+    result = result_of("modelled")
+    result |= {"listen": {"load": 0.32}, "limits": {**result["limits"], "max_load": 0.5}}
+    assert [x.name for x in gauges(result)] == ["latency", "load", "RAM", "flash"]
+    load = gauges(result)[1]
+    assert (load.measured, load.limit, load.state) == ("32.0 %, ± 5 % of it", "50.0 %", "held")
+    assert load.left == "18.0 % left, 36.0 % of the limit"
+    counted = {**result_of("instructions"), "listen": {"load": None}}
+    assert [x.name for x in gauges(counted)] == ["RAM", "flash"]
+
+
 def test_a_clock_without_time_has_no_latency() -> None:
     assert [x.name for x in gauges(result_of("instructions"))] == ["RAM", "flash"]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +10,8 @@ from markupsafe import Markup
 
 from hil_nas.report.svg import joined, percent, tag
 from hil_nas.units import format_bytes, format_latency
+
+Show = Callable[[float, float | None], str]  # a value, and by how many percent it may be off
 
 
 @dataclass(frozen=True)
@@ -32,22 +35,40 @@ class Gauge:
 
 
 def gauges(result: dict[str, Any]) -> list[Gauge]:
-    """Latency, RAM and flash of a result; a clock that gives no time has no latency."""
+    """Latency, RAM and flash of a result, and the load of one that listens; a clock that gives no time has neither
+    latency nor load."""
     error_percent = result["clock"]["error_percent"]
-    made = [_gauge(result, "ram_bytes", "RAM", None), _gauge(result, "flash_bytes", "flash", None)]
-    if result["measured"]["latency_ms"] is not None or result["limits"]["max_latency_ms"] is not None:
-        made.insert(0, _gauge(result, "latency_ms", "latency", error_percent))
+    measured, limits, predicted = result["measured"], result["limits"], result["predicted"]
+
+    def of(key: str, name: str, show: Show, error: float | None = None) -> Gauge:
+        return _gauge(name, measured[key], limits[f"max_{key}"], predicted.get(key), show, error)
+
+    made = [of("ram_bytes", "RAM", _bytes), of("flash_bytes", "flash", _bytes)]
+    load = result.get("listen", {}).get("load")
+    if load is not None:
+        made.insert(0, _gauge("load", load, limits.get("max_load"), None, _load, error_percent))
+    if measured["latency_ms"] is not None or limits["max_latency_ms"] is not None:
+        made.insert(0, of("latency_ms", "latency", format_latency, error_percent))
     return made
 
 
-def _gauge(result: dict[str, Any], key: str, name: str, error_percent: float | None) -> Gauge:
-    def show(value: float, error: float | None = None) -> str:
-        return format_latency(value, error) if key == "latency_ms" else format_bytes(round(value))
+def _bytes(size_bytes: float, _: float | None) -> str:
+    return format_bytes(round(size_bytes))
 
-    value, limit = result["measured"][key], result["limits"][f"max_{key}"]
-    predicted = result["predicted"].get(key)
-    measured = "–" if value is None else show(value, error_percent)
-    expected = "–" if predicted is None else show(predicted, error_percent)
+
+def _load(share: float, error_percent: float | None) -> str:
+    return percent(share) + ("" if error_percent is None else f", ± {error_percent:g} % of it")
+
+
+def _gauge(
+    name: str, value: float | None, limit: float | None, predicted: float | None, shown: Show,
+    error_percent: float | None,
+) -> Gauge:  # fmt: skip
+    def show(x: float) -> str:
+        return shown(x, None)
+
+    measured = "–" if value is None else shown(value, error_percent)
+    expected = "–" if predicted is None else shown(predicted, error_percent)
     if limit is None:
         return Gauge(name, measured, expected, "no limit", "", "", "", Markup(""))
     if value is None:
