@@ -6,6 +6,7 @@ import argparse
 from typing import Any
 
 from hil_nas.cli.arguments import parser
+from hil_nas.cli.examples import EXAMPLES
 from hil_nas.folders import checkout
 
 PAGE = "reference/command-line.md"
@@ -29,11 +30,13 @@ def _command(name: str, own: argparse.ArgumentParser) -> list[str]:
     if nested is not None:
         for inner, its in nested.choices.items():
             lines += [f"### hil_nas {name} {inner}", "", _plain(its.description or ""), "", *_groups(its)]
+            lines += _examples(f"{name} {inner}")
         return lines
-    lines += _groups(own)
-    if own.epilog:
-        lines += [*(f"    {x}".rstrip() for x in own.epilog.splitlines()), ""]
-    return lines
+    return lines + _groups(own) + _examples(name)
+
+
+def _examples(name: str) -> list[str]:
+    return [*(f"    {x}" for x in EXAMPLES.get(name, ())), ""]
 
 
 def _groups(own: argparse.ArgumentParser) -> list[str]:
