@@ -2,9 +2,9 @@
 
     .venv/bin/python tests/bench_listen.py RUN [--board nucleo-l4r5@virtual] [--minutes 60]
 
-RUN is a run's folder. The audio is what lies in ../shared/data/librispeech, then made noise. It goes through the host's
-listening, the export as a program of this machine and, in the firmware, a board; the export runs in QEMU too where that
-is installed, over the first minute.
+RUN is a run's folder; its thresholds are lowered to 0.25, so that there is much to hear. The audio is what lies in
+../shared/data/librispeech, then made noise. It goes through the host's listening, the export as a program here and,
+in the firmware, a board; the export runs in QEMU too where that is installed, over the first minute.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -23,8 +24,10 @@ import soundfile
 from listened_export import board_words, export_words, listen_on, speech_and_noise, words_of
 
 from hil_nas.deploy.c_export import export_c
+from hil_nas.deploy.decisions import ONE
 from hil_nas.device.firmware import find_third_party
 from hil_nas.device.hosts import open_device
+from hil_nas.listening.choice import with_threshold
 from hil_nas.progress import silent
 from hil_nas.workflows.finished_run import FinishedRun
 from hil_nas.workflows.listen import host_listener, listening_of
@@ -39,7 +42,8 @@ def main() -> int:
     parser.add_argument("--board", default="nucleo-l4r5@virtual")
     parser.add_argument("--minutes", type=int, default=60)
     arguments = parser.parse_args()
-    listening = listening_of(FinishedRun.read(arguments.run), None, silent)
+    tuned = listening_of(FinishedRun.read(arguments.run), None, silent)
+    listening = replace(tuned, decisions=with_threshold(tuned.decisions, ONE // 4))
     rate_hz, labels = listening.front_end.clip.sample_rate_hz, listening.decisions.labels
     samples = speech_and_noise(SPEECH, 60 * arguments.minutes, rate_hz)
     host = host_listener(listening, BOARDS, BUILD)
