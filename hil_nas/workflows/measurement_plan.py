@@ -110,13 +110,13 @@ def _kernels(shape: Shape, width: int, classes: int = 12) -> Network:
 
 
 def delay_lines() -> list[Network]:
-    """Streams of rows that are kept longer and longer, and as long as the average of a window's map keeps them at once,
-    with channels in fours and without."""
+    """Streams of rows that are kept longer and longer, at last as long as the average of a window's map keeps them, with
+    channels in fours and without; behind them a convolution, so that a network is more than its overhead."""
     networks = []
-    for channels in (10, 24, 40, 63, 64, 96):
-        layers = [Layer("delay", (i - 1,), shape=(rows, 1, channels)) for i, rows in enumerate((3, 8, 21, 50))]
-        networks.append(Network((1, 1, channels), tuple(layers)))
-        networks.append(Network((1, 1, channels), (Layer("delay", (INPUT,), shape=(160, 1, channels)),)))
+    for channels in (8, 10, 13, 16, 20, 24, 32, 40, 48, 63, 64, 80, 96):
+        kept = (3, 8, 21, 50, 160)
+        layers = [Layer("delay", (i - 1,), shape=(rows, 1, channels)) for i, rows in enumerate(kept)]
+        networks.append(Network((1, 1, channels), (*layers, Layer("conv", (len(kept) - 1,), channels))))
     return networks
 
 
