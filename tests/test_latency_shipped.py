@@ -102,7 +102,8 @@ class Requested(Exception):
 @cache
 def requested_of_chains(arrangement: Arrangement, align: Align) -> frozenset[Operator]:
     spaces = [TinySpace(paper_grid(x), classes, arrangement, align) for x, classes in ((10, 2), (40, 35))]
-    return frozenset(y for space in spaces for x in range(len(space.configs)) for y in cost_requests(space, x).operators)
+    requests = [cost_requests(space, x) for space in spaces for x in range(len(space.configs))]
+    return frozenset(y for x in requests for y in x.operators)
 
 
 @cache
