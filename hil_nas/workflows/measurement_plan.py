@@ -110,7 +110,7 @@ def _kernels(shape: Shape, width: int, classes: int = 12) -> Network:
 
 
 def delay_lines() -> list[Network]:
-    """Streams of rows that are kept longer and longer, at last as long as the average of a window's map keeps them, with
+    """Streams of rows that are kept longer and longer, at last as long as a window's map is kept for its average, with
     channels in fours and without; behind them a convolution, so that a network is more than its overhead."""
     networks = []
     for channels in (8, 10, 13, 16, 20, 24, 32, 40, 48, 63, 64, 80, 96):
