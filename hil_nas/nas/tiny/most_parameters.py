@@ -53,10 +53,11 @@ class MostParameters(TinyDerivation):
 
     def __init__(self, cost_table: CostTable, limits: Limits) -> None:
         super().__init__(cost_table, limits)
-        sizes = np.zeros(len(self.space.configs))
+        sizes, largest = np.zeros(len(self.space.configs)), dict[int, Choice]()
         for config in self.feasible:
-            largest = derive(cost_table, self._preference(View(config), 1.0), limits)
-            sizes[config] = cost_table.network_parameters(largest)
+            largest[config] = derive(cost_table, self._preference(View(config), 1.0), limits)
+            sizes[config] = cost_table.network_parameters(largest[config])
+        self._limits, self._largest = limits, largest[int(sizes.argmax())]
         self._most = float(sizes.max())
         self._gammas: Floats = sizes / sizes.sum()
 
@@ -64,6 +65,8 @@ class MostParameters(TinyDerivation):
         return self._gammas
 
     def derive(self, ratio: float, limits: Limits, view: View[Choice] = AS_LEARNED) -> Choice:
+        if view is AS_LEARNED and (ratio, limits) == (1.0, self._limits):
+            return self._largest
         return derive(self.cost_table.corrected(ratio), self._preference(view, _WORTH / self._most), limits)
 
     def _preference(self, view: View[Choice], worth: float) -> Preference:
