@@ -103,7 +103,7 @@ class Requested(Exception):
 def requested_of_chains(arrangement: Arrangement, align: Align) -> frozenset[Operator]:
     spaces = [TinySpace(paper_grid(x), classes, arrangement, align) for x, classes in ((10, 2), (40, 35))]
     requests = [cost_requests(space, x) for space in spaces for x in range(len(space.configs))]
-    return frozenset(y for x in requests for y in x.operators)
+    return frozenset(y for x in requests for part in x.parts for y in part.operators())
 
 
 @cache

@@ -50,7 +50,7 @@ def test_candidates_have_nearly_as_many_and_hold_the_limits_as_measured(cost_tab
     sampled = Candidates(result).sampled(6)
     assert result.supernet is None and result.history == () and len({x.network for x in sampled}) == 6
     for one in (result, *sampled):
-        measured = board(1.1, [])(one.network) + one.config.frames * 1e3
+        measured = board(1.1, [])(one.network, one.config) + one.config.frames * 1e3
         assert measured == pytest.approx(one.cost.cycles) and limits.held_by(one.cost)
     random = [size(x) for x in every(SPACE.configs.index(result.config)) if limits.held_by(cost_table.cost(x))]
     assert min(parameters(x.network) for x in sampled) > np.mean(random)
