@@ -40,7 +40,7 @@ def weights(one: GridSearch) -> dict[str, torch.Tensor]:
 
 
 def test_every_limit_is_held_by_its_own_choice_of_one_set_of_weights(cost_table: CostTable) -> None:
-    searches = searched(cost_table, measure=lambda network: 1.1 * toy_network_cycles(network))
+    searches = searched(cost_table, measure=lambda network, config: 1.1 * toy_network_cycles(network))
     for one, limits in zip(searches, LIMITS, strict=True):
         result = one.result()
         measured = 1.1 * toy_network_cycles(result.network) + result.config.frames * 1e3

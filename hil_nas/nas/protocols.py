@@ -229,8 +229,8 @@ class Strategy(Networks, Deriving[Point], Protocol[Point]):
         """The mean cost of networks drawn from the probabilities as they are when called."""
         ...
 
-    def figures(self, point: Point) -> dict[str, Any]:
-        """What to watch after an epoch whose derived network is `point`: skips and entropies."""
+    def figures(self, point: Point | None) -> dict[str, Any]:
+        """What to watch after an epoch: skips, entropies, alpha; `point`: what would be derived, if known."""
         ...
 
     def one_loss(self, point: Point, features: Tensor, labels: Tensor) -> Tensor | None:

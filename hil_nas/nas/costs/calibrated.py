@@ -89,7 +89,7 @@ class Watched(Calibrated[Point]):
         super().__init__(strategy, limits, measure)
         self.strategy = strategy
         self._priced_at, self._expected = self.ratio, strategy.expected_cost(self.ratio)
-        self._derived: Point | None = None  # as the last epoch left things
+        self._due = False  # a derivation takes seconds, so not every epoch has one
 
     def expected(self) -> Expectation:
         """The mean cost of networks drawn from the probabilities, as they stand."""
@@ -98,25 +98,22 @@ class Watched(Calibrated[Point]):
         return self._expected()
 
     def epoch_ended(self, epoch: int, *, searching: bool, last: bool) -> None:
-        if searching:  # a warm-up changes no preference, and a derivation takes seconds
-            self._derived = None
         every = self.strategy.settings.measure_every
-        if self.measure is not None and searching and not last and every and epoch % every == 0:
+        self._due = last or bool(searching and every and epoch % every == 0)
+        if self._due and self.measure is not None and not last:
             self.measured(self.derived())
 
     def figures(self) -> dict[str, Any]:
-        """What would be derived now, and what it costs."""
-        point = self._derived = self.derived() if self._derived is None else self._derived
-        return {
-            "derived": asdict(self.strategy.cost(point, self.ratio)),
-            "derived_config": str(self.strategy.at(point)[1]),
-            **self.strategy.figures(point),
-            "calibration": self.ratio,
-        }
+        """What alpha and gamma have come to and, where a measurement is due and at the end, what would be derived."""
+        point, derived = None, {}
+        if self._due:
+            point = self.derived()
+            cost, config = self.strategy.cost(point, self.ratio), self.strategy.at(point)[1]
+            derived = {"derived": asdict(cost), "derived_config": str(config)}
+        return {**derived, **self.strategy.figures(point), "calibration": self.ratio}
 
     def state_dict(self) -> dict[str, Any]:
         return {"ratios": list(self.ratios)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.ratios = list(state["ratios"])
-        self._derived = None

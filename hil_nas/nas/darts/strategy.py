@@ -122,11 +122,11 @@ class DartsStrategy:
     def part(self, point: DartsPoint, spread: Tensor) -> None:
         return None
 
-    def figures(self, point: DartsPoint) -> dict[str, Any]:
+    def figures(self, point: DartsPoint | None) -> dict[str, Any]:
         with torch.no_grad():
             now = self.probabilities()
         return {
-            "derived_skips": point[0].skips,
+            **({} if point is None else {"derived_skips": point[0].skips}),
             "skip_share": skip_share(self.space, now),
             "entropy": {"gamma": entropy(now.configs), "operators": entropy(now.alpha), "edges": self._edges(now)},
             "alpha": {

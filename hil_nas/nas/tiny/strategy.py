@@ -179,13 +179,13 @@ class TinyStrategy(TinyDerivation, TinyNetworks):
     def part(self, point: Choice, spread: Tensor) -> list[LayerWeights | None]:
         return self.net.part(point, spread)
 
-    def figures(self, point: Choice) -> dict[str, Any]:
+    def figures(self, point: Choice | None) -> dict[str, Any]:
         with torch.no_grad():
             now = self.probabilities()
         named = {"gamma": now.configs, "stem": now.stem, "operations": now.operations, "widths": now.widths}
         skip = [i for i, x in enumerate(self.space.operations) if x.kind == "skip"]
         return {
-            "derived_positions": len(self.at(point)[0].chain),
+            **({} if point is None else {"derived_positions": len(self.at(point)[0].chain)}),
             "skip_share": float(now.operations[:, skip].sum(1).mean()),
             "entropy": {name: entropy(x) for name, x in named.items()},
             "alpha": self._alpha(now),
