@@ -85,7 +85,7 @@ def test_bash_completes_commands_options_values_and_files(complete: object) -> N
     assert callable(complete)
     assert complete("se") == {"search", "serve"}
     assert complete("data", "") >= {"fetch", "check", "record", "speak"}
-    assert complete("search", "--max-") == {"--max-ram", "--max-flash", "--max-latency"}
+    assert complete("search", "--max-") == {"--max-ram", "--max-flash", "--max-latency", "--max-load"}
     assert complete("search", "--space", "") == {"tiny", "darts"}
     assert complete("data", "check", "rec") == {"recordings"}
     assert complete("verify", "mod") == {"model.tflite"}

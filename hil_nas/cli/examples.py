@@ -25,7 +25,7 @@ EXAMPLES: dict[str, tuple[str, str]] = {
     ),
     "compare": (
         "hil_nas compare ours.tflite theirs.tflite",
-        "hil_nas compare model.tflite --board nucleo-l4r5@virtual --board mps2-an500@qemu",
+        "hil_nas compare model.tflite --board nucleo-l4r5@virtual --board mps2-an386@qemu",
     ),
     "report": (
         "hil_nas report runs/<run>",
