@@ -17,7 +17,7 @@ EXAMPLES: dict[str, tuple[str, str]] = {
     ),
     "profile": (
         "hil_nas profile --board nucleo-l4r5 --flash",
-        "hil_nas profile --compare nucleo-l4r5@virtual mps2-an386@qemu",
+        "hil_nas profile --compare nucleo-l4r5@virtual nucleo-l4r5",
     ),
     "verify": (
         "hil_nas verify model.tflite --board nucleo-l4r5@virtual",
@@ -25,7 +25,7 @@ EXAMPLES: dict[str, tuple[str, str]] = {
     ),
     "compare": (
         "hil_nas compare ours.tflite theirs.tflite",
-        "hil_nas compare model.tflite --board nucleo-l4r5@virtual --board mps2-an386@qemu",
+        "hil_nas compare model.tflite --board nucleo-l4r5@virtual --board native@native",
     ),
     "report": (
         "hil_nas report runs/<run>",
@@ -44,7 +44,7 @@ EXAMPLES: dict[str, tuple[str, str]] = {
         "hil_nas tune runs/<run> --negatives talk --negatives radio --listen 60ms --snr 5,10",
     ),
     "serve": (
-        "hil_nas serve model.tflite --board mps2-an386@qemu",
+        "hil_nas serve model.tflite --board nucleo-l4r5@virtual",
         "hil_nas serve model.tflite --board nucleo-l4r5@virtual --tcp 0",
     ),
     "data": (
