@@ -49,7 +49,8 @@ SPACE = TinySpace(
     ),
 )
 QUICK = TinySettings(
-    epochs=8, warmup_epochs=2, batch=32, rounds=6, decide_every=1, weight_rate=0.01, alpha_rate=0.05, gamma_rate=0.1
+    epochs=8, warmup_epochs=2, batch=32, rounds=6, decide_every=1, weight_rate=0.01, alpha_rate=0.05, gamma_rate=0.1,
+    worth=5.0,
 )
 CLIPS = 192
 CPU = torch.device("cpu")
