@@ -229,7 +229,8 @@ def test_slices(
     ],
 )
 def test_slices_by_size(engine: Engine, shape: Shape, begin: list[int], size: list[int], out: Shape) -> None:
-    assert same_bits(engine, moving("SLICE", shape, out, [begin, size], "SliceOptions")) == ["strided_slice", "requantize"]
+    model = moving("SLICE", shape, out, [begin, size], "SliceOptions")
+    assert same_bits(engine, model) == ["strided_slice", "requantize"]
 
 
 @pytest.mark.parametrize(

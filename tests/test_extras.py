@@ -17,7 +17,8 @@ PROJECT = tomllib.loads((Path(__file__).resolve().parent.parent / "pyproject.tom
 
 def test_extras_are_those_of_the_project() -> None:
     optional = PROJECT["optional-dependencies"]
-    brought = {x.split(">")[0]: extra for extra, names in optional.items() if extra not in ("dev", "docs") for x in names}
+    used = {extra: names for extra, names in optional.items() if extra not in ("dev", "docs")}
+    brought = {x.split(">")[0]: extra for extra, names in used.items() for x in names}
     assert {x.distributions[0]: x.extra for x in LIBRARIES if x.extra} == brought
     base = {x.split(">")[0].split("=")[0] for x in PROJECT["dependencies"]}
     assert {x.distributions[0] for x in LIBRARIES if not x.extra} <= base

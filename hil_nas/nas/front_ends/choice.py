@@ -46,11 +46,12 @@ class FrontEndChoice(FrontEndVariable):
             self._stores: dict[Half, FeatureStore] = {
                 "train": learnt, "validation": FeatureStore(validation, self._configs, device, like=learnt)
             }  # fmt: skip
-            self._batches = {half: Batches(len(x), batch, generator) for half, x in self._stores.items()}
+            # of few recordings a part is smaller than a batch
+            self._batches = {half: Batches(len(x), min(batch, len(x)), generator) for half, x in self._stores.items()}
         else:
             self._stores, self._batches = like._stores, like._batches
         self.parameter = self._alignment.gamma
-        self.rounds = self._settings.rounds or len(train.labels) // batch
+        self.rounds = self._settings.rounds or max(1, len(train.labels) // batch)
         if len(strategy.feasible) == 1:
             self._alignment.chosen = strategy.feasible[0]
 
