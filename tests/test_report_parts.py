@@ -15,6 +15,7 @@ import pytest
 from scipy.stats import binomtest
 
 from hil_nas.audio.clips import Clips
+from hil_nas.audio.long_audio import wav_file
 from hil_nas.baselines import baseline
 from hil_nas.cost.arena import network_steps, plan_steps
 from hil_nas.deploy.lower import lower
@@ -28,7 +29,7 @@ from hil_nas.report import scales
 from hil_nas.report.arena_blocks import blocks_of, bytes_at
 from hil_nas.report.arena_picture import arena_picture, arena_rows, fullest
 from hil_nas.report.candidates import chosen_of
-from hil_nas.report.clips import png, stretched, wav
+from hil_nas.report.clips import png, stretched
 from hil_nas.report.confusions import most_confused
 from hil_nas.report.gauges import gauges
 from hil_nas.report.network_picture import network_picture, nodes_of
@@ -146,7 +147,7 @@ def test_long_clips_are_fewer_and_a_perfect_model_has_none() -> None:
 
 def test_a_clip_is_heard_as_it_is() -> None:
     samples = np.random.default_rng(0).integers(-32768, 32768, 500, dtype=np.int16)
-    with wave.open(io.BytesIO(wav(samples, 8000))) as file:
+    with wave.open(io.BytesIO(wav_file(samples, 8000))) as file:
         assert (file.getframerate(), file.getnchannels(), file.getsampwidth()) == (8000, 1, 2)
         assert np.array_equal(np.frombuffer(file.readframes(500), "<i2"), samples)
 

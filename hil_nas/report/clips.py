@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import base64
-import io
 import struct
-import wave
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from hil_nas.audio.long_audio import wav_file
 from hil_nas.report.svg import percent
 from hil_nas.workflows.worst_clips import WorstClips
 
@@ -46,22 +45,11 @@ def clips_of(worst: WorstClips, labels: Sequence[str]) -> list[Clip]:
         made.append(Clip(
             f"{labels[own]}, answered {labels[first]}",
             ", ".join(f"{labels[x]} {percent(worst.posteriors[i][x])}" for x in shown),
-            _uri("audio/wav", wav(worst.samples[i], int(worst.sample_rate_hz))),
+            _uri("audio/wav", wav_file(worst.samples[i], int(worst.sample_rate_hz))),
             _uri("image/png", png(pictures[i].T[::-1])),
             f"clip {int(worst.places[i])} of the test split; {frames} frames of {columns} features, int8",
         ))  # fmt: skip
     return made
-
-
-def wav(samples: npt.NDArray[np.int16], sample_rate_hz: int) -> bytes:
-    """Mono, 16 bit."""
-    content = io.BytesIO()
-    with wave.open(content, "wb") as file:
-        file.setnchannels(1)
-        file.setsampwidth(2)
-        file.setframerate(sample_rate_hz)
-        file.writeframes(samples.astype("<i2").tobytes())
-    return content.getvalue()
 
 
 def stretched(features: npt.NDArray[np.int8]) -> npt.NDArray[np.uint8]:
