@@ -16,9 +16,9 @@ from rich.text import Text
 from hil_nas.cli.commands import Verify
 from hil_nas.cli.console import Console, failure
 from hil_nas.cli.parsing import settings
-from hil_nas.cli.shared import BoardCommand
+from hil_nas.cli.shared import BoardCommand, each_once
 from hil_nas.config import SearchConfig
-from hil_nas.errors import HilNasError, InputError, LimitsMissedError
+from hil_nas.errors import HilNasError, LimitsMissedError
 from hil_nas.options import like, option
 from hil_nas.units import clock_name, count_unit, format_bytes, format_latency
 
@@ -42,14 +42,12 @@ class Compare(BoardCommand):
     seed: int = like(SearchConfig, "seed", group="")
 
     def __post_init__(self) -> None:
-        if self.port is not None and len(self.boards_named) > 1:
-            hint = "name one board, or leave it out"
-            raise InputError(f"--port {self.port} with {len(self.boards_named)} boards", hint=hint)
+        _ = self.boards_named
 
     @property
     def boards_named(self) -> list[str]:
         """The boards, each once."""
-        return list(dict.fromkeys(self.board or [SearchConfig().board]))
+        return each_once(self.board, SearchConfig().board, self.port)
 
 
 def compare(arguments: argparse.Namespace, console: Console) -> int:

@@ -15,7 +15,7 @@ from rich.table import Table
 from hil_nas.cli.commands import Verify
 from hil_nas.cli.console import Console, failure
 from hil_nas.cli.parsing import settings
-from hil_nas.cli.shared import RunCommand
+from hil_nas.cli.shared import RunCommand, each_once
 from hil_nas.config import SPACES, SearchConfig
 from hil_nas.device.firmware import Engine
 from hil_nas.errors import HilNasError, InputError
@@ -71,14 +71,12 @@ class Profile(RunCommand):
     def __post_init__(self) -> None:
         if self.evaluate and self.compare is not None:
             raise InputError("--compare measures nothing that --evaluate could use", hint="leave out one of the two")
-        if self.port is not None and len(self.boards_named) > 1:
-            hint = "name one board, or leave it out"
-            raise InputError(f"--port {self.port} with {len(self.boards_named)} boards", hint=hint)
+        _ = self.boards_named
 
     @property
     def boards_named(self) -> list[str]:
         """The boards, each once: one folder takes the rows of one board."""
-        return list(dict.fromkeys(self.board or [SearchConfig().board]))
+        return each_once(self.board, SearchConfig().board, self.port)
 
 
 def profile(arguments: argparse.Namespace, console: Console) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,6 +52,18 @@ class RunCommand(BoardCommand):
         usual = usual_folders()
         shipped = usual.shipped_models if self.models == usual.models else None
         return Folders(self.boards, self.build, self.models, self.runs, shipped)
+
+
+def each_once(boards: Sequence[str], usual: str, port: str | None) -> list[str]:
+    """The boards that were named, each once, or the usual one.
+
+    Raises:
+        InputError: for one port and several boards.
+    """
+    named = list(dict.fromkeys(boards or [usual]))
+    if port is not None and len(named) > 1:
+        raise InputError(f"--port {port} with {len(named)} boards", hint="name one board, or leave it out")
+    return named
 
 
 def require_recordings(folder: str | None) -> None:
