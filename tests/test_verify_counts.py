@@ -26,7 +26,8 @@ from hil_nas.network import INPUT, Layer, Network
 from hil_nas.progress import Progress
 from hil_nas.workflows import verify as module
 from hil_nas.workflows.measure import energy_of, latency_ms
-from hil_nas.workflows.verify import Model, drawn_clips, flash_lines, name_of, noise, ram_lines, verify
+from hil_nas.workflows.memory_lines import flash_lines, ram_lines
+from hil_nas.workflows.verify import Model, drawn_clips, name_of, noise, verify
 
 CONFIG = Mfcc(640, 640, 20, 4)
 NETWORK = Network((CONFIG.frames, CONFIG.coefficients, 1), (Layer("fully_connected", (INPUT,), 3),))

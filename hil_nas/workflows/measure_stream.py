@@ -16,7 +16,7 @@ from hil_nas.workflows.fitting import WEIGHTS
 from hil_nas.workflows.footprint import Footprint, run_every_kernel
 from hil_nas.workflows.listen import usual_decisions
 from hil_nas.workflows.measure import measure_network
-from hil_nas.workflows.verify_listen import listening_ram_lines
+from hil_nas.workflows.memory_lines import listening_ram_lines
 
 _PIECE_SAMPLES = 16_000  # of one upload
 _DECISIONS = 8  # that are counted

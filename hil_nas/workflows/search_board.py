@@ -20,8 +20,8 @@ from hil_nas.streaming import step_network
 from hil_nas.workflows.footprint import Footprint, measure_footprint
 from hil_nas.workflows.measure import folder_name, latency_ms, measure_front_ends, measure_network, provenance_of
 from hil_nas.workflows.measure_stream import measure_decision, measure_stream_footprint
+from hil_nas.workflows.memory_lines import listening_ram_lines
 from hil_nas.workflows.patience import PatientBoard
-from hil_nas.workflows.verify_listen import listening_ram_lines
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from hil_nas.deploy.plan import Plan
 from hil_nas.deploy.reference import Tflm
 from hil_nas.deploy.tflite import read_front_end, read_tflite
 from hil_nas.device.device import Device
-from hil_nas.device.replies import Identity, MemoryUse, What
+from hil_nas.device.replies import Identity, What
 from hil_nas.device.run_counts import RunCounts
 from hil_nas.errors import InputError, RefusedError, UnsupportedError
 from hil_nas.front_ends import ClipFormat, FrontEnd
@@ -32,6 +32,7 @@ from hil_nas.notebook import verification_html
 from hil_nas.progress import Progress, Reporter, silent
 from hil_nas.units import format_bytes_like, format_seconds_like
 from hil_nas.workflows.measure import energy_of, latency_ms
+from hil_nas.workflows.memory_lines import flash_lines, ram_lines
 
 Int8 = npt.NDArray[np.int8]
 Int16 = npt.NDArray[np.int16]
@@ -363,33 +364,6 @@ def _verification(
 def name_of(identity: Identity) -> str:
     """`BOARD@HOST`, or `BOARD` alone for silicon."""
     return identity.board if identity.host == "serial" else f"{identity.board}@{identity.host}"
-
-
-def ram_lines(memory: MemoryUse) -> dict[str, int]:
-    """What the RAM of the product is used for; the sum is `memory.ram_bytes`."""
-    lines = {
-        "network arena": memory.arena_bytes,
-        "front-end scratch": memory.front_end_scratch_bytes,
-        "audio": memory.audio_bytes,
-        "input and output of the wire": memory.io_bytes,
-        "firmware data and bss": memory.static_bytes,
-        "stack, deepest": memory.stack_bytes,
-    }
-    return {name: size for name, size in (lines | _uploaded(memory, "ram")).items() if size}
-
-
-def flash_lines(memory: MemoryUse) -> dict[str, int]:
-    """What the flash of the product is used for; the sum is `memory.flash_bytes`."""
-    return {"firmware image": memory.image_bytes} | _uploaded(memory, "flash")
-
-
-def _uploaded(memory: MemoryUse, where: str) -> dict[str, int]:
-    lines = {}
-    if memory.plan_where == where:
-        lines["network plan and weights"] = memory.plan_bytes
-    if memory.front_end_tables_where == where:
-        lines["front-end tables"] = memory.front_end_tables_bytes
-    return lines
 
 
 def host_library(boards_dir: Path, build_dir: Path) -> HostFrontEnd:

@@ -22,15 +22,14 @@ from hil_nas.budget import Budget
 from hil_nas.deploy.listening import Listening
 from hil_nas.device.device import Device
 from hil_nas.device.heard import BoardDecision
-from hil_nas.device.replies import MemoryUse
 from hil_nas.errors import InputError, RefusedError
 from hil_nas.listening.host import Decided, HostListener
 from hil_nas.progress import Progress, Reporter, silent
 from hil_nas.workflows.measure import latency_ms
-from hil_nas.workflows.verify import flash_lines, missed_limits, name_of, ram_lines
+from hil_nas.workflows.memory_lines import flash_lines, listening_ram_lines
+from hil_nas.workflows.verify import missed_limits, name_of
 
 _PIECE_SAMPLES = 16_000  # of one upload: the most that a board's firmware takes
-_NOT_A_PRODUCTS = ("audio", "input and output of the wire")  # a product that listens has neither
 
 
 @dataclass(frozen=True)
@@ -188,12 +187,6 @@ def differing_decisions(board: Sequence[BoardDecision], host: Decided) -> int:
         expected = (int(host.ends[i]) % (1 << 32), host.answers[i].tobytes(), heard, posterior)
         equal += (x.samples, x.answer, x.heard, x.posterior) == expected
     return max(len(board), len(host)) - equal
-
-
-def listening_ram_lines(memory: MemoryUse) -> dict[str, int]:
-    """What a product that listens needs RAM for; the audio that it pushes is its own."""
-    lines = {name: size for name, size in ram_lines(memory).items() if name not in _NOT_A_PRODUCTS}
-    return {"listening: samples, features, decisions": memory.listen_bytes, **lines}
 
 
 def _load(device: Device, listening: Listening) -> None:
