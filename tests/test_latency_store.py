@@ -68,6 +68,17 @@ def test_rows_come_back_as_they_went_in(store: Store) -> None:
     assert rows.networks[0].median_cycles == 22_005
 
 
+def test_a_delay_lines_row_says_how_many_it_keeps(tmp_path: Path) -> None:
+    """A layer's rows stand in its own shape, and in no other cell."""
+    store = Store(tmp_path / "nucleo-l4r5@virtual")
+    store.open(HERE, build="aaaa")
+    network = Network((1, 1, 8), (Layer("delay", (INPUT,), shape=(3, 1, 8)), Layer("conv", (0,), 8)))
+    store.append_network(*measured(network))
+    assert [x.operator for x in store.read().operators] == [
+        replace(x, layer=replace(x.layer, inputs=(INPUT,))) for x in network.operators()
+    ]
+
+
 def test_two_processes_do_not_measure_into_one_folder(store: Store) -> None:
     """Each would cut off what the other is about to write, and both would measure the same networks."""
     program = (

@@ -21,7 +21,7 @@ from hil_nas.front_ends.mfcc import Mfcc
 from hil_nas.nas import search_loop as loop_module
 from hil_nas.nas.costs.calibrated import Calibrated
 from hil_nas.nas.costs.network_limits import Limits
-from hil_nas.nas.front_ends.feature_store import Batches, FeatureSet, FeatureStore, shifted
+from hil_nas.nas.front_ends.feature_store import FeatureSet, FeatureStore
 from hil_nas.nas.grid_search import GridSearch, SearchResult, search
 from hil_nas.nas.input_space import Operation
 from hil_nas.nas.tiny import strategy as tiny_module
@@ -119,7 +119,7 @@ def test_the_cost_of_a_front_end_decides_between_equals() -> None:
 
 def test_every_limit_holds_on_the_network_itself(cost_table: CostTable) -> None:
     limits = Limits(cycles=9e4, ram_bytes=700, flash_bytes=1500)
-    result = run(cost_table, (0, 1, 2), limits)
+    result = run(cost_table, (0, 1, 2), limits, settings=replace(QUICK, measure_every=1))
     network = result.genotype.build(result.config)
     assert network == result.network
     assert SPACE.contains(result.genotype, result.config)
@@ -128,8 +128,8 @@ def test_every_limit_holds_on_the_network_itself(cost_table: CostTable) -> None:
     operators = [x for x in network.operators() if x.layer.kind != "reshape"]
     total = toy_cycles(operators).sum() + result.config.frames * 1e3
     assert total == pytest.approx(result.cost.cycles) and total <= 9e4
-    last = result.history[-1]["derived"]
-    assert last["cycles"] <= 9e4 and last["ram_bytes"] <= 700
+    derived = [x["derived"] for x in result.history[QUICK.warmup_epochs :]]
+    assert len(derived) > 1 and all(x["cycles"] <= 9e4 and x["ram_bytes"] <= 700 for x in derived)
 
 
 def test_impossible_limits_are_refused_before_anything_is_trained(
@@ -318,24 +318,6 @@ def test_a_step_of_one_half_leaves_the_other_parameters_alone(cost_table: CostTa
     assert changed and not changed & set(one.net.architecture_parameters())
 
 
-def test_batches_carry_a_rest_over() -> None:
-    batches = Batches(5, 2, torch.Generator().manual_seed(0))
-    order = [i for _ in range(5) for i in next(batches).tolist()]
-    assert sorted(order[:5]) == sorted(order[5:]) == list(range(5))
-    with pytest.raises(InputError, match="out of 5"):
-        Batches(5, 6, torch.Generator())
-
-
-def test_a_shift_moves_all_configurations_by_the_same_time() -> None:
-    x = [torch.arange(float(c.frames)).expand(1, 1, -1) for c in GRID]
-    later = shifted(x, GRID, 0.12)  # 3, 4 and 6 frames
-    assert [int((y == 0).sum()) - 1 for y in later] == [3, 4, 6]
-    assert all(torch.equal(y[..., k:], z[..., :-k]) for y, z, k in zip(later, x, (3, 4, 6), strict=True))
-    earlier = shifted(x, GRID, -0.12)
-    assert all(torch.equal(y[..., :-k], z[..., k:]) for y, z, k in zip(earlier, x, (3, 4, 6), strict=True))
-    assert all(torch.equal(y, z) for y, z in zip(shifted(x, GRID, 0.0), x, strict=True))
-
-
 def test_features_that_do_not_fit_are_refused(cost_table: CostTable) -> None:
     good = clips(1, (0,))
     short = FeatureSet((good.features[0][:, 1:], *good.features[1:]), good.labels)
@@ -354,18 +336,6 @@ def test_features_that_do_not_fit_are_refused(cost_table: CostTable) -> None:
 def test_settings_that_make_no_search_are_refused(values: dict[str, Any]) -> None:
     with pytest.raises(InputError):
         TinySettings(**values)
-
-
-def test_configurations_that_differ_in_coefficients_alone_share_their_features() -> None:
-    configs = (Mfcc(640, 640, 20, 3), Mfcc(400, 320, 20, 6), Mfcc(640, 640, 20, 6))
-    wide, other = torch.randn(5, 25, 6), torch.randn(5, 49, 6)
-    store = FeatureStore(FeatureSet((wide, other), torch.arange(5)), configs, torch.device("cpu"))
-    (few, second, many), labels = store.batch(torch.tensor([4, 0]), (0, 1, 2))
-    assert labels.tolist() == [4, 0] and few.shape == (3, 2, 25) and second.shape == (6, 2, 49)
-    torch.testing.assert_close(few, many[:3])
-    standard = (wide - wide.mean((0, 1))) / wide.std((0, 1), correction=0)
-    torch.testing.assert_close(many, standard[[4, 0]].permute(2, 0, 1), rtol=1e-3, atol=1e-3)  # in 16 bits
-    torch.testing.assert_close(store.spread(0), wide.std((0, 1), correction=0)[:3])
 
 
 def test_a_kill_behind_a_checkpoint_loses_no_epochs_figures(

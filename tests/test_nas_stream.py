@@ -30,18 +30,11 @@ from hil_nas.nas.tiny.supernet import TinySupernet
 from hil_nas.network import Operator
 from hil_nas.streaming import step_network
 from hil_nas.training.network_module import NetworkModule
+from tests.test_nas_derive import OPERATIONS, STEMS
 
 CLIP = ClipFormat(16_000, 4800)
 GRID = (Mfcc(640, 320, 40, 10, clip=CLIP), Mfcc(400, 160, 40, 10, clip=CLIP), Mfcc(400, 80, 40, 8, clip=CLIP))
 FRAMES, NEW = (14, 28, 56), (3, 6, 12)  # of a window, and of a decision
-OPERATIONS = (
-    Operation("skip"),
-    Operation("pool", (2, 1), (2, 1)),
-    Operation("pointwise"),
-    Operation("separable", (3, 1)),
-    Operation("separable", (9, 1), (2, 1)),
-)
-STEMS = (Operation("conv", (3, 1)), Operation("conv", (9, 1), (2, 1)))
 SPACE = TinySpace(
     configs=GRID, classes=4, align="pad", positions=2, widths=(8, 20), max_scale=(4, 1), stems=STEMS,
     operations=OPERATIONS, period_samples=960,

@@ -48,7 +48,7 @@ KEYS = {
 @pytest.fixture(scope="module", autouse=True)
 def few_steps() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(KINDS, "tiny", replace(KINDS["tiny"], settings=partial(TinySettings, rounds=20, batch=32)))
+        patch.setitem(KINDS, "tiny", replace(KINDS["tiny"], settings=partial(TinySettings, rounds=20)))
         yield
 
 
