@@ -142,6 +142,8 @@ def read_result(folder: Path) -> dict[str, Any]:
     """
     path = folder / "result.json"
     if not path.is_file():
+        if not (folder / "config.json").is_file():
+            raise RunError(f"{folder} is no run folder", hint="`hil_nas runs` lists those there are")
         raise RunError(f"{folder} holds no result.json, so the run is incomplete", hint="finish it with --resume")
     result = read_json(path)
     written = (result.get("schema"), result.get("version"))

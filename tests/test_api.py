@@ -177,7 +177,7 @@ def test_mistakes_are_the_errors_of_the_command_line(tmp_path: Path) -> None:
         hil_nas.verify(tmp_path / "none.tflite")
     with pytest.raises(hil_nas.HilNasError, match="is no folder"):
         hil_nas.check_data(tmp_path / "none")
-    with pytest.raises(hil_nas.HilNasError, match="holds no result.json"):
+    with pytest.raises(hil_nas.HilNasError, match="is no run folder"):
         hil_nas.listen(tmp_path, folders=hil_nas.Folders(tmp_path, tmp_path, tmp_path, tmp_path))
 
 

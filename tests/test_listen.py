@@ -164,7 +164,7 @@ def test_what_cannot_be_done(
 def test_a_folder_that_is_no_run_and_a_period_that_it_was_not_tuned_to(
     run: Path, audio: Path, tmp_path: Path, kws_model: bytes, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert "holds no result.json" in command("listen", audio, folder=tmp_path, capsys=capsys, status=1)["message"]
+    assert "is no run folder" in command("listen", audio, folder=tmp_path, capsys=capsys, status=1)["message"]
     (run / "model.tflite").write_bytes(attach_decisions(attach_front_end(kws_model, FRONT_END), DECISIONS))
     actual = command("listen", run, audio, "--listen", "100ms", folder=tmp_path, capsys=capsys, status=1)
     assert "tuned to a period of 60 ms" in actual["message"]
