@@ -88,7 +88,7 @@ def run(
 
 @pytest.mark.parametrize("informed", range(3))
 def test_it_picks_the_only_configuration_that_tells_the_classes(cost_table: CostTable, informed: int) -> None:
-    result = run(cost_table, (informed,), settings=replace(QUICK, epochs=16))
+    result = run(cost_table, (informed,), settings=replace(QUICK, epochs=20))
     assert result.config == GRID[informed]
     assert max(result.gammas) == result.gammas[informed]
     phases = [x["phase"] for x in result.history]
@@ -105,16 +105,16 @@ def test_a_tight_budget_picks_a_cheap_front_end_and_holds() -> None:
 
 
 def test_the_cost_of_a_front_end_decides_between_equals() -> None:
-    """Two equal configurations, both within the limit: the dearer loses by its cost alone."""
+    """Two equal configurations of clips that tell nothing, both within the limit: the dearer loses by its cost alone."""
     twins = (Mfcc(640, 640, 20, 6), Mfcc(640, 640, 40, 6))
     space = replace(SPACE, configs=twins)
-    table = tabulate(space, toy_cycles, lambda config: {twins[0]: 8e4, twins[1]: 2e4}[config])
-    data = [clips(seed, (0,)) for seed in (1, 2)]
+    table = tabulate(space, toy_cycles, lambda config: {twins[0]: 9e4, twins[1]: 2e4}[config])
+    data = [clips(seed, (), front_end_noise=0.0) for seed in (1, 2)]
     train, validation = (FeatureSet((x.features[0], x.features[0]), x.labels) for x in data)
     limits = Limits(cycles=1.0e5)
     start = partial(TinyStrategy, table, replace(QUICK, multiplier_rate=1.0))
     result = search(start, train, validation, [limits], seed=0)[0].result()
-    assert result.config == twins[1]
+    assert result.config == twins[1] and result.gammas[1] > 0.7
 
 
 def test_every_limit_holds_on_the_network_itself(cost_table: CostTable) -> None:

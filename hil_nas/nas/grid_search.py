@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Generic
 
+import numpy as np
 import torch
 
 from hil_nas.learning.accelerator import accelerator
@@ -64,6 +65,10 @@ class Trained(Generic[Point]):
                     return None
                 losses.append(float(loss))
         return sum(losses) / len(losses)
+
+    def filling(self, config: int, rng: np.random.Generator) -> Point | None:
+        """As `nas.protocols.Strategy.filling`."""
+        return self._strategy.filling(config, rng)
 
     def weights(self, point: Point) -> list[LayerWeights | None] | None:
         """What a training of this network begins with, a layer each; None: from scratch."""

@@ -241,6 +241,11 @@ class Strategy(Networks, Deriving[Point], Protocol[Point]):
         """
         ...
 
+    def filling(self, config: int, rng: np.random.Generator) -> Point | None:
+        """A network on a configuration, drawn evenly from those that fill the latency limit, or one near it that may
+        break a limit; None where the space draws none so."""
+        ...
+
     def part(self, point: Point, spread: Tensor) -> list[LayerWeights | None] | None:
         """The supernet's weights of one network, a layer each; None where a training begins from scratch.
 

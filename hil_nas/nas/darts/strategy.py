@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -114,6 +115,10 @@ class DartsStrategy:
 
     def gammas(self) -> Floats:
         return self.net.alignment.weights().detach().double().cpu().numpy()
+
+    def filling(self, config: int, rng: np.random.Generator) -> None:
+        """None of them could be judged."""
+        return None
 
     def one_loss(self, point: DartsPoint, features: Tensor, labels: Tensor) -> None:
         """A supernet of mixtures has learned no network by itself."""
