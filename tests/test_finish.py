@@ -30,9 +30,10 @@ from hil_nas.training.product import Product
 from hil_nas.training.recipe import Recipe
 from hil_nas.words import TEN_WORDS
 from hil_nas.workflows import finish as module
-from hil_nas.workflows.finish import ChosenNetwork, Folders, finish, load_data, write_export
+from hil_nas.workflows.finish import ChosenNetwork, Folders, finish, load_data
 from hil_nas.workflows.finished_run import FinishedRun
 from hil_nas.workflows.listen import listening_of
+from hil_nas.workflows.run_export import write_export
 from hil_nas.workflows.verify import Verification
 from hil_nas.workflows.worst_clips import WorstClips
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,12 +16,9 @@ from hil_nas.audio.negatives import for_stream
 from hil_nas.audio.speech import spoken_keywords
 from hil_nas.budget import Budget
 from hil_nas.cost.macs import network_macs, parameters
-from hil_nas.deploy.c_export import export_c
-from hil_nas.deploy.listening import Listening
 from hil_nas.deploy.lower import lower
 from hil_nas.deploy.stream import step_tflite
 from hil_nas.deploy.tflite import read_tflite
-from hil_nas.device.firmware import find_third_party
 from hil_nas.errors import InputError
 from hil_nas.folders import Folders
 from hil_nas.front_ends import ClipFormat, FrontEnd
@@ -38,6 +34,7 @@ from hil_nas.workflows.finished_run import STREAM, FinishedRun
 from hil_nas.workflows.listen import listening_of
 from hil_nas.workflows.measure import latency_ms
 from hil_nas.workflows.patience import PatientBoard
+from hil_nas.workflows.run_export import Figures, verified_figures, write_export
 from hil_nas.workflows.verify import Model, Verification, verify
 from hil_nas.workflows.worst_clips import NAME as WORST_CLIPS
 from hil_nas.workflows.worst_clips import worst_clips
@@ -53,7 +50,6 @@ class ChosenNetwork:
     search: dict[str, Any] = field(default_factory=dict)
 
 
-Figures = dict[str, str | int]
 PageWriter = Callable[[Path, dict[str, Any]], str]  # of a run folder and what its result.json will say
 
 
@@ -144,42 +140,6 @@ def _export(
         progress(Progress("export", 0, 0, f"no export, since the model cannot listen: {error.message}", lasting=True))
     else:
         write_export(run, listening, folders, figures)
-
-
-def write_export(run: Run, listening: Listening, folders: Folders, figures: Figures | None = None) -> None:
-    """`export/`: the model as a library of C that builds with one command.
-
-    Args:
-        figures: of `verified_figures`; None where the model was not verified.
-    """
-    if run.path("export").exists():  # left by an interrupted run
-        shutil.rmtree(run.path("export"))
-    export_c(run.path("export"), listening, folders.boards, find_third_party(), figures)
-
-
-def verified_figures(result: dict[str, Any], revision: str | None) -> Figures | None:
-    """What an export says of the model that a search or baseline has verified, by the names of its constants; None for
-    the result of another command.
-
-    Args:
-        result: what result.json says.
-        revision: of this program, as environment.json says it.
-    """
-    if "measured" not in result:
-        return None
-    measured = result["measured"]
-    figures: Figures = {
-        "BOARD": result["board"],
-        "CLOCK": result["clock"]["kind"],
-        "CLOCK_HZ": result["clock"]["hz"],
-        "FRONT_END_CYCLES": measured["front_end_cycles"],
-        "NETWORK_CYCLES": measured["network_cycles"],
-        "RAM_BYTES": measured["ram_bytes"],
-        "FLASH_BYTES": measured["flash_bytes"],
-        "ACCURACY_PERCENT": f"{100 * result['accuracy_int8']:.2f}",
-        "TEST_CLIPS": result["test_clips"],
-    }
-    return figures | ({} if revision is None else {"REVISION": revision})
 
 
 def _verified(

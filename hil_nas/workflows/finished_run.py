@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from hil_nas.runs import read_result
 
 STREAM = "stream.tflite"
 _DATA = ("data", "words", "silence")
+_TIME = re.compile(r"^\d{8}T\d{6}Z-(?=.)")
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,7 @@ class FinishedRun:
     @property
     def name(self) -> str:
         """Of the run, without its time."""
-        return self.folder.resolve().name.partition("-")[2] or self.folder.resolve().name
+        return _TIME.sub("", self.folder.resolve().name)
 
     @classmethod
     def read(cls, folder: Path) -> FinishedRun:

@@ -30,7 +30,7 @@ from hil_nas.listening.rates import Rate, hours_for
 from hil_nas.listening.trials import Errors, Negatives, Trials, Words
 from hil_nas.progress import Progress, Reporter, silent
 from hil_nas.runs import Run, read_result
-from hil_nas.workflows.finish import load_data, verified_figures, write_export
+from hil_nas.workflows.finish import load_data
 from hil_nas.workflows.finished_run import STREAM, FinishedRun
 from hil_nas.workflows.listen import (
     host_listener,
@@ -40,6 +40,7 @@ from hil_nas.workflows.listen import (
     usual_decisions,
     usual_period_s,
 )
+from hil_nas.workflows.run_export import verified_figures, write_export
 
 RATES_PER_HOUR = (0.5, 1.0, 5.0)  # at which misses are told beside the one that was asked for
 _NOISE_S = 30
