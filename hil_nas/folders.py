@@ -1,8 +1,8 @@
 """Where the program's own folders lie, whatever folder it is started in. Nothing else looks for them.
 
-In a checkout, `boards/`, `latency_models/` and `build/` stand beside the package. An installation carries boards and
-latency models inside the package, which is not written to: what is built lies in the user's cache, what is measured
-among the user's data.
+In a checkout, `boards/`, `latency_models/`, `zoo/` and `build/` stand beside the package. An installation carries the
+first three inside the package, which is not written to: what is built lies in the user's cache, what is measured among
+the user's data.
 """
 
 from __future__ import annotations
@@ -47,6 +47,11 @@ def usual_folders() -> Folders:
     package = _package()
     cache, data = _user("XDG_CACHE_HOME", ".cache"), _user("XDG_DATA_HOME", ".local/share")
     return Folders(package / "boards", cache, data / "latency_models", runs, package / "latency_models")
+
+
+def zoo_folder() -> Path:
+    """The networks that come with the program; read only."""
+    return (checkout() or _package()) / "zoo"
 
 
 def checkout() -> Path | None:

@@ -15,6 +15,8 @@ import pytest
 from hil_nas import cli
 from hil_nas.cli.arguments import parser
 from hil_nas.cli.examples import EXAMPLES
+from hil_nas.folders import zoo_folder
+from hil_nas.workflows.zoo import zoo_networks
 
 
 def commands(of: argparse.ArgumentParser, name: str = "") -> Iterator[tuple[str, argparse.ArgumentParser]]:
@@ -90,6 +92,8 @@ def test_bash_completes_commands_options_values_and_files(complete: object) -> N
     assert complete("data", "check", "rec") == {"recordings"}
     assert complete("verify", "mod") == {"model.tflite"}
     assert complete("completion", "") >= {"bash", "zsh", "fish"}
+    assert complete("zoo", "") >= {x.name for x in zoo_networks(zoo_folder())}
+    assert complete("zoo", "any", "rec") == {"recordings"}
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

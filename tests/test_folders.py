@@ -92,8 +92,8 @@ def test_a_run_names_the_revision_of_the_program_and_no_other(elsewhere: Path, m
     assert runs.environment()["git"] is None
 
 
-def test_a_wheel_carries_boards_and_latency_models(tmp_path: Path) -> None:
-    """Built by the backend itself, as pip calls it; every file that git has of the three folders is inside."""
+def test_a_wheel_carries_boards_latency_models_and_zoo(tmp_path: Path) -> None:
+    """Built by the backend itself, as pip calls it; every file that git has of the four folders is inside."""
     if not (ROOT / ".git").exists():
         pytest.skip("needs a git checkout to know what belongs inside")
     pytest.importorskip("hatchling", reason="needs hatchling: make setup")
@@ -102,6 +102,7 @@ def test_a_wheel_carries_boards_and_latency_models(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     with zipfile.ZipFile(tmp_path / done.stdout.splitlines()[-1]) as wheel:
         names = {x for x in wheel.namelist() if not x.startswith("hil_nas-")}
-    listing = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "hil_nas", "boards", "latency_models"]
+    carried = ["hil_nas", "boards", "latency_models", "zoo"]
+    listing = ["git", "ls-files", "--cached", "--others", "--exclude-standard", *carried]
     listed = subprocess.run(listing, cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()
     assert names == {x if x.startswith("hil_nas/") else f"hil_nas/{x}" for x in listed}

@@ -110,6 +110,17 @@ def test_a_model_is_verified_outside_the_checkout(python: Path, tmp_path: Path, 
     assert verified["bits_equal"] and verified["clock"]["kind"] == "modelled" and verified["latency_ms"] > 0
 
 
+def test_a_network_of_the_zoo_is_given_outside_the_checkout(python: Path, tmp_path: Path) -> None:
+    listed = run(python, COMMAND, "zoo", "--json", cwd=tmp_path)
+    assert listed.returncode == 0, listed.stderr
+    name = json.loads(listed.stdout)["networks"][-1]["name"]
+    done = run(python, COMMAND, "zoo", name, "--json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    folder = tmp_path / json.loads(done.stdout)["run"]
+    assert all((folder / x).is_file() for x in ("model.tflite", "report.html", "export/Makefile", "result.json"))
+    assert not (tmp_path / "home").exists()
+
+
 def test_a_search_says_what_it_lacks(python: Path, tmp_path: Path) -> None:
     done = run(python, COMMAND, "search", "--words", "lamp", cwd=tmp_path)
     assert done.returncode == 1 and "hil_nas[search]" in done.stderr and "Traceback" not in done.stderr

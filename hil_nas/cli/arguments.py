@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Callable, Collection
 from typing import Any
 
-from hil_nas.cli import commands, compare, data, listen, profile, report, runs, sweep
+from hil_nas.cli import commands, compare, data, listen, profile, report, runs, sweep, zoo
 from hil_nas.cli.completion import Completion, completion
 from hil_nas.cli.console import Console
 from hil_nas.cli.doctor import Doctor, doctor
@@ -54,6 +54,7 @@ def parser() -> Parser:
     add("compare", compare.compare, compare.Compare, "run several .tflite on several boards, side by side in one table")
     add("report", report.report, report.Report, "make a run's page again from its folder")
     add("runs", runs.runs, runs.Runs, "list runs, compare two of them, or remove some")
+    add("zoo", zoo.zoo, zoo.Zoo, "show networks that come with the program, and give one as a run folder")
     add("listen", listen.listen, listen.Listen, "hear keywords in long recordings or at the microphone")
     add("tune", listen.tune, listen.Tune, "choose thresholds by false accepts an hour, and count what they miss")
     add("serve", commands.serve, commands.Serve, "put a board on a pty or TCP port, for MLPerf Tiny's own runner")

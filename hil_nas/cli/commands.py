@@ -94,7 +94,7 @@ def baseline(arguments: argparse.Namespace, console: Console) -> int:
 
 
 def _finished(result: dict[str, Any], folder: Path, console: Console) -> int:
-    console.result({**result, "run": str(folder)}, Group(_search_table(result, folder), *_warnings(result)))
+    console.result({**result, "run": str(folder)}, Group(search_table(result, folder), *_warnings(result)))
     _check(result["limits_missed"], result["differing_bytes"], hint=f"see {folder / 'report.html'}")
     return 0
 
@@ -198,7 +198,7 @@ def _warnings(result: dict[str, Any]) -> list[Text]:
     return [Text(f"data: {x}") for x in result.get("data", {}).get("warnings", ())]
 
 
-def _search_table(result: dict[str, Any], folder: Path) -> Table:
+def search_table(result: dict[str, Any], folder: Path) -> Table:
     measured, predicted, limits = result["measured"], result["predicted"], result["limits"]
     table = Table(
         title=f"{result['board']}, {result['front_end']} ({clock_name(result['clock'])})", title_justify="left"

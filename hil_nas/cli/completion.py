@@ -30,6 +30,9 @@ def completion(arguments: argparse.Namespace, console: Console) -> int:
     import shtab
 
     from hil_nas.cli.arguments import parser
+    from hil_nas.cli.zoo import NAME
+    from hil_nas.folders import zoo_folder
+    from hil_nas.workflows.zoo import zoo_networks
 
     top = parser()
     for action in _actions(top):
@@ -37,6 +40,8 @@ def completion(arguments: argparse.Namespace, console: Console) -> int:
             action.complete = shtab.DIRECTORY  # type: ignore[attr-defined]
         elif action.metavar in _FILES:
             action.complete = shtab.FILE  # type: ignore[attr-defined]
+        elif action.dest == NAME:
+            action.choices = [x.name for x in zoo_networks(zoo_folder())]
         elif isinstance(action.metavar, str) and action.metavar.startswith("{"):
             action.choices = action.metavar.strip("{}").split(",")
     shell = settings(Completion, arguments).shell

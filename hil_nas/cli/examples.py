@@ -35,6 +35,10 @@ EXAMPLES: dict[str, tuple[str, str]] = {
         "hil_nas runs",
         "hil_nas runs compare <run> <other>",
     ),
+    "zoo": (
+        "hil_nas zoo",
+        "hil_nas zoo <name> runs/<name>",
+    ),
     "listen": (
         "hil_nas listen runs/<run> evening.wav",
         "hil_nas listen runs/<run> --keep heard",
