@@ -105,7 +105,7 @@ def test_a_tight_budget_picks_a_cheap_front_end_and_holds() -> None:
 
 
 def test_the_cost_of_a_front_end_decides_between_equals() -> None:
-    """Two equal configurations of clips that tell nothing, both within the limit: the dearer loses by its cost alone."""
+    """Two configurations of clips that tell nothing, both within the limit: the dearer loses by its cost alone."""
     twins = (Mfcc(640, 640, 20, 6), Mfcc(640, 640, 40, 6))
     space = replace(SPACE, configs=twins)
     table = tabulate(space, toy_cycles, lambda config: {twins[0]: 9e4, twins[1]: 2e4}[config])

@@ -54,9 +54,16 @@ def made(
     more = {"seed": 5, "front_end": host, "progress": progress}
     run = Run(folder)
 
+    teachers = [Mock()]
+
+    def train_teachers(*args: Any, checkpoint: Path, resume: bool, **rest: Any) -> Any:
+        assert args == (network, config, DATA, recipe) and rest == {"seed": 5, "progress": progress}
+        assert checkpoint == folder / "teachers.pt" and resume
+        return teachers
+
     def train(*args: Any, checkpoint: Path, resume: bool, **rest: Any) -> Any:
-        assert args == (network, config, DATA, recipe) and rest == more
-        assert checkpoint == folder / "train.pt" and resume == checkpoint.exists()
+        assert args == (network, config, DATA, recipe) and rest == {**more, "teachers": teachers}
+        assert checkpoint == folder / "train.pt" and resume
         done.append("train")
         return trained
 
@@ -78,19 +85,17 @@ def made(
         return (*map(right, accuracies[args[0], int(args[4].samples[0, 0])]), np.array([[1, 2]], np.int8))
 
     stubs: dict[str, Any] = {
-        "train": train, "tune_for_int8": tune, "calibration_features": calibrated, "convert": convert, "_both": both
+        "train": train, "train_teachers": train_teachers, "tune_for_int8": tune,
+        "calibration_features": calibrated, "convert": convert, "_both": both,
     }  # fmt: skip
     for name, stub in stubs.items():
         monkeypatch.setattr(product, name, stub)
     return make_product(network, config, DATA, host, run, recipe, seed=5, progress=progress), done
 
 
-@pytest.mark.parametrize("interrupted", [False, True])
-def test_a_training_goes_on_from_its_checkpoint_and_tells_every_epoch(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, interrupted: bool
+def test_a_training_goes_on_from_its_checkpoints_and_tells_every_epoch(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    if interrupted:
-        (tmp_path / "train.pt").touch()
     made(monkeypatch, tmp_path, {(b"plain", 2000): (0.90, 0.90), (b"plain", 3000): (0.80, 0.70)})
     assert Run(tmp_path).metrics() == [
         {"phase": "train", "epoch": 1, "loss": 2.0, "accuracy": 0.5, "device_features": False},

@@ -1,7 +1,6 @@
 """Candidates trained side by side for a few epochs: what a supernet's shared weights cannot tell, a short training can.
 
-All candidates of one front end see the same batches, so that computing features, most of the work of a
-small network's step, is done once, and so that a difference between two of them is one of networks.
+All candidates of one front end see the same batches, so that a difference between two of them is one of networks.
 """
 
 from __future__ import annotations
@@ -10,7 +9,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import inf, isfinite
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch.nn import functional as F
@@ -18,7 +16,6 @@ from torch.nn import functional as F
 from hil_nas.audio.datasets import KeywordData
 from hil_nas.audio.features import training_scale
 from hil_nas.front_ends import FrontEnd
-from hil_nas.learning import checkpoint as checkpoints
 from hil_nas.learning.accelerator import accelerator
 from hil_nas.nas.blocks.shared_weights import LayerWeights
 from hil_nas.network import Network
@@ -26,8 +23,8 @@ from hil_nas.progress import Progress, Reporter, silent
 from hil_nas.training.evaluate import logits_of
 from hil_nas.training.feed import Feed
 from hil_nas.training.network_module import Convolution, Dense, NetworkModule
-from hil_nas.training.recipe import Recipe, learning_rate
-from hil_nas.training.step import Learner, make_optimizer, run_epoch
+from hil_nas.training.recipe import Recipe
+from hil_nas.training.side_by_side import train_side_by_side
 from hil_nas.training.whole_training import fingerprint
 
 Beginning = Sequence[LayerWeights | None] | None
@@ -80,21 +77,13 @@ def short_trainings(
     for module, weights in zip(modules, begin or [None] * len(modules), strict=True):
         if weights is not None:
             take_over(module, weights)
-    learners = [Learner(x, make_optimizer(x, recipe)) for x in modules]
-    what, done = fingerprint(networks, config, data, recipe, seed, scale, False), 0
-    if resume and checkpoint is not None and checkpoint.exists():
-        done = _restore(learners, checkpoints.load(checkpoint, what))
     feed = Feed(config, data, recipe, scale, None, device)
-    steps = feed.steps_per_epoch()
-    warmup = round(recipe.warmup_epochs * steps)
-    for number in range(done, recipe.epochs):
-        run_epoch(
-            learners, feed, recipe, seed=seed, number=number, device_features=False,
-            rate=lambda step: learning_rate(step, recipe.epochs * steps, warmup, recipe.learning_rate),
-        )  # fmt: skip
-        if checkpoint is not None:
-            checkpoints.save(checkpoint, what, _dump(learners, number + 1))
-        progress(Progress("training candidates", number + 1, recipe.epochs, f"{len(networks)} networks at {config}"))
+    name = f"{len(networks)} networks at {config}"
+    train_side_by_side(
+        modules, feed, recipe, seed=seed, identity=fingerprint(networks, config, data, recipe, seed, scale, False),
+        told=lambda done: progress(Progress("training candidates", done, recipe.epochs, name)),
+        checkpoint=checkpoint, resume=resume,
+    )  # fmt: skip
     return [_score(x, feed) for x in modules]
 
 
@@ -111,19 +100,6 @@ def take_over(module: NetworkModule, weights: Sequence[LayerWeights | None]) -> 
             elif given.scale is not None and given.shift is not None:
                 layer.norm.weight.copy_(given.scale)
                 layer.norm.bias.copy_(given.shift)
-
-
-def _dump(learners: Sequence[Learner], epochs: int) -> dict[str, Any]:
-    states = [(x.module.state_dict(), x.optimizer.state_dict()) for x in learners]
-    return {"epochs": epochs, "learners": [{"module": m, "optimizer": o} for m, o in states]}
-
-
-def _restore(learners: Sequence[Learner], saved: dict[str, Any]) -> int:
-    """The epochs that lie behind."""
-    for learner, state in zip(learners, saved["learners"], strict=True):
-        learner.module.load_state_dict(state["module"])
-        learner.optimizer.load_state_dict(state["optimizer"])
-    return int(saved["epochs"])
 
 
 def _score(module: NetworkModule, feed: Feed) -> Score:

@@ -22,6 +22,7 @@ from hil_nas.runs import Run
 from hil_nas.training.evaluate import Evaluation, count, evaluate
 from hil_nas.training.recipe import Recipe
 from hil_nas.training.result import TrainResult
+from hil_nas.training.teachers import train_teachers
 from hil_nas.training.tune import tune_for_int8
 from hil_nas.training.whole_training import train
 
@@ -58,11 +59,13 @@ def make_product(
     seed: int,
     progress: Reporter,
 ) -> Product:
-    """Trains from scratch, converts to int8 and measures both; goes on from `run`'s checkpoint where there is one."""
-    checkpoint = run.path("train.pt")
+    """Trains from scratch, converts to int8 and measures both; goes on from `run`'s checkpoints where there are any."""
+    teachers = train_teachers(
+        network, config, data, recipe, seed=seed, progress=progress, checkpoint=run.path("teachers.pt"), resume=True
+    )
     trained = train(
-        network, config, data, recipe,
-        seed=seed, front_end=host, progress=progress, checkpoint=checkpoint, resume=checkpoint.exists(),
+        network, config, data, recipe, seed=seed, front_end=host, teachers=teachers, progress=progress,
+        checkpoint=run.path("train.pt"), resume=True,
     )  # fmt: skip
     for epoch in trained.epochs:
         run.log({"phase": "train", **asdict(epoch)})

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.nn import functional as F
 
 from hil_nas.training.feed import Feed
 from hil_nas.training.recipe import Recipe
@@ -38,6 +39,7 @@ def run_epoch(
     number: int,
     device_features: bool,
     rate: Callable[[int], float],
+    teachers: Sequence[nn.Module] = (),
 ) -> list[float]:
     """Trains through one balanced epoch, whose randomness follows from seed and number alone.
 
@@ -46,6 +48,7 @@ def run_epoch(
         number: of the epoch, from 0.
         device_features: whether the C source computes the features.
         rate: the learning rate of a step, counted over all epochs.
+        teachers: trained, in evaluation mode: what they make of a batch in the mean is learned beside its labels.
 
     Returns:
         The mean loss of each.
@@ -53,18 +56,35 @@ def run_epoch(
     rng = np.random.default_rng([seed, number])
     generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
     order, steps = feed.order(rng), feed.steps_per_epoch()
-    criterion = nn.CrossEntropyLoss(label_smoothing=recipe.label_smoothing)
     totals = [0.0] * len(learners)
     for learner in learners:
         learner.module.train()
     for index, indices in enumerate(np.array_split(order, steps)):
         features, labels = feed.batch(indices, generator, device_features)
+        answers = _answers(teachers, features, recipe.temperature)
         for i, learner in enumerate(learners):
             for group in learner.optimizer.param_groups:
                 group["lr"] = rate(number * steps + index)
-            loss = criterion(learner.module(features), labels)
+            loss = _loss(learner.module(features), labels, answers, recipe)
             learner.optimizer.zero_grad()
-            loss.backward()
+            torch.autograd.backward(loss)
             learner.optimizer.step()
             totals[i] += loss.item() * len(labels)
     return [x / len(order) for x in totals]
+
+
+def _answers(teachers: Sequence[nn.Module], features: Tensor, temperature: float) -> Tensor | None:
+    """Their mean probabilities (n, classes); None without any."""
+    if not teachers:
+        return None
+    with torch.no_grad():
+        return torch.stack([F.softmax(x(features) / temperature, 1) for x in teachers]).mean(0)
+
+
+def _loss(logits: Tensor, labels: Tensor, answers: Tensor | None, recipe: Recipe) -> Tensor:
+    """Cross entropy with the labels, and with what teachers answered (Hinton et al., arXiv:1503.02531)."""
+    own = F.cross_entropy(logits, labels, label_smoothing=recipe.label_smoothing)
+    if answers is None:
+        return own
+    taught = recipe.temperature**2 * F.cross_entropy(logits / recipe.temperature, answers)
+    return (1 - recipe.taught) * own + recipe.taught * taught

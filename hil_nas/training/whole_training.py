@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 import torch
 
@@ -42,6 +43,7 @@ def train(
     *,
     seed: int = 0,
     front_end: HostFrontEnd | None = None,
+    teachers: Sequence[NetworkModule] = (),
     progress: Reporter = silent,
     checkpoint: Path | None = None,
     resume: bool = False,
@@ -52,6 +54,7 @@ def train(
     Args:
         network: reads (frames, coefficients, 1) of `config` and gives one logit per class of `data`.
         front_end: the device's C source; without it no epoch trains on its features.
+        teachers: that it learns from beside labels, in evaluation mode; where it is trained.
         checkpoint: written after every epoch.
         resume: go on from the checkpoint, if there is one.
         device: where the network is trained; None: a GPU where there is one. The result lies on the CPU.
@@ -66,11 +69,12 @@ def train(
     scale = training_scale(config, data.train)
     state = _State(network, recipe, seed, device)
     what = fingerprint([network], config, data, recipe, seed, scale, front_end is not None)
+    what["teachers"] = [_digest(x) for x in teachers]
     if resume and checkpoint is not None and checkpoint.exists():
         state.restore(checkpoints.load(checkpoint, what))
     feed = Feed(config, data, recipe, scale, front_end, device)
     while len(state.epochs) < recipe.epochs:
-        epoch = _run_epoch(state, feed, recipe, seed)
+        epoch = _run_epoch(state, feed, recipe, seed, teachers)
         state.keep(epoch)
         if checkpoint is not None:
             checkpoints.save(checkpoint, what, state.dump())
@@ -125,7 +129,17 @@ class _State:
         return TrainResult(self.module.cpu().eval(), scale, tuple(self.epochs), self.best)
 
 
-def _run_epoch(state: _State, feed: Feed, recipe: Recipe, seed: int) -> Epoch:
+def _digest(module: NetworkModule) -> str:
+    """Of its weights."""
+    total = 0
+    for x in module.state_dict().values():
+        total = crc32(x.cpu().numpy().tobytes(), total)
+    return f"{total:08x}"
+
+
+def _run_epoch(
+    state: _State, feed: Feed, recipe: Recipe, seed: int, teachers: Sequence[NetworkModule]
+) -> Epoch:
     number, steps = len(state.epochs), feed.steps_per_epoch()
     device = feed.host is not None and number >= recipe.epochs - recipe.device_epochs
     warmup = round(recipe.warmup_epochs * steps)
@@ -137,6 +151,7 @@ def _run_epoch(state: _State, feed: Feed, recipe: Recipe, seed: int) -> Epoch:
         number=number,
         device_features=device,
         rate=lambda step: learning_rate(step, recipe.epochs * steps, warmup, recipe.learning_rate),
+        teachers=teachers,
     )
     loss = finite(torch.tensor(mean), f"epoch {number + 1} of {recipe.epochs} of the training")
     accuracy = evaluate(state.module, feed.validation, feed.validation_labels).accuracy
