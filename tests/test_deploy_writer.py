@@ -11,7 +11,7 @@ from every_operator import every_operator
 from tflite_maker import Maker
 from tflite_micro.tensorflow.lite.micro.python import schema_py_generated as schema
 
-from hil_nas.baselines import ds_cnn, micronet_kws_s
+from hil_nas.baselines import ds_cnn, ds_tc_resnet, micronet_kws_s
 from hil_nas.deploy.front_end_metadata import attach_front_end, read_front_end
 from hil_nas.deploy.graph import QuantGraph
 from hil_nas.deploy.lower import lower
@@ -56,7 +56,9 @@ def same(one: QuantGraph, other: QuantGraph) -> bool:
     return [x.weights is None for x in one.operators] == [x.weights is None for x in other.operators]
 
 
-@pytest.mark.parametrize("network", [ds_cnn(), micronet_kws_s(), KINDS], ids=["ds_cnn", "micronet", "kinds"])
+@pytest.mark.parametrize(
+    "network", [ds_cnn(), micronet_kws_s(), ds_tc_resnet(), KINDS], ids=["ds_cnn", "micronet", "ds_tc_resnet", "kinds"]
+)
 def test_a_graph_survives_and_tflm_computes_the_bits_of_its_plan(engine: Engine, network: Network) -> None:
     graph = random_graph(network, 3)
     model = write_tflite(graph)

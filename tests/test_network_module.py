@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch.nn import functional
 
-from hil_nas.baselines import ds_cnn, micronet_kws_s
+from hil_nas.baselines import ds_cnn, ds_tc_resnet, micronet_kws_s
 from hil_nas.errors import InputError
 from hil_nas.network import INPUT, Layer, Network
 from hil_nas.training.branches import BranchedConvolution
@@ -163,3 +164,46 @@ def test_baselines_have_their_published_size() -> None:
     assert multiplications(ds_cnn()) == 2_656_768  # MLPerf Tiny's: 2.7 M
     assert multiplications(micronet_kws_s()) == pytest.approx(16.4e6 / 2, rel=0.02)
     assert ds_cnn(classes=5).output_shape == (1, 1, 5)
+
+
+def test_a_residual_baseline_has_the_parameters_it_was_published_with() -> None:
+    """kws_streaming gives ds_tc_resnet 75 K parameters, with its 35 words; the same network as MatchboxNet-3x1x64 has
+    77 K with 64 coefficients and the 30 words of version 1 (arXiv:2004.08531)."""
+
+    def learned(network: Network) -> int:
+        """All but the batch norms behind depthwise convolutions, which the published network has not."""
+        module = NetworkModule(network)
+        own = [x.norm for x in module.layers if isinstance(x, Convolution) and x.is_depthwise]
+        return sum(x.numel() for x in module.parameters()) - sum(x.numel() for y in own for x in y.parameters())
+
+    assert round(learned(ds_tc_resnet(classes=35)), -3) == 75_000
+    assert round(learned(ds_tc_resnet((98, 64, 1), classes=30)), -3) == 77_000
+
+
+def test_a_residual_baseline_computes_what_was_published() -> None:
+    """Against its blocks in torch's own words: depthwise and pointwise, batch norm, then a projection of the block's
+    input is added before the ReLU where there is a residual."""
+    network = ds_tc_resnet((21, 10, 1), classes=3)
+    module = NetworkModule(network, torch.Generator().manual_seed(0))
+    rng = torch.Generator().manual_seed(1)
+    for buffer in module.buffers():
+        if buffer.is_floating_point():
+            buffer.add_(torch.rand(buffer.shape, generator=rng))
+    folded = iter([x for x in module.eval().layers if isinstance(x, Convolution)])
+    features = torch.randn(4, 21, 10, 1, generator=rng)
+
+    def along_time(x: torch.Tensor, dilation: int = 1) -> torch.Tensor:
+        """(N, C, T) by the next layer's folded kernel."""
+        layer = next(folded)
+        weight, bias = (y.detach() for y in layer.folded())
+        groups = x.shape[1] if layer.is_depthwise else 1
+        return functional.conv1d(x, weight[..., 0], bias, padding="same", dilation=dilation, groups=groups)
+
+    x = features[..., 0].transpose(1, 2)  # (N, T, C) -> (N, C, T)
+    for residual, dilation in ((False, 1), (True, 1), (True, 1), (True, 1), (False, 2), (False, 1)):
+        y = along_time(along_time(x, dilation))
+        x = torch.relu(y + along_time(x) if residual else y)
+    dense = module.layers[-1]
+    expected = functional.linear(x.mean(2), dense.weight, dense.bias)
+    assert expected.abs().max() > 0.1
+    torch.testing.assert_close(module(features), expected, rtol=1e-4, atol=1e-5)

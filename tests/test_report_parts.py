@@ -51,6 +51,7 @@ CELL = Network((12, 10, 1), (
     Layer("fully_connected", (7,), 3),
 ))  # fmt: skip
 CHAIN = baseline("ds-cnn", 12)[0]
+RESIDUAL = baseline("ds-tc-resnet", 12)[0]
 
 
 @pytest.mark.parametrize(("hits", "trials"), [(0, 7), (7, 7), (1461, 1566), (1, 2), (30, 31)])
@@ -95,7 +96,7 @@ def test_bytes_that_lie_over_each_other_count_once() -> None:
         assert bytes_at(blocks, step) == np.count_nonzero(marked)
 
 
-@pytest.mark.parametrize("network", [CHAIN, CELL], ids=["chain", "cell"])
+@pytest.mark.parametrize("network", [CHAIN, CELL, RESIDUAL], ids=["chain", "cell", "residual"])
 def test_every_layer_is_drawn_and_every_wire(network: Network) -> None:
     nodes = nodes_of(network, ["1 %" if runs(x.kind) else "" for x in network.layers])
     drawn = network_picture(nodes)

@@ -341,7 +341,7 @@ def test_a_published_network_goes_the_same_way(base: SearchConfig, tmp_path: Pat
 
 
 def test_an_unknown_published_network_is_refused() -> None:
-    with pytest.raises(InputError, match="expected one of: ds-cnn, micronet-kws-s"):
+    with pytest.raises(InputError, match="expected one of: ds-cnn, micronet-kws-s, ds-tc-resnet"):
         BaselineConfig("resnet")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from hil_nas.baselines import ds_cnn
+from hil_nas.baselines import ds_cnn, ds_tc_resnet
 from hil_nas.errors import InputError
 from hil_nas.network import INPUT, Layer, Network
 from hil_nas.streaming import first_whole_step, receptive_frames, smallest_step_frames, state_bytes, step_network
@@ -97,6 +97,7 @@ def test_padding_along_frequency_needs_an_operator_of_its_own() -> None:
         (chain(conv(0, 3, padding="same")), r"layer 1 \(conv\) cannot stream: it pads 1 and 1 rows along time"),
         (chain(depthwise(0, 4, 2, "same")), r"layer 1 \(depthwise\) .* pads 1 and 2 rows along time .*'valid'"),
         (ds_cnn(), r"layer 0 \(conv\) cannot stream: it pads 4 and 5 rows along time"),
+        (ds_tc_resnet(), r"layer 1 \(depthwise\) cannot stream: it pads 5 and 5 rows along time"),
         (Network((9, 4, 1), (conv(INPUT, 3),)), "the output has 7 rows along time"),
         (
             Network((9, 4, 1), (Layer("reshape", (INPUT,), shape=(4, 9, 1)), conv(0, 4))),

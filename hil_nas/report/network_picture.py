@@ -1,4 +1,4 @@
-"""A network drawn: a chain in rows to be read like text, cells by how far each layer is from the input."""
+"""A network drawn: a chain in rows to be read like text, one with branches by how far each layer is from the input."""
 
 from __future__ import annotations
 
@@ -70,7 +70,8 @@ def network_picture(nodes: Sequence[Node]) -> Markup:
     width = max(x for x, _ in places) + _WIDTH + _EDGE
     height = max(y for _, y in places) + _HEIGHT + _EDGE
     boxes = [_box(node, *place, index) for index, (node, place) in enumerate(zip(nodes, places, strict=True))]
-    label = f"a network of {len(nodes) - 1} layers: {'a chain' if chain else 'cells'}; the table behind it lists them"
+    form = "a chain" if chain else "with branches"
+    label = f"a network of {len(nodes) - 1} layers, {form}; the table behind it lists them"
     drawn = picture(width, height, label, *wires, *boxes)
     if chain:
         return tag("div", drawn, class_="chart")
