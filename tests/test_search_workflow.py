@@ -331,12 +331,17 @@ def test_kinds_of_front_end_compete(base: SearchConfig, tmp_path: Path) -> None:
         assert alone["predicted"][key] == pytest.approx(alone["measured"][key], rel=0.05)
 
 
-def test_a_published_network_goes_the_same_way(base: SearchConfig, tmp_path: Path) -> None:
-    config = BaselineConfig("ds-cnn", words=base.words, data=base.data, train_epochs=1, clips=50)
+@pytest.mark.parametrize(
+    ("name", "front_end"), [("ds-cnn", (480, 320, 40, 10)), ("ds-tc-resnet", (480, 160, 80, 40))]
+)
+def test_a_published_network_goes_the_same_way(
+    base: SearchConfig, tmp_path: Path, name: str, front_end: tuple[int, int, int, int]
+) -> None:
+    config = BaselineConfig(name, words=base.words, data=base.data, train_epochs=1, clips=50)
     result, folder = run_baseline(config, folders(tmp_path), resume=False, page=search_page, progress=silent)
-    assert result["status"] == "complete" and result["bits_equal"] and result["front_end"] == "mfcc:480/320/40/10"
-    assert result["macs"] == network_macs(baseline("ds-cnn", 5)[0])
-    assert read_front_end((folder / "model.tflite").read_bytes()) == Mfcc(480, 320, 40, 10)
+    assert result["status"] == "complete" and result["bits_equal"] and result["front_end"] == str(Mfcc(*front_end))
+    assert result["macs"] == network_macs(baseline(name, 5)[0])
+    assert read_front_end((folder / "model.tflite").read_bytes()) == Mfcc(*front_end)
     assert (folder / "export" / "Makefile").is_file() and "<svg" in (folder / "report.html").read_text()
 
 
