@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -61,10 +62,13 @@ def made(
         assert checkpoint == folder / "teachers.pt" and resume
         return teachers
 
-    def train(*args: Any, checkpoint: Path, resume: bool, **rest: Any) -> Any:
+    def train(*args: Any, checkpoint: Path, resume: bool, on_epoch: Callable[[Epoch], None], **rest: Any) -> Any:
         assert args == (network, config, DATA, recipe) and rest == {**more, "teachers": teachers}
         assert checkpoint == folder / "train.pt" and resume
         done.append("train")
+        for number, epoch in enumerate(EPOCHS, start=1):
+            on_epoch(epoch)
+            assert len(run.metrics()) == number, "told while it trains"
         return trained
 
     def tune(*args: Any, **rest: Any) -> Any:
@@ -93,7 +97,7 @@ def made(
     return make_product(network, config, DATA, host, run, recipe, seed=5, progress=progress), done
 
 
-def test_a_training_goes_on_from_its_checkpoints_and_tells_every_epoch(
+def test_a_training_goes_on_from_its_checkpoints_and_tells_every_epoch_as_it_ends(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     made(monkeypatch, tmp_path, {(b"plain", 2000): (0.90, 0.90), (b"plain", 3000): (0.80, 0.70)})

@@ -27,7 +27,7 @@ from hil_nas.training.evaluate import evaluate
 from hil_nas.training.feed import Feed
 from hil_nas.training.network_module import Convolution, NetworkModule
 from hil_nas.training.recipe import Recipe, learning_rate
-from hil_nas.training.whole_training import TrainResult, train
+from hil_nas.training.whole_training import Epoch, TrainResult, train
 
 CONFIG = Mfcc(640, 640, 20, 8)
 SMALL = Recipe(epochs=3, device_epochs=1, batch=16, warmup_epochs=0.5)
@@ -148,14 +148,20 @@ def test_a_training_that_was_cut_off_ends_in_the_same_bits(
         if progress.done == cut_after:
             raise KeyboardInterrupt
 
+    told: list[Epoch] = []
+
+    def tell(epoch: Epoch) -> None:
+        assert told or not path.exists(), "told before the checkpoint that skips it"
+        told.append(epoch)
+
     with pytest.raises(KeyboardInterrupt):
-        train(network(), CONFIG, data, SMALL, front_end=front_end, checkpoint=path, progress=cut)
+        train(network(), CONFIG, data, SMALL, front_end=front_end, checkpoint=path, progress=cut, on_epoch=tell)
     seen: list[int] = []
     resumed = train(
         network(), CONFIG, data, SMALL, front_end=front_end, checkpoint=path, resume=True,
-        progress=lambda x: seen.append(x.done),
+        progress=lambda x: seen.append(x.done), on_epoch=tell,
     )  # fmt: skip
-    assert same(whole, resumed)
+    assert same(whole, resumed) and tuple(told) == whole.epochs
     assert seen == list(range(cut_after + 1, SMALL.epochs + 1))
     assert not list(tmp_path.glob(".*")), "nothing half-written is left"
 

@@ -66,9 +66,8 @@ def make_product(
     trained = train(
         network, config, data, recipe, seed=seed, front_end=host, teachers=teachers, progress=progress,
         checkpoint=run.path("train.pt"), resume=True,
+        on_epoch=lambda epoch: run.log({"phase": "train", **asdict(epoch)}),
     )  # fmt: skip
-    for epoch in trained.epochs:
-        run.log({"phase": "train", **asdict(epoch)})
     progress(Progress("quantising", 0, 1))
     representative = calibration_features(data, config, host, trained)
     model = convert(network, config, trained, representative)

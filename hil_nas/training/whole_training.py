@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -45,6 +45,7 @@ def train(
     front_end: HostFrontEnd | None = None,
     teachers: Sequence[NetworkModule] = (),
     progress: Reporter = silent,
+    on_epoch: Callable[[Epoch], None] | None = None,
     checkpoint: Path | None = None,
     resume: bool = False,
     device: torch.device | None = None,
@@ -55,6 +56,8 @@ def train(
         network: reads (frames, coefficients, 1) of `config` and gives one logit per class of `data`.
         front_end: the device's C source; without it no epoch trains on its features.
         teachers: that it learns from beside labels, in evaluation mode; where it is trained.
+        on_epoch: called after every epoch, before the checkpoint that skips it: a kill between the two tells an epoch
+            twice and loses none.
         checkpoint: written after every epoch.
         resume: go on from the checkpoint, if there is one.
         device: where the network is trained; None: a GPU where there is one. The result lies on the CPU.
@@ -76,6 +79,8 @@ def train(
     while len(state.epochs) < recipe.epochs:
         epoch = _run_epoch(state, feed, recipe, seed, teachers)
         state.keep(epoch)
+        if on_epoch is not None:
+            on_epoch(epoch)
         if checkpoint is not None:
             checkpoints.save(checkpoint, what, state.dump())
         note = f"loss {epoch.loss:.3f}, validation {epoch.accuracy:.1%}"
