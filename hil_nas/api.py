@@ -15,6 +15,7 @@ from hil_nas.folders import Folders, usual_folders
 from hil_nas.kernels import First
 from hil_nas.notebook import html_table
 from hil_nas.progress import Reporter, silent
+from hil_nas.tracking import Tracking, tracked
 from hil_nas.units import clock_name, format_bytes, format_latency
 
 if TYPE_CHECKING:
@@ -171,6 +172,8 @@ def search(
     *,
     name: str = "kws",
     resume: bool = False,
+    tensorboard: str | Path | None = None,
+    mlflow: str | None = None,
     folders: Folders | None = None,
     port: str | None = None,
     flash: bool = False,
@@ -182,6 +185,7 @@ def search(
         config: what to recognise, within which limits, on which board, and how to search.
         name: ends the run folder's name.
         resume: goes on with the newest unfinished run of this configuration.
+        tensorboard: a folder for event files; mlflow: the URI of a server or database: they get the run's figures.
         folders: of boards, builds, latency models and runs; None: the usual ones.
         port, flash: of a board on a serial port, and whether the firmware is put on it first.
         progress: called with each step; `print` will do.
@@ -190,19 +194,21 @@ def search(
         The result also where a limit or a bit did not hold on the board: `ok` says so.
 
     Raises:
-        MissingToolError: where torch, TensorFlow, a compiler or espeak-ng is not installed.
+        MissingToolError: where torch, TensorFlow, MLflow, a compiler or espeak-ng is needed and not installed.
         InfeasibleError: where no network of the space holds the limits; before anything was trained.
-        InputError: for recordings that a search refuses, or without a latency model of the board.
+        InputError: for recordings that a search refuses, a tracker out of reach, or without a latency model of the
+            board.
         DeviceError, BuildError, OutputError, RunError, DivergedError: as they come.
     """
     require("a search", ["search"])
     from hil_nas.report.page import search_page
     from hil_nas.workflows.search import run_search
 
-    result, run = run_search(
-        config, folders or usual_folders(), name=name, resume=resume, page=search_page, progress=progress, port=port,
-        flash=flash,
-    )  # fmt: skip
+    where = folders or usual_folders()
+    with tracked(Tracking(None if tensorboard is None else Path(tensorboard), mlflow), where.runs, progress):
+        result, run = run_search(
+            config, where, name=name, resume=resume, page=search_page, progress=progress, port=port, flash=flash
+        )  # fmt: skip
     return FinishedSearch(run, result)
 
 

@@ -46,6 +46,7 @@ LIBRARIES = (
     Library("torch", ("torch",), "search", "search"),
     Library("tensorflow", ("tensorflow-cpu", "tensorflow"), "search: conversion to .tflite", "search"),
     Library("ray", ("ray",), "sweep", "sweep"),
+    Library("mlflow", ("mlflow-skinny", "mlflow"), "--mlflow: figures for a server", "mlflow"),
     Library("torchaudio", ("torchaudio",), "tests: parity of the front end", "audio"),
     Library("sounddevice", ("sounddevice",), "listen: the microphone", "microphone"),
     Library("pyocd", ("pyocd",), "flashing", "flash"),

@@ -17,13 +17,14 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from datetime import UTC, datetime
 from importlib import metadata
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from hil_nas.errors import RunError
 from hil_nas.files import append, write_atomically, writing
@@ -32,6 +33,26 @@ from hil_nas.folders import checkout
 SCHEMA = "hil_nas.run"
 VERSION = 2
 _PACKAGES = ("hil_nas", "numpy", "torch", "tensorflow-cpu", "tflite-micro", "scikit-learn", "unicorn", "bakenn", "ray")
+
+
+class Follower(Protocol):
+    """What hears of the runs that are written, as a tracker does."""
+
+    def grown(self, run: Run) -> None:
+        """After a line of metrics.jsonl, after result.json, and where a run that holds some is gone on with."""
+
+
+_followers: ContextVar[tuple[Follower, ...]] = ContextVar("followers", default=())
+
+
+@contextmanager
+def followed_by(*followers: Follower) -> Iterator[None]:
+    """Has these hear of every run that is written within; what writes the runs need not know of them."""
+    token = _followers.set(followers)
+    try:
+        yield
+    finally:
+        _followers.reset(token)
 
 
 class Run:
@@ -68,8 +89,7 @@ class Run:
         incomplete = _incomplete(runs_dir, command)
         for folder, saved in incomplete:
             if saved == wanted:
-                _cut_unfinished_line(folder / "metrics.jsonl")
-                return cls(folder)
+                return cls(folder)._gone_on_with()
         if not incomplete:
             raise RunError(f"no incomplete {command} run in {runs_dir}", hint="leave out --resume")
         newest, saved = incomplete[0]
@@ -84,13 +104,21 @@ class Run:
         """The run folder of this name within this one; one that stands there is gone on with."""
         part = Run(self.path(name))
         if part.path("environment.json").exists():
-            _cut_unfinished_line(part.path("metrics.jsonl"))
-            return part
+            return part._gone_on_with()
         with writing(part.folder):
             part.folder.mkdir(exist_ok=True)
         part.write_json("config.json", {"command": command, **config})
         part.write_json("environment.json", {"started": datetime.now(UTC).isoformat(), **environment()})
         return part
+
+    def _gone_on_with(self) -> Run:
+        _cut_unfinished_line(self.path("metrics.jsonl"))
+        self._grown()
+        return self
+
+    def _grown(self) -> None:
+        for follower in _followers.get():
+            follower.grown(self)
 
     @property
     def name(self) -> str:
@@ -108,6 +136,7 @@ class Run:
     def log(self, values: dict[str, Any]) -> None:
         """Appends one line to metrics.jsonl."""
         append(self.path("metrics.jsonl"), (json.dumps(_plain(values)) + "\n").encode())
+        self._grown()
 
     def metrics(self) -> list[dict[str, Any]]:
         """The lines of metrics.jsonl, one for each phase and epoch, or for each point of a sweep.
@@ -131,6 +160,7 @@ class Run:
         """Writes result.json, the last file of a run."""
         whole = {"schema": SCHEMA, "version": VERSION, "status": status, **_plain(result)}
         self.write_json("result.json", whole)
+        self._grown()
         return whole
 
 

@@ -16,7 +16,7 @@ LAYERS = {
     "kernels": 2, "cost": 2, "audio": 2, "learning": 2,
     "latency": 3, "nas": 3, "deploy": 3, "device": 3,
     "training": 4, "runs": 4, "listening": 4,
-    "candidates": 5,
+    "candidates": 5, "tracking": 5,
     "workflows": 6,
     "report": 7, "cli": 7, "api": 7,
 }  # fmt: skip
@@ -26,7 +26,8 @@ MAY_IMPORT = {
     "serial": {"device"},
     "unicorn": {"device"},
     "capstone": {"device"},
-    "tensorflow": {"deploy"},
+    "tensorflow": {"deploy", "tracking"},
+    "mlflow": {"tracking"},
     "rich": {"cli"},
     "jinja2": {"report"},
     "ray": {"workflows"},

@@ -23,6 +23,7 @@ from hil_nas.errors import InputError, LimitsMissedError, naming
 from hil_nas.extras import require
 from hil_nas.kernels import First
 from hil_nas.options import like, option
+from hil_nas.tracking import Tracking, tracked
 from hil_nas.units import clock_name, count_unit, format_bytes, format_latency
 from hil_nas.values import some_text
 
@@ -34,6 +35,7 @@ class Search(RunCommand):
     """`hil_nas search`."""
 
     config: SearchConfig
+    tracking: Tracking
     resume: bool = option(False, help="go on with the newest unfinished run of these options")
     name: str = option("kws", parse=some_text, metavar="NAME", help="ends the run folder's name")
 
@@ -48,10 +50,11 @@ def search(arguments: argparse.Namespace, console: Console) -> int:
     require_recordings(options.config.data)
     if others:
         return _search_for_limits([options, *others], console)
-    result, folder = run_search(
-        options.config, options.folders, name=options.name, resume=options.resume, page=search_page,
-        progress=console.step, port=options.port, flash=options.flash,
-    )  # fmt: skip
+    with tracked(options.tracking, options.runs, console.step):
+        result, folder = run_search(
+            options.config, options.folders, name=options.name, resume=options.resume, page=search_page,
+            progress=console.step, port=options.port, flash=options.flash,
+        )  # fmt: skip
     return _finished(result, folder, console)
 
 
@@ -62,10 +65,12 @@ def _search_for_limits(options: Sequence[Search], console: Console) -> int:
     from hil_nas.workflows.search_limits import run_search_for_limits, several_limits
 
     first = options[0]
-    result, folder = run_search_for_limits(
-        several_limits([x.config for x in options]), first.folders, name=first.name, resume=first.resume,
-        page=search_page, side_by_side=sweep_page, progress=console.step, port=first.port, flash=first.flash,
-    )  # fmt: skip
+    configs = several_limits([x.config for x in options])
+    with tracked(first.tracking, first.runs, console.step):
+        result, folder = run_search_for_limits(
+            configs, first.folders, name=first.name, resume=first.resume, page=search_page, side_by_side=sweep_page,
+            progress=console.step, port=first.port, flash=first.flash,
+        )  # fmt: skip
     console.result({**result, "run": str(folder)}, tables(result, folder))
     return status(result, console)
 
@@ -75,6 +80,7 @@ class Baseline(RunCommand):
     """`hil_nas baseline`."""
 
     config: BaselineConfig
+    tracking: Tracking
     resume: bool = like(Search, "resume")
 
 
@@ -86,10 +92,11 @@ def baseline(arguments: argparse.Namespace, console: Console) -> int:
 
     options = settings(Baseline, arguments)
     require_recordings(options.config.data)
-    result, folder = run_baseline(
-        options.config, options.folders, resume=options.resume, page=search_page, progress=console.step,
-        port=options.port, flash=options.flash,
-    )  # fmt: skip
+    with tracked(options.tracking, options.runs, console.step):
+        result, folder = run_baseline(
+            options.config, options.folders, resume=options.resume, page=search_page, progress=console.step,
+            port=options.port, flash=options.flash,
+        )  # fmt: skip
     return _finished(result, folder, console)
 
 

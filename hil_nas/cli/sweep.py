@@ -17,6 +17,7 @@ from hil_nas.config import SearchConfig
 from hil_nas.errors import InputError, UsageError
 from hil_nas.extras import require
 from hil_nas.options import like, option
+from hil_nas.tracking import Tracking, tracked
 from hil_nas.values import Range, listed, one_of
 
 # Fields of a search that are lists here, and those that are no options.
@@ -49,6 +50,7 @@ class Sweep(RunCommand):
         None, parse=_address, metavar="HOST:PORT",
         help="of a Ray cluster with this file system (default: this machine's cores)",
     )  # fmt: skip
+    tracking: Tracking
     resume: bool = like(Search, "resume")
     name: str = like(Search, "name")
 
@@ -67,11 +69,13 @@ def sweep(arguments: argparse.Namespace, console: Console) -> int:
     if options.port and len(boards) > 1:
         raise UsageError(f"--port names one port for {len(boards)} boards", hint="leave it out")
     where = options.folders.absolute()  # processes of a cluster start elsewhere
-    prepare(points, where, console.step)
-    result, folder = run_sweep(
-        points, where, lambda x: JobRunner(x, search_page, sweep_page, options.port, options.flash),
-        Cluster(options.address), name=options.name, resume=options.resume, page=sweep_page, progress=console.step,
-    )  # fmt: skip
+    how = (search_page, sweep_page, options.port, options.flash, options.tracking.absolute())
+    with tracked(options.tracking, where.runs, console.step):
+        prepare(points, where, console.step)
+        result, folder = run_sweep(
+            points, where, lambda x: JobRunner(x, *how), Cluster(options.address), name=options.name,
+            resume=options.resume, page=sweep_page, progress=console.step,
+        )  # fmt: skip
     console.result({**result, "run": str(folder)}, tables(result, folder))
     return status(result, console)
 

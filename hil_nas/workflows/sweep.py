@@ -6,7 +6,7 @@ Searches of one seed that differ in their latency limits alone share a supernet 
 runs/<utc>-sweep-<name>/
     config.json        what all points share, the seeds, and what sets each group apart
     metrics.jsonl      one line for each point that ended, with its status and figures
-    points/<job>/      the job's own run folder; `now` says what it does
+    points/<job>/      the job's own run folder; `now` says what it does, notes.txt what a search would have warned of
     report.html, result.json
 """
 
@@ -18,6 +18,7 @@ import traceback
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
+from functools import partial
 from math import inf
 from pathlib import Path
 from typing import Any
@@ -25,11 +26,12 @@ from typing import Any
 from hil_nas.config import BaselineConfig, SearchConfig
 from hil_nas.device.firmware import build_firmware, find_third_party
 from hil_nas.errors import HilNasError, InfeasibleError, InputError
-from hil_nas.files import write_atomically
+from hil_nas.files import append, write_atomically
 from hil_nas.folders import Folders
 from hil_nas.progress import Progress, Reporter
 from hil_nas.runs import Run, read_result
 from hil_nas.target import BoardTarget
+from hil_nas.tracking import Tracking, tracked
 from hil_nas.units import format_bytes
 from hil_nas.workflows.finish import PageWriter, load_data
 from hil_nas.workflows.search_limits import SideBySide, latency_name, share_a_supernet, with_latency
@@ -87,6 +89,7 @@ class JobRunner:
         folders: those of the jobs; `folders.runs` holds a folder for each.
         page, side_by_side: as for a search with several limits.
         port, flash: as for a search; they matter to boards on a serial port.
+        tracking: follows the run folders of the jobs.
     """
 
     folders: Folders
@@ -94,13 +97,16 @@ class JobRunner:
     side_by_side: SideBySide
     port: str | None = None
     flash: bool = False
+    tracking: Tracking = Tracking()
 
     def __call__(self, job: Job) -> list[Outcome]:
         """What became of its points. A limit missed or no network found is an outcome, as is an error of any kind."""
         folder, started = self.folders.runs / job.label, time.monotonic()
         try:
             if _ended(folder) is None:
-                self._run(job, folder)
+                runs_dir, progress = self.folders.runs.parent.parent, partial(_now, folder)
+                with tracked(self.tracking, runs_dir, progress, expected=False):
+                    self._run(job, folder)
         except InfeasibleError as error:
             return [infeasible(error)] * len(job.points)
         except HilNasError as error:
@@ -118,15 +124,11 @@ class JobRunner:
         from hil_nas.workflows.search import run_search
         from hil_nas.workflows.search_limits import run_search_for_limits
 
-        def progress(step: Progress) -> None:
-            counted = f" {step.done}/{step.total}" if step.total else ""
-            write_atomically(folder / "now", f"{step.task}{counted}".encode())
-
         serial = BoardTarget.parse(job.board).host == "serial"
         how: dict[str, Any] = {"port": self.port, "flash": self.flash} if serial else {}
         how["resume"] = any(not (x.parent / "result.json").exists() for x in folder.glob("*/config.json"))
         folders, config = replace(self.folders, runs=folder), job.points[0].config
-        how |= {"page": self.page, "progress": progress}
+        how |= {"page": self.page, "progress": partial(_now, folder)}
         if isinstance(config, BaselineConfig):
             run_baseline(config, folders, **how)
         elif len(job.points) == 1:
@@ -143,6 +145,14 @@ class JobRunner:
         return [
             {**x, "run": (folder / x["run"]).relative_to(within).as_posix()} if "run" in x else x for x in parts
         ]
+
+
+def _now(folder: Path, step: Progress) -> None:
+    """Says in a job's folder what it does, and keeps there what is to stay in sight."""
+    counted = f" {step.done}/{step.total}" if step.total else ""
+    write_atomically(folder / "now", f"{step.task}{counted}".encode())
+    if step.lasting:
+        append(folder / "notes.txt", f"{step.task}: {step.note}\n".encode())
 
 
 def failed(job: Job, reason: str) -> list[Outcome]:
