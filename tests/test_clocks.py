@@ -17,7 +17,7 @@ from rich.console import Console as Rich
 
 from hil_nas import cli
 from hil_nas.budget import Budget
-from hil_nas.cli.commands import _search_table, _verify_table
+from hil_nas.cli.commands import _verify_table, search_table
 from hil_nas.device.device import Device
 from hil_nas.device.hosts import CLOCK_KINDS, open_device
 from hil_nas.device.link import Link
@@ -180,7 +180,7 @@ def test_a_report_names_its_clock_and_shows_time_only_for_cycles(kind: str) -> N
     ]
     page = page_of(SearchRun(result_of(kind), network, history))
     text = io.StringIO()
-    Rich(file=text, width=120).print(_search_table(result_of(kind), Path("runs")))
+    Rich(file=text, width=120).print(search_table(result_of(kind), Path("runs")))
     timed = kind == "modelled"
     assert bool(MILLISECONDS.search(text.getvalue())) == timed and kind in text.getvalue()
     assert bool(MILLISECONDS.search(page)) == timed
