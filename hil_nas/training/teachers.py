@@ -1,8 +1,9 @@
 """What a whole training learns from beside labels: networks of the same kind that were trained before it.
 
-Their mean says more of a clip than its label does. The chain that a search found at 13.3 ms, trained from three seeds,
+Their mean says more of a clip than its label does. A chain that a search found at 13.3 ms, trained from three seeds,
 recognised 93.8 % of the validation and test clips of Speech Commands (a subset, 2,874 of them) in the mean; taught by
-those three, 94.6 %.
+those three, 94.6 %, by three that were trained for 25 epochs, 94.3 %, and by three of 2.4 times the parameters for as
+long, 94.4 %. Mixed clips (mixup) gave 93.7 %.
 """
 
 from __future__ import annotations
