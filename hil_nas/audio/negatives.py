@@ -31,7 +31,8 @@ def for_stream(
 
     A DS-CNN trained for 12 epochs on ten words of Speech Commands missed, at 5 false accepts an hour of read speech,
     66 % of words in silence; with offsets 76 %, with 3,000 windows between words 65 %, with both 43 % (one seed each,
-    0.40 h).
+    0.40 h). With such recordings mixed into words as often as noise, 15 epochs, it missed 84 and not 96 % of those in
+    speech at 10 dB, but 53 and not 40 % of those in silence, at one false accept in 0.21 h: they stay out of words.
 
     Raises:
         InputError: where the task has no such class, or for a recording that cannot be read.
