@@ -195,5 +195,8 @@ def _json(data: dict[str, Any]) -> bytes:
 
 
 if __name__ == "__main__":
-    for written in gather([Path(x) for x in sys.argv[1:]], zoo_folder()):
-        print(written)
+    try:
+        for written in gather([Path(x) for x in sys.argv[1:]], zoo_folder()):
+            print(written)
+    except InputError as error:
+        sys.exit(str(error))
