@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from hil_nas.audio.layout import SILENCE, UNKNOWN
 from hil_nas.deploy.reference import Tflm
 from hil_nas.deploy.tflite import read_front_end
-from hil_nas.errors import InputError
+from hil_nas.errors import HilNasError, InputError
 from hil_nas.folders import usual_folders, zoo_folder
 from hil_nas.front_ends import FrontEnd
 from hil_nas.front_ends.host import HostFrontEnd, build_host_library
@@ -198,5 +198,5 @@ if __name__ == "__main__":
     try:
         for written in gather([Path(x) for x in sys.argv[1:]], zoo_folder()):
             print(written)
-    except InputError as error:
+    except HilNasError as error:
         sys.exit(str(error))
