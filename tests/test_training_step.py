@@ -81,7 +81,7 @@ def test_the_loss_is_smoothed_cross_entropy() -> None:
 
 
 def test_teachers_have_their_share_of_the_loss() -> None:
-    """By hand: cross entropy with their mean probabilities, logits divided by the temperature, times its square."""
+    """By hand: the divergence from their mean probabilities, logits divided by the temperature, times its square."""
     module, recipe = Constant(), replace(RECIPE, label_smoothing=0.0, taught=0.25, temperature=2.0)
     teachers = [Constant().eval(), Constant().eval()]
     with torch.no_grad():
@@ -97,7 +97,7 @@ def test_teachers_have_their_share_of_the_loss() -> None:
         return np.asarray(powers / powers.sum())
 
     answers = (said(LOGITS.tolist(), 2) + said([0.0, 4.0, 0.0], 2)) / 2
-    taught = 4 * -float(answers @ np.log(said(LOGITS.tolist(), 2)))
+    taught = 4 * float(answers @ np.log(answers / said(LOGITS.tolist(), 2)))
     assert loss == pytest.approx(0.75 * -log(said(LOGITS.tolist(), 1)[0]) + 0.25 * taught, rel=1e-5)
     assert all(x.logits.grad is None and not x.training for x in teachers)
 

@@ -82,9 +82,9 @@ def _answers(teachers: Sequence[nn.Module], features: Tensor, temperature: float
 
 
 def _loss(logits: Tensor, labels: Tensor, answers: Tensor | None, recipe: Recipe) -> Tensor:
-    """Cross entropy with the labels, and with what teachers answered (Hinton et al., arXiv:1503.02531)."""
+    """Cross entropy with the labels, and the divergence from teachers (Hinton et al., arXiv:1503.02531)."""
     own = F.cross_entropy(logits, labels, label_smoothing=recipe.label_smoothing)
     if answers is None:
         return own
-    taught = recipe.temperature**2 * F.cross_entropy(logits / recipe.temperature, answers)
-    return (1 - recipe.taught) * own + recipe.taught * taught
+    divergence = F.kl_div(F.log_softmax(logits / recipe.temperature, 1), answers, reduction="batchmean")
+    return (1 - recipe.taught) * own + recipe.taught * recipe.temperature**2 * divergence
