@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -34,6 +36,25 @@ def test_each_has_weights_of_its_own_and_has_learned(data: KeywordData) -> None:
     for teacher in teachers:
         assert evaluate(teacher, feed.validation, feed.validation_labels).accuracy > 0.6
     assert train_teachers(network(), CONFIG, data, replace(recipe, teachers=0), seed=0) == []
+
+
+def test_they_hear_other_batches_than_the_training_they_teach(
+    data: KeywordData, monkeypatch: pytest.MonkeyPatch  # noqa: F811
+) -> None:
+    heard: list[np.ndarray] = []
+    made = Feed.batch
+
+    def batch(self: Feed, *args: Any) -> tuple[torch.Tensor, torch.Tensor]:
+        features, labels = made(self, *args)
+        heard.append(features.numpy().copy())
+        return features, labels
+
+    monkeypatch.setattr(Feed, "batch", batch)
+    train_teachers(network(), CONFIG, data, TAUGHT, seed=0)
+    by_teachers = len(heard)
+    train(network(), CONFIG, data, TAUGHT, seed=0)
+    assert 0 < by_teachers < len(heard)
+    assert not any(np.array_equal(x, y) for x in heard[:by_teachers] for y in heard[by_teachers:])
 
 
 def test_a_cut_off_training_goes_on_with_the_same_teachers(data: KeywordData, tmp_path: Path) -> None:  # noqa: F811
