@@ -1,9 +1,10 @@
 """What a whole training learns from beside labels: networks of the same kind that were trained before it.
 
-Their mean says more of a clip than its label does, where they heard it otherwise augmented than the network they teach:
-of validation and test clips of Speech Commands (a subset, 2,874 of them), two searched networks recognised 94.5 and 94.2 %
-alone, 94.6 and 94.4 % taught, 94.2 and 94.2 % by teachers of the very same batches. Another chain, three seeds each: 93.8 %
-alone, 94.3 % by teachers of 25 epochs, 94.6 % of 40, 94.4 % by three of 2.4 times the parameters, 93.7 % by mixup alone.
+Their mean says more of a clip than its label does, where they heard it augmented otherwise than the network they
+teach. Of validation and test clips of Speech Commands (a subset, 2,874 of them) two searched networks recognised 94.5
+and 94.2 % alone, 94.6 and 94.4 % taught, 94.2 and 94.2 % by teachers of the very same batches. Another chain, three
+seeds each: 93.8 % alone, 94.3 % by teachers of 25 epochs, 94.6 % of 40, 94.4 % by three of 2.4 times the parameters,
+93.7 % by mixup alone.
 """
 
 from __future__ import annotations
@@ -25,8 +26,6 @@ from hil_nas.training.network_module import Convolution, NetworkModule
 from hil_nas.training.recipe import Recipe
 from hil_nas.training.side_by_side import train_side_by_side
 from hil_nas.training.whole_training import fingerprint
-
-_BATCHES = 2**32  # beyond every seed, so that no training hears its teachers' batches
 
 
 def train_teachers(
@@ -55,11 +54,11 @@ def train_teachers(
     device = device or accelerator()
     scale, own = training_scale(config, data.train), recipe.of_teachers()
     convolution = BranchedConvolution if recipe.branches else Convolution
-    seeds = [[seed, 6, x] for x in range(recipe.teachers)]
-    generators = [torch.Generator().manual_seed(int(np.random.default_rng(x).integers(2**62))) for x in seeds]
+    batches, *weights = np.random.default_rng([seed, 6]).integers(2**62, size=1 + recipe.teachers).tolist()
+    generators = [torch.Generator().manual_seed(x) for x in weights]
     modules = [NetworkModule(network, x, convolution).to(device) for x in generators]
     train_side_by_side(
-        modules, Feed(config, data, own, scale, None, device), own, seed=_BATCHES + seed,
+        modules, Feed(config, data, own, scale, None, device), own, seed=batches,
         identity=fingerprint([network] * recipe.teachers, config, data, own, seed, scale, False),
         told=lambda done: progress(Progress("training teachers", done, own.epochs, f"{recipe.teachers} at {config}")),
         checkpoint=checkpoint, resume=resume,
