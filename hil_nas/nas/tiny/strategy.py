@@ -2,11 +2,11 @@
 
 A step of the weights trains one network, drawn evenly inside the band of the limits, whatever alpha and gamma prefer:
 weights that alpha drew fitted what it preferred, which confirmed it (of 48 networks at 13.3 ms, each trained alone for
-six epochs, the derived one was 27th; by weights drawn evenly, 8th). A step of alpha
-and gamma draws some front ends and some networks on each, and follows the score function's gradient (Williams 1992) of
-their mean loss: the log-probability of what did better than the others of its batch rises. Networks are held against
-those on the same front end, front ends by the mean of their networks. The baseline leaves the gradient unbiased, and
-what is drawn inside a band only needs no correction: the band's own probability is the same for all that are compared.
+six epochs, the derived one was 27th; by weights drawn evenly, 8th). A step of alpha and gamma draws some front ends and
+some networks on each, and follows the score function's gradient (Williams 1992) of their mean loss: the log-probability
+of what did better than the others of its batch rises. Networks are held against those on the same front end, front ends
+by the mean of their networks. The baseline leaves the gradient unbiased, and what is drawn inside a band only needs no
+correction: the band's own probability is the same for all that are compared.
 
 Parameters have a worth, in what is drawn as in what is derived. Of networks that fill a limit those with many are best
 when each is trained alone, and nothing that shared weights say of them is as sure.
