@@ -6,6 +6,7 @@ from dataclasses import replace
 from itertools import product
 from types import SimpleNamespace
 from typing import Any
+from zlib import crc32
 
 import numpy as np
 import pytest
@@ -39,6 +40,34 @@ def test_candidates_hold_the_limits_as_measured_and_are_all_different(cost_table
     assert len({config for config, _ in networks}) > 1  # undecided, so other configurations have a say
     again = run(cost_table, limits=limits, settings=settings, measure=board(1.1, []))
     assert Candidates(again).sampled(6) == sampled
+
+
+def test_candidates_are_those_of_many_that_fill_the_limit_which_a_supernet_likes_best(cost_table: CostTable) -> None:  # noqa: F811
+    """Whatever alpha prefers: the oracle sorts all that were drawn by the losses of a supernet that is made up."""
+    limits = Limits(cycles=6e4)
+    result = run(cost_table, limits=limits, settings=replace(QUICK, gamma_ratio=1e9))
+    drawn: list[Choice] = []
+
+    def filling(config: int, rng: np.random.Generator) -> Choice:
+        assert result.supernet is not None
+        drawn.append(result.supernet.filling(config, rng))
+        return drawn[-1]
+
+    def loss(point: Choice) -> float:
+        return crc32(str(point).encode()) / 2**32
+
+    supernet: Any = SimpleNamespace(filling=filling, loss=loss)
+    sampled = Candidates(replace(result, supernet=supernet)).sampled(5)
+    derived = (result.config, result.network)
+    networks: dict[object, Choice] = {}
+    for point in drawn:
+        genotype, config = cost_table.space.at(point)
+        network = genotype.build(config)
+        full = cost_table.network_cycles(point) >= 0.9 * (6e4 - cost_table.cycles.front_end[point.config])
+        if full and limits.held_by(cost_table.cost(point)) and (config, network) != derived:
+            networks[config, network] = point  # of equal networks the one drawn last
+    assert len(networks) > 15 and len({x.config for x in networks.values()}) == len(SPACE.configs)
+    assert [x.point for x in sampled] == sorted(networks.values(), key=loss)[:5]
 
 
 def test_candidates_stay_on_the_configuration_that_was_settled(cost_table: CostTable) -> None:  # noqa: F811

@@ -111,6 +111,32 @@ def test_networks_are_drawn_by_their_parameters_and_for_the_weights_evenly_over_
         assert (even == x).mean() == pytest.approx(1 / len(there_are), abs=0.01)
 
 
+def test_weights_are_drawn_evenly_and_decisions_by_what_is_preferred(cost_table: CostTable) -> None:
+    """Alpha and gamma that prefer one network change nothing of what the weights are trained on."""
+    limits, device = Limits(cycles=2e5), torch.device("cpu")
+    undecided, decided = (
+        TinyStrategy(cost_table, QUICK, limits, torch.Generator().manual_seed(0), device) for _ in range(2)
+    )
+    with torch.no_grad():
+        decided.net.alignment.gamma[1] = 12.0
+        for x in decided.net.architecture.parameters():
+            x[..., 1] = 12.0
+    reading = Reading((1,), [], torch.zeros(0), lambda: None)  # type: ignore[arg-type,return-value]
+    generators = [torch.Generator().manual_seed(5) for _ in range(2)]
+    read: list[list[int]] = [[], []]
+    chains: list[list[Choice]] = [[], []]
+    for strategy, generator, configs, networks in zip((undecided, decided), generators, read, chains, strict=True):
+        for _ in range(300):
+            configs += strategy.reads("train", generator)
+            networks.append(strategy.drawn(1, reading, "train", generator))
+    assert read[0] == read[1] and chains[0] == chains[1]
+    shares = np.bincount(read[0], minlength=len(SPACE.configs)) / 300
+    np.testing.assert_allclose(shares, 1 / len(SPACE.configs), atol=0.1)
+    assert set(decided.reads("validation", generators[1])) == {1}
+    preferred = [decided.drawn(1, reading, "validation", generators[1]) for _ in range(50)]
+    assert sum(x.stem[0] == 1 for x in preferred) > 45 > sum(x.stem[0] == 1 for x in chains[1][:50])
+
+
 def test_a_step_of_the_decisions_follows_the_gradient_of_the_mean_loss(monkeypatch: pytest.MonkeyPatch) -> None:
     """The oracle is the mean over all networks in the band, with losses known beforehand, by finite differences."""
     space = replace(SPACE, configs=SPACE.configs[:2], positions=1)

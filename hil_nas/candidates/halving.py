@@ -1,4 +1,4 @@
-"""The choice among candidates by short trainings: the derived network and samples first, then neighbours of the best
+"""The choice among candidates by short trainings: the derived network and others first, then neighbours of the best
 while they get better, then the few best for longer, as in successive halving; one is then trained in full.
 
 All train from scratch on the same batches, so that rounds compare, and those of a front end share its features. Begun
