@@ -29,6 +29,7 @@ from typing import Any, Protocol
 from hil_nas.errors import RunError
 from hil_nas.files import append, write_atomically, writing
 from hil_nas.folders import checkout
+from hil_nas.holds import Hold, hold
 
 SCHEMA = "hil_nas.run"
 VERSION = 2
@@ -56,10 +57,11 @@ def followed_by(*followers: Follower) -> Iterator[None]:
 
 
 class Run:
-    """A run folder that is being written."""
+    """A run folder that is being written; one that was created or is gone on with is held against other processes until
+    it is finished, or until nothing refers to the run."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, held: Hold | None = None) -> None:
+        self.folder, self._held = folder, held
 
     @classmethod
     def create(cls, runs_dir: Path, command: str, name: str, config: dict[str, Any]) -> Run:
@@ -70,6 +72,7 @@ class Run:
             OutputError: where the folder cannot be made or written.
         """
         run = cls(_new_folder(runs_dir, command, name))
+        run._held = hold(run.folder)
         try:
             run.write_json("config.json", {"command": command, **config})
             run.write_json("environment.json", {"started": datetime.now(UTC).isoformat(), **environment()})
@@ -83,13 +86,14 @@ class Run:
         """The newest incomplete run of this command with exactly this configuration.
 
         Raises:
-            RunError: where there is none; the message says how the newest incomplete one differs.
+            RunError: where there is none, and the message says how the newest incomplete one differs; or where another
+                process is at work in it.
         """
         wanted = _plain({"command": command, **config})
         incomplete = _incomplete(runs_dir, command)
         for folder, saved in incomplete:
             if saved == wanted:
-                return cls(folder)._gone_on_with()
+                return cls(folder, _taken(folder))._gone_on_with()
         if not incomplete:
             raise RunError(f"no incomplete {command} run in {runs_dir}", hint="leave out --resume")
         newest, saved = incomplete[0]
@@ -104,9 +108,10 @@ class Run:
         """The run folder of this name within this one; one that stands there is gone on with."""
         part = Run(self.path(name))
         if part.path("environment.json").exists():
-            return part._gone_on_with()
+            return Run(part.folder, _taken(part.folder))._gone_on_with()
         with writing(part.folder):
             part.folder.mkdir(exist_ok=True)
+        part._held = hold(part.folder)
         part.write_json("config.json", {"command": command, **config})
         part.write_json("environment.json", {"started": datetime.now(UTC).isoformat(), **environment()})
         return part
@@ -160,6 +165,7 @@ class Run:
         """Writes result.json, the last file of a run."""
         whole = {"schema": SCHEMA, "version": VERSION, "status": status, **_plain(result)}
         self.write_json("result.json", whole)
+        self._held = None
         self._grown()
         return whole
 
@@ -243,6 +249,17 @@ def _incomplete(runs_dir: Path, command: str) -> list[tuple[Path, dict[str, Any]
             runs.append((str(environment.get("started")), path.parent, config))
     runs.sort(key=lambda x: (x[0], len(x[1].name), x[1].name), reverse=True)  # of one moment: the higher number
     return [(folder, config) for _, folder, config in runs]
+
+
+def _taken(folder: Path) -> Hold:
+    """
+    Raises:
+        RunError: where another process is at work in the folder.
+    """
+    mark = hold(folder)
+    if mark is None:
+        raise RunError(f"another process is at work in {folder}", hint="wait until it is done, or end it")
+    return mark
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parent.parent / "hil_nas"
 LAYERS = {
-    "errors": 0, "units": 0, "progress": 0, "files": 0, "folders": 0, "extras": 0,
+    "errors": 0, "units": 0, "progress": 0, "files": 0, "holds": 0, "folders": 0, "extras": 0,
     "values": 0, "target": 0, "words": 0, "options": 0, "compiling": 0, "notebook": 0,
     "network": 1, "operators": 1, "tflite": 1, "front_ends": 1, "budget": 1, "config": 1, "baselines": 1,
     "streaming": 1,

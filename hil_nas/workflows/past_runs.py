@@ -11,6 +11,7 @@ from typing import Any
 
 from hil_nas.errors import InputError, RunError
 from hil_nas.files import writing
+from hil_nas.holds import held_elsewhere
 from hil_nas.runs import read_json, read_result
 from hil_nas.workflows.proportion import wilson
 
@@ -23,7 +24,8 @@ class PastRun:
     """A run folder as a list shows it.
 
     Attributes:
-        status: of result.json (complete, missed), `incomplete` where there is none, `damaged` where it cannot be read.
+        status: of result.json (complete, missed), `damaged` where it cannot be read; where there is none,
+            `running` while another process is at work in the folder, else `incomplete`.
         started: as environment.json says.
         result: None where there is none that can be read.
     """
@@ -49,7 +51,7 @@ class PastRun:
                 f"{folder} is no run folder: a config.json and an environment.json of a run are not both in it",
                 hint="`hil_nas runs` lists those there are",
             ) from None
-        status, result = "incomplete", None
+        status, result = "running" if held_elsewhere(folder) else "incomplete", None
         if (folder / "result.json").exists():
             try:
                 result = read_result(folder)
@@ -135,13 +137,15 @@ def remove(names: Sequence[str], runs_dir: Path) -> list[Path]:
     """Removes run folders with all that is in them, and returns them; nothing where one of them is none.
 
     Raises:
-        RunError: for what is no run folder, for a link to one, and for one that is named twice.
+        RunError: for what is no run folder, for a link to one, for one that is named twice, and for one that another
+            process is at work in.
         OutputError: where the system refuses.
     """
     folders = []
     for name in names:
         folder = find_run(name, runs_dir)
-        PastRun.read(folder)
+        if PastRun.read(folder).status == "running":
+            raise RunError(f"another process is at work in {folder}", hint="wait until it is done, or end it")
         if folder.is_symlink():
             raise RunError(f"{name} is a link", hint="name the folder that it leads to")
         folders.append(folder.resolve())
