@@ -261,6 +261,13 @@ def test_a_tuning_leaves_a_run_that_listens(
     assert {x["word"] for x in reported["keywords"]} == set(LABELS[:10])
     page = (folder / "report.html").read_text()
     assert page.count('class="chart"') == 2 and "nan" not in page.split("<svg")[0]
+    for point in (*result["curve"], *(x for x in result["at_rates"] if "misses" in x)):
+        assert sum(x["false_accepts"] for x in point["keywords"]) == point["false_accepts"]
+        mean = np.mean([x["misses"] for x in point["keywords"]])  # as many clips of each
+        assert np.mean(list(point["misses"].values())) == pytest.approx(mean)
+    (folder / "report.html").write_text("gone")
+    assert cli.main(["report", str(folder)]) == 0 and (folder / "report.html").read_text() == page
+    capsys.readouterr()
     heard = command("listen", folder, audio, folder=tmp_path, capsys=capsys)
     assert heard["tuned"] and heard["period_ms"] == 120.0
     counts = chosen["false_accepts"]["count"] + reported["false_accepts"]["count"]

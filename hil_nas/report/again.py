@@ -11,6 +11,7 @@ from hil_nas.latency.summary import summarise
 from hil_nas.report.page import search_page
 from hil_nas.report.profile_page import profile_page
 from hil_nas.report.sweep_page import sweep_page
+from hil_nas.report.tune_page import tune_page
 from hil_nas.runs import read_json, read_result
 
 
@@ -28,10 +29,12 @@ def write_page(folder: Path) -> Path:
         page = search_page(folder, result)
     elif command == "profile":
         page = _profile_page(result)
+    elif command == "tune":
+        page = tune_page(result)
     else:
         raise RunError(
             f"{folder} is a run of {command}, which does not keep what its page shows",
-            hint="a page is made again of a search, baseline, sweep or profile",
+            hint="a page is made again of a search, baseline, sweep, profile or tune",
         )
     path = folder / "report.html"
     write_atomically(path, page.encode())

@@ -5,21 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from hil_nas.listening.trials import Errors
 from hil_nas.report import charts
 from hil_nas.report.document import render
 
 
-def tune_page(result: dict[str, Any], points: Sequence[Errors]) -> str:
+def tune_page(result: dict[str, Any]) -> str:
     """A self-contained HTML page.
 
     Args:
         result: what result.json says.
-        points: the curve on the part that is reported on.
     """
-    chosen, reported = result["chosen"], result["reported"]
-    conditions = list(reported["misses"])
-    labels = points[0].decisions.labels
+    chosen, reported, curve = result["chosen"], result["reported"], result["curve"]
+    conditions, hours = list(reported["misses"]), reported["false_accepts"]["hours"]
     return render(
         "tune.html",
         title=f"hil_nas tune: {result['model']}",
@@ -32,24 +29,24 @@ def tune_page(result: dict[str, Any], points: Sequence[Errors]) -> str:
             for x in reported["keywords"]
         ],
         whole=charts.misses(
-            {
-                x: ([y.rate.per_hour for y in points], [100 * y.miss_share(x) for y in points])
-                for x in conditions
-            },
-            1 / points[0].hours,
+            {x: ([y["false_accepts_per_hour"] for y in curve], [100 * y["misses"][x] for y in curve])
+             for x in conditions},
+            1 / hours,
             label="misses against false accepts an hour, by condition",
         ),
         by_keyword=charts.misses(
-            {
-                labels[i]: (
-                    [y.false_accepts[i] / y.hours for y in points], [100 * y.class_miss_share(i) for y in points]
-                )
-                for i in points[0].decisions.keywords
-            },
-            1 / points[0].hours,
+            {x["word"]: _of_keyword(curve, i, hours) for i, x in enumerate(reported["keywords"])},
+            1 / hours,
             label="misses against false accepts an hour, by keyword",
         ),
     )  # fmt: skip
+
+
+def _of_keyword(curve: Sequence[dict[str, Any]], index: int, hours: float) -> tuple[list[float], list[float]]:
+    """False accepts an hour and misses in percent of one keyword; nothing where none of its words were said."""
+    points = [x["keywords"][index] for x in curve]
+    said = [x for x in points if x["misses"] is not None]
+    return [x["false_accepts"] / hours for x in said], [100 * x["misses"] for x in said]
 
 
 def _part(name: str, part: dict[str, Any]) -> tuple[str, ...]:

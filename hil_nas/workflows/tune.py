@@ -45,7 +45,7 @@ from hil_nas.workflows.run_export import verified_figures, write_export
 RATES_PER_HOUR = (0.5, 1.0, 5.0)  # at which misses are told beside the one that was asked for
 _NOISE_S = 30
 
-PageWriter = Callable[[dict[str, Any], Sequence[Errors]], str]
+PageWriter = Callable[[dict[str, Any]], str]
 
 
 @dataclass(frozen=True)
@@ -136,7 +136,7 @@ def run_tune(
     tuned = listening_by(replace(finished, model=model), chosen.decisions, silent)
     figures = verified_figures(read_result(finished.folder), Run(finished.folder).revision)
     write_export(run, tuned, folders, figures)
-    run.write_bytes("report.html", page(result, points).encode())
+    run.write_bytes("report.html", page(result).encode())
     return run.finish("complete", result), run.folder
 
 
@@ -244,7 +244,7 @@ def _errors(errors: Errors, part: Part, period_ms: float) -> dict[str, Any]:
                 "word": decisions.labels[i],
                 "threshold": decisions.thresholds[i] / ONE,
                 "false_accepts": Rate(int(errors.false_accepts[i]), errors.hours).to_json(),
-                "misses": None if math.isnan(errors.class_miss_share(i)) else errors.class_miss_share(i),
+                "misses": _share(errors.class_miss_share(i)),
                 "words": int(errors.words[i]),
             }
             for i in decisions.keywords
@@ -258,7 +258,19 @@ def _point(errors: Errors) -> dict[str, Any]:
         "false_accepts": errors.rate.count,
         "false_accepts_per_hour": errors.rate.per_hour,
         "misses": {x: errors.miss_share(x) for x in errors.misses},
+        "keywords": [
+            {
+                "word": errors.decisions.labels[i],
+                "false_accepts": int(errors.false_accepts[i]),
+                "misses": _share(errors.class_miss_share(i)),
+            }
+            for i in errors.decisions.keywords
+        ],
     }
+
+
+def _share(value: float) -> float | None:
+    return None if math.isnan(value) else value
 
 
 def _at_rates(points: Sequence[Errors], asked_per_hour: float) -> list[dict[str, Any]]:
