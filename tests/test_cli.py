@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -26,6 +28,20 @@ def test_a_mistake_is_one_line_and_a_hint(tmp_path: Path, capsys: pytest.Capture
     shown = capsys.readouterr()
     assert shown.out == ""
     assert shown.err.startswith(f"hil_nas: {tmp_path}/none.tflite: cannot be read") and "Traceback" not in shown.err
+
+
+@pytest.mark.parametrize(("set_before", "threads"), [({}, "1"), ({"OMP_NUM_THREADS": "2"}, "2")])
+def test_it_trains_on_one_thread_unless_told_otherwise(
+    set_before: dict[str, str], threads: str, tmp_path: Path
+) -> None:
+    pytest.importorskip("torch", reason="pip install 'hil_nas[search]'")
+    program = "import sys; from hil_nas import cli; cli.main(['runs', '--runs', sys.argv[1], '--json']); "
+    program += "import torch; print(torch.get_num_threads(), file=sys.stderr)"
+    before = {x: y for x, y in os.environ.items() if not x.startswith("OMP_")}
+    shown = subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path)], env={**before, **set_before}, capture_output=True, text=True
+    )
+    assert shown.stderr == f"{threads}\n"
 
 
 def test_json_is_alone_on_standard_output(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -25,7 +25,8 @@ RESUMABLE = ("search", "baseline", "sweep")  # by --resume
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command and returns the exit status."""
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # before torch loads: spinning threads starve a shared machine
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch loads: on networks this small threads mostly wait
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # where there are more: spinning ones starve a shared machine
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a path may hold other characters
     words = list(sys.argv[1:] if argv is None else argv)
