@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import threading
 from dataclasses import replace
 from math import cos, exp, log, pi
 from types import SimpleNamespace
@@ -37,6 +38,7 @@ class Feed:
     def __init__(self, clips: int = 12) -> None:
         self.clips = clips
         self.requests: list[tuple[int, int, bool]] = []  # the order's draw, the batch's, and whose features
+        self.device = torch.device("cpu")
 
     def order(self, rng: np.random.Generator) -> Any:
         self.drawn = int(rng.integers(2**62))
@@ -100,6 +102,55 @@ def test_teachers_have_their_share_of_the_loss() -> None:
     taught = 4 * float(answers @ np.log(answers / said(LOGITS.tolist(), 2)))
     assert loss == pytest.approx(0.75 * -log(said(LOGITS.tolist(), 1)[0]) + 0.25 * taught, rel=1e-5)
     assert all(x.logits.grad is None and not x.training for x in teachers)
+
+
+class Numbered(Feed):
+    """Its batches hold their number; the one with the number of `fails` cannot be made."""
+
+    def __init__(self, fails: int | None = None) -> None:
+        super().__init__()
+        self.fails, self.threads = fails, set[str]()
+
+    def batch(self, indices: Any, generator: torch.Generator, device_features: bool) -> Any:
+        number = len(self.requests)
+        features, labels = super().batch(indices, generator, device_features)
+        self.threads.add(threading.current_thread().name)
+        if number == self.fails:
+            raise OSError("a clip is gone")
+        return features * number, labels
+
+
+class Seen(Constant):
+    """Remembers what it was shown."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.numbers: list[float] = []
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.numbers.append(float(x[0, 0]))
+        return super().forward(x)
+
+
+def shown(feed: Any) -> list[float]:
+    module = Seen()
+    learner = Learner(module, torch.optim.SGD(module.parameters(), 0.0))
+    run_epoch([learner], feed, RECIPE, seed=0, number=0, device_features=False, rate=lambda step: 0.0)
+    return module.numbers
+
+
+def test_batches_are_made_aside_and_come_in_their_order() -> None:
+    """On a GPU, which works aside by itself, they are made where they are learned."""
+    aside, here = Numbered(), Numbered()
+    here.device = torch.device("meta")
+    assert shown(aside) == shown(here) == [0.0, 1.0, 2.0] and aside.requests == here.requests
+    assert here.threads == {threading.current_thread().name} != aside.threads and len(aside.threads) == 1
+    assert not any(x.name in aside.threads for x in threading.enumerate())
+
+
+def test_a_batch_that_cannot_be_made_ends_the_epoch() -> None:
+    with pytest.raises(OSError, match="a clip is gone"):
+        shown(Numbered(fails=1))
 
 
 def test_an_epoch_is_gradient_descent_and_its_loss_the_mean_over_clips() -> None:

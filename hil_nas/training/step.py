@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -59,8 +60,8 @@ def run_epoch(
     totals = [0.0] * len(learners)
     for learner in learners:
         learner.module.train()
-    for index, indices in enumerate(np.array_split(order, steps)):
-        features, labels = feed.batch(indices, generator, device_features)
+    batches = (feed.batch(x, generator, device_features) for x in np.array_split(order, steps))
+    for index, (features, labels) in enumerate(_one_ahead(batches) if feed.device.type == "cpu" else batches):
         answers = _answers(teachers, features, recipe.temperature)
         for i, learner in enumerate(learners):
             for group in learner.optimizer.param_groups:
@@ -71,6 +72,16 @@ def run_epoch(
             learner.optimizer.step()
             totals[i] += loss.item() * len(labels)
     return [x / len(order) for x in totals]
+
+
+def _one_ahead(batches: Iterator[tuple[Tensor, Tensor]]) -> Iterator[tuple[Tensor, Tensor]]:
+    """Each batch is made on a thread of its own while its predecessor is learned: half the work of a small network is
+    its features, and the training itself keeps one core busy."""
+    with ThreadPoolExecutor(1, "batches") as thread:
+        coming = thread.submit(next, batches, None)
+        while (batch := coming.result()) is not None:
+            coming = thread.submit(next, batches, None)
+            yield batch
 
 
 def _answers(teachers: Sequence[nn.Module], features: Tensor, temperature: float) -> Tensor | None:
