@@ -43,7 +43,6 @@ from hil_nas.training.recipe import Recipe
 from hil_nas.workflows.finish import load_data
 from hil_nas.workflows.search_data import search_features
 
-BEGUN = Recipe(epochs=4, warmup_epochs=0.5, branches=False)  # weights that are there need no slow beginning
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -112,11 +111,8 @@ def main() -> None:
     with torch.no_grad():
         alpha = [-float(strategy.net.architecture.log_probability(x)) for x in choices]
     told("alpha", alpha, losses, seconds)
-    begin = [result.supernet.weights(x) for x in choices]
-    brief = (("6 epochs from scratch", ALONE.recipe(6), None), ("4 epochs begun from the supernet", BEGUN, begin))
-    for name, recipe, begun in brief:
-        short, seconds = timed(lambda: short_trainings(networks, config, data, recipe, seed=0, begin=begun))  # noqa: B023
-        told(name, [x.loss for x in short], losses, seconds)
+    short, seconds = timed(lambda: short_trainings(networks, config, data, ALONE.recipe(6), seed=0))
+    told("6 epochs", [x.loss for x in short], losses, seconds)
 
 
 if __name__ == "__main__":

@@ -38,4 +38,3 @@ def test_configurations_that_differ_in_coefficients_alone_share_their_features()
     torch.testing.assert_close(few, many[:3])
     standard = (wide - wide.mean((0, 1))) / wide.std((0, 1), correction=0)
     torch.testing.assert_close(many, standard[[4, 0]].permute(2, 0, 1), rtol=2**-11, atol=1e-6)  # rounded to 16 bits
-    torch.testing.assert_close(store.spread(0), wide.std((0, 1), correction=0)[:3])

@@ -30,6 +30,7 @@ from hil_nas.nas.tiny.supernet import TinySupernet
 from hil_nas.network import Operator
 from hil_nas.streaming import step_network
 from hil_nas.training.network_module import NetworkModule
+from tests.supernet_weights import take_over
 from tests.test_nas_derive import OPERATIONS, STEMS
 
 CLIP = ClipFormat(16_000, 4800)
@@ -285,11 +286,7 @@ def test_every_chain_runs_as_it_is_built_without_padding() -> None:
 
 
 def begin_with(module: NetworkModule, net: TinySupernet, choice: Choice) -> None:
-    from hil_nas.candidates.short_training import take_over
-
-    weights = net.part(choice, torch.ones(GRID[choice.config].columns))
-    assert len(weights) == len(module.network.layers)
-    take_over(module, weights)
+    take_over(module, net, choice, torch.ones(GRID[choice.config].columns))
     for x in module.modules():
         if isinstance(x, torch.nn.BatchNorm2d):
             assert x.eps == BATCH_NORM_EPSILON

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from hil_nas.candidates.short_training import take_over
 from hil_nas.front_ends import paper_grid
 from hil_nas.front_ends.mfcc import Mfcc
 from hil_nas.nas.blocks.banded import averaging, depthwise
@@ -21,6 +20,7 @@ from hil_nas.nas.tiny.space import Choice, TinySpace
 from hil_nas.nas.tiny.supernet import TinySupernet
 from hil_nas.network import Pair, same_padding
 from hil_nas.training.network_module import Convolution, NetworkModule
+from tests.supernet_weights import take_over
 from tests.test_nas_space import random_choice
 
 GRID = (Mfcc(640, 320, 40, 10), Mfcc(400, 200, 40, 10), Mfcc(400, 100, 40, 10))
@@ -83,7 +83,7 @@ def test_the_searched_network_is_the_built_network(name: str) -> None:
         spread = torch.rand(config.columns, generator=torch.Generator().manual_seed(2)) + 0.5
         if space.arrangement == "plane":  # frequency is no channel there: the stem cannot take the spread over
             spread = torch.ones(config.columns)
-        take_over(module, net.part(choice, spread))
+        take_over(module, net, choice, spread)
         if genotype.align is not None:
             aligned = next(x for x in module.layers if isinstance(x, Convolution))
             aligned.norm = torch.nn.Identity()  # the supernet has none here: it would be folded into what follows

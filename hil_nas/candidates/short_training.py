@@ -17,18 +17,14 @@ from hil_nas.audio.datasets import KeywordData
 from hil_nas.audio.features import training_scale
 from hil_nas.front_ends import FrontEnd
 from hil_nas.learning.accelerator import accelerator
-from hil_nas.nas.blocks.shared_weights import LayerWeights
 from hil_nas.network import Network
 from hil_nas.progress import Progress, Reporter, silent
 from hil_nas.training.evaluate import logits_of
 from hil_nas.training.feed import Feed
-from hil_nas.training.network_module import Convolution, Dense, NetworkModule
+from hil_nas.training.network_module import NetworkModule
 from hil_nas.training.recipe import Recipe
 from hil_nas.training.side_by_side import train_side_by_side
 from hil_nas.training.whole_training import fingerprint
-
-Beginning = Sequence[LayerWeights | None] | None
-"""Of one network: a layer each, as `Strategy.part` gives them; None: from scratch."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +47,6 @@ def short_trainings(
     recipe: Recipe,
     *,
     seed: int,
-    begin: Sequence[Beginning] | None = None,
     progress: Reporter = silent,
     checkpoint: Path | None = None,
     resume: bool = False,
@@ -63,7 +58,6 @@ def short_trainings(
         networks: read (frames, coefficients, 1) of `config` and give a logit for each class of `data`.
         recipe: its epochs are those of the short training, whose rate falls to zero as in a whole one; all on torch's
             features, which lie within half an int8 step of the device's.
-        begin: the weights that each begins with; None: from scratch.
         checkpoint: written after every epoch.
         resume: go on from the checkpoint, if there is one.
         device: where they are trained; None: a GPU where there is one.
@@ -74,9 +68,6 @@ def short_trainings(
     device = device or accelerator()
     scale = training_scale(config, data.train)
     modules = [NetworkModule(x, torch.Generator().manual_seed(seed)).to(device) for x in networks]
-    for module, weights in zip(modules, begin or [None] * len(modules), strict=True):
-        if weights is not None:
-            take_over(module, weights)
     feed = Feed(config, data, recipe, scale, None, device)
     name = f"{len(networks)} networks at {config}"
     train_side_by_side(
@@ -85,21 +76,6 @@ def short_trainings(
         checkpoint=checkpoint, resume=resume,
     )  # fmt: skip
     return [_score(x, feed) for x in modules]
-
-
-def take_over(module: NetworkModule, weights: Sequence[LayerWeights | None]) -> None:
-    """Gives a network the weights that it begins with."""
-    with torch.no_grad():
-        for layer, given in zip(module.layers, weights, strict=True):
-            if given is None:
-                continue
-            assert isinstance(layer, Convolution | Dense)
-            layer.weight.copy_(given.weight.reshape(layer.weight.shape))
-            if isinstance(layer, Dense):
-                layer.bias.copy_(given.shift if given.shift is not None else layer.bias)
-            elif given.scale is not None and given.shift is not None:
-                layer.norm.weight.copy_(given.scale)
-                layer.norm.bias.copy_(given.shift)
 
 
 def _score(module: NetworkModule, feed: Feed) -> Score:

@@ -14,7 +14,6 @@ import numpy as np
 import torch
 
 from hil_nas.learning.accelerator import accelerator
-from hil_nas.nas.blocks.shared_weights import LayerWeights
 from hil_nas.nas.costs.calibrated import Calibrated, Measure, Watched
 from hil_nas.nas.costs.network_limits import Limits
 from hil_nas.nas.front_ends.choice import FrontEndChoice
@@ -37,7 +36,7 @@ class SearchResult(Derived[Point]):
         history: one entry an epoch, as `on_epoch` got them.
         calibrated: the networks as the search left them, for what comes behind.
         next_seed: of what is drawn behind the search.
-        supernet: what its weights say of a network, and give to one; None where nothing was learned.
+        supernet: what its weights say of a network; None where nothing was learned.
     """
 
     gammas: tuple[float, ...]
@@ -69,10 +68,6 @@ class Trained(Generic[Point]):
     def filling(self, config: int, rng: np.random.Generator) -> Point | None:
         """As `nas.protocols.Strategy.filling`."""
         return self._strategy.filling(config, rng)
-
-    def weights(self, point: Point) -> list[LayerWeights | None] | None:
-        """What a training of this network begins with, a layer each; None: from scratch."""
-        return self._strategy.part(point, self._front_end.spread(self._config(point)))
 
     def _config(self, point: Point) -> int:
         return self._strategy.space.configs.index(self._strategy.at(point)[1])

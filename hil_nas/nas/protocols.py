@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from hil_nas.front_ends import FrontEnd
-from hil_nas.nas.blocks.shared_weights import LayerWeights
 from hil_nas.nas.costs.multipliers import Expectation
 from hil_nas.nas.costs.network_limits import Cost, Limits
 from hil_nas.nas.front_ends.alignment import Supernet
@@ -244,14 +243,6 @@ class Strategy(Networks, Deriving[Point], Protocol[Point]):
     def filling(self, config: int, rng: np.random.Generator) -> Point | None:
         """A network on a configuration, drawn evenly from those that fill the latency limit, or one near it that may
         break a limit; None where the space draws none so."""
-        ...
-
-    def part(self, point: Point, spread: Tensor) -> list[LayerWeights | None] | None:
-        """The supernet's weights of one network, a layer each; None where a training begins from scratch.
-
-        Args:
-            spread: (columns,) of its front end's features, by which the supernet's were divided.
-        """
         ...
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from math import prod
 
 import torch
@@ -38,15 +37,6 @@ class SharedConvolution(nn.Module):
         scale, shift = self.scale[:channels], self.shift[:channels]
         normal = F.batch_norm(flat, None, None, scale, shift, training=True, eps=BATCH_NORM_EPSILON)
         return F.relu(normal).reshape(x.shape)
-
-
-@dataclass(frozen=True)
-class LayerWeights:
-    """What a layer begins with: weights in torch's order, and the scale and shift behind them; None: as they are."""
-
-    weight: Tensor
-    scale: Tensor | None = None
-    shift: Tensor | None = None
 
 
 def largest(kernels: Sequence[Pair]) -> Pair:

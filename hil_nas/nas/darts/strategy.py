@@ -124,9 +124,6 @@ class DartsStrategy:
         """A supernet of mixtures has learned no network by itself."""
         return None
 
-    def part(self, point: DartsPoint, spread: Tensor) -> None:
-        return None
-
     def figures(self, point: DartsPoint | None) -> dict[str, Any]:
         with torch.no_grad():
             now = self.probabilities()

@@ -88,10 +88,6 @@ class FrontEndChoice(FrontEndVariable):
             (features,), labels = store.batch(clips, (config,))
             yield features, labels
 
-    def spread(self, config: int) -> Tensor:
-        """(columns,): by which the features that the networks read were divided."""
-        return self._stores["train"].spread(config)
-
     def figures(self) -> dict[str, Any]:
         return {"gammas": self._alignment.weights().detach().tolist()}
 

@@ -87,11 +87,6 @@ class FeatureStore:
     def __len__(self) -> int:
         return len(self.labels)
 
-    def spread(self, config: int) -> Tensor:
-        """(columns,): by which the features of a configuration were divided."""
-        source, columns = self._sources[config]
-        return self._moments[source][1][:columns]
-
     def batch(self, clips: Tensor, configs: Sequence[int]) -> tuple[list[Tensor], Tensor]:
         """Per configuration (coefficients, batch, frames), and the labels (batch,)."""
         gathered: dict[int, Tensor] = {}

@@ -23,7 +23,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from hil_nas.nas.blocks.shared_weights import LayerWeights
 from hil_nas.nas.costs.multipliers import Expectation
 from hil_nas.nas.costs.network_limits import Limits
 from hil_nas.nas.protocols import AS_LEARNED, Floats, Half, Reading, View, by_name, entropy, logs_of, made
@@ -189,9 +188,6 @@ class TinyStrategy(TinyDerivation, TinyNetworks):
 
     def one_loss(self, point: Choice, features: Tensor, labels: Tensor) -> Tensor:
         return F.cross_entropy(self.net(features, point).float(), labels)
-
-    def part(self, point: Choice, spread: Tensor) -> list[LayerWeights | None]:
-        return self.net.part(point, spread)
 
     def figures(self, point: Choice | None) -> dict[str, Any]:
         with torch.no_grad():

@@ -19,7 +19,6 @@ from torch.nn import functional as F
 
 from hil_nas.nas.blocks.banded import averaging, depthwise
 from hil_nas.nas.blocks.shared_weights import (
-    LayerWeights,
     SharedConvolution,
     convolution,
     largest,
@@ -129,36 +128,3 @@ class TinySupernet(Supernet):
 
     def _depthwise(self, step: _Step) -> SharedConvolution:
         return cast(SharedConvolution, cast(nn.ModuleList, self.depthwise[step.depth])[step.scale])
-
-    def part(self, choice: Choice, spread: Tensor) -> list[LayerWeights | None]:
-        """The weights of one network as a training begins with them, a layer each; None for one without weights.
-
-        The batch norm of an alignment, which the supernet has not, is left as it begins.
-
-        Args:
-            spread: (columns,) of the front end's features, by which the supernet's were divided.
-        """
-        genotype, config = self.space.at(choice)
-        layers = genotype.build(config).layers
-        parts = iter(self._parts(choice, spread))
-        return [next(parts) if x.kind in ("conv", "depthwise", "fully_connected") else None for x in layers]
-
-    def _parts(self, choice: Choice, spread: Tensor) -> Iterator[LayerWeights]:
-        operation, width = self._stem_of(choice)
-        stem = cast(SharedConvolution, self.stems[str(choice.config)])
-        weight = window(stem.weight[:width], operation.kernel)
-        if str(choice.config) in self.alignment.kernels:  # its batch norm takes the spread away
-            yield LayerWeights(self.alignment.kernels[str(choice.config)][:, None])
-        elif self.space.arrangement == "channels":
-            weight = weight / spread[:, None, None]
-        yield LayerWeights(weight, stem.scale[:width], stem.shift[:width])
-        for step in self._steps(choice):
-            if step.operation.kind == "separable":
-                layer = self._depthwise(step)
-                weight = window(layer.weight[:width], step.operation.kernel)[:, None]
-                yield LayerWeights(weight, layer.scale[:width], layer.shift[:width])
-            if step.operation.kind != "pool":
-                layer, after = cast(SharedConvolution, self.pointwise[step.depth]), step.width
-                yield LayerWeights(layer.weight[:after, :width, None, None], layer.scale[:after], layer.shift[:after])
-                width = after
-        yield LayerWeights(self.head.weight[:, :width], None, self.head.bias)
