@@ -6,6 +6,7 @@ import dataclasses
 import threading
 import time
 from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -159,6 +160,40 @@ def test_a_pause_between_commands_is_no_hang(port: VirtualSerial, monkeypatch: p
     monkeypatch.setattr(port.machine, "run", lambda limit_s: next(short, None) is None and run(limit_s))
     port.write(b"a")
     assert port.read(1) == b"a"
+
+
+def silent_for_slices(
+    port: VirtualSerial, monkeypatch: pytest.MonkeyPatch, slices: int | None, slice_s: float
+) -> None:
+    """The machine runs so many slices (None: all) without an answer or an end, each so long by the clock."""
+    now, run, left = [0.0], port.machine.run, count() if slices is None else iter(range(slices))
+
+    def runs(limit_s: float) -> bool:
+        if next(left, None) is None:
+            return run(limit_s)
+        now[0] += slice_s
+        return False
+
+    monkeypatch.setattr(port.machine, "run", runs)
+    clock = SimpleNamespace(monotonic=lambda: now[0], perf_counter=time.perf_counter)
+    monkeypatch.setattr("hil_nas.device.virtual.port.time", clock)
+
+
+def test_a_process_that_was_stopped_finds_no_hang(port: VirtualSerial, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By Ctrl-Z and `fg`, or by a machine that had no time for it."""
+    port.reset_input_buffer()
+    silent_for_slices(port, monkeypatch, 3, 3600.0)
+    port.write(b"a")
+    assert port.read(1) == b"a"
+
+
+def test_a_firmware_that_is_busy_for_minutes_is_said(port: VirtualSerial, monkeypatch: pytest.MonkeyPatch) -> None:
+    port.reset_input_buffer()
+    port.timeout = None
+    silent_for_slices(port, monkeypatch, None, 0.05)
+    port.write(b"a")
+    with pytest.raises(DeviceError, match="busy and silent for 120 s, at"):
+        port.read(1)
 
 
 def test_a_closed_port_is_closed(port: VirtualSerial) -> None:

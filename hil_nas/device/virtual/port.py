@@ -142,7 +142,8 @@ class VirtualSerial(SerialBase):  # type: ignore[misc]
     def _advance(self, limit_s: float) -> bool:
         before, start_s = len(self._sent()), time.monotonic()
         waits = self.machine.run(limit_s)
-        self._busy_s += time.monotonic() - start_s  # only while it runs: between commands the machine stands still
+        # Only while it runs: between commands the machine stands still, and so it does where this process is stopped.
+        self._busy_s += min(limit_s, time.monotonic() - start_s)
         if waits or len(self._sent()) > before:
             self._busy_s = 0.0
         elif self._busy_s > _HANG_S:
