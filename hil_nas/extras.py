@@ -3,10 +3,25 @@
 from __future__ import annotations
 
 import importlib.util
+import shlex
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
 from hil_nas.errors import MissingToolError
+from hil_nas.folders import checkout
+
+
+def pip_install(*extras: str) -> str:
+    """The command that adds extras of this program to where it runs: to a checkout's own environment, if it is one."""
+    root, names = checkout(), ",".join(extras)
+    if root is None:
+        return f"pip install 'hil_nas[{names}]'"
+    python, here = Path(sys.executable), Path.cwd()
+    if root == here:
+        python, root = python.relative_to(root) if python.is_relative_to(root) else python, Path(".")
+    return f"{shlex.quote(str(python))} -m pip install -e '{root}[{names}]'"
 
 
 @dataclass(frozen=True)
@@ -28,7 +43,7 @@ class Library:
     @property
     def how(self) -> str:
         """The command that installs it."""
-        return f"pip install 'hil_nas[{self.extra}]'" if self.extra else f"pip install {self.distributions[0]}"
+        return pip_install(self.extra) if self.extra else f"pip install {self.distributions[0]}"
 
 
 LIBRARIES = (
@@ -48,7 +63,7 @@ LIBRARIES = (
     Library("ray", ("ray",), "sweep", "sweep"),
     Library("mlflow", ("mlflow-skinny", "mlflow"), "--mlflow: figures for a server", "mlflow"),
     Library("torchaudio", ("torchaudio",), "tests: parity of the front end", "audio"),
-    Library("sounddevice", ("sounddevice",), "listen: the microphone", "microphone"),
+    Library("sounddevice", ("sounddevice",), "the microphone: listen, data record", "microphone"),
     Library("pyocd", ("pyocd",), "flashing", "flash"),
 )
 
@@ -62,8 +77,8 @@ def require(job: str, extras: Iterable[str]) -> None:
     wanted = tuple(extras)
     missing = [x.module for x in LIBRARIES if x.extra in wanted and importlib.util.find_spec(x.module) is None]
     if missing:
-        hint = f"pip install 'hil_nas[{','.join(wanted)}]'"
-        raise MissingToolError(f"{job} needs {' and '.join(missing)}, not installed here", hint=hint)
+        names = " and ".join(missing)
+        raise MissingToolError(f"{job} needs {names}, not installed here", hint=pip_install(*wanted))
 
 
 def missing_library(error: ModuleNotFoundError) -> MissingToolError | None:

@@ -9,22 +9,23 @@ from typing import Any
 
 from hil_nas.errors import InputError
 
-_BYTES = {"": 1, "k": 1024, "ki": 1024, "m": 1024**2, "mi": 1024**2}
+_BYTES = {"b": 1, "byte": 1, "bytes": 1, "k": 1024, "ki": 1024, "m": 1024**2, "mi": 1024**2}
 _SECONDS = {"us": 1e-6, "ms": 1e-3, "s": 1.0}
 _NUMBER = re.compile(r"^\s*(\d+(?:\.\d+)?)\s*([a-z]*)\s*$")
 
 
 def parse_bytes(text: str) -> int:
-    """`256k`, `256KiB`, `2M` or `4096` as bytes; k and M are 1024 and 1024**2.
+    """`256k`, `256KiB`, `2M` or `4096B` as bytes; k and M are 1024 and 1024**2; the unit is required.
 
     Raises:
         InputError: for anything else, less than a byte included.
     """
     match = _NUMBER.match(text.lower())
-    unit = match.group(2).removesuffix("b") if match else ""
-    size_bytes = float(match.group(1)) * _BYTES[unit] if match and unit in _BYTES else 0.0
+    unit = match.group(2) if match else ""
+    factor = _BYTES.get(unit) or _BYTES.get(unit.removesuffix("b"), 0)
+    size_bytes = float(match.group(1)) * factor if match else 0.0
     if not 1 <= size_bytes < inf:
-        raise InputError(f"'{text}' is not a size", hint="write bytes, or like 256k or 2M")
+        raise InputError(f"'{text}' is not a size", hint="write it with its unit, like 256k, 2M or 4096B")
     return int(size_bytes)
 
 

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from every_operator import every_operator
@@ -28,6 +29,24 @@ def test_a_mistake_is_one_line_and_a_hint(tmp_path: Path, capsys: pytest.Capture
     shown = capsys.readouterr()
     assert shown.out == ""
     assert shown.err.startswith(f"hil_nas: {tmp_path}/none.tflite: cannot be read") and "Traceback" not in shown.err
+
+
+def test_a_log_says_how_long_the_rest_takes(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By the pace since its first step; nothing while there is none, or where it is no minute."""
+    now = iter((100.0, 130.0, 190.0, 700.0, 710.0, 800.0))
+    monkeypatch.setattr("hil_nas.cli.console.time", SimpleNamespace(monotonic=lambda: next(now)))
+    console = Console(as_json=False)
+    for done in (0, 1, 3, 10):
+        console.step(Progress("searching", done, 10, "loss 1"))
+    for done in (4, 5):  # gone on with
+        console.step(Progress("training", done, 20))
+    lines = capsys.readouterr().err.splitlines()
+    assert lines == [
+        "searching 0/10  loss 1", "searching 1/10, 4 min left  loss 1", "searching 3/10, 4 min left  loss 1",
+        "searching 10/10  loss 1", "training 4/20", "training 5/20, 22 min left",
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(("set_before", "threads"), [({}, "1"), ({"OMP_NUM_THREADS": "2"}, "2")])

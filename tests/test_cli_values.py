@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,6 +16,7 @@ from hil_nas.cli.parsing import settings
 from hil_nas.config import SearchConfig
 from hil_nas.errors import InputError, UsageError
 from hil_nas.front_ends import parse_front_end
+from hil_nas.runs import Run
 from hil_nas.units import parse_bytes, parse_seconds
 from hil_nas.workflows.measurement_plan import CANDIDATES
 
@@ -22,7 +25,7 @@ DIGITS = "9" * 5000  # more than Python reads
 EPOCHS = ["0", "-1", "1.5", "", "nan", "ten", DIGITS, "100001"]
 SEEDS = ["-1", "1.5", "nan", str(2**32), DIGITS, ""]
 WORDS = ["", ",", "yes,", "yes,,no", "yes,yes", "yes, yes", " "]
-SIZES = ["0", "-1k", "0.0001k", "nan", "inf", "20kg", HUGE, ""]
+SIZES = ["0", "64", "-1k", "0.0001k", "nan", "inf", "20kg", HUGE, ""]
 TIMES = ["0ms", "-1ms", "10", "nanms", "infs", "10 minutes", f"{HUGE}s", ""]
 SEARCH = [
     *[("--max-ram", x) for x in SIZES], *[("--max-flash", x) for x in SIZES], *[("--max-latency", x) for x in TIMES],
@@ -152,7 +155,7 @@ def test_no_text_is_a_bug_of_configurations(text: str) -> None:
 @pytest.mark.parametrize("text", [HUGE, f"{HUGE}k", "0.5", "0.0001k"])
 def test_sizes_are_whole_bytes(text: str) -> None:
     with pytest.raises(InputError, match="not a size"):
-        parse_bytes(text)
+        parse_bytes(text if text.endswith("k") else f"{text}B")
     with pytest.raises(InputError, match="not a time"):
         parse_seconds(f"{HUGE}s")
 
@@ -163,4 +166,34 @@ def test_ctrl_c_is_an_object_too(monkeypatch: pytest.MonkeyPatch, capsys: pytest
 
     monkeypatch.setattr("hil_nas.workflows.doctor.examine", interrupt)
     assert cli.main(["doctor", "--json"]) == 130
-    assert json.loads(capsys.readouterr().out)["status"] == "interrupted"
+    assert json.loads(capsys.readouterr().out) == {"status": "interrupted", "hint": None}
+
+
+@pytest.mark.parametrize("begun", [False, True])
+def test_what_was_interrupted_says_the_command_that_goes_on(
+    begun: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """There is none while no run folder is made, whatever older ones lie there."""
+    runs = tmp_path / "my runs"
+    Run.create(runs, "search", "of another time", {})
+    monkeypatch.setattr(cli, "datetime", Later)
+
+    def interrupt(config: Any, folders: Any, **_: Any) -> None:
+        if begun:
+            run = Run.create(folders.runs, "search", "x", config.to_json())
+            run.write_json("environment.json", {"started": Later.now(UTC).isoformat()})
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("hil_nas.workflows.search.run_search", interrupt)
+    assert cli.main(["search", "--max-ram", "64k", "--runs", str(runs)]) == 130
+    said = capsys.readouterr().err
+    goes_on = f"to go on from its last epoch: hil_nas search --max-ram 64k --runs '{runs}' --resume\n"
+    assert (goes_on in said) is begun and said.startswith("hil_nas: interrupted\n")
+
+
+class Later(datetime):
+    """A clock that is an hour fast."""
+
+    @classmethod
+    def now(cls, tz: Any = None) -> Any:
+        return datetime.now(tz) + timedelta(hours=1)

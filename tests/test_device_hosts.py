@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import queue
+import re
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -18,6 +19,7 @@ from hil_nas.device.hosts.running import Running
 from hil_nas.device.hosts.silicon import find_port, flash_board, start_serial
 from hil_nas.device.serve import serve_pty
 from hil_nas.errors import IdentityError, InputError, LinkError, MissingToolError
+from hil_nas.extras import pip_install
 
 BOARD = Board(
     name="some_board",
@@ -95,7 +97,7 @@ def test_flashing_that_fails_is_said_with_its_last_words(monkeypatch: pytest.Mon
 
 def test_flashing_without_pyocd_says_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
-    with pytest.raises(MissingToolError, match=r"pip install 'hil_nas\[flash\]'"):
+    with pytest.raises(MissingToolError, match=re.escape(pip_install("flash"))):
         flash_board(BOARD, tmp_path / "fw.elf", None)
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from hil_nas import cli
 from hil_nas.device.timing_fit import fit_timing
+from hil_nas.extras import pip_install
 from hil_nas.workflows import doctor
 from hil_nas.workflows.doctor import Diagnosis, Part, examine
 
@@ -110,8 +111,8 @@ def test_a_library_that_is_missing_names_its_extra(
 
     monkeypatch.setattr(doctor.metadata, "version", none)
     diagnosis = examine(boards_dir)
-    assert part(diagnosis, "pyocd").how == "pip install 'hil_nas[flash]'"
-    assert part(diagnosis, "torch").how == "pip install 'hil_nas[search]'"
+    assert part(diagnosis, "pyocd").how == pip_install("flash")
+    assert part(diagnosis, "torch").how == pip_install("search")
     assert {"unicorn", "capstone"} <= set(missing(diagnosis, "nucleo-l4r5@virtual"))
 
 
@@ -150,7 +151,7 @@ def test_markup_in_a_hint_is_printed(
     monkeypatch.setattr(doctor.metadata, "version", none)
     monkeypatch.setenv("COLUMNS", "200")
     cli.main(["doctor", "--boards", str(boards_dir), "--build", str(build_dir)])
-    assert "'hil_nas[flash]'" in capsys.readouterr().out
+    assert "[flash]'" in capsys.readouterr().out
 
 
 def test_the_timing_of_the_virtual_board(boards_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:

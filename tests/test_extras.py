@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 import tomllib
 from pathlib import Path
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from hil_nas import cli
-from hil_nas.extras import LIBRARIES, missing_library
+from hil_nas.extras import LIBRARIES, missing_library, pip_install
 
 PROJECT = tomllib.loads((Path(__file__).resolve().parent.parent / "pyproject.toml").read_text())["project"]
 
@@ -52,7 +53,7 @@ def test_a_command_names_its_extra(
     shown = capsys.readouterr()
     message = json.loads(shown.out)
     assert message["error"] == "MissingToolError" and missing in message["message"]
-    assert message["hint"] == f"pip install 'hil_nas[{extra}]'" and message["hint"] in shown.err
+    assert message["hint"] == pip_install(extra) and message["hint"] in shown.err
     assert len(shown.err.splitlines()) == 2 and not list(tmp_path.iterdir())
 
 
@@ -69,6 +70,21 @@ def test_commands_without_extras_need_none(
 
 def test_a_late_import_is_told_as_well_and_a_bug_of_ours_is_not() -> None:
     error = missing_library(ModuleNotFoundError("No module named 'torch.nn'", name="torch.nn"))
-    assert error is not None and error.hint == "pip install 'hil_nas[search]'"
+    assert error is not None and error.hint == pip_install("search")
     assert missing_library(ModuleNotFoundError("No module named 'hil_nas.x'", name="hil_nas.x")) is None
     assert missing_library(ModuleNotFoundError("no name")) is None
+
+
+def test_an_extra_is_added_to_where_the_program_runs(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("hil_nas.extras.checkout", lambda: None)
+    assert pip_install("search", "sweep") == "pip install 'hil_nas[search,sweep]'"
+    root = tmp_path / "my tools"
+    root.mkdir()
+    monkeypatch.setattr("hil_nas.extras.checkout", lambda: root)
+    monkeypatch.setattr(sys, "executable", str(root / ".venv/bin/python"))
+    words = ["-m", "pip", "install", "-e"]
+    assert shlex.split(pip_install("flash")) == [str(root / ".venv/bin/python"), *words, f"{root}[flash]"]
+    monkeypatch.chdir(root)
+    assert pip_install("flash") == ".venv/bin/python -m pip install -e '.[flash]'"

@@ -25,6 +25,7 @@ from hil_nas.deploy.reference import Tflm
 from hil_nas.deploy.stream import step_tflite
 from hil_nas.deploy.synthetic import random_graph
 from hil_nas.deploy.tflite_writer import write_tflite
+from hil_nas.extras import pip_install
 from hil_nas.front_ends import parse_front_end
 from hil_nas.front_ends.host import HostFrontEnd, build_host_library
 from hil_nas.runs import Run, read_result
@@ -111,6 +112,16 @@ def test_it_leaves_a_page_and_says_that_it_was_not_tuned(
     assert result["tuned"] is False and result["decisions"]["refractory"] == 17
     assert page.count('class="chart"') == 2 and "ann/evening.flac" in page and "not tuned" in page
     assert "http" not in page
+
+
+def test_a_run_is_named_as_a_list_of_runs_names_it(
+    run: Path, audio: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "runs").mkdir(exist_ok=True)
+    named = run.rename(tmp_path / "runs" / "mine") if run.parent != tmp_path / "runs" else run
+    assert command("listen", named.name, audio, folder=tmp_path, capsys=capsys)["hours"] > 0
+    actual = command("tune", "none", "--negatives", audio, folder=tmp_path, capsys=capsys, status=1)
+    assert "there is no run 'none'" in actual["message"]
 
 
 def test_clips_in_which_words_were_heard_are_kept(
@@ -220,7 +231,7 @@ def test_no_sounddevice_and_no_microphone_are_one_line(
 ) -> None:
     monkeypatch.setitem(sys.modules, "sounddevice", None)
     actual = command("listen", run, folder=tmp_path, capsys=capsys, status=1)
-    assert actual["hint"] == "pip install 'hil_nas[microphone]'"
+    assert actual["hint"] == pip_install("microphone")
     fake = microphone(np.zeros(3200, np.int16), None)
 
     def refuse() -> None:

@@ -123,7 +123,7 @@ def test_the_nearest_is_told_in_the_unit_of_the_limit_and_is_enough_when_asked(t
     hz, costs = 120_000_000, [table.cost(x) for x in every_network()]
     least = (min(x.cycles for x in costs) / hz, min(x.ram_bytes for x in costs), min(x.flash_bytes for x in costs))
     for resource, (flag, limit, read) in enumerate(
-        (("latency", "1us", parse_seconds), ("RAM", "10", parse_bytes), ("flash", "99", parse_bytes))
+        (("latency", "1us", parse_seconds), ("RAM", "10B", parse_bytes), ("flash", "99B", parse_bytes))
     ):
         def limits(value: float, at: int = resource) -> Limits:
             given = [None, None, None]
@@ -132,7 +132,7 @@ def test_the_nearest_is_told_in_the_unit_of_the_limit_and_is_enough_when_asked(t
 
         with pytest.raises(InfeasibleError) as caught:
             feasible_configs(table, limits(read(limit)))
-        said = caught.value.message.replace(" bytes", "")
+        said = caught.value.message.replace(" bytes", "B")
         match = re.search(rf"{flag} (\S+) at least \(.*\), the limit is (\S+)$", said)
         assert match is not None and match[2] == limit, said
         nearest_value = read(match[1].replace(",", ""))

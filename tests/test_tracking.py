@@ -13,6 +13,7 @@ import pytest
 from hil_nas import cli, tracking
 from hil_nas.config import SearchConfig
 from hil_nas.errors import InputError, MissingToolError, OutputError
+from hil_nas.extras import pip_install
 from hil_nas.folders import Folders
 from hil_nas.progress import Progress, silent
 from hil_nas.runs import Run
@@ -334,7 +335,7 @@ def test_what_is_not_installed_is_named(tmp_path: Path, monkeypatch: pytest.Monk
         Tracking(mlflow="http://127.0.0.1:9"), tmp_path, silent
     ):
         raise AssertionError("nothing begins")
-    assert missing.value.hint == "pip install 'hil_nas[mlflow]'"
+    assert missing.value.hint == pip_install("mlflow")
 
 
 @pytest.mark.parametrize("command", ["search", "search --max-latency 40ms,60ms", "baseline ds-cnn"])

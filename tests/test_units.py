@@ -13,8 +13,8 @@ from hil_nas.units import count_unit, format_bytes, format_bytes_like, format_se
 @pytest.mark.parametrize(
     ("text", "size"),
     [
-        ("256k", 262144), ("1.5M", 1572864), ("4096", 4096), ("8KiB", 8192), ("3mb", 3 * 1024**2), (" 1 B ", 1),
-        ("2MiB", 2 * 1024**2), ("0.5k", 512),
+        ("256k", 262144), ("1.5M", 1572864), ("4096B", 4096), ("12 bytes", 12), ("8KiB", 8192), ("3mb", 3 * 1024**2),
+        (" 1 B ", 1), ("2MiB", 2 * 1024**2), ("0.5k", 512),
     ],
 )  # fmt: skip
 def test_sizes(text: str, size: int) -> None:
@@ -30,15 +30,15 @@ def test_times(text: str, seconds: float) -> None:
 @pytest.mark.parametrize(
     ("size", "limit", "text"),
     [
-        (42_500, "20k", "41.6k"), (20_480, "20k", "20k"), (20_481, "20k", "20.1k"), (42_500, "20000", "42,500 bytes"),
+        (42_500, "20k", "41.6k"), (20_480, "20k", "20k"), (20_481, "20k", "20.1k"), (42_500, "20000B", "42,500 bytes"),
         (1_300_000, "1M", "1.24M"), (1_300_000, "1.25M", "1.24M"), (1_300_000, "1000k", "1269.6k"),
-        (2000, "1.3k", "2k"), (700, "512", "700 bytes"), (9000, "0.5k", "9,000 bytes"), (700_000, "640KiB", "683.6k"),
+        (2000, "1.3k", "2k"), (700, "512b", "700 bytes"), (9000, "0.5k", "9,000 bytes"), (700_000, "640KiB", "683.6k"),
     ],
 )  # fmt: skip
 def test_sizes_are_told_as_the_limit_was_written(size: int, limit: str, text: str) -> None:
     assert format_bytes_like(size, parse_bytes(limit)) == text
     if "," not in text:
-        assert parse_bytes(text.replace(" bytes", "")) >= size
+        assert parse_bytes(text) >= size
 
 
 @pytest.mark.parametrize(
@@ -54,7 +54,7 @@ def test_times_are_told_as_the_limit_was_written(seconds: float, limit: str, tex
     assert parse_seconds(text) >= seconds * (1 - 1e-9)
 
 
-@pytest.mark.parametrize("text", ["", "0", "0.5", "-1k", "12q", "1k k", "nan", "256kk", "inf"])
+@pytest.mark.parametrize("text", ["", "0", "0b", "64", "4096", "0.5b", "-1k", "12q", "1k k", "nan", "256kk", "inf"])
 def test_other_sizes_are_refused(text: str) -> None:
     with pytest.raises(InputError):
         parse_bytes(text)

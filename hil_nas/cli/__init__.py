@@ -9,9 +9,12 @@ from __future__ import annotations
 
 import io
 import os
+import shlex
 import signal
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
 
 from hil_nas.cli.arguments import parser
 from hil_nas.cli.console import Console
@@ -31,6 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.reconfigure(errors="backslashreplace")  # a path may hold other characters
     words = list(sys.argv[1:] if argv is None else argv)
     console = Console(as_json="--json" in words)  # before parsing: a usage error is an object too
+    began = datetime.now(UTC)
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # as by Ctrl-C: boards are closed
     try:
         with console:
@@ -52,10 +56,24 @@ def main(argv: Sequence[str] | None = None) -> int:
         console.error(refusal)
         return FAILED
     except KeyboardInterrupt:
-        console.interrupted(bool(words) and words[0] in RESUMABLE)
+        console.interrupted(_resuming(words, argv is None, began))
         return INTERRUPTED
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def _resuming(words: Sequence[str], typed: bool, began: datetime) -> str | None:
+    """The command that goes on with the run that these words began or went on with; None where there is none yet."""
+    if not words or words[0] not in RESUMABLE:
+        return None
+    from hil_nas.workflows.past_runs import runs_in
+
+    with suppress(HilNasError, SystemExit, OSError):
+        unfinished = [x for x in runs_in(parser().parse_args(words).runs) if x.command == words[0] and not x.result]
+        if "--resume" in words or any(datetime.fromisoformat(x.started) >= began for x in unfinished):
+            program = sys.argv[0] if typed else "hil_nas"
+            return shlex.join([program, *words, *([] if "--resume" in words else ["--resume"])])
+    return None
 
 
 def _status(error: HilNasError) -> int:

@@ -88,6 +88,7 @@ class Console:
         self._progress: Progress | None = None
         self._tasks: dict[str, Any] = {}
         self._last_lines_s: dict[str, float] = {}
+        self._begun: dict[str, tuple[float, int]] = {}  # when a task was first seen, and how far it was
         self._lock = Lock()
         self._answered = False
         self._warned: set[str] = set()
@@ -162,10 +163,16 @@ class Console:
         if error.hint:
             _say_plainly(f"         {error.hint}")
 
-    def interrupted(self, resumable: bool) -> None:
+    def interrupted(self, resume: str | None) -> None:
+        """
+        Args:
+            resume: the command that goes on with what was interrupted, if there is one.
+        """
         self._stop()
-        hint = "the same command with --resume goes on from the last epoch" if resumable else None
-        _say_plainly(f"hil_nas: interrupted{f'; {hint}' if hint else ''}")
+        hint = f"to go on from its last epoch: {resume}" if resume else None
+        _say_plainly("hil_nas: interrupted")
+        if hint:
+            _say_plainly(f"         {hint}")
         self._fail({"status": "interrupted", "hint": hint})
 
     def _fail(self, message: dict[str, Any]) -> None:
@@ -186,11 +193,21 @@ class Console:
 
     def _log(self, step: Step) -> None:
         now = time.monotonic()
+        if step.done == 0 or step.task not in self._begun:
+            self._begun[step.task] = now, step.done
         if step.task in self._last_lines_s and step.done < step.total and now - self._last_lines_s[step.task] < 10.0:
             return
         self._last_lines_s[step.task] = now
-        counted = f" {step.done}/{step.total}" if step.total else ""
+        counted = f" {step.done}/{step.total}{self._left(step, now)}" if step.total else ""
         self.say(f"{step.task}{counted}  {step.note}".rstrip())
+
+    def _left(self, step: Step, now: float) -> str:
+        """How long the rest of a task takes at its pace so far, where that is worth a word."""
+        begun_s, before = self._begun[step.task]
+        if step.done <= before:
+            return ""
+        left_s = (now - begun_s) / (step.done - before) * (step.total - step.done)
+        return f", {left_s / 60:.0f} min left" if left_s >= 60 else ""
 
     def _stop(self) -> None:
         if self._progress is not None:

@@ -36,7 +36,10 @@ def _per_hour(text: str) -> float:
 class Listen(RunCommand):
     """`hil_nas listen`."""
 
-    run: Path = option(positional=True, metavar="RUN", help="the folder of a search, baseline or tuning")
+    run: str = option(
+        positional=True, parse=str, metavar="RUN",
+        help="a search, baseline or tuning: its folder, or its name in --runs",
+    )  # fmt: skip
     audio: tuple[Path, ...] = option(
         (), positional=True, parse=Path, nargs="*", metavar="AUDIO",
         help="recordings of any length, or folders of them (default: the microphone)",
@@ -55,11 +58,13 @@ def listen(arguments: argparse.Namespace, console: Console) -> int:
     """`hil_nas listen`."""
     from hil_nas.report.listen_page import listen_page
     from hil_nas.workflows.listen import run_listen
+    from hil_nas.workflows.past_runs import find_run
 
     options = settings(Listen, arguments)
+    run = find_run(options.run, options.runs)
     with _interrupts(catch=not options.audio) as stop:
         result, folder = run_listen(
-            options.run, options.audio, options.period_s, options.folders,
+            run, options.audio, options.period_s, options.folders,
             keep=options.keep, stop=stop, page=listen_page, progress=console.step,
         )  # fmt: skip
     console.result({**result, "run": str(folder)}, _heard_table(result, folder))
@@ -70,7 +75,7 @@ def listen(arguments: argparse.Namespace, console: Console) -> int:
 class Tune(RunCommand):
     """`hil_nas tune`."""
 
-    run: Path = like(Listen, "run")
+    run: str = like(Listen, "run")
     negatives: tuple[Path, ...] = option(
         (), parse=Path, repeated=True, metavar="FOLDER",
         help="recordings of any length, of several people, in which no keyword is said; may be given several times",
@@ -99,12 +104,14 @@ def tune(arguments: argparse.Namespace, console: Console) -> int:
     """`hil_nas tune`."""
     require("tuning", ["search"])
     from hil_nas.report.tune_page import tune_page
+    from hil_nas.workflows.past_runs import find_run
     from hil_nas.workflows.tune import Tuning, run_tune
 
     options = settings(Tune, arguments)
+    run = find_run(options.run, options.runs)
     tuning = Tuning(options.false_accepts_per_hour, options.period_s, options.snr_db, options.clips, options.seed)
     result, folder = run_tune(
-        options.run, options.negatives, tuning, options.folders, page=tune_page, progress=console.step
+        run, options.negatives, tuning, options.folders, page=tune_page, progress=console.step
     )
     console.result({**result, "run": str(folder)}, _tuned_table(result, folder))
     return 0

@@ -67,7 +67,7 @@ def runs(arguments: argparse.Namespace, console: Console) -> int:
 
 def _list(found: list[PastRun], runs_dir: Path) -> RenderableType:
     if not found:
-        return Text(f"no runs in {runs_dir}")
+        return Text(f"no runs in {runs_dir.absolute()}")
     table = Table(box=None, pad_edge=False)
     for name in ("run", "command", "board", "limits", "accuracy", "latency", "RAM", "status"):
         table.add_column(name, overflow="fold", justify="right" if name in ("accuracy", "latency", "RAM") else "left")

@@ -16,6 +16,7 @@ from hil_nas.deploy.order import in_network_order
 from hil_nas.deploy.quiet import quiet
 from hil_nas.deploy.tflite import read_tflite
 from hil_nas.errors import InputError, MissingToolError, UnsupportedError
+from hil_nas.extras import pip_install
 from hil_nas.network import INPUT, Layer, Network, Operator
 from hil_nas.operators.table import BY_NAME, layer_rules
 
@@ -47,7 +48,7 @@ def to_tflite(network: Network, weights: Sequence[LayerWeights | None], represen
         try:
             import tensorflow as tf
         except ImportError:
-            raise MissingToolError("TensorFlow is not installed", hint="pip install hil_nas[search]") from None
+            raise MissingToolError("TensorFlow is not installed", hint=pip_install("search")) from None
         model = _convert(tf, _keras_model(tf, network, weights), representative)
     try:
         return in_network_order(model, network, read_tflite(model))

@@ -164,7 +164,15 @@ def halved(recordings: Sequence[LongRecording]) -> tuple[list[LongRecording], li
 def _data(finished: FinishedRun, folders: Folders, progress: Reporter) -> KeywordData:
     chosen, clip = finished.data, finished.front_end.clip
     words, silence = tuple(chosen["words"]), chosen["silence"]
-    data = load_data(chosen["data"], words, clip, folders.build / "speech", progress, silence=silence)
+    try:
+        data = load_data(chosen["data"], words, clip, folders.build / "speech", progress, silence=silence)
+    except InputError:
+        if chosen["data"] is None or Path(chosen["data"]).is_dir():
+            raise
+        raise InputError(
+            f"{finished.folder} learned from {chosen['data']}, no folder here; misses are counted on its clips",
+            hint="run this where those recordings are; Speech Commands: `hil_nas data fetch`",
+        ) from None
     if data.classes != finished.labels:
         now, then = ", ".join(data.classes), ", ".join(finished.labels)
         raise InputError(f"the data has the classes {now}, the model {then}", hint="restore the data it was trained on")

@@ -64,11 +64,12 @@ def verify_file(
 
 
 def read_model(path: Path) -> bytes:
-    """
+    """The file's bytes; of a run's folder, those of its model.
+
     Raises:
         InputError: for a file that cannot be read; the message is the reason alone.
     """
     try:
-        return path.read_bytes()
+        return (path / "model.tflite" if path.is_dir() else path).read_bytes()
     except OSError as error:
-        raise InputError(f"cannot be read: {error.strerror}", hint="name a .tflite") from None
+        raise InputError(f"cannot be read: {error.strerror}", hint="name a .tflite, or the folder of a run") from None

@@ -17,6 +17,7 @@ from hil_nas.device.hosts.process import run
 from hil_nas.device.hosts.running import Running
 from hil_nas.device.protocol import shown
 from hil_nas.errors import InputError, LinkError, MissingToolError
+from hil_nas.extras import pip_install
 
 FLASH_S = 180.0
 WRITE_S = 10.0
@@ -90,7 +91,7 @@ def flash_board(board: Board, elf: Path, probe: str | None) -> None:
     if board.debug is None:
         raise InputError(f"board '{board.name}' has no [debug] table")
     if importlib.util.find_spec("pyocd") is None:
-        raise MissingToolError("pyOCD is not installed", hint="pip install 'hil_nas[flash]'")
+        raise MissingToolError("pyOCD is not installed", hint=pip_install("flash"))
     command = [
         *(sys.executable, "-m", "pyocd", "load", "--no-wait", "--no-config"),
         *("--target", board.debug.pyocd_target),
