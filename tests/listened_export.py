@@ -38,7 +38,7 @@ def export_words(home: Path, audio: Path, *, make: tuple[str, ...] = ()) -> list
     command = ["make", "-s", *make, "run", f"AUDIO={audio}"] if make else ["build/native/example", str(audio)]
     done = subprocess.run(command, cwd=home, capture_output=True, text=True, check=True)
     lines = [x.split() for x in done.stdout.splitlines() if " s " in x]
-    return [(seconds, word, int(posterior)) for seconds, _, posterior, word in lines]
+    return [(seconds, word, round(float(posterior) * ONE)) for seconds, _, posterior, word in lines]
 
 
 def listen_on(device: Device, host: HostListener, samples: np.ndarray) -> tuple[list[BoardDecision], int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -72,8 +73,10 @@ def test_instructions_are_never_shown_as_milliseconds(
     shown = capsys.readouterr().out
     assert "counts are instructions" in shown and " ms" not in shown and "latency" not in shown
     assert cli.main(["compare", *models, "--board", "nucleo-l4r5@virtual", *where]) == 0
-    shown = capsys.readouterr().out
+    shown, steps = capsys.readouterr()
     assert "counts are cycles" in shown and " ms ± 5 %" in shown
+    assert re.search(r"front end +│? *none +│? *none", shown)  # these models are networks alone
+    assert all(f"nucleo-l4r5@virtual: {x}: comparing bits" in steps for x in models)
 
 
 def test_a_model_that_cannot_run_stops_no_other(

@@ -139,7 +139,12 @@ def test_the_example_names_labels_as_they_are_and_refuses_other_audio(folder: Pa
     for label in LABELS:
         assert f"  {label}" in output
     write_wav(tmp_path / "slow.wav", tones(), 8_000)
-    for name, words in (("slow.wav", "not of the front end's sample rate"), ("none.wav", "cannot be opened")):
+    (tmp_path / "clip.flac").write_bytes(b"fLaC" + tones().tobytes())
+    (tmp_path / "text.wav").write_bytes(b"no audio")
+    for name, words in (
+        ("slow.wav", "not of the front end's sample rate"), ("none.wav", "cannot be opened"),
+        ("clip.flac", "is no WAV file"), ("text.wav", "is no WAV file"),
+    ):  # fmt: skip
         done = run(folder, str(tmp_path / name))
         assert done.returncode == 1
         assert words in done.stdout

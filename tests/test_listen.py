@@ -303,7 +303,7 @@ def test_the_export_hears_alike(
         )
         lines = [x.split() for x in done.stdout.splitlines() if " s " in x]
         expected = [(f"{x['time_s']:.3f}", round(x["posterior"] * ONE), x["word"]) for x in recording["heard"]]
-        assert [(time_s, int(posterior), word) for time_s, _, posterior, word in lines] == expected
+        assert [(time_s, round(float(posterior) * ONE), word) for time_s, _, posterior, word in lines] == expected
     assert not (tuned / "export" / "src" / "keywords_figures.h").exists()  # nobody had verified the model
 
 

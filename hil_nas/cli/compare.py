@@ -106,9 +106,8 @@ def _column(outcome: Verification | HilNasError) -> list[dict[str, str]]:
     if isinstance(outcome, HilNasError):
         return [{"bits": "failed"}]
     bits = "equal" if outcome.bits_equal else f"{outcome.differing_bytes} values differ"
-    whole = {"network": f"{outcome.network_cycles:,}"}
-    if outcome.front_end_cycles is not None:
-        whole["front end"] = f"{outcome.front_end_cycles:,}"
+    front_end = outcome.front_end_cycles
+    whole = {"network": f"{outcome.network_cycles:,}", "front end": "none" if front_end is None else f"{front_end:,}"}
     if outcome.latency_ms is not None:
         whole["latency"] = format_latency(outcome.latency_ms, outcome.clock["error_percent"])
     return [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -12,7 +12,8 @@ from hil_nas.budget import Budget
 from hil_nas.device.boards import load_board
 from hil_nas.device.hosts import open_device
 from hil_nas.errors import HilNasError
-from hil_nas.progress import Reporter, silent
+from hil_nas.files import plain_name
+from hil_nas.progress import Progress, Reporter, silent
 from hil_nas.target import BoardTarget
 from hil_nas.workflows.side_by_side import side_by_side
 from hil_nas.workflows.verify import Model, Verification, host_library, verify
@@ -58,12 +59,15 @@ def compare(
         load_board(BoardTarget.parse(board).board, boards_dir)
 
     def one(board: str, model: Path, progress: Reporter) -> Verification | HilNasError:
+        def of_model(step: Progress) -> None:
+            progress(replace(step, task=f"{plain_name(model)}: {step.task}"))
+
         try:
             with open_device(
                 board, boards_dir=boards_dir, build_dir=build_dir, port=port, flash=flash and model == models[0]
             ) as device:  # for each model: one that ends an emulator ends no other
                 read, host = Model.read(read_model(model)), host_library(boards_dir, build_dir)
-                return verify(device, read, host, budget=Budget(), count=clips, seed=seed, progress=progress)
+                return verify(device, read, host, budget=Budget(), count=clips, seed=seed, progress=of_model)
         except HilNasError as error:
             return error
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * An example: tells the words in a recording and, where the network hears whole clips, the scores of its beginning.
  *
- *   example AUDIO    mono audio of 16 bits at the rate that keywords_model.h says: a WAV file or the bare samples
+ *   example AUDIO    mono audio of 16 bits at the rate that keywords_model.h says: a WAV file, or the bare samples
+ *                    in a file whose name ends in .raw or .pcm
  *   example          a clip of noise, the same on every machine
  */
 #include <stdio.h>
@@ -12,12 +13,17 @@
 enum { PIECE_SAMPLES = 400 }; /* as a microphone's buffer would be */
 
 static int16_t clip[KEYWORDS_SAMPLES]; /* what is missing at the end of a short recording is silence */
+static int words;
 
+/* When, how sure (its averaged posterior, 32768 for 1) and what. */
 static void heard(void *user, const struct keywords_heard *word)
 {
     (void)user;
     const unsigned ms = (unsigned)(word->samples * 1000 / KEYWORDS_SAMPLE_RATE_HZ);
-    printf("%6u.%03u s  %5u  %s\n", ms / 1000, ms % 1000, (unsigned)word->posterior, keywords_labels[word->keyword]);
+    const unsigned sure = (unsigned)((word->posterior * UINT32_C(100000) + 16384) / 32768);
+    printf("%6u.%03u s  %u.%05u  %s\n", ms / 1000, ms % 1000, sure / 100000, sure % 100000,
+           keywords_labels[word->keyword]);
+    words++;
 }
 
 static void fill_with_noise(void)
@@ -59,6 +65,12 @@ static int find_samples(FILE *file)
     return good && memcmp(head, "data", 4) == 0;
 }
 
+static int is_bare(const char *name)
+{
+    const size_t length = strlen(name);
+    return length > 4 && (strcmp(name + length - 4, ".raw") == 0 || strcmp(name + length - 4, ".pcm") == 0);
+}
+
 static const char *listen_to(const char *name)
 {
     uint8_t head[12] = {0}, bytes[2 * PIECE_SAMPLES];
@@ -69,9 +81,12 @@ static const char *listen_to(const char *name)
         return "cannot be opened";
     const int is_wav = fread(head, 1, sizeof head, file) == sizeof head && memcmp(head, "RIFF", 4) == 0 &&
                        memcmp(head + 8, "WAVE", 4) == 0;
-    if (!is_wav)
+    if (!is_wav && is_bare(name))
         rewind(file);
-    else if (!find_samples(file)) {
+    else if (!is_wav) {
+        fclose(file);
+        return "is no WAV file; bare samples are taken from a name that ends in .raw or .pcm";
+    } else if (!find_samples(file)) {
         fclose(file);
         return "is a WAV file, but not of the front end's sample rate, mono, 16 bits";
     }
@@ -95,6 +110,7 @@ static int show_scores(void)
 #else
     int8_t scores[KEYWORDS_CLASSES];
     const int best = keywords_classify(clip, scores);
+    printf("the scores of its first %u ms, -128 to 127:\n", KEYWORDS_SAMPLES * 1000u / KEYWORDS_SAMPLE_RATE_HZ);
     for (int i = 0; i < KEYWORDS_CLASSES; i++)
         printf("%4d  %s%s\n", scores[i], keywords_labels[i], i == best ? "  <-" : "");
     return best < 0;
@@ -118,5 +134,7 @@ int main(int argc, char **argv)
         printf("%s %s\n", argv[1], fault);
         return 1;
     }
+    if (words == 0)
+        printf("no word was heard\n");
     return show_scores();
 }
