@@ -44,7 +44,7 @@ class Usual:
 
 
 USUAL = {  # by preset, else by space; the parts of each are `nas.spaces.KINDS`
-    "tiny": Usual(16, 40, 8, "conv", continuous=True),
+    "tiny": Usual(16, 40, 12, "conv", continuous=True),
     "darts": Usual(20, 40, 0, "pad", continuous=False),
     "paper": Usual(50, 100, 0, "conv", continuous=False),
 }

@@ -5,11 +5,13 @@ The order among good ones is what a short training of each shows.
 
 What fills the limit is drawn evenly and judged, not drawn by alpha, which likes much the same network each time: of 300
 at 13.3 ms the eight that the supernet liked best had losses of 0.443 in the mean and 0.378 at best after six epochs
-each, six samples of alpha 0.444 and 0.405, 24 that nobody chose 0.476 and 0.378.
+each, six samples of alpha 0.444 and 0.405, 24 that nobody chose 0.476 and 0.378. Regular ones join them, see
+`nas/tiny/regular.py`.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from itertools import repeat
 from math import isfinite
@@ -19,11 +21,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hil_nas.errors import InfeasibleError
-from hil_nas.nas.grid_search import SearchResult
+from hil_nas.nas.grid_search import SearchResult, Trained
 from hil_nas.nas.protocols import Derived, Deriving, Point, View
 
 LEADERS = 4  # configurations that take part, by gamma; of one window and hop only the first
 _POOL = 300  # networks that a supernet judges: some 15 s
+_REGULAR = 50  # draws of regular ones on a configuration
 _TRIES = 4  # draws for each network asked for: many are the same, or leave much of the limit unused
 _FULL = 0.9  # of what the latency limit leaves to a network: one that uses less is taken where there is no other
 
@@ -59,14 +62,36 @@ class Candidates(Generic[Point]):
         return self._holding([*own[: count - len(moved)], *moved])
 
     def _liked(self, gammas: NDArray[np.float64], count: int, rng: np.random.Generator) -> list[Point]:
-        """Of many that fill the latency limit those that do best with the supernet's weights."""
+        """Of many that fill the latency limit those that do best with the supernet's weights, half of them regular."""
         if (supernet := self._result.supernet) is None or count == 0:
             return []
+        found = {_name(self._strategy, x): x for x in self._regular(supernet, gammas, count // 2, rng)}
         configs = rng.choice(len(gammas), _POOL, p=gammas / gammas.sum())
-        drawn = [supernet.filling(int(x), rng) for x in configs]
-        points = {_name(self._strategy, x): x for x in drawn if x is not None and self._holds(x)}
-        points.pop(_name(self._strategy, self._result.point), None)
-        return self._best_first(list(points.values()))[:count]
+        drawn = self._best_first(self._distinct(supernet.filling(int(x), rng) for x in configs))
+        for point in drawn[:count]:
+            if len(found) < count:
+                found.setdefault(_name(self._strategy, point), point)
+        return list(found.values())
+
+    def _regular(
+        self, supernet: Trained[Point], gammas: NDArray[np.float64], count: int, rng: np.random.Generator
+    ) -> list[Point]:
+        """Up to so many, half of them on the configuration that gamma prefers, half on others of its window and hop:
+        gamma hardly tells those apart, and the weights have learned its own longest."""
+        leader = int(gammas.argmax())
+        others = _beside(self._strategy, leader)
+        elsewhere = [int(x) for x in rng.choice(others, count // 2)] if others else []
+        found: list[Point] = []
+        for config, places in Counter([leader] * (count - len(elsewhere)) + elsewhere).items():
+            drawn = self._distinct(supernet.regular(config, rng) for _ in range(_REGULAR))
+            found += self._best_first(drawn)[:places]
+        return found
+
+    def _distinct(self, points: Iterable[Point | None]) -> list[Point]:
+        """Those that hold the limits, each once, without the derived one."""
+        named = {_name(self._strategy, x): x for x in points if x is not None and self._holds(x)}
+        named.pop(_name(self._strategy, self._result.point), None)
+        return list(named.values())
 
     def _holds(self, point: Point) -> bool:
         return self._limits.held_by(self._strategy.cost(point, self._calibrated.ratio))

@@ -245,6 +245,11 @@ class Strategy(Networks, Deriving[Point], Protocol[Point]):
         break a limit; None where the space draws none so."""
         ...
 
+    def regular(self, config: int, rng: np.random.Generator) -> Point | None:
+        """A network on a configuration that does the same over and over and fills the latency limit; None where the
+        space has none."""
+        ...
+
 
 # Of limits, generator and device; where the space's supernet can serve several limits, of the one to share as well.
 Start = Callable[..., Strategy[Point]]

@@ -120,6 +120,9 @@ class DartsStrategy:
         """None of them could be judged."""
         return None
 
+    def regular(self, config: int, rng: np.random.Generator) -> None:
+        return None
+
     def one_loss(self, point: DartsPoint, features: Tensor, labels: Tensor) -> None:
         """A supernet of mixtures has learned no network by itself."""
         return None

@@ -68,14 +68,7 @@ class Band:
             depths: every depth that is there is as likely as any other.
             front_end: cycles, RAM and flash of the front end; None: as the table has them.
         """
-        if front_end is None:
-            tables = (self._table.cycles, self._table.ram, self._table.flash)
-            front_end = np.array([x.front_end[config] for x in tables])
-        left = np.maximum(np.array(self._limits) - front_end, 1.0)
-        costs, there = self.costs(config, chains)
-        broken = np.where(there, (costs / left).max(1), np.inf)  # above 1: so many times a limit
-        floor = min(self._share * left[0], float(self._average[config]))
-        filled = np.flatnonzero((broken <= 1.0) & (costs[:, 0] >= floor))
+        cycles, broken, filled = self._priced(config, chains, front_end)
         if len(filled):
             worth = self._parameter * self.parameters(config, chains)[filled]
             shares = np.exp(worth - worth.max())
@@ -86,7 +79,23 @@ class Band:
             return int(filled[np.searchsorted(shares / shares[-1], chance, side="right")])
         if broken.min() > 1.0:
             return int(broken.argmin())
-        return int(np.where(broken <= 1.0, costs[:, 0], -1.0).argmax())
+        return int(np.where(broken <= 1.0, cycles, -1.0).argmax())
+
+    def inside(self, config: int, chains: Chains) -> tuple[Indices, Floats]:
+        """Which of the chains lie in the band, and the cycles of each of the chains (chains,)."""
+        cycles, _, filled = self._priced(config, chains, None)
+        return filled, cycles
+
+    def _priced(self, config: int, chains: Chains, front_end: Floats | None) -> tuple[Floats, Floats, Indices]:
+        """Cycles of each, by how much each breaks a limit (above 1: so many times), and which lie in the band."""
+        if front_end is None:
+            tables = (self._table.cycles, self._table.ram, self._table.flash)
+            front_end = np.array([x.front_end[config] for x in tables])
+        left = np.maximum(np.array(self._limits) - front_end, 1.0)
+        costs, there = self.costs(config, chains)
+        broken = np.where(there, (costs / left).max(1), np.inf)
+        floor = min(self._share * left[0], float(self._average[config]))
+        return costs[:, 0], broken, np.flatnonzero((broken <= 1.0) & (costs[:, 0] >= floor))
 
     def costs(self, config: int, chains: Chains) -> tuple[Floats, np.ndarray[tuple[int], np.dtype[np.bool_]]]:
         """Cycles, RAM and flash of each network without its front end, (chains, 3), and whether the space has it:

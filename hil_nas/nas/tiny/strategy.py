@@ -34,6 +34,7 @@ from hil_nas.nas.tiny.cost_table import CostTable
 from hil_nas.nas.tiny.derive import derive
 from hil_nas.nas.tiny.expected import ExpectedCost, average_cycles
 from hil_nas.nas.tiny.most_parameters import TinyDerivation
+from hil_nas.nas.tiny.regular import fullest, regular_chains
 from hil_nas.nas.tiny.settings import TinySettings
 from hil_nas.nas.tiny.space import Choice, TinySpace
 from hil_nas.nas.tiny.supernet import TinySupernet
@@ -137,6 +138,7 @@ class TinyStrategy(TinyDerivation, TinyNetworks):
         average = average_cycles(cost_table)
         band = Band(cost_table, limits, settings.band, average, self._worth)
         self._full = Band(cost_table, limits, _FILLED, average)
+        self._regular = regular_chains(cost_table.space)
         TinyNetworks.__init__(self, self.space, settings, band, settings.paths, generator, device, self.feasible, like)
 
     def reads(self, half: Half, generator: torch.Generator) -> tuple[int, ...]:
@@ -185,6 +187,10 @@ class TinyStrategy(TinyDerivation, TinyNetworks):
     def filling(self, config: int, rng: np.random.Generator) -> Choice | None:
         chains = self._even.drawn(_POOL_DRAWS, torch.Generator().manual_seed(int(rng.integers(2**62))))
         return chains.choice(config, self._full.pick(config, chains, float(rng.random())))
+
+    def regular(self, config: int, rng: np.random.Generator) -> Choice | None:
+        found = fullest(self._full, config, self._regular)
+        return self._regular.choice(config, int(rng.choice(found))) if len(found) else None
 
     def one_loss(self, point: Choice, features: Tensor, labels: Tensor) -> Tensor:
         return F.cross_entropy(self.net(features, point).float(), labels)

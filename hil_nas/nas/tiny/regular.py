@@ -1,0 +1,50 @@
+"""Regular chains: one separable convolution over and over, of one width or of two neighbouring ones. No torch.
+
+Of networks at a limit, regular ones are as a class better than those drawn evenly from the space, as RegNet found
+(Radosavovic et al., arXiv:2003.13678). At 8 ms seven of them, 15 epochs each on one front end, had validation losses of
+0.371 to 0.422; the best of 24 networks that a supernet liked, raced, 0.415.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from hil_nas.nas.tiny.band import Band, Chains
+from hil_nas.nas.tiny.cost_table import Indices
+from hil_nas.nas.tiny.space import SKIP, TinySpace
+
+
+def regular_chains(space: TinySpace) -> Chains:
+    """All of a space: every stem, every separable convolution without stride, every depth; narrow first, then at most
+    one width wider."""
+    skip = space.operations.index(SKIP) if SKIP in space.operations else None
+    repeated = [i for i, x in enumerate(space.operations) if x.kind == "separable" and x.stride == (1, 1)]
+    stems, widths, operations = [], [], []
+    for depth in range(1 if skip is not None else space.positions, space.positions + 1):
+        idle = space.positions - depth
+        for pattern in _widths(len(space.widths), depth + 1):
+            for operation in repeated:
+                for stem in range(len(space.stems)):
+                    stems.append(stem)
+                    widths.append([*pattern, *[pattern[-1]] * idle])
+                    operations.append([*[operation] * depth, *[skip or 0] * idle])
+    shape = (len(stems), space.positions)
+    return Chains(
+        np.array(stems, int), np.array(widths, int).reshape(len(stems), 1 + space.positions),
+        np.array(operations, int).reshape(shape),
+    )  # fmt: skip
+
+
+def fullest(band: Band, config: int, chains: Chains) -> Indices:
+    """Of those inside a band the one with most cycles for each stem, operation and depth; they differ in widths."""
+    inside, cycles = band.inside(config, chains)
+    order = inside[np.argsort(-cycles[inside], kind="stable")]
+    kinds = np.column_stack([chains.stem, chains.operations])[order]
+    _, first = np.unique(kinds, axis=0, return_index=True)
+    return np.asarray(order[np.sort(first)])
+
+
+def _widths(count: int, parts: int) -> list[list[int]]:
+    even = [[i] * parts for i in range(count)]
+    stepped = [[i] * narrow + [i + 1] * (parts - narrow) for i in range(count - 1) for narrow in range(1, parts)]
+    return even + stepped
