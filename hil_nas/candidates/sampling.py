@@ -65,9 +65,9 @@ class Candidates(Generic[Point]):
         """Of many that fill the latency limit those that do best with the supernet's weights, half of them regular."""
         if (supernet := self._result.supernet) is None or count == 0:
             return []
-        found = {_name(self._strategy, x): x for x in self._regular(supernet, gammas, count // 2, rng)}
         configs = rng.choice(len(gammas), _POOL, p=gammas / gammas.sum())
         drawn = self._best_first(self._distinct(supernet.filling(int(x), rng) for x in configs))
+        found = {_name(self._strategy, x): x for x in self._regular(supernet, gammas, count // 2, rng)}
         for point in drawn[:count]:
             if len(found) < count:
                 found.setdefault(_name(self._strategy, point), point)
