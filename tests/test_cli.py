@@ -49,6 +49,16 @@ def test_a_log_says_how_long_the_rest_takes(
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize("command", [["search"], ["baseline", "ds-cnn"]])
+def test_a_folder_without_recordings_is_told_before_torch_is_loaded(command: list[str], tmp_path: Path) -> None:
+    (tmp_path / "yes").mkdir()
+    program = "import sys; from hil_nas import cli; status = cli.main(sys.argv[1:]); "
+    program += "print(status, 'torch' in sys.modules, 'tensorflow' in sys.modules)"
+    arguments = [*command, "--data", str(tmp_path)]
+    shown = subprocess.run([sys.executable, "-c", program, *arguments], capture_output=True, text=True)
+    assert shown.stdout == "1 False False\n" and "has no subfolder with recordings" in shown.stderr
+
+
 @pytest.mark.parametrize(("set_before", "threads"), [({}, "1"), ({"OMP_NUM_THREADS": "2"}, "2")])
 def test_it_trains_on_one_thread_unless_told_otherwise(
     set_before: dict[str, str], threads: str, tmp_path: Path

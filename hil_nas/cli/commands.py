@@ -43,11 +43,11 @@ class Search(RunCommand):
 def search(arguments: argparse.Namespace, console: Console) -> int:
     """`hil_nas search`."""
     require("a search", ["search"])
+    options, *others = (settings(Search, x) for x in combinations(arguments, LISTED))
+    require_recordings(options.config.data, options.config.words)
     from hil_nas.report.page import search_page
     from hil_nas.workflows.search import run_search
 
-    options, *others = (settings(Search, x) for x in combinations(arguments, LISTED))
-    require_recordings(options.config.data)
     if others:
         return _search_for_limits([options, *others], console)
     with tracked(options.tracking, options.runs, console.step):
@@ -87,11 +87,11 @@ class Baseline(RunCommand):
 def baseline(arguments: argparse.Namespace, console: Console) -> int:
     """`hil_nas baseline`."""
     require("a baseline", ["search"])
+    options = settings(Baseline, arguments)
+    require_recordings(options.config.data, options.config.words)
     from hil_nas.report.page import search_page
     from hil_nas.workflows.baseline import run_baseline
 
-    options = settings(Baseline, arguments)
-    require_recordings(options.config.data)
     with tracked(options.tracking, options.runs, console.step):
         result, folder = run_baseline(
             options.config, options.folders, resume=options.resume, page=search_page, progress=console.step,
@@ -156,7 +156,7 @@ def verify(arguments: argparse.Namespace, console: Console) -> int:
     options = settings(Verify, arguments)
     if options.listen:
         return verify_listen(options, console)
-    require_recordings(options.data)
+    require_recordings(options.data, options.words)
     verification, findings = verify_file(
         options.model, options.board, boards_dir=options.boards, build_dir=options.build, budget=options.budget,
         data=None if options.data is None else Path(options.data), words=options.words, clips=options.clips,

@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from hil_nas.audio.layout import find_recordings
 from hil_nas.errors import InputError
+from hil_nas.files import plain_name
 from hil_nas.folders import Folders, usual_folders
 from hil_nas.options import option
 
@@ -66,10 +68,14 @@ def each_once(boards: Sequence[str], usual: str, port: str | None) -> list[str]:
     return named
 
 
-def require_recordings(folder: str | None) -> None:
+def require_recordings(folder: str | None, words: Sequence[str]) -> None:
     """
     Raises:
-        InputError: where the folder of --data is none: better now than when the board has been measured.
+        InputError: where the folder of --data is none, or holds no recordings of words: better now than when torch is
+            loaded and the board has been measured.
     """
-    if folder is not None and not Path(folder).is_dir():
+    if folder is None:
+        return
+    if not Path(folder).is_dir():
         raise InputError(f"{folder} is no folder", hint="name the folder of recordings with --data")
+    find_recordings(Path(folder), [plain_name(x) for x in words])

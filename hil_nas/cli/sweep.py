@@ -84,8 +84,8 @@ def searches(arguments: argparse.Namespace) -> list[SearchConfig]:
     """All combinations of the lists, then those of each `--also`, whose options replace the given ones."""
     given = [arguments, *(_changed(arguments, x) for x in arguments.also)]
     configs = [settings(SearchConfig, y) for x in given for y in combinations(x, AXES)]
-    for config in configs:
-        require_recordings(config.data)
+    for data, words in dict.fromkeys((x.data, x.words) for x in configs):
+        require_recordings(data, words)
     return list(dict.fromkeys(configs))
 
 
