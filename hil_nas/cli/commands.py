@@ -23,6 +23,7 @@ from hil_nas.errors import InputError, LimitsMissedError, naming
 from hil_nas.extras import require
 from hil_nas.kernels import First
 from hil_nas.options import like, option
+from hil_nas.progress import Progress
 from hil_nas.tracking import Tracking, tracked
 from hil_nas.units import clock_name, count_unit, format_bytes, format_latency
 from hil_nas.values import some_text
@@ -45,6 +46,8 @@ def search(arguments: argparse.Namespace, console: Console) -> int:
     require("a search", ["search"])
     options, *others = (settings(Search, x) for x in combinations(arguments, LISTED))
     require_recordings(options.config.data, options.config.words)
+    ahead = f"a supernet of {options.config.search_epochs} epochs, a race of short trainings, one in full, the board"
+    console.step(Progress("search", 0, 0, ahead, lasting=True))  # before torch, which takes its time to load
     from hil_nas.report.page import search_page
     from hil_nas.workflows.search import run_search
 
