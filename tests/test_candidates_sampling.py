@@ -44,8 +44,8 @@ def test_candidates_hold_the_limits_as_measured_and_are_all_different(cost_table
 
 
 def test_candidates_are_those_of_many_that_fill_the_limit_which_a_supernet_likes_best(cost_table: CostTable) -> None:  # noqa: F811
-    """Whatever alpha prefers: the oracle sorts all that were drawn by the losses of a supernet that is made up. Two of
-    five are regular, on the configuration that leads."""
+    """Whatever alpha prefers: the oracle sorts all that were drawn by the losses of a supernet that is made up. One of
+    five is regular, on the configuration that leads."""
     limits = Limits(cycles=6e4)
     result = run(cost_table, limits=limits, settings=replace(QUICK, gamma_ratio=1e9))
     drawn: list[Choice] = []
@@ -80,10 +80,10 @@ def test_candidates_are_those_of_many_that_fill_the_limit_which_a_supernet_likes
                 networks[config, network] = point  # of equal networks the one drawn last
         return networks
 
-    networks, first = by_network(drawn), sorted(by_network(repeated).items(), key=lambda x: loss(x[1]))[:2]
+    networks, first = by_network(drawn), sorted(by_network(repeated).items(), key=lambda x: loss(x[1]))[:1]
     assert len(networks) > 15 and len({x.config for x in networks.values()}) == len(SPACE.configs)
     others = [x for name, x in networks.items() if name not in dict(first)]
-    assert len(first) == 2 and [x.point for x in sampled] == [*dict(first).values(), *sorted(others, key=loss)[:3]]
+    assert len(first) == 1 and [x.point for x in sampled] == [*dict(first).values(), *sorted(others, key=loss)[:4]]
 
 
 def test_candidates_stay_on_the_configuration_that_was_settled(cost_table: CostTable) -> None:  # noqa: F811

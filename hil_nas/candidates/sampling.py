@@ -62,12 +62,12 @@ class Candidates(Generic[Point]):
         return self._holding([*own[: count - len(moved)], *moved])
 
     def _liked(self, gammas: NDArray[np.float64], count: int, rng: np.random.Generator) -> list[Point]:
-        """Of many that fill the latency limit those that do best with the supernet's weights, half of them regular."""
+        """Of many that fill the latency limit those that do best with the supernet's weights, one in three regular."""
         if (supernet := self._result.supernet) is None or count == 0:
             return []
         configs = rng.choice(len(gammas), _POOL, p=gammas / gammas.sum())
         drawn = self._best_first(self._distinct(supernet.filling(int(x), rng) for x in configs))
-        found = {_name(self._strategy, x): x for x in self._regular(supernet, gammas, count // 2, rng)}
+        found = {_name(self._strategy, x): x for x in self._regular(supernet, gammas, count // 3, rng)}
         for point in drawn[:count]:
             if len(found) < count:
                 found.setdefault(_name(self._strategy, point), point)
