@@ -35,9 +35,9 @@ def hold(folder: Path) -> Hold | None:
     for _ in range(_TRIES):
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         number = _number(descriptor)
-        if number in _ours:
+        if (ours := _ours.get(number)) is not None:
             os.close(descriptor)
-            return _ours[number]
+            return ours
         if _locked(descriptor, fcntl.LOCK_EX):
             _ours[number] = mark = Hold(descriptor)
             return mark

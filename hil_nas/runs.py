@@ -93,7 +93,9 @@ class Run:
         incomplete = _incomplete(runs_dir, command)
         for folder, saved in incomplete:
             if saved == wanted:
-                return cls(folder, _taken(folder))._gone_on_with()
+                run = cls(folder, _taken(folder))
+                if not run.path("result.json").exists():  # another process may have finished it by now
+                    return run._gone_on_with()
         if not incomplete:
             raise RunError(f"no incomplete {command} run in {runs_dir}", hint="leave out --resume")
         newest, saved = incomplete[0]
@@ -256,7 +258,8 @@ def _taken(folder: Path) -> Hold:
     Raises:
         RunError: where another process is at work in the folder.
     """
-    mark = hold(folder)
+    with writing(folder):
+        mark = hold(folder)
     if mark is None:
         raise RunError(f"another process is at work in {folder}", hint="wait until it is done, or end it")
     return mark

@@ -9,7 +9,10 @@ from typing import Any
 
 from hil_nas.errors import InputError
 
-_BYTES = {"b": 1, "byte": 1, "bytes": 1, "k": 1024, "ki": 1024, "m": 1024**2, "mi": 1024**2}
+_BYTES = {
+    **dict.fromkeys(("b", "byte", "bytes"), 1), **dict.fromkeys(("k", "kb", "ki", "kib"), 1024),
+    **dict.fromkeys(("m", "mb", "mi", "mib"), 1024**2),
+}  # fmt: skip
 _SECONDS = {"us": 1e-6, "ms": 1e-3, "s": 1.0}
 _NUMBER = re.compile(r"^\s*(\d+(?:\.\d+)?)\s*([a-z]*)\s*$")
 
@@ -21,9 +24,7 @@ def parse_bytes(text: str) -> int:
         InputError: for anything else, less than a byte included.
     """
     match = _NUMBER.match(text.lower())
-    unit = match.group(2) if match else ""
-    factor = _BYTES.get(unit) or _BYTES.get(unit.removesuffix("b"), 0)
-    size_bytes = float(match.group(1)) * factor if match else 0.0
+    size_bytes = float(match.group(1)) * _BYTES.get(match.group(2), 0) if match else 0.0
     if not 1 <= size_bytes < inf:
         raise InputError(f"'{text}' is not a size", hint="write it with its unit, like 256k, 2M or 4096B")
     return int(size_bytes)

@@ -35,17 +35,21 @@ def test_a_log_says_how_long_the_rest_takes(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """By the pace since its first step; nothing while there is none, or where it is no minute."""
-    now = iter((100.0, 130.0, 190.0, 700.0, 710.0, 800.0))
+    now = iter((100.0, 130.0, 190.0, 700.0, 710.0, 800.0, 1000.0, 1060.0, 1120.0, 5000.0, 5060.0))
     monkeypatch.setattr("hil_nas.cli.console.time", SimpleNamespace(monotonic=lambda: next(now)))
     console = Console(as_json=False)
     for done in (0, 1, 3, 10):
         console.step(Progress("searching", done, 10, "loss 1"))
     for done in (4, 5):  # gone on with
         console.step(Progress("training", done, 20))
+    for done in (1, 2, 6, 1, 2):  # a second round under the same name
+        console.step(Progress("candidates", done, 6))
     lines = capsys.readouterr().err.splitlines()
     assert lines == [
         "searching 0/10  loss 1", "searching 1/10, 4 min left  loss 1", "searching 3/10, 4 min left  loss 1",
         "searching 10/10  loss 1", "training 4/20", "training 5/20, 22 min left",
+        "candidates 1/6", "candidates 2/6, 4 min left", "candidates 6/6",
+        "candidates 1/6", "candidates 2/6, 4 min left",
     ]  # fmt: skip
 
 

@@ -124,6 +124,15 @@ def test_a_run_is_named_as_a_list_of_runs_names_it(
     assert "there is no run 'none'" in actual["message"]
 
 
+def test_a_tuning_says_where_the_recordings_are_missed(
+    run: Path, audio: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The run learned from a folder `recordings`, as a network of the zoo did from one that is not here."""
+    monkeypatch.chdir(tmp_path)
+    actual = command("tune", run, "--negatives", audio, folder=tmp_path, capsys=capsys, status=1)
+    assert "learned from recordings, no folder here" in actual["message"] and "data fetch" in actual["hint"]
+
+
 def test_clips_in_which_words_were_heard_are_kept(
     run: Path, audio: Path, tmp_path: Path, kws_model: bytes, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -54,7 +54,10 @@ def test_times_are_told_as_the_limit_was_written(seconds: float, limit: str, tex
     assert parse_seconds(text) >= seconds * (1 - 1e-9)
 
 
-@pytest.mark.parametrize("text", ["", "0", "0b", "64", "4096", "0.5b", "-1k", "12q", "1k k", "nan", "256kk", "inf"])
+@pytest.mark.parametrize(
+    "text",
+    ["", "0", "0b", "64", "4096", "64bb", "5byteb", "0.5b", "-1k", "12q", "1k k", "nan", "256kk", "inf"],
+)
 def test_other_sizes_are_refused(text: str) -> None:
     with pytest.raises(InputError):
         parse_bytes(text)

@@ -39,8 +39,8 @@ class Candidates(Generic[Point]):
         self._strategy, self._limits = result.calibrated.deriving, result.calibrated.limits
 
     def sampled(self, count: int) -> list[Derived[Point]]:
-        """Up to so many, all different and none of them the derived one: those that a supernet likes best, or samples
-        by their probabilities.
+        """Up to so many, all different and none of them the derived one: those that a supernet likes best, one in three
+        regular, or samples by their probabilities.
 
         On the configurations that gamma prefers, or on the one that the data search settled.
         """

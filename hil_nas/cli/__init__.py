@@ -68,8 +68,9 @@ def _resuming(words: Sequence[str], typed: bool, began: datetime) -> str | None:
         return None
     from hil_nas.workflows.past_runs import runs_in
 
-    with suppress(HilNasError, SystemExit, OSError):
-        unfinished = [x for x in runs_in(parser().parse_args(words).runs) if x.command == words[0] and not x.result]
+    with suppress(HilNasError, SystemExit, OSError, ValueError, TypeError):
+        runs = runs_in(parser().parse_args(words).runs)
+        unfinished = [x for x in runs if x.command == words[0] and x.status == "incomplete"]
         if "--resume" in words or any(datetime.fromisoformat(x.started) >= began for x in unfinished):
             program = sys.argv[0] if typed else "hil_nas"
             return shlex.join([program, *words, *([] if "--resume" in words else ["--resume"])])

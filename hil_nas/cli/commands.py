@@ -46,8 +46,7 @@ def search(arguments: argparse.Namespace, console: Console) -> int:
     require("a search", ["search"])
     options, *others = (settings(Search, x) for x in combinations(arguments, LISTED))
     require_recordings(options.config.data, options.config.words)
-    ahead = f"a supernet of {options.config.search_epochs} epochs, a race of short trainings, one in full, the board"
-    console.step(Progress("search", 0, 0, ahead, lasting=True))  # before torch, which takes its time to load
+    console.step(Progress("search", 0, 0, _ahead(options.config), lasting=True))  # torch takes its time to load
     from hil_nas.report.page import search_page
     from hil_nas.workflows.search import run_search
 
@@ -59,6 +58,13 @@ def search(arguments: argparse.Namespace, console: Console) -> int:
             progress=console.step, port=options.port, flash=options.flash,
         )  # fmt: skip
     return _finished(result, folder, console)
+
+
+def _ahead(config: SearchConfig) -> str:
+    learned = config.strategy == "gradient"
+    parts = [f"a supernet of {config.search_epochs} epochs"] if learned else []
+    parts += ["a race of short trainings"] if config.candidates else []
+    return ", ".join([*parts, "a training in full", "the board"])
 
 
 def _search_for_limits(options: Sequence[Search], console: Console) -> int:
@@ -121,7 +127,7 @@ class Verify(BoardCommand):
     """`hil_nas verify`."""
 
     model: Path = option(
-        positional=True, metavar="MODEL.tflite", help="any that is quantised to int8; with --listen a run's folder too"
+        positional=True, metavar="MODEL.tflite", help="any that is quantised to int8, or the folder of a run"
     )
     board: str = like(SearchConfig, "board")
     engine: Engine = option(

@@ -32,8 +32,9 @@ class Compare(BoardCommand):
     """`hil_nas compare`."""
 
     models_named: tuple[Path, ...] = option(
-        positional=True, parse=Path, nargs="+", metavar="MODEL.tflite", help="any that are quantised to int8"
-    )
+        positional=True, parse=Path, nargs="+", metavar="MODEL.tflite",
+        help="any that are quantised to int8, or folders of runs",
+    )  # fmt: skip
     board: tuple[str, ...] = like(
         SearchConfig, "board", (), repeated=True,
         help=f"default: {SearchConfig().board}; given again, each model runs on each",

@@ -89,6 +89,7 @@ class Console:
         self._tasks: dict[str, Any] = {}
         self._last_lines_s: dict[str, float] = {}
         self._begun: dict[str, tuple[float, int]] = {}  # when a task was first seen, and how far it was
+        self._done: dict[str, int] = {}  # how far it was last; one that falls back has begun anew
         self._lock = Lock()
         self._answered = False
         self._warned: set[str] = set()
@@ -183,9 +184,10 @@ class Console:
 
     def _draw(self, step: Step) -> None:
         if self._progress is None:
-            columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-            note = TextColumn("{task.fields[note]}", markup=False)  # it may name a file
-            self._progress = Progress(*columns, note, console=self._rich)
+            # What is done and its note may name files.
+            task, note = (TextColumn(x, markup=False) for x in ("{task.description}", "{task.fields[note]}"))
+            columns = (task, BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), note)
+            self._progress = Progress(*columns, console=self._rich)
             self._progress.start()
         if step.task not in self._tasks:
             self._tasks[step.task] = self._progress.add_task(step.task, total=step.total or None, note="")
@@ -193,8 +195,9 @@ class Console:
 
     def _log(self, step: Step) -> None:
         now = time.monotonic()
-        if step.done == 0 or step.task not in self._begun:
+        if step.done == 0 or step.done < self._done.get(step.task, step.done + 1):
             self._begun[step.task] = now, step.done
+        self._done[step.task] = step.done
         if step.task in self._last_lines_s and step.done < step.total and now - self._last_lines_s[step.task] < 10.0:
             return
         self._last_lines_s[step.task] = now

@@ -29,7 +29,7 @@ def write_page(folder: Path) -> Path:
         page = search_page(folder, result)
     elif command == "profile":
         page = _profile_page(result)
-    elif command == "tune":
+    elif command == "tune" and "keywords" in result["curve"][0]:  # tunings before that was kept have none
         page = tune_page(result)
     else:
         raise RunError(

@@ -11,7 +11,7 @@ from typing import Any
 
 from hil_nas.errors import InputError, RunError
 from hil_nas.files import writing
-from hil_nas.holds import held_elsewhere
+from hil_nas.holds import held_elsewhere, hold
 from hil_nas.runs import read_json, read_result
 from hil_nas.workflows.proportion import wilson
 
@@ -141,11 +141,13 @@ def remove(names: Sequence[str], runs_dir: Path) -> list[Path]:
             process is at work in.
         OutputError: where the system refuses.
     """
-    folders = []
+    folders, marks = [], []
     for name in names:
         folder = find_run(name, runs_dir)
-        if PastRun.read(folder).status == "running":
+        PastRun.read(folder)
+        if (mark := hold(folder)) is None:
             raise RunError(f"another process is at work in {folder}", hint="wait until it is done, or end it")
+        marks.append(mark)  # until all are gone
         if folder.is_symlink():
             raise RunError(f"{name} is a link", hint="name the folder that it leads to")
         folders.append(folder.resolve())

@@ -211,7 +211,8 @@ def train_supernet(
             notes = [f"{run.folder.name}, {note}" for run, note in zip(runs, notes, strict=True)]
         job.progress(Progress("searching", epochs[0]["epoch"], config.search_epochs, "; ".join(notes)))
 
-    job.progress(Progress("searching", 0, config.search_epochs))
+    behind = sum(x["phase"] == "search" for x in runs[0].metrics())
+    job.progress(Progress("searching", behind, config.search_epochs))
     return search(
         partial(job.kind.strategy, job.cost_table, settings),
         train,
