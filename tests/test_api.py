@@ -97,8 +97,11 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[tuple[Any, ...], dict[s
 @pytest.mark.parametrize("way", ["usual", "other"])
 @pytest.mark.parametrize("command", ["search", "profile", "listen"])
 def test_a_function_calls_what_its_command_calls(
-    calls: list[tuple[tuple[Any, ...], dict[str, Any]]], command: str, way: str
-) -> None:
+    calls: list[tuple[tuple[Any, ...], dict[str, Any]]], command: str, way: str, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    (tmp_path / "runs" / "x").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
     budget = hil_nas.Budget(max_ram_bytes=128 * 1024, max_latency_s=0.05)
     other = hil_nas.SearchConfig(words=("lamp", "music"), budget=budget, search_epochs=5, seed=3)
     arguments, function = {
