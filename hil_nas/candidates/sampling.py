@@ -83,8 +83,9 @@ class Candidates(Generic[Point]):
         elsewhere = [int(x) for x in rng.choice(others, count // 2)] if others else []
         found: list[Point] = []
         for config, places in Counter([leader] * (count - len(elsewhere)) + elsewhere).items():
-            drawn = self._distinct(supernet.regular(config, rng) for _ in range(_REGULAR))
-            found += self._best_first(drawn)[:places]
+            if regular := supernet.regular(config):
+                drawn = self._distinct(regular[int(rng.integers(len(regular)))] for _ in range(_REGULAR))
+                found += self._best_first(drawn)[:places]
         return found
 
     def _distinct(self, points: Iterable[Point | None]) -> list[Point]:

@@ -69,9 +69,9 @@ class Trained(Generic[Point]):
         """As `nas.protocols.Strategy.filling`."""
         return self._strategy.filling(config, rng)
 
-    def regular(self, config: int, rng: np.random.Generator) -> Point | None:
+    def regular(self, config: int) -> Sequence[Point]:
         """As `nas.protocols.Strategy.regular`."""
-        return self._strategy.regular(config, rng)
+        return self._strategy.regular(config)
 
     def _config(self, point: Point) -> int:
         return self._strategy.space.configs.index(self._strategy.at(point)[1])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from math import log
 from typing import Any, Generic, Literal, Protocol, TypeVar
@@ -245,9 +245,8 @@ class Strategy(Networks, Deriving[Point], Protocol[Point]):
         break a limit; None where the space draws none so."""
         ...
 
-    def regular(self, config: int, rng: np.random.Generator) -> Point | None:
-        """A network on a configuration that does the same over and over and fills the latency limit; None where the
-        space has none."""
+    def regular(self, config: int) -> Sequence[Point]:
+        """The networks on a configuration that do the same over and over and fill the latency limit."""
         ...
 
 

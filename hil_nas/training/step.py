@@ -75,8 +75,8 @@ def run_epoch(
 
 
 def _one_ahead(batches: Iterator[tuple[Tensor, Tensor]]) -> Iterator[tuple[Tensor, Tensor]]:
-    """Each batch is made on a thread of its own while its predecessor is learned: half the work of a small network is
-    its features, and the training itself keeps one core busy."""
+    """Each batch is made on a thread of its own while its predecessor is learned: its features take about as long as a
+    small network's step, which keeps one core busy."""
     with ThreadPoolExecutor(1, "batches") as thread:
         coming = thread.submit(next, batches, None)
         while (batch := coming.result()) is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -120,8 +120,8 @@ class DartsStrategy:
         """None of them could be judged."""
         return None
 
-    def regular(self, config: int, rng: np.random.Generator) -> None:
-        return None
+    def regular(self, config: int) -> Sequence[DartsPoint]:
+        return ()
 
     def one_loss(self, point: DartsPoint, features: Tensor, labels: Tensor) -> None:
         """A supernet of mixtures has learned no network by itself."""

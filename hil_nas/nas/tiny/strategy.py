@@ -188,9 +188,8 @@ class TinyStrategy(TinyDerivation, TinyNetworks):
         chains = self._even.drawn(_POOL_DRAWS, torch.Generator().manual_seed(int(rng.integers(2**62))))
         return chains.choice(config, self._full.pick(config, chains, float(rng.random())))
 
-    def regular(self, config: int, rng: np.random.Generator) -> Choice | None:
-        found = fullest(self._full, config, self._regular)
-        return self._regular.choice(config, int(rng.choice(found))) if len(found) else None
+    def regular(self, config: int) -> list[Choice]:
+        return [self._regular.choice(config, int(x)) for x in fullest(self._full, config, self._regular)]
 
     def one_loss(self, point: Choice, features: Tensor, labels: Tensor) -> Tensor:
         return F.cross_entropy(self.net(features, point).float(), labels)
