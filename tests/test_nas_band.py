@@ -14,7 +14,7 @@ from hil_nas.nas.protocols import Reading
 from hil_nas.nas.tiny.band import Band, Chains
 from hil_nas.nas.tiny.cost_table import CostTable, tabulate
 from hil_nas.nas.tiny.expected import average_cycles
-from hil_nas.nas.tiny.space import Choice
+from hil_nas.nas.tiny.space import Choice, TinySpace
 from hil_nas.nas.tiny.strategy import TinyStrategy
 from tests.test_nas_search import QUICK, SPACE
 from tests.test_nas_space import toy_cycles
@@ -29,9 +29,9 @@ def cost_table() -> CostTable:
     )
 
 
-def every_chain() -> Chains:
-    stems, widths, operations = (range(len(x)) for x in (SPACE.stems, SPACE.widths, SPACE.operations))
-    count = SPACE.positions
+def every_chain(space: TinySpace = SPACE) -> Chains:
+    stems, widths, operations = (range(len(x)) for x in (space.stems, space.widths, space.operations))
+    count = space.positions
     rows = product(stems, product(widths, repeat=1 + count), product(operations, repeat=count))
     stem, width, operation = zip(*rows, strict=True)
     return Chains(np.array(stem), np.array(width), np.array(operation))
