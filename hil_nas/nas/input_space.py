@@ -46,13 +46,14 @@ class InputSpace(Protocol):
 
 
 def align_stride(config: FrontEnd, configs: Sequence[FrontEnd]) -> int:
-    """The largest stride that leaves a map no shorter than that of the shortest grid.
+    """The largest stride that leaves a map no shorter than that of the shortest grid, and 20 ms or less between rows.
 
     Rounding to the nearest instead would take frames from a network that it needs: 79 would become 40 beside a grid
     of 49.
     """
     shortest = min(x.frames for x in configs)
-    return max(1, (config.frames - 1) // max(1, shortest - 1))
+    slow_enough = config.clip.sample_rate_hz // 50 // config.hop_samples
+    return max(1, min((config.frames - 1) // max(1, shortest - 1), slow_enough))
 
 
 def align_layers(arrangement: Arrangement, align: Operation | None, shape: Shape) -> list[Layer]:

@@ -131,11 +131,12 @@ def paper_grid(coefficients: int = 40) -> tuple[Mfcc, ...]:
 
 def search_grid() -> tuple[Mfcc, ...]:
     """The paper's eight with 40, 20 and 13 coefficients: fewer cost less, in the front end and in what reads them. Then
-    cheaper ones, of 24 mel bins, for which half an FFT will do."""
+    cheaper ones, of 24 mel bins, for which half an FFT will do, to fewer frames than any of the paper's: at 8 ms they
+    leave a network up to twice as many cycles."""
     cheaper = tuple(
         Mfcc(window, hop, 24, coefficients, fft_points=256)
-        for window, hop in ((400, 200), (480, 320))
-        for coefficients in (20, 13)
+        for window, hop, columns in ((400, 200, (20, 13)), (480, 320, (20, 13)), (480, 480, (13,)), (480, 640, (13,)))
+        for coefficients in columns
     )
     return (*(x for coefficients in (40, 20, 13) for x in paper_grid(coefficients)), *cheaper)
 
