@@ -53,7 +53,7 @@ def _parts(net: TinySupernet, choice: Choice, spread: Tensor) -> Iterator[Weight
     yield Weights(weight, stem.scale[:width], stem.shift[:width])
     for step in net._steps(choice):
         if step.operation.kind == "separable":
-            layer = net._depthwise(step)
+            layer = net._depthwise(choice.config, step)
             weight = window(layer.weight[:width], step.operation.kernel)[:, None]
             yield Weights(weight, layer.scale[:width], layer.shift[:width])
         if step.operation.kind != "pool":

@@ -2,7 +2,8 @@
 
 One network is run at a time, with sliced weights and real strides. Which weights it takes goes by how many
 convolutions lie before, not by position, since a chain of two convolutions stands at fifteen places among six positions
-and is one network; depthwise ones go by the scale that they find too. Every front end has a stem of its own, with its
+and is one network; depthwise ones go by how far the rows lie apart in time too, that a kernel learns one span of speech
+whatever front end and strides it stands behind. Every front end has a stem of its own, with its
 batch norm, so that gamma compares front ends and not how well one stem suits all of them.
 Batch norm uses the batch's own statistics, since one set of running averages fits no two networks.
 """
@@ -36,7 +37,7 @@ class _Step:
     """What one position of a network does, and how many convolutions lie before it."""
 
     operation: Operation
-    scale: int
+    scale: tuple[int, int]
     depth: int
     width: int
 
@@ -75,8 +76,10 @@ class TinySupernet(Supernet):
             self.stems[str(config)] = SharedConvolution((most, source, *kernel), reads, generator)
         kernels = [x.kernel for x in space.operations if x.kind == "separable"]
         size = largest(kernels) if kernels else (1, 1)
+        taken = [(x, scale) for x in self.alignment.configs for scale in sorted(space.scales_of(space.configs[x]))]
+        names = list(dict.fromkeys(self._apart(*x) for x in taken))
         self.depthwise = nn.ModuleList(
-            nn.ModuleList(SharedConvolution((most, *size), size[0] * size[1], generator) for _ in space.scales)
+            nn.ModuleDict({x: SharedConvolution((most, *size), size[0] * size[1], generator) for x in names})
             for _ in chain
         )
         self.pointwise = nn.ModuleList(SharedConvolution((most, most), most, generator) for _ in chain)
@@ -105,7 +108,7 @@ class TinySupernet(Supernet):
                 x = x @ averaging(x.shape[3], stride[0], stride[0], padding, x.device)
                 continue
             if step.operation.kind == "separable":
-                layer = self._depthwise(step)
+                layer = self._depthwise(choice.config, step)
                 x = layer.finish(depthwise(x, window(layer.weight[: len(x)], step.operation.kernel), stride, padding))
             layer = cast(SharedConvolution, self.pointwise[step.depth])
             x = layer.finish(pointwise(x, layer.weight[: step.width, : len(x)]))
@@ -122,9 +125,16 @@ class TinySupernet(Supernet):
         for index, width in choice.chain:
             operation = space.taken(config, place, space.operations[index])
             if operation != SKIP:
-                yield _Step(operation, space.scales.index(place[0]), depth, space.widths[width])
+                yield _Step(operation, place[0], depth, space.widths[width])
             depth += not operation.keeps_width
             place = space.place_after(config, place, operation)
 
-    def _depthwise(self, step: _Step) -> SharedConvolution:
-        return cast(SharedConvolution, cast(nn.ModuleList, self.depthwise[step.depth])[step.scale])
+    def _depthwise(self, config: int, step: _Step) -> SharedConvolution:
+        return cast(SharedConvolution, cast(nn.ModuleDict, self.depthwise[step.depth])[self._apart(config, step.scale)])
+
+    def _apart(self, config: int, scale: tuple[int, int]) -> str:
+        """The samples and the bins between two values of the map at a scale."""
+        front_end = self.space.configs[config]
+        aligned = self.space.align_operation(front_end)
+        rows = front_end.hop_samples * (aligned.stride[0] if aligned else 1)
+        return f"{rows * scale[0]}x{scale[1]}"
