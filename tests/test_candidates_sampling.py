@@ -171,23 +171,34 @@ def test_candidates_are_samples_of_the_networks_that_hold_the_limits(cost_table:
     assert counts.min() > 0.7 * counts.mean()  # 3.5 standard deviations for three stems
 
 
-def test_half_of_the_regular_ones_are_on_front_ends_of_the_same_window_and_hop() -> None:
-    """Those that gamma gave up among them, but none of another window or hop."""
-    grid = tuple(parse_front_end(x) for x in ("640/640/20/6", "640/640/20/4", "640/640/16/6", "640/480/20/6"))
+def test_regular_ones_are_spread_over_windows_and_hops_whatever_the_data_search_settled() -> None:
+    """Of each window and hop the configuration that gamma preferred, in their order."""
+    grid = tuple(parse_front_end(x) for x in ("640/640/20/6", "640/640/20/4", "640/480/20/6", "640/400/20/6"))
     table = tabulate(replace(SPACE, configs=grid), toy_cycles, lambda config: config.frames * config.mel_bins * 50.0)
     limits = Limits(cycles=1.2e5)
     strategy = TinyStrategy(table, QUICK, limits, torch.Generator().manual_seed(0), torch.device("cpu"))
-    with torch.no_grad():
-        strategy.net.alignment.gamma[0] = 40.0
+    strategy.net.alignment.chosen = 1
     calibrated, asked = Calibrated(strategy, limits), list[int]()
-    first = calibrated.described(strategy.derive(1.0, limits, View(0)), 1.0)
+    first = calibrated.described(strategy.derive(1.0, limits, View(1)), 1.0)
 
     def regular(config: int) -> Sequence[Choice]:
         asked.append(config)
         return strategy.regular(config)
 
-    supernet: Any = SimpleNamespace(filling=strategy.filling, regular=regular, loss=lambda x: crc32(str(x).encode()))
-    result: Any = SimpleNamespace(calibrated=calibrated, supernet=supernet, point=first.point, next_seed=3)
-    configs = [x.point.config for x in Candidates(result).sampled(12)]
-    assert len(configs) == 12 and set(asked) <= {0, 1, 2} and 0 in asked and len(set(asked)) > 1
-    assert sum(x == 0 for x in configs) >= 9 and {1, 2} & set(configs) and 3 not in configs
+    def sampled(count: int, *gammas: float) -> list[int]:
+        supernet: Any = SimpleNamespace(
+            filling=strategy.filling, regular=regular, loss=lambda x: crc32(str(x).encode())
+        )  # fmt: skip
+        result: Any = SimpleNamespace(
+            calibrated=calibrated, supernet=supernet, point=first.point, next_seed=3, gammas=gammas
+        )
+        asked.clear()
+        return [x.point.config for x in Candidates(result).sampled(count)]
+
+    assert strategy.feasible == (0, 1, 2, 3)
+    configs = sampled(12, 0.3, 0.4, 0.1, 0.2)
+    assert asked == [1, 3, 2] and configs[:4] == [1, 1, 3, 2] and set(configs[4:]) == {1}
+    assert sampled(6, 0.3, 0.4, 0.1, 0.2)[:2] == [1, 3] == asked
+    assert sampled(3, 0.5, 0.3, 0.1, 0.1)[:1] == [0] == asked
+    strategy.feasible = (0, 1, 2)
+    assert set(sampled(12, 0.1, 0.2, 0.3, 0.4)) == {1, 2} and asked == [2, 1]
