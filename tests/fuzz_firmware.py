@@ -119,7 +119,9 @@ def fuzz(elf: Path, target: Target, corpus: Path, *options: str, limit_s: float 
     Args:
         options: libFuzzer's, such as `-runs=1000` or `-max_total_time=60`.
     """
-    command = [str(elf), f"-max_len={MAX_BYTES[target]}", "-print_final_stats=1", "-timeout=20", *options, str(corpus)]
+    # allocations are limited one by one: the most memory that a process had counts what its parent had before it
+    limits = (f"-max_len={MAX_BYTES[target]}", "-timeout=20", "-malloc_limit_mb=1024", "-rss_limit_mb=0")
+    command = [str(elf), *limits, "-print_final_stats=1", *options, str(corpus)]
     environment = os.environ | {"HIL_FUZZ": target, "ASAN_OPTIONS": "detect_leaks=0", "LLVM_PROFILE_FILE": "/dev/null"}
     done = subprocess.run(
         command, capture_output=True, text=True, errors="replace", env=environment, cwd=corpus.parent, timeout=limit_s
