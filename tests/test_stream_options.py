@@ -21,13 +21,14 @@ def test_front_ends_whose_hop_does_not_divide_the_period_take_no_part() -> None:
     everything = SearchConfig()
     config = SearchConfig(listen_s=0.06)
     assert config.period_samples == 960 and config.align == "pad" and everything.period_samples is None
-    assert config.grid == tuple(x for x in everything.grid if x.hop_samples in (160, 320)) and len(config.grid) == 14
+    assert config.grid == tuple(x for x in everything.grid if x.hop_samples in (160, 320, 480))
+    assert len(config.grid) == 15
     assert {x.hop_samples for x in SearchConfig(listen_s=0.05).grid} == {100, 160, 200}  # 800 samples
 
 
 @pytest.mark.parametrize(
     ("period_s", "nearest"),
-    [(0.055, "50ms and 56.25ms"), (1e-6, "6.25ms"), (3.0, "987.5ms"), (0.06000001, "60ms and 62.5ms")],
+    [(0.055, "50ms and 56.25ms"), (1e-6, "6.25ms"), (3.0, "1000ms"), (0.06000001, "60ms and 62.5ms")],
 )
 def test_a_period_that_no_hop_divides_names_the_nearest(period_s: float, nearest: str) -> None:
     with pytest.raises(InputError, match="no front end has a whole number of hops") as caught:
