@@ -49,7 +49,7 @@ def fullest(band: Band, config: int, chains: Chains) -> Indices:
 
 
 def _operations(space: TinySpace, depth: int) -> list[list[int]]:
-    """(chains, depth) operations; with a stride there are two or more."""
+    """(chains, depth): each convolution so many times, and where that is more than once, also with the last strided."""
     separable = [(i, x) for i, x in enumerate(space.operations) if x.kind == "separable"]
     repeated = [(i, x) for i, x in separable if x.stride == (1, 1)]
     last = separable if depth > 1 else repeated
