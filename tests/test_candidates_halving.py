@@ -179,6 +179,36 @@ def test_each_configuration_has_a_training_and_all_are_ranked_together(
     ]  # fmt: skip
 
 
+def test_two_windows_and_hops_are_raced_to_the_end(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """After 2 epochs all of one hop lead, which another beats after 3; the third best hop is left behind."""
+    slower, slowest, parents = Mfcc(640, 160, 20, 6), Mfcc(640, 100, 20, 6), []
+
+    def entered(width: int, config: Mfcc = CONFIG) -> dict[str, Any]:
+        def near(count: int, rng: np.random.Generator) -> list[Derived[Any]]:
+            parents.append((width, count))
+            return []
+
+        return derived(width, config, near)
+
+    trainings = Trainings(tmp_path, lambda width, epochs: float(width if epochs == 2 else -width))
+    products = [*(entered(x) for x in (20, 8, 12, 16, 24)), entered(44, slowest)]
+    products += [entered(x, slower) for x in (36, 28, 32)]
+    ranked = held(monkeypatch, trainings, *products, last_epochs=3)
+    assert parents == [(8, 5), (28, 5)]
+    assert [x for x in trainings.trained_networks if x[0] == 3] == [(3, [8, 12]), (3, [28, 32])]
+    assert [width_of(x.network) for x in ranked] == [32, 28, 12, 8, 16, 20, 24, 36, 44]
+
+
+@pytest.mark.parametrize(("others", "last"), [([], [8, 12, 16, 20]), ([28], [8, 12, 16, 28])])
+def test_where_a_hop_has_too_few_the_next_best_are_raced(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, others: list[int], last: list[int]
+) -> None:
+    trainings = Trainings(tmp_path, lambda width, epochs: float(width))
+    products = [derived(x) for x in (8, 12, 16, 20, 24)] + [derived(x, Mfcc(640, 160, 20, 6)) for x in others]
+    held(monkeypatch, trainings, *products, last_epochs=3)
+    assert sorted(y for epochs, x in trainings.trained_networks if epochs == 3 for y in x) == last
+
+
 def test_candidates_are_told_by_rank(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """One that diverged comes last, its loss told as null."""
     trainings = Trainings(tmp_path, lambda width, epochs: inf if width == 8 else width / 100)

@@ -21,12 +21,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hil_nas.errors import InfeasibleError
-from hil_nas.nas.grid_search import SearchResult, Trained
+from hil_nas.nas.grid_search import SearchResult
 from hil_nas.nas.protocols import Derived, Deriving, Point, View
 
-LEADERS = 4  # configurations that take part, by gamma; of one window and hop only the first
+LEADERS = 3  # configurations that take part, by gamma; of one window and hop only the first
 _POOL = 300  # networks that a supernet judges: some 15 s
-_REGULAR = 50  # draws of regular ones on a configuration
+_REGULAR = 200  # draws of regular ones
 _TRIES = 4  # draws for each network asked for: many are the same, or leave much of the limit unused
 _FULL = 0.9  # of what the latency limit leaves to a network: one that uses less is taken where there is no other
 
@@ -42,11 +42,10 @@ class Candidates(Generic[Point]):
         """Up to so many, all different and none of them the derived one: those that a supernet likes best, one in three
         regular, or samples by their probabilities.
 
-        On the configurations that gamma prefers, or on the one that the data search settled; the regular ones on one of
-        each leading window and hop.
+        On one configuration of each leading window and hop; samples on the one that the data search settled.
         """
         rng, gammas = np.random.default_rng(self._result.next_seed), self._strategy.gammas()
-        points = self._liked(gammas, count, rng)
+        points = self._liked(count, rng)
         return self._holding(points if len(points) == count else self._drawn(gammas, count, rng))
 
     def neighbours(self, of: Derived[Point], count: int, rng: np.random.Generator) -> list[Derived[Point]]:
@@ -62,29 +61,28 @@ class Candidates(Generic[Point]):
         own = self._best_first(self._different(first, repeat(View(config, rng, first), _TRIES * count)))
         return self._holding([*own[: count - len(moved)], *moved])
 
-    def _liked(self, gammas: NDArray[np.float64], count: int, rng: np.random.Generator) -> list[Point]:
-        """Of many that fill the latency limit those that do best with the supernet's weights, one in three regular."""
+    def _liked(self, count: int, rng: np.random.Generator) -> list[Point]:
+        """Of many that fill the latency limit those that do best with the supernet's weights, one in three regular.
+
+        As many on each leading configuration, those that gamma gave up among them: such weights tell networks on one
+        front end apart, front ends badly. At 8 ms gamma led with a hop of 640 samples on one processor, with one of 480
+        on another, and which has the best network, two races did not agree on either.
+        """
         if (supernet := self._result.supernet) is None or count == 0:
             return []
-        configs = rng.choice(len(gammas), _POOL, p=gammas / gammas.sum())
-        drawn = self._best_first(self._distinct(supernet.filling(int(x), rng) for x in configs))
-        found = {_name(self._strategy, x): x for x in self._regular(supernet, count // 3, rng)}
-        for point in drawn[:count]:
-            if len(found) < count:
-                found.setdefault(_name(self._strategy, point), point)
-        return list(found.values())
-
-    def _regular(self, supernet: Trained[Point], count: int, rng: np.random.Generator) -> list[Point]:
-        """Up to so many, as many on each leading configuration, those that gamma gave up among them: shared weights
-        tell front ends apart badly. At 8 ms they settled on a hop of 640 samples, whose best network had a loss of
-        0.377 after fifteen epochs of its own; on a hop of 480 one of 0.343 was found."""
         leaders = _leaders(self._strategy, np.array(self._result.gammas))
-        found: list[Point] = []
-        for config, places in Counter(islice(cycle(leaders), count)).items():
-            if regular := supernet.regular(config):
-                drawn = self._distinct(regular[int(rng.integers(len(regular)))] for _ in range(_REGULAR))
-                found += self._best_first(drawn)[:places]
-        return found
+        regular = {x: supernet.regular(x) for x in leaders}
+
+        def any_regular(config: int, rng: np.random.Generator) -> Point | None:
+            return regular[config][int(rng.integers(len(regular[config])))] if regular[config] else None
+
+        found: dict[str, Point] = {}
+        for draw, draws, ends in ((any_regular, _REGULAR, count // 3), (supernet.filling, _POOL, count)):
+            for config, places in Counter(islice(cycle(leaders), ends - len(found))).items():
+                drawn = self._best_first(self._distinct(draw(config, rng) for _ in range(draws // len(leaders))))
+                new = [(name, x) for x in drawn if (name := _name(self._strategy, x)) not in found]
+                found |= dict(new[:places])
+        return list(found.values())
 
     def _distinct(self, points: Iterable[Point | None]) -> list[Point]:
         """Those that hold the limits, each once, without the derived one."""
