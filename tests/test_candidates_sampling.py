@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import replace
 from itertools import product
 from types import SimpleNamespace
@@ -44,28 +44,23 @@ def test_candidates_hold_the_limits_as_measured_and_are_all_different(cost_table
 
 
 def test_candidates_are_those_of_many_that_fill_the_limit_which_a_supernet_likes_best(cost_table: CostTable) -> None:  # noqa: F811
-    """Whatever alpha prefers: the oracle sorts all that were drawn by the losses of a supernet that is made up, on each
-    configuration by itself. One of five is regular, on the configuration that leads."""
+    """Whatever alpha prefers: the oracle sorts all that were drawn by the losses of a supernet that is made up, of each
+    hop as many as gamma gives it, and one at least. Half of a hop's are regular."""
     limits = Limits(cycles=6e4)
     result = run(cost_table, limits=limits, settings=replace(QUICK, gamma_ratio=1e9))
-    drawn: list[Choice] = []
-    asked: list[int] = []
+    assert result.supernet is not None
+    drawn, repeated = list[Choice](), [x for i in range(3) for x in result.supernet.regular(i)]
 
     def filling(config: int, rng: np.random.Generator) -> Choice:
         assert result.supernet is not None
         drawn.append(result.supernet.filling(config, rng))
         return drawn[-1]
 
-    def regular(config: int) -> Sequence[Choice]:
-        assert result.supernet is not None
-        asked.append(config)
-        return result.supernet.regular(config)
-
     def loss(point: Choice) -> float:
         return crc32(str(point).encode()) / 2**32
 
-    supernet: Any = SimpleNamespace(filling=filling, regular=regular, loss=loss)
-    sampled = Candidates(replace(result, supernet=supernet)).sampled(5)
+    supernet: Any = SimpleNamespace(filling=filling, regular=result.supernet.regular, loss=loss)
+    sampled = Candidates(replace(result, supernet=supernet, gammas=(0.15, 0.5, 0.35))).sampled(5)
     derived = (result.config, result.network)
 
     def by_network(points: Iterable[Choice]) -> dict[object, Choice]:
@@ -78,22 +73,20 @@ def test_candidates_are_those_of_many_that_fill_the_limit_which_a_supernet_likes
                 networks[config, network] = point  # of equal networks the one drawn last
         return networks
 
-    networks, repeated = by_network(drawn), by_network(result.supernet.regular(asked[0]) if result.supernet else ())
-    first = sorted(repeated.items(), key=lambda x: loss(x[1]))[:1]  # so few that all of them are drawn
-    others = [x for name, x in networks.items() if name not in dict(first)]
-    assert len(first) == 1 and len(networks) > 15
-    assert asked == list(np.argsort(-np.array(result.gammas))) and len(asked) == 3
-    liked = [x for config in asked for x in sorted((y for y in others if y.config == config), key=loss)[:2]]
-    assert [x.point for x in sampled] == [*dict(first).values(), *(liked[i] for i in (0, 1, 2, 4))]
+    alike, even = ([x for _, x in sorted(by_network(y).items(), key=lambda x: loss(x[1]))] for y in (repeated, drawn))
+    assert len(even) > 15 and {x.config for x in even} == {0, 1, 2}
+    own = [([x for x in alike if x.config == i], [x for x in even if x.config == i]) for i in range(3)]
+    # so few are regular that all of them are drawn, and on one front end none
+    assert {x.config for x in alike} == {0, 1}
+    assert [x.point for x in sampled] == [own[1][0][0], own[1][1][0], own[2][1][0], own[2][1][1], own[0][0][0]]
 
 
 def test_samples_stay_on_the_configuration_that_was_settled(cost_table: CostTable) -> None:  # noqa: F811
-    """Without a supernet that judges; one does on every window and hop that leads."""
+    """Where no supernet judges."""
     result = run(cost_table, settings=replace(QUICK, epochs=16))
-    assert result.history[-1]["phase"] == "network"
     sampled = Candidates(replace(result, supernet=None)).sampled(4)
-    assert len(sampled) == 4 and {x.config for x in sampled} == {result.config}
-    assert len({x.config for x in Candidates(result).sampled(6)}) == len(SPACE.configs)
+    assert result.history[-1]["phase"] == "network" and len(sampled) == 4
+    assert {x.config for x in sampled} == {result.config}
 
 
 def test_neighbours_differ_in_little_and_hold_the_limits(cost_table: CostTable) -> None:  # noqa: F811
@@ -175,34 +168,33 @@ def test_candidates_are_samples_of_the_networks_that_hold_the_limits(cost_table:
     assert counts.min() > 0.7 * counts.mean()  # 3.5 standard deviations for three stems
 
 
-def test_candidates_are_spread_over_windows_and_hops_whatever_the_data_search_settled() -> None:
-    """Of each window and hop the configuration that gamma preferred, in their order."""
-    grid = tuple(parse_front_end(x) for x in ("640/640/20/6", "640/640/20/4", "640/480/20/6", "640/400/20/6"))
+def test_candidates_are_shared_out_by_gamma_whatever_the_data_search_settled() -> None:
+    """To each window and hop, all its configurations together, as many as by Sainte-Lague's method; of the four that
+    lead each has one at least."""
+    grid = tuple(parse_front_end(f"640/{x}") for x in ("640/20/6", "640/20/4", "480/20/6", "400/20/6"))
     table = tabulate(replace(SPACE, configs=grid), toy_cycles, lambda config: config.frames * config.mel_bins * 50.0)
     limits = Limits(cycles=1.2e5)
     strategy = TinyStrategy(table, QUICK, limits, torch.Generator().manual_seed(0), torch.device("cpu"))
     strategy.net.alignment.chosen = 1
-    calibrated, asked = Calibrated(strategy, limits), list[int]()
+    calibrated = Calibrated(strategy, limits)
     first = calibrated.described(strategy.derive(1.0, limits, View(1)), 1.0)
-
-    def regular(config: int) -> Sequence[Choice]:
-        asked.append(config)
-        return strategy.regular(config)
+    supernet: Any = SimpleNamespace(
+        filling=strategy.filling, regular=strategy.regular, loss=lambda x: crc32(str(x).encode())
+    )  # fmt: skip
 
     def sampled(count: int, *gammas: float) -> list[int]:
-        supernet: Any = SimpleNamespace(
-            filling=strategy.filling, regular=regular, loss=lambda x: crc32(str(x).encode())
-        )  # fmt: skip
+        """Of the first two configurations together, of the third and the fourth."""
         result: Any = SimpleNamespace(
             calibrated=calibrated, supernet=supernet, point=first.point, next_seed=3, gammas=gammas
         )
-        asked.clear()
-        return [x.point.config for x in Candidates(result).sampled(count)]
+        configs = [x.point.config for x in Candidates(result).sampled(count)]
+        assert len(configs) == count
+        return [sum(x in own for x in configs) for own in ((0, 1), (2,), (3,))]
 
     assert strategy.feasible == (0, 1, 2, 3)
-    configs = sampled(12, 0.3, 0.4, 0.1, 0.2)
-    assert asked == [1, 3, 2] and configs == [1, 1, 3, 2, 1, 1, 1, 3, 3, 3, 2, 2]  # regular ones first
-    assert sampled(6, 0.3, 0.4, 0.1, 0.2) == [1, 3, 1, 1, 3, 2]
-    assert sampled(3, 0.5, 0.3, 0.1, 0.1) == [0, 0, 2] and asked == [0, 2, 3]
+    assert sampled(12, 0.3, 0.4, 0.1, 0.2) == [9, 1, 2]
+    assert sampled(12, 0.5, 0.45, 0.01, 0.04) == [10, 1, 1]
+    assert sampled(2, 0.3, 0.3, 0.1, 0.3) == [1, 0, 1]
+    assert sampled(5, 0.2, 0.2, 0.0, 0.6) == [2, 0, 3]
     strategy.feasible = (0, 1, 2)
-    assert sampled(4, 0.1, 0.2, 0.3, 0.4) == [2, 2, 2, 1] and asked == [2, 1]
+    assert sampled(6, 0.1, 0.2, 0.3, 0.4) == [3, 3, 0]

@@ -5,15 +5,15 @@ The order among good ones is what a short training of each shows.
 
 What fills the limit is drawn evenly and judged, not drawn by alpha, which likes much the same network each time: of 300
 at 13.3 ms the eight that the supernet liked best had losses of 0.443 in the mean and 0.378 at best after six epochs
-each, six samples of alpha 0.444 and 0.405, 24 that nobody chose 0.476 and 0.378. Regular ones join them, see
-`nas/tiny/regular.py`.
+each, six samples of alpha 0.444 and 0.405, 24 that nobody chose 0.476 and 0.378. Regular ones (`nas/tiny/regular.py`)
+are better still: the four of 246 that a supernet liked best 0.403 and 0.394, the eight of 300 others 0.438 and 0.380.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from itertools import cycle, islice, repeat
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import repeat
 from math import isfinite
 from typing import Generic
 
@@ -21,12 +21,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hil_nas.errors import InfeasibleError
+from hil_nas.front_ends import FrontEnd
 from hil_nas.nas.grid_search import SearchResult
 from hil_nas.nas.protocols import Derived, Deriving, Point, View
 
-LEADERS = 3  # configurations that take part, by gamma; of one window and hop only the first
-_POOL = 300  # networks that a supernet judges: some 15 s
-_REGULAR = 200  # draws of regular ones
+Hop = tuple[int, int]  # a window and a hop, in samples
+
+LEADERS = 4  # configurations that take part, by gamma; of one window and hop only the first
+_POOL = 300  # networks of either sort that a supernet judges: some 30 s
 _TRIES = 4  # draws for each network asked for: many are the same, or leave much of the limit unused
 _FULL = 0.9  # of what the latency limit leaves to a network: one that uses less is taken where there is no other
 
@@ -39,14 +41,19 @@ class Candidates(Generic[Point]):
         self._strategy, self._limits = result.calibrated.deriving, result.calibrated.limits
 
     def sampled(self, count: int) -> list[Derived[Point]]:
-        """Up to so many, all different and none of them the derived one: those that a supernet likes best, one in three
+        """Up to so many, all different and none of them the derived one: those that a supernet likes best, half of them
         regular, or samples by their probabilities.
 
-        On one configuration of each leading window and hop; samples on the one that the data search settled.
+        Of each window and hop as many as gamma gives it, those that the data search gave up among them, and one at
+        least of each leading one; samples on the configuration that was settled.
         """
         rng, gammas = np.random.default_rng(self._result.next_seed), self._strategy.gammas()
-        points = self._liked(count, rng)
-        return self._holding(points if len(points) == count else self._drawn(gammas, count, rng))
+        points = {_name(self._strategy, x): x for x in self._liked(count, rng)}
+        if len(points) < count:  # no supernet judges this space's networks, or few of them fill the limit
+            for point in self._drawn(gammas, count, rng):
+                if len(points) < count:
+                    points.setdefault(_name(self._strategy, point), point)
+        return self._holding(points.values())
 
     def neighbours(self, of: Derived[Point], count: int, rng: np.random.Generator) -> list[Derived[Point]]:
         """Up to so many, a choice or three away from a network.
@@ -62,27 +69,39 @@ class Candidates(Generic[Point]):
         return self._holding([*own[: count - len(moved)], *moved])
 
     def _liked(self, count: int, rng: np.random.Generator) -> list[Point]:
-        """Of many that fill the latency limit those that do best with the supernet's weights, one in three regular.
+        """Of many that fill the latency limit those that do best with the supernet's weights, half of them regular.
 
-        As many on each leading configuration, those that gamma gave up among them: such weights tell networks on one
-        front end apart, front ends badly. At 8 ms gamma led with a hop of 640 samples on one processor, with one of 480
-        on another, and which has the best network, two races did not agree on either.
+        Such weights tell networks on one window and hop apart, windows and hops badly: at 8 ms gamma led with a hop of
+        640 samples on one processor, with one of 480 on another.
         """
         if (supernet := self._result.supernet) is None or count == 0:
             return []
-        leaders = _leaders(self._strategy, np.array(self._result.gammas))
-        regular = {x: supernet.regular(x) for x in leaders}
+        gammas, hops = self._learned_gammas(), list(map(_hop, self._strategy.space.configs))
+        shares: dict[Hop, float] = {}
+        for hop, gamma in zip(hops, gammas, strict=True):
+            shares[hop] = shares.get(hop, 0.0) + float(gamma)
+        regular = {x: supernet.regular(x) for x in np.flatnonzero(gammas).tolist()}
 
-        def any_regular(config: int, rng: np.random.Generator) -> Point | None:
+        def any_regular(config: int) -> Point | None:
             return regular[config][int(rng.integers(len(regular[config])))] if regular[config] else None
 
         found: dict[str, Point] = {}
-        for draw, draws, ends in ((any_regular, _REGULAR, count // 3), (supernet.filling, _POOL, count)):
-            for config, places in Counter(islice(cycle(leaders), ends - len(found))).items():
-                drawn = self._best_first(self._distinct(draw(config, rng) for _ in range(draws // len(leaders))))
-                new = [(name, x) for x in drawn if (name := _name(self._strategy, x)) not in found]
-                found |= dict(new[:places])
+        for hop, seats in _seats(shares, count).items():
+            own = np.where([x == hop for x in hops], gammas, 0.0)
+            configs = rng.choice(len(own), max(1, 2 * _POOL * seats // count), p=own / own.sum()).tolist()
+            even = self._best_first(self._distinct(supernet.filling(x, rng) for x in configs[::2]))
+            alike = self._best_first(self._distinct(any_regular(x) for x in configs[1::2]))[: -(-seats // 2)]
+            ends = len(found) + seats
+            for point in (*alike, *even):
+                if len(found) < ends:
+                    found.setdefault(_name(self._strategy, point), point)
         return list(found.values())
+
+    def _learned_gammas(self) -> NDArray[np.float64]:
+        """(configs,): those that the data search left, of configurations that can hold the limits."""
+        feasible = np.isin(np.arange(len(self._result.gammas)), self._strategy.feasible)
+        gammas = np.where(feasible, self._result.gammas, 0.0)
+        return np.asarray(gammas / gammas.sum())
 
     def _distinct(self, points: Iterable[Point | None]) -> list[Point]:
         """Those that hold the limits, each once, without the derived one."""
@@ -138,9 +157,7 @@ class Candidates(Generic[Point]):
 def _beside(strategy: Deriving[Point], config: int) -> list[int]:
     """The other configurations of its window and hop."""
     configs = strategy.space.configs
-    window, hop = configs[config].window_samples, configs[config].hop_samples
-    alike = [x for x in strategy.feasible if (configs[x].window_samples, configs[x].hop_samples) == (window, hop)]
-    return [x for x in alike if x != config]
+    return [x for x in strategy.feasible if x != config and _hop(configs[x]) == _hop(configs[config])]
 
 
 def _leaders(strategy: Deriving[Point], gammas: NDArray[np.float64]) -> list[int]:
@@ -148,10 +165,23 @@ def _leaders(strategy: Deriving[Point], gammas: NDArray[np.float64]) -> list[int
     variants of one front end that differ in anything else must not take all places."""
     leaders: dict[tuple[int, int], int] = {}
     for leader in map(int, np.argsort(-gammas, kind="stable")):
-        config = strategy.space.configs[leader]
         if gammas[leader] > 0 and leader in strategy.feasible:
-            leaders.setdefault((config.window_samples, config.hop_samples), leader)
+            leaders.setdefault(_hop(strategy.space.configs[leader]), leader)
     return list(leaders.values())[:LEADERS]
+
+
+def _hop(config: FrontEnd) -> Hop:
+    return config.window_samples, config.hop_samples
+
+
+def _seats(shares: Mapping[Hop, float], count: int) -> Counter[Hop]:
+    """So many seats: one for each of the leading shares, then by Sainte-Lague's method, the next one always where a
+    seat stands for the largest share."""
+    leading = sorted(shares, key=shares.__getitem__, reverse=True)[: min(LEADERS, count)]
+    seats = Counter(x for x in leading if shares[x] > 0)
+    while seats.total() < count:
+        seats[max(shares, key=lambda x: shares[x] / (2 * seats[x] + 1))] += 1
+    return seats
 
 
 def _samples(
