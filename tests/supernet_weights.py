@@ -8,7 +8,6 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from hil_nas.nas.blocks.shared_weights import window
 from hil_nas.nas.tiny.space import Choice
 from hil_nas.nas.tiny.supernet import TinySupernet
 from hil_nas.training.network_module import Convolution, Dense, NetworkModule
@@ -44,8 +43,8 @@ def take_over(module: NetworkModule, net: TinySupernet, choice: Choice, spread: 
 def _parts(net: TinySupernet, choice: Choice, spread: Tensor) -> Iterator[Weights]:
     """A layer each; the batch norm of an alignment, which the supernet has not, is left as it begins."""
     operation, width = net._stem_of(choice)
-    stem = net.stems[str(choice.config)]
-    weight = window(stem.weight[:width], operation.kernel)
+    stem = net._stem(choice.config, operation)
+    weight = stem.weight[:width]
     if str(choice.config) in net.alignment.kernels:  # its batch norm takes the spread away
         yield Weights(net.alignment.kernels[str(choice.config)][:, None])
     elif net.space.arrangement == "channels":
@@ -54,8 +53,7 @@ def _parts(net: TinySupernet, choice: Choice, spread: Tensor) -> Iterator[Weight
     for step in net._steps(choice):
         if step.operation.kind == "separable":
             layer = net._depthwise(choice.config, step)
-            weight = window(layer.weight[:width], step.operation.kernel)[:, None]
-            yield Weights(weight, layer.scale[:width], layer.shift[:width])
+            yield Weights(layer.weight[:width, None], layer.scale[:width], layer.shift[:width])
         if step.operation.kind != "pool":
             shared, after = net.pointwise[step.depth], step.width
             yield Weights(shared.weight[:after, :width, None, None], shared.scale[:after], shared.shift[:after])

@@ -109,7 +109,7 @@ def test_one_network_has_one_set_of_weights_wherever_its_convolutions_stand() ->
 
 
 def test_a_step_touches_the_weights_of_the_network_that_was_drawn_alone() -> None:
-    """Its own stem, and so many convolutions as it has; the depthwise ones of rows so far apart."""
+    """Its own stem, and so many convolutions as it has; the depthwise ones of this size and of rows so far apart."""
     space = SPACES["channels"]
     net, x = supernet(space), features(space)[1]
     stem = next(i for i, x in enumerate(space.stems) if x.stride == (2, 1))
@@ -118,7 +118,8 @@ def test_a_step_touches_the_weights_of_the_network_that_was_drawn_alone() -> Non
     names, parameters = zip(*net.weight_parameters().items(), strict=True)
     gradients = torch.autograd.grad(loss, parameters, allow_unused=True)
     touched = {name.rpartition(".")[0] for name, x in zip(names, gradients, strict=True) if x is not None}
-    assert touched == {"stems.1", "depthwise.0.400x1", "pointwise.0", "head"}
+    kernel = "x".join(map(str, space.stems[stem].kernel))
+    assert touched == {f"stems.1.{kernel}", "depthwise.0.5x1_400x1", "pointwise.0", "head"}
 
 
 def test_depthwise_weights_go_by_how_far_rows_lie_apart_in_time() -> None:
@@ -128,7 +129,8 @@ def test_depthwise_weights_go_by_how_far_rows_lie_apart_in_time() -> None:
     net = TinySupernet(space, torch.Generator().manual_seed(0), feasible=(0, 1, 2, 3))
     assert [space.align_operation(x) is None for x in configs] == [True, True, True, False]
     spans = {"320x1", "640x1", "1280x1", "480x1", "960x1", "1920x1", "2560x1", "300x1", "600x1", "1200x1"}
-    assert {name for x in net.depthwise for name in cast(torch.nn.ModuleDict, x)} == spans
+    names = {name for x in net.depthwise for name in cast(torch.nn.ModuleDict, x)}
+    assert names == {f"{kernel}x1_{span}" for kernel in (3, 5, 9, 15) for span in spans}
 
 
 # alpha and gamma

@@ -16,17 +16,16 @@ BATCH_NORM_EPSILON = 1e-3  # as in the final training
 
 
 class SharedConvolution(nn.Module):
-    """Weights of the largest convolution of a place, and the batch norm and ReLU behind it.
+    """Weights of the widest convolution of a place, and the batch norm and ReLU behind it.
 
     Args:
-        shape: of the weights; the first axis is the channels given.
-        reads: values that one output reads.
+        shape: of the weights; the first axis is the channels given, the others are what each of them reads.
         generator: where the first weights come from.
     """
 
-    def __init__(self, shape: Sequence[int], reads: int, generator: torch.Generator) -> None:
+    def __init__(self, shape: Sequence[int], generator: torch.Generator) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.randn(*shape, generator=generator) * (2.0 / reads) ** 0.5)
+        self.weight = nn.Parameter(torch.randn(*shape, generator=generator) * (2.0 / prod(shape[1:])) ** 0.5)
         self.scale = nn.Parameter(torch.ones(shape[0]))
         self.shift = nn.Parameter(torch.zeros(shape[0]))
 
@@ -37,23 +36,6 @@ class SharedConvolution(nn.Module):
         scale, shift = self.scale[:channels], self.shift[:channels]
         normal = F.batch_norm(flat, None, None, scale, shift, training=True, eps=BATCH_NORM_EPSILON)
         return F.relu(normal).reshape(x.shape)
-
-
-def largest(kernels: Sequence[Pair]) -> Pair:
-    """The window that holds every kernel."""
-    return (max(x[0] for x in kernels), max(x[1] for x in kernels))
-
-
-def window_start(size: Pair, kernel: Pair) -> Pair:
-    """Where a kernel begins in a window that has the same centre."""
-    return ((size[0] - 1) // 2 - (kernel[0] - 1) // 2, (size[1] - 1) // 2 - (kernel[1] - 1) // 2)
-
-
-def window(weight: Tensor, kernel: Pair) -> Tensor:
-    """The middle of (..., time, frequency) in which a kernel stands."""
-    size = (weight.shape[-2], weight.shape[-1])
-    time, frequency = window_start(size, kernel)
-    return weight[..., time : time + kernel[0], frequency : frequency + kernel[1]]
 
 
 def pointwise(x: Tensor, weight: Tensor) -> Tensor:

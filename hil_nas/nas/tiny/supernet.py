@@ -1,10 +1,12 @@
 """The supernet of the `tiny` space: one set of weights, of which every network takes its part and runs as it is built.
 
-One network is run at a time, with sliced weights and real strides. Which weights it takes goes by how many
-convolutions lie before, not by position, since a chain of two convolutions stands at fifteen places among six positions
-and is one network; depthwise ones go by how far the rows lie apart in time too, that a kernel learns one span of speech
-whatever front end and strides it stands behind. Every front end has a stem of its own, with its
-batch norm, so that gamma compares front ends and not how well one stem suits all of them.
+One network is run at a time, with sliced weights and real strides. Which weights it takes goes by how many convolutions
+lie before, not by position, since a chain of two convolutions stands at fifteen places among six positions and is one
+network; depthwise ones go by how far the rows lie apart in time too, that a kernel learns one span of speech whatever
+front end and strides it stands behind. Kernels of each size are their own: as windows of the largest, small ones were
+judged by what suits large ones, and Kendall's tau over 36 regular chains that nobody chose was 0.54, not 0.69. Every
+front end has stems of its own, with their batch norms, so that gamma compares front ends and not how well one stem
+suits all of them.
 Batch norm uses the batch's own statistics, since one set of running averages fits no two networks.
 """
 
@@ -19,17 +21,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hil_nas.nas.blocks.banded import averaging, depthwise
-from hil_nas.nas.blocks.shared_weights import (
-    SharedConvolution,
-    convolution,
-    largest,
-    pointwise,
-    window,
-)
+from hil_nas.nas.blocks.shared_weights import SharedConvolution, convolution, pointwise
 from hil_nas.nas.front_ends.alignment import Alignment, Supernet
 from hil_nas.nas.input_space import Operation
 from hil_nas.nas.tiny.architecture import Architecture
 from hil_nas.nas.tiny.space import SKIP, Choice, TinySpace
+from hil_nas.network import Pair
 
 
 @dataclass(frozen=True)
@@ -37,7 +34,7 @@ class _Step:
     """What one position of a network does, and how many convolutions lie before it."""
 
     operation: Operation
-    scale: tuple[int, int]
+    scale: Pair
     depth: int
     width: int
 
@@ -68,21 +65,22 @@ class TinySupernet(Supernet):
             self.alignment.kernels, self.stems, self.head = like.alignment.kernels, like.stems, like.head
             self.depthwise, self.pointwise = like.depthwise, like.pointwise
             return
-        most, kernel, chain = space.widths[-1], largest([x.kernel for x in space.stems]), range(space.positions)
+        most, chain = space.widths[-1], range(space.positions)
         self.stems = nn.ModuleDict()
-        for config in self.alignment.configs:
-            source = space.aligned_shape(space.configs[config])[2]
-            reads = source * kernel[0] * kernel[1]
-            self.stems[str(config)] = SharedConvolution((most, source, *kernel), reads, generator)
-        kernels = [x.kernel for x in space.operations if x.kind == "separable"]
-        size = largest(kernels) if kernels else (1, 1)
+        for index in self.alignment.configs:
+            config = space.configs[index]
+            kernels = {space.stem_at(config, x).kernel: None for x in space.stems}
+            source = space.aligned_shape(config)[2]
+            self.stems[str(index)] = nn.ModuleDict(
+                {_name(x): SharedConvolution((most, source, *x), generator) for x in kernels}
+            )
+        kernels = {x.kernel: None for x in space.operations if x.kind == "separable"}
         taken = [(x, scale) for x in self.alignment.configs for scale in sorted(space.scales_of(space.configs[x]))]
-        names = list(dict.fromkeys(self._apart(*x) for x in taken))
+        shapes = {self._apart(*x, kernel): (most, *kernel) for x in taken for kernel in kernels}
         self.depthwise = nn.ModuleList(
-            nn.ModuleDict({x: SharedConvolution((most, *size), size[0] * size[1], generator) for x in names})
-            for _ in chain
+            nn.ModuleDict({x: SharedConvolution(y, generator) for x, y in shapes.items()}) for _ in chain
         )
-        self.pointwise = nn.ModuleList(SharedConvolution((most, most), most, generator) for _ in chain)
+        self.pointwise = nn.ModuleList(SharedConvolution((most, most), generator) for _ in chain)
         self.head = nn.Linear(most, space.classes)
         with torch.no_grad():
             self.head.weight.normal_(0.0, most**-0.5, generator=generator)
@@ -98,10 +96,10 @@ class TinySupernet(Supernet):
             (B, classes).
         """
         operation, width = self._stem_of(choice)
-        layer = cast(SharedConvolution, self.stems[str(choice.config)])
+        layer = self._stem(choice.config, operation)
         x = self.alignment.aligned(choice.config, x)
         padding = self.space.padding
-        x = layer.finish(convolution(x, window(layer.weight[:width], operation.kernel), operation.stride, padding))
+        x = layer.finish(convolution(x, layer.weight[:width], operation.stride, padding))
         for step in self._steps(choice):
             stride = step.operation.stride
             if step.operation.kind == "pool":
@@ -109,7 +107,7 @@ class TinySupernet(Supernet):
                 continue
             if step.operation.kind == "separable":
                 layer = self._depthwise(choice.config, step)
-                x = layer.finish(depthwise(x, window(layer.weight[: len(x)], step.operation.kernel), stride, padding))
+                x = layer.finish(depthwise(x, layer.weight[: len(x)], stride, padding))
             layer = cast(SharedConvolution, self.pointwise[step.depth])
             x = layer.finish(pointwise(x, layer.weight[: step.width, : len(x)]))
         return F.linear(x.mean((2, 3)).t(), self.head.weight[:, : len(x)], self.head.bias)
@@ -129,12 +127,20 @@ class TinySupernet(Supernet):
             depth += not operation.keeps_width
             place = space.place_after(config, place, operation)
 
-    def _depthwise(self, config: int, step: _Step) -> SharedConvolution:
-        return cast(SharedConvolution, cast(nn.ModuleDict, self.depthwise[step.depth])[self._apart(config, step.scale)])
+    def _stem(self, config: int, operation: Operation) -> SharedConvolution:
+        return cast(SharedConvolution, cast(nn.ModuleDict, self.stems[str(config)])[_name(operation.kernel)])
 
-    def _apart(self, config: int, scale: tuple[int, int]) -> str:
-        """The samples and the bins between two values of the map at a scale."""
+    def _depthwise(self, config: int, step: _Step) -> SharedConvolution:
+        name = self._apart(config, step.scale, step.operation.kernel)
+        return cast(SharedConvolution, cast(nn.ModuleDict, self.depthwise[step.depth])[name])
+
+    def _apart(self, config: int, scale: Pair, kernel: Pair) -> str:
+        """A kernel, and the samples and the bins between two values of the map at a scale."""
         front_end = self.space.configs[config]
         aligned = self.space.align_operation(front_end)
         rows = front_end.hop_samples * (aligned.stride[0] if aligned else 1)
-        return f"{rows * scale[0]}x{scale[1]}"
+        return f"{_name(kernel)}_{_name((rows * scale[0], scale[1]))}"
+
+
+def _name(pair: Pair) -> str:
+    return "x".join(map(str, pair))
