@@ -26,6 +26,7 @@ from hil_nas.nas.grid_search import GridSearch, SearchResult, search
 from hil_nas.nas.input_space import Operation
 from hil_nas.nas.tiny import strategy as tiny_module
 from hil_nas.nas.tiny.cost_table import CostTable, tabulate
+from hil_nas.nas.tiny.derive import derive
 from hil_nas.nas.tiny.settings import TinySettings
 from hil_nas.nas.tiny.space import TinySpace
 from hil_nas.nas.tiny.strategy import TinyStrategy
@@ -88,11 +89,12 @@ def run(
 
 @pytest.mark.parametrize("informed", range(3))
 def test_it_picks_the_only_configuration_that_tells_the_classes(cost_table: CostTable, informed: int) -> None:
-    result = run(cost_table, (informed,), settings=replace(QUICK, epochs=20))
+    """Behind a warm-up that is long enough: by weights that have not learned, others are picked."""
+    result = run(cost_table, (informed,), settings=replace(QUICK, epochs=24, warmup_epochs=8))
     assert result.config == GRID[informed]
     assert max(result.gammas) == result.gammas[informed]
     phases = [x["phase"] for x in result.history]
-    assert phases[:2] == ["warm-up"] * 2 and phases[2] == "data" and phases[-1] == "network"  # it stopped early
+    assert phases[:8] == ["warm-up"] * 8 and phases[8] == "data" and phases[-1] == "network"  # it stopped early
     assert result.history[-1]["validation_loss"] < 1.0 < result.history[0]["train_loss"]
 
 
@@ -152,6 +154,19 @@ def test_history_is_plain_json_and_says_what_to_watch(cost_table: CostTable) -> 
     assert seen[0]["entropy"]["gamma"] == pytest.approx(1.0)
     assert all(sum(x.values()) == pytest.approx(1.0, abs=1e-3) for x in seen[-1]["alpha"].values())
     assert 0 < seen[-1]["skip_share"] < 1
+
+
+def test_the_derived_network_is_on_the_front_end_that_gamma_prefers(cost_table: CostTable) -> None:
+    """Though others leave a network more of the limit, for parameters that are worth much more than gamma's preference;
+    where nothing holds the limits on it, on another."""
+    strategy = TinyStrategy(cost_table, replace(QUICK, worth=1e3), Limits(), torch.Generator().manual_seed(0), CPU)
+    with torch.no_grad():
+        strategy.net.alignment.gamma[2] = 0.1
+    limits, front_ends = Limits(cycles=8e4), cost_table.cycles.front_end
+    assert front_ends.argmax() == 2 and derive(cost_table, strategy.preference(), limits).config != 2
+    assert strategy.derive(1.0, limits).config == 2
+    below = Limits(cycles=float(front_ends[2]))
+    assert strategy.derive(1.0, below).config != 2
 
 
 def test_what_would_be_derived_is_told_where_it_is_measured_and_at_the_end(

@@ -15,6 +15,7 @@ when each is trained alone, and nothing that shared weights say of them is as su
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -23,6 +24,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from hil_nas.errors import InfeasibleError
 from hil_nas.nas.costs.multipliers import Expectation
 from hil_nas.nas.costs.network_limits import Limits
 from hil_nas.nas.protocols import AS_LEARNED, Floats, Half, Reading, View, by_name, entropy, logs_of, made
@@ -167,18 +169,27 @@ class TinyStrategy(TinyDerivation, TinyNetworks):
         return Preference(view.configs(configs), stem, widths, operations, self._worth)
 
     def derive(self, ratio: float, limits: Limits, view: View[Choice] = AS_LEARNED) -> Choice:
-        """The most preferred network; as learned, the worth of parameters rises until it fills the latency limit.
+        """The most preferred network; as learned, on the front end that gamma prefers, where one holds the limits
+        there, and the worth of parameters rises until it fills the latency limit.
 
         What alpha likes best, choice by choice, may leave cycles unused, and unused cycles cost more than any choice
-        of alpha's gains.
+        of alpha's gains. Among all front ends that worth would choose the one that leaves networks most cycles.
         """
-        table, preference, most_cycles = self.cost_table.corrected(ratio), self.preference(view), limits.cycles
-        if view is not AS_LEARNED or most_cycles is None:
+        table, preference = self.cost_table.corrected(ratio), self.preference(view)
+        if view is not AS_LEARNED:
+            return derive(table, preference, limits)
+        leading = np.where(np.arange(len(preference.configs)) == preference.configs.argmax(), 0.0, -np.inf)
+        with suppress(InfeasibleError):
+            return self._full_one(table, replace(preference, configs=leading), limits)
+        return self._full_one(table, preference, limits)
+
+    def _full_one(self, table: CostTable, preference: Preference, limits: Limits) -> Choice:
+        if limits.cycles is None:
             return derive(table, preference, limits)
         found: list[tuple[float, Choice]] = []
         for rise in _RISES:
             point = derive(table, replace(preference, parameter=rise * self._worth), limits)
-            left = most_cycles - table.cycles.front_end[point.config]
+            left = limits.cycles - table.cycles.front_end[point.config]
             found.append((table.network_cycles(point) / left, point))
             if found[-1][0] >= _FILLED:
                 break
