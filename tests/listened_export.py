@@ -10,7 +10,7 @@ import soundfile
 
 from hil_nas.deploy.decisions import ONE
 from hil_nas.device.device import Device
-from hil_nas.device.heard import BoardDecision
+from hil_nas.device.heard import BoardDecision, uploads
 from hil_nas.listening.host import Decided, HostListener
 from hil_nas.workflows.verify_listen import differing_decisions
 
@@ -44,8 +44,8 @@ def export_words(home: Path, audio: Path, *, make: tuple[str, ...] = ()) -> list
 def listen_on(device: Device, host: HostListener, samples: np.ndarray) -> tuple[list[BoardDecision], int]:
     """What the board decides on so much more of a stream, and how many decisions the host makes otherwise."""
     decisions: list[BoardDecision] = []
-    for begin in range(0, len(samples), 16_000):
-        decisions += device.listen(samples[begin : begin + 16_000])
+    for piece in uploads(samples, host.listening.period_samples):
+        decisions += device.listen(piece)
     return decisions, differing_decisions(decisions, host.push(samples))
 
 

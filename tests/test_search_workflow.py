@@ -361,18 +361,15 @@ def listening(base: SearchConfig, tmp_path_factory: pytest.TempPathFactory) -> t
 
 
 def test_the_limits_of_a_stream_hold_for_one_decision(listening: tuple[dict[str, Any], Path]) -> None:
-    """The front end's cycles are those of what it was measured on beforehand. By what it hears, its worst decision
-    takes about a percent more, and a network that fills the limit to the cycle is told to miss it."""
     result, folder = listening
-    assert result["bits_equal"] and result["limits_held"] == (result["listen"]["load"] <= 0.05)
-    assert result["status"] == ("complete" if result["limits_held"] else "missed")
+    assert result["status"] == "complete" and result["limits_held"] and result["bits_equal"]
     assert json.loads((folder / "config.json").read_text())["grid"] == ["mfcc:640/320/40/20", "mfcc:640/160/40/13"]
     figures, measured, predicted = result["listen"], result["measured"], result["predicted"]
     hop = parse_front_end(result["front_end"]).hop_samples
     assert (figures["period_ms"], figures["frames"]) == (60.0, 960 // hop)
     assert result["limits"]["max_latency_ms"] == pytest.approx(3.0)  # 5 % of 60 ms
     assert measured["latency_ms"] == pytest.approx(figures["cycles_per_decision"] / 120e3) and 0 < figures["load"]
-    assert figures["load"] == pytest.approx(measured["latency_ms"] / 60) and figures["load"] <= 0.0505
+    assert figures["load"] == pytest.approx(measured["latency_ms"] / 60) and figures["load"] <= 0.05
     assert figures["median_cycles_per_decision"] <= figures["cycles_per_decision"]
     assert figures["decisions"] > 10 * result["clips_compared"] and figures["differing_decisions"] == 0
     for key in ("latency_ms", "ram_bytes", "flash_bytes"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -10,6 +11,7 @@ from hil_nas.deploy.listening import Listening
 from hil_nas.deploy.lower import lower
 from hil_nas.deploy.synthetic import random_graph
 from hil_nas.device.device import Device
+from hil_nas.device.heard import uploads
 from hil_nas.front_ends import FrontEnd
 from hil_nas.network import INPUT, Layer, Network
 from hil_nas.workflows.fitting import WEIGHTS
@@ -18,12 +20,12 @@ from hil_nas.workflows.listen import usual_decisions
 from hil_nas.workflows.measure import measure_network
 from hil_nas.workflows.memory_lines import listening_ram_lines
 
-_PIECE_SAMPLES = 16_000  # of one upload
 _DECISIONS = 8  # that are counted
 
 
 def measure_decision(device: Device, step: Network, config: FrontEnd, seed: int = 0) -> int:
-    """The most cycles of a decision on a stream of noise, whatever the steps' random weights decide.
+    """The most cycles of a decision on a stream of noise, whatever the steps' random weights answer: every decision
+    hears a word, since one that waits behind a word compares nothing.
 
     What was loaded stays, so that the board's memory is that of a product with this network and front end.
 
@@ -36,7 +38,8 @@ def measure_decision(device: Device, step: Network, config: FrontEnd, seed: int 
     graph = random_graph(step, seed)
     plan = lower(graph)
     frames, classes = step.input_shape[0], step.output_shape[2]
-    decisions = usual_decisions([f"class {i}" for i in range(classes)], config, frames * config.hop_samples)
+    usual = usual_decisions([f"class {i}" for i in range(classes)], config, frames * config.hop_samples)
+    decisions = replace(usual, thresholds=(1,) * classes, refractory=0)
     warm_up = -(-config.frames // frames) - 1
     listening = Listening(plan, config, decisions, frames, warm_up, stream=True)
     device.unload("frontend")
@@ -46,8 +49,8 @@ def measure_decision(device: Device, step: Network, config: FrontEnd, seed: int 
     count = listening.first_samples + (warm_up + _DECISIONS) * listening.period_samples
     noise = np.random.default_rng(seed).normal(0, 3000, count)
     samples, cycles = np.clip(noise, -32768, 32767).astype(np.int16), []
-    for begin in range(0, count, _PIECE_SAMPLES):
-        cycles += [x.cycles for x in device.listen(samples[begin : begin + _PIECE_SAMPLES])]
+    for piece in uploads(samples, listening.period_samples):
+        cycles += [x.cycles for x in device.listen(piece)]
     return max(cycles[1:])  # the first has waited for a whole window
 
 

@@ -7,29 +7,26 @@ the decision itself.
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from hil_nas.audio.decode import Samples, audio_blocks
 from hil_nas.audio.long_audio import LongRecording, long_recordings
 from hil_nas.budget import Budget
 from hil_nas.deploy.listening import Listening
 from hil_nas.device.device import Device
-from hil_nas.device.heard import BoardDecision
+from hil_nas.device.heard import BoardDecision, uploads
 from hil_nas.errors import InputError, RefusedError
 from hil_nas.listening.host import Decided, HostListener
 from hil_nas.progress import Progress, Reporter, silent
 from hil_nas.workflows.measure import latency_ms
 from hil_nas.workflows.memory_lines import flash_lines, listening_ram_lines
 from hil_nas.workflows.verify import missed_limits, name_of
-
-_PIECE_SAMPLES = 16_000  # of one upload: the most that a board's firmware takes
 
 
 @dataclass(frozen=True)
@@ -213,14 +210,11 @@ def _listened(
     rate_hz = listening.front_end.clip.sample_rate_hz
     device.load_listening(listening.packed())
     decisions: list[BoardDecision] = []
-    for begin, piece in _pieces(samples):
+    done = 0
+    for piece in uploads(samples, listening.period_samples):
         decisions += device.listen(piece)
+        done += len(piece)
         heard = sum(x.heard >= 0 for x in decisions)
-        done_s, all_s = (round(x / rate_hz) for x in (begin + len(piece), len(samples)))
+        done_s, all_s = (round(x / rate_hz) for x in (done, len(samples)))
         progress(Progress(f"listening on the board, seconds of {name}", done_s, all_s, f"{heard} heard"))
     return decisions
-
-
-def _pieces(samples: Samples) -> Iterator[tuple[int, NDArray[np.int16]]]:
-    for begin in range(0, len(samples), _PIECE_SAMPLES):
-        yield begin, samples[begin : begin + _PIECE_SAMPLES]
