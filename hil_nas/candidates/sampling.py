@@ -76,7 +76,7 @@ class Candidates(Generic[Point]):
         """
         if (supernet := self._result.supernet) is None or count == 0:
             return []
-        gammas, hops = self._learned_gammas(), list(map(_hop, self._strategy.space.configs))
+        gammas, hops = self._learned_gammas(), list(map(hop_of, self._strategy.space.configs))
         shares: dict[Hop, float] = {}
         for hop, gamma in zip(hops, gammas, strict=True):
             shares[hop] = shares.get(hop, 0.0) + float(gamma)
@@ -157,20 +157,20 @@ class Candidates(Generic[Point]):
 def _beside(strategy: Deriving[Point], config: int) -> list[int]:
     """The other configurations of its window and hop."""
     configs = strategy.space.configs
-    return [x for x in strategy.feasible if x != config and _hop(configs[x]) == _hop(configs[config])]
+    return [x for x in strategy.feasible if x != config and hop_of(configs[x]) == hop_of(configs[config])]
 
 
 def _leaders(strategy: Deriving[Point], gammas: NDArray[np.float64]) -> list[int]:
     """The leading configurations that can hold the limits, one for each window and hop. These decide most of the cost;
     variants of one front end that differ in anything else must not take all places."""
-    leaders: dict[tuple[int, int], int] = {}
+    leaders: dict[Hop, int] = {}
     for leader in map(int, np.argsort(-gammas, kind="stable")):
         if gammas[leader] > 0 and leader in strategy.feasible:
-            leaders.setdefault(_hop(strategy.space.configs[leader]), leader)
+            leaders.setdefault(hop_of(strategy.space.configs[leader]), leader)
     return list(leaders.values())[:LEADERS]
 
 
-def _hop(config: FrontEnd) -> Hop:
+def hop_of(config: FrontEnd) -> Hop:
     return config.window_samples, config.hop_samples
 
 
