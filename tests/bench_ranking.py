@@ -102,7 +102,7 @@ def main() -> None:
     told("cycles", [-table.network_cycles(x) for x in choices], losses, 0)
 
     def searched() -> tuple[TinyStrategy, Any]:
-        train, validation = search_features(data, (config,), Augmentation(), 0, silent)
+        train, validation = search_features(data, (config,), (0,), Augmentation(), 0, silent)
         generator, device = torch.Generator().manual_seed(0), torch.device("cpu")
         strategy = TinyStrategy(table, TinySettings(), limits, generator, device)
         search = GridSearch(strategy, train, validation, limits, generator, device)

@@ -103,7 +103,7 @@ def augmented_features(
 ) -> list[Tensor]:
     """Every clip augmented once, under every configuration: (n, frames, columns) each."""
     bank, parts, rate_hz = FrontEndBank(configs), [], configs[0].clip.sample_rate_hz
-    for batch in _augmented(clips, background, augmentation, seed, rate_hz, "features of all configurations", progress):
+    for batch in _augmented(clips, background, augmentation, seed, rate_hz, "features of all front ends", progress):
         with torch.no_grad():
             parts.append(bank(batch))
     return [torch.cat(x) for x in zip(*parts, strict=True)]

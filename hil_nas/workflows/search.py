@@ -194,11 +194,15 @@ def train_supernet(
     """One supernet for the limits of all jobs, which differ in nothing else: of each its search.
 
     Args:
+        jobs: the last one's limits allow all that the others' do.
         runs: where the epochs of each job are written.
         whole: where the checkpoint lies.
     """
     job, config = jobs[0], jobs[0].config
-    train, validation = search_features(data, config.grid, job.recipe.augmentation, config.seed, job.progress)
+    feasible = job.kind.feasible(job.cost_table, jobs[-1].limits)
+    train, validation = search_features(
+        data, config.grid, feasible, job.recipe.augmentation, config.seed, job.progress
+    )
     settings = job.kind.settings(
         epochs=config.search_epochs,
         gamma_ratio=config.gamma_ratio,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence, Set
+
 import numpy as np
 
 from hil_nas.audio.augment import Augmentation
@@ -19,13 +21,18 @@ _WEIGHTS = 0.75  # of the clips
 
 
 def search_features(
-    data: KeywordData, configs: tuple[FrontEnd, ...], augmentation: Augmentation, seed: int, progress: Reporter
-) -> tuple[FeatureSet, FeatureSet]:
+    data: KeywordData, configs: tuple[FrontEnd, ...], feasible: Sequence[int], augmentation: Augmentation, seed: int,
+    progress: Reporter,
+) -> tuple[FeatureSet, FeatureSet]:  # fmt: skip
     """The training split in two parts, for the weights and for the architecture.
 
     Clips are augmented as in a training, those for the weights several times; classes are as even as in one of its
     epochs. The validation and test splits stay unseen, so that what they say of the derived network is of clips that
     chose nothing.
+
+    Args:
+        configs: of a space.
+        feasible: those of them that can hold the limits; nothing reads features of the others.
 
     Returns:
         Features (clips, frames, coefficients) of each of the configurations' transforms, of each part.
@@ -35,19 +42,21 @@ def search_features(
     split = round(_WEIGHTS * len(clips))
     weights, decisions = (clips.take(x) for x in np.split(np.arange(len(clips)), [split]))
     weights = weights.take(np.tile(np.arange(split), _HEARD))
+    read = {configs[i].transform for i in feasible}
     return (
-        _features(weights, data, configs, augmentation, rng, progress),
-        _features(decisions, data, configs, augmentation, rng, progress),
+        _features(weights, data, transforms(configs), read, augmentation, rng, progress),
+        _features(decisions, data, transforms(configs), read, augmentation, rng, progress),
     )
 
 
 def _features(
-    clips: Clips, data: KeywordData, configs: tuple[FrontEnd, ...], augmentation: Augmentation,
+    clips: Clips, data: KeywordData, every: tuple[FrontEnd, ...], read: Set[FrontEnd], augmentation: Augmentation,
     rng: np.random.Generator, progress: Reporter,
 ) -> FeatureSet:  # fmt: skip
-    seed = int(rng.integers(2**62))
-    features = augmented_features(clips, data.background, transforms(configs), augmentation, seed, progress)
-    return FeatureSet(tuple(features), labels_of(clips))
+    seed, kept = int(rng.integers(2**62)), [x for x in every if x.transform in read]
+    features = augmented_features(clips, data.background, kept, augmentation, seed, progress)
+    found = dict(zip(kept, features, strict=True))
+    return FeatureSet(tuple(map(found.get, every)), labels_of(clips))
 
 
 def search_clips(data: KeywordData, seed: int, progress: Reporter) -> tuple[ClipSet, ClipSet]:

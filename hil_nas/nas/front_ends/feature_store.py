@@ -21,18 +21,19 @@ class FeatureSet:
     """The same clips under every configuration of a space.
 
     Attributes:
-        features: (clips, frames, coefficients), float, of each of `transforms` of the configurations.
+        features: (clips, frames, coefficients), float, of each of `transforms` of the configurations; None of those
+            that no search reads.
         labels: (clips,), int64.
 
     Raises:
         InputError: where the numbers of clips differ.
     """
 
-    features: tuple[Tensor, ...]
+    features: tuple[Tensor | None, ...]
     labels: Tensor
 
     def __post_init__(self) -> None:
-        counts = {len(x) for x in (*self.features, self.labels)}
+        counts = {len(x) for x in (*self.features, self.labels) if x is not None}
         if len(counts) != 1 or 0 in counts:
             raise InputError(f"features and labels must be of the same clips, found {sorted(counts)} of them")
 
@@ -40,7 +41,8 @@ class FeatureSet:
         """Changes where the clips, their order or their features change."""
         total = crc32(self.labels.cpu().numpy().tobytes())
         for x in self.features:
-            total = crc32(x.float().sum((1, 2)).cpu().numpy().tobytes(), total)
+            if x is not None:
+                total = crc32(x.float().sum((1, 2)).cpu().numpy().tobytes(), total)
         return f"{len(self.labels)} clips, {total:08x}"
 
     def check(self, space: InputSpace) -> None:
@@ -49,7 +51,7 @@ class FeatureSet:
         if len(self.features) != len(configs):
             raise InputError(f"{len(self.features)} sets of features for {len(configs)} configurations")
         for config, x in zip(configs, self.features, strict=True):
-            if tuple(x.shape[1:]) != config.shape:
+            if x is not None and tuple(x.shape[1:]) != config.shape:
                 expected = config.shape
                 raise InputError(f"features of {config} are {tuple(x.shape[1:])} a clip, expected {expected}")
         low, high = int(self.labels.min()), int(self.labels.max())
@@ -76,13 +78,15 @@ class FeatureStore:
         indices = {x.transform: i for i, x in enumerate(transforms(configs))}
         self._sources = [(indices[x.transform], x.columns) for x in configs]
         self.labels = data.labels.to(device)
-        self._moments: list[tuple[Tensor, Tensor]] = (
-            [_moments(x) for x in data.features] if like is None else like._moments
+        read = {i: x for i, x in enumerate(data.features) if x is not None}
+        self._moments: dict[int, tuple[Tensor, Tensor]] = (
+            {i: _moments(x) for i, x in read.items()} if like is None else like._moments
         )
-        self._features: list[Tensor] = []
-        for x, (mean, spread) in zip(data.features, self._moments, strict=True):
+        self._features: dict[int, Tensor] = {}
+        for i, x in read.items():
+            mean, spread = self._moments[i]
             standard = ((x.float() - mean) / spread).half()
-            self._features.append(standard.permute(2, 0, 1).contiguous().to(device))  # (coefficients, clips, frames)
+            self._features[i] = standard.permute(2, 0, 1).contiguous().to(device)  # (coefficients, clips, frames)
 
     def __len__(self) -> int:
         return len(self.labels)
