@@ -29,15 +29,16 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from hil_nas.audio.augment import Augmentation
 from hil_nas.candidates.halving import ALONE
 from hil_nas.candidates.short_training import short_trainings
+from hil_nas.config import USUAL
 from hil_nas.front_ends import parse_front_end
 from hil_nas.latency.model import LatencyModel
 from hil_nas.nas.costs.network_limits import Limits
 from hil_nas.nas.grid_search import GridSearch
+from hil_nas.nas.spaces import KINDS
 from hil_nas.nas.tiny.architecture import Architecture
-from hil_nas.nas.tiny.band import Band
+from hil_nas.nas.tiny.band import Band, Chains
 from hil_nas.nas.tiny.cost_table import CostTable, tabulate
 from hil_nas.nas.tiny.regular import fullest, regular_chains
-from hil_nas.nas.tiny.settings import TinySettings
 from hil_nas.nas.tiny.space import Choice, TinySpace
 from hil_nas.nas.tiny.strategy import TinyStrategy
 from hil_nas.progress import silent
@@ -104,7 +105,7 @@ def main() -> None:
     def searched() -> tuple[TinyStrategy, Any]:
         train, validation = search_features(data, (config,), (0,), Augmentation(), 0, silent)
         generator, device = torch.Generator().manual_seed(0), torch.device("cpu")
-        strategy = TinyStrategy(table, TinySettings(), limits, generator, device)
+        strategy = TinyStrategy(table, KINDS["tiny"].settings(USUAL["tiny"].search_epochs), limits, generator, device)
         search = GridSearch(strategy, train, validation, limits, generator, device)
         search.loop.run({})
         return strategy, search.result()
@@ -113,7 +114,7 @@ def main() -> None:
     own, judging = timed(lambda: [result.supernet.loss(x) for x in choices])
     told("the supernet's loss", own, losses, seconds + judging)
     with torch.no_grad():
-        alpha = [-float(strategy.net.architecture.log_probability(x)) for x in choices]
+        alpha = (-strategy.net.architecture.log_probabilities(Chains.of(choices))).tolist()
     told("alpha", alpha, losses, seconds)
     short, seconds = timed(lambda: short_trainings(networks, config, data, ALONE.recipe(6), seed=0))
     told("6 epochs", [x.loss for x in short], losses, seconds)

@@ -90,7 +90,7 @@ def run(
 @pytest.mark.parametrize("informed", range(3))
 def test_it_picks_the_only_configuration_that_tells_the_classes(cost_table: CostTable, informed: int) -> None:
     """Behind a warm-up that is long enough: by weights that have not learned, others are picked."""
-    result = run(cost_table, (informed,), settings=replace(QUICK, epochs=24, warmup_epochs=8))
+    result = run(cost_table, (informed,), settings=replace(QUICK, epochs=24, warmup_epochs=8, rounds=12))
     assert result.config == GRID[informed]
     assert max(result.gammas) == result.gammas[informed]
     phases = [x["phase"] for x in result.history]

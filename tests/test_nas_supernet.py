@@ -17,6 +17,7 @@ from hil_nas.nas.blocks.banded import averaging, depthwise
 from hil_nas.nas.front_ends.alignment import decided
 from hil_nas.nas.input_space import Operation
 from hil_nas.nas.tiny.architecture import Architecture
+from hil_nas.nas.tiny.band import Chains
 from hil_nas.nas.tiny.space import Choice, TinySpace
 from hil_nas.nas.tiny.supernet import TinySupernet
 from hil_nas.network import Pair, same_padding
@@ -172,8 +173,8 @@ def test_the_probability_of_a_network_is_that_of_drawing_it() -> None:
         (stem, tuple((o, w if o else 0) for o, w in chain))
         for stem in range(2) for chain in product(product(range(2), range(2)), repeat=2)
     }  # fmt: skip
-    logs = [architecture.log_probability(Choice(0, (0, stem), chain)) for stem, chain in networks]
-    assert float(torch.stack(logs).detach().exp().sum()) == pytest.approx(1.0, abs=1e-5)
+    logs = architecture.log_probabilities(Chains.of([Choice(0, (0, stem), chain) for stem, chain in networks]))
+    assert float(logs.detach().exp().sum()) == pytest.approx(1.0, abs=1e-5)
 
 
 @pytest.mark.parametrize("name", ["coefficients", "plane coefficients"])

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 
 from hil_nas.nas import search_loop as loop_module
 from hil_nas.nas.costs.network_limits import Limits
@@ -63,7 +64,8 @@ def test_limits_take_equal_shares_of_the_steps_and_draw_in_their_own_bands(
     cost_table: CostTable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     learnt, decided, drawn = Counter[int](), list[int](), list[tuple[float, float]]()
-    learn, decide, draw = loop_module.Loop.learn, loop_module.Loop.decide, TinyNetworks.drawn
+    learn, decide = loop_module.Loop.learn, loop_module.Loop.decide
+    draw, choose = TinyNetworks.drawn, TinyNetworks.chosen
 
     def learning(self: loop_module.Loop, now: float) -> None:
         learnt[id(self)] += 1
@@ -78,9 +80,15 @@ def test_limits_take_equal_shares_of_the_steps_and_draw_in_their_own_bands(
         drawn.append((cost_table.cost(choice).cycles, self._band._limits[0]))
         return choice
 
+    def choosing(self: TinyNetworks, *args: Any) -> tuple[list[Choice], Tensor]:
+        choices, logs = choose(self, *args)
+        drawn.extend((cost_table.cost(x).cycles, self._band._limits[0]) for x in choices)
+        return choices, logs
+
     monkeypatch.setattr(loop_module.Loop, "learn", learning)
     monkeypatch.setattr(loop_module.Loop, "decide", deciding)
     monkeypatch.setattr(TinyNetworks, "drawn", drawing)
+    monkeypatch.setattr(TinyNetworks, "chosen", choosing)
     searches = searched(cost_table, settings=replace(SETTINGS, rounds=63, batch=8))
     loops = [id(x.loop) for x in searches]
     assert sum(learnt.values()) == 5 * 63  # as many as for one limit

@@ -17,7 +17,7 @@ from hil_nas.cli.arguments import parser
 from hil_nas.cli.sweep import searches
 from hil_nas.config import USUAL, SearchConfig
 from hil_nas.errors import DeviceError, InfeasibleError, UsageError
-from hil_nas.nas.tiny.settings import TinySettings
+from hil_nas.nas.spaces import KINDS
 from hil_nas.workflows import cluster, sweep
 from hil_nas.workflows.sweep import sweep_points
 
@@ -158,7 +158,8 @@ def test_a_port_belongs_to_one_board(run: Run) -> None:
 
 
 def test_too_few_epochs_are_refused_before_anything_runs(run: Run) -> None:
-    """A supernet of the default space warms up for four."""
-    TinySettings(epochs=5)
+    """The fewest that every space has settings for."""
+    for kind in KINDS.values():
+        assert kind.settings(epochs=5).epochs == 5
     status, result, _ = run("--search-epochs", "4")
     assert status == 2 and "'4' is not a whole number from 5" in result["message"]

@@ -23,7 +23,7 @@ from hil_nas.nas.tiny.cost_table import CostTable
 from hil_nas.nas.tiny.derive import feasible_configs
 from hil_nas.nas.tiny.expected import ExpectedCost, average_cycles
 from hil_nas.nas.tiny.space import TinySpace
-from hil_nas.nas.tiny.strategy import TinyNetworks
+from hil_nas.nas.tiny.strategy import FILLED, TinyNetworks
 
 _JUDGES = 8  # batches that judge a rounding
 
@@ -111,8 +111,9 @@ class FrontEndSearch:
         self.anchors = AnchorCosts(space, tiny, costs).to(device)
         table = self.anchors.table
         worth = settings.worth / table.most_parameters
-        band = Band(table, limits, settings.band, average_cycles(table), worth)
-        self.networks = TinyNetworks(self.tiny, settings, band, settings.paths, generator, device)
+        average = average_cycles(table)
+        band, full = Band(table, limits, settings.band, average, worth), Band(table, limits, FILLED, average)
+        self.networks = TinyNetworks(self.tiny, settings, band, full, settings.paths, generator, device)
         self.front_end = ContinuousFrontEnd(
             space, self.networks, self.anchors, extract, train, validation, limits, settings, generator, device
         )

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from hil_nas.nas.tiny.band import Chains
-from hil_nas.nas.tiny.space import Choice, TinySpace
+from hil_nas.nas.tiny.space import TinySpace
 
 _EXPECTED_STRIDES = 1.5  # how many strides the chain has on average before anything is learned
 
@@ -57,14 +57,15 @@ class Architecture(nn.Module):
         stem, widths = torch.softmax(self.stem, 0), torch.softmax(self.widths, 1)
         return Probabilities(configs, stem, widths, torch.softmax(self.operations, 1))
 
-    def log_probability(self, choice: Choice) -> Tensor:
-        """Of drawing a network, without its front end; where the width is kept, none is chosen."""
-        stem, stem_width = choice.stem
-        operations, widths = (torch.tensor(x, device=self.stem.device) for x in zip(*choice.chain, strict=True))
-        chosen = torch.log_softmax(self.operations, 1).gather(1, operations[:, None])[:, 0]
+    def log_probabilities(self, chains: Chains) -> Tensor:
+        """(chains,): of drawing each, without its front end; where the width is kept, none is chosen."""
+        stem, widths, operations = (torch.from_numpy(x).to(self.stem.device) for x in
+                                    (chains.stem, chains.widths, chains.operations))  # fmt: skip
+        positions = torch.arange(operations.shape[1], device=self.stem.device)
         logs = torch.log_softmax(self.widths, 1)
-        wide = logs[1:].gather(1, widths[:, None])[:, 0] * ~cast(Tensor, self.keeps)[operations]
-        return torch.log_softmax(self.stem, 0)[stem] + logs[0, stem_width] + chosen.sum() + wide.sum()
+        chosen = torch.log_softmax(self.operations, 1)[positions, operations]
+        wide = logs[1:][positions, widths[:, 1:]] * ~cast(Tensor, self.keeps)[operations]
+        return torch.log_softmax(self.stem, 0)[stem] + logs[0, widths[:, 0]] + (chosen + wide).sum(1)
 
 
 def _few_strides(space: TinySpace) -> Tensor:

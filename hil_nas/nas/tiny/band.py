@@ -30,6 +30,16 @@ class Chains:
     widths: Indices
     operations: Indices
 
+    @classmethod
+    def of(cls, choices: Sequence[Choice]) -> Chains:
+        operations, widths = ([[step[i] for step in x.chain] for x in choices] for i in (0, 1))
+        stems = np.array([x.stem for x in choices])
+        return cls(stems[:, 0], np.column_stack([stems[:, 1], np.array(widths)]), np.array(operations))
+
+    def at(self, indices: Indices) -> Chains:
+        """Some of them."""
+        return Chains(self.stem[indices], self.widths[indices], self.operations[indices])
+
     def choice(self, config: int, index: int) -> Choice:
         steps = zip(self.operations[index].tolist(), self.widths[index, 1:].tolist(), strict=True)
         return Choice(config, (int(self.stem[index]), int(self.widths[index, 0])), tuple(steps))
@@ -81,9 +91,9 @@ class Band:
             return int(broken.argmin())
         return int(np.where(broken <= 1.0, cycles, -1.0).argmax())
 
-    def inside(self, config: int, chains: Chains) -> tuple[Indices, Floats]:
+    def inside(self, config: int, chains: Chains, front_end: Floats | None = None) -> tuple[Indices, Floats]:
         """Which of the chains lie in the band, and the cycles of each of the chains (chains,)."""
-        cycles, _, filled = self._priced(config, chains, None)
+        cycles, _, filled = self._priced(config, chains, front_end)
         return filled, cycles
 
     def _priced(self, config: int, chains: Chains, front_end: Floats | None) -> tuple[Floats, Floats, Indices]:
