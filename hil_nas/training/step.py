@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -44,6 +46,9 @@ def run_epoch(
 ) -> list[float]:
     """Trains through one balanced epoch, whose randomness follows from seed and number alone.
 
+    Learners take their steps on threads, as many at once as there are processors; each has the bits that it would have
+    alone.
+
     Args:
         learners: see the same batches, none anything of the others.
         number: of the epoch, from 0.
@@ -57,21 +62,30 @@ def run_epoch(
     rng = np.random.default_rng([seed, number])
     generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
     order, steps = feed.order(rng), feed.steps_per_epoch()
-    totals = [0.0] * len(learners)
+    totals = np.zeros(len(learners))
     for learner in learners:
         learner.module.train()
     batches = (feed.batch(x, generator, device_features) for x in np.array_split(order, steps))
-    for index, (features, labels) in enumerate(_one_ahead(batches) if feed.device.type == "cpu" else batches):
-        answers = _answers(teachers, features, recipe.temperature)
-        for i, learner in enumerate(learners):
-            for group in learner.optimizer.param_groups:
-                group["lr"] = rate(number * steps + index)
-            loss = _loss(learner.module(features), labels, answers, recipe)
-            learner.optimizer.zero_grad()
-            torch.autograd.backward(loss)
-            learner.optimizer.step()
-            totals[i] += loss.item() * len(labels)
-    return [x / len(order) for x in totals]
+    on_cpu = feed.device.type == "cpu"
+    with ThreadPoolExecutor(min(len(learners), os.cpu_count() or 1) if on_cpu else 1, "learners") as threads:
+        for index, (features, labels) in enumerate(_one_ahead(batches) if on_cpu else batches):
+            answers = _answers(teachers, features, recipe.temperature)
+            learnt = partial(_learnt, rate(number * steps + index), features, labels, answers, recipe)
+            totals += list(threads.map(learnt, learners))
+    return [float(x) / len(order) for x in totals]
+
+
+def _learnt(
+    rate: float, features: Tensor, labels: Tensor, answers: Tensor | None, recipe: Recipe, learner: Learner
+) -> float:
+    """Takes a step; the summed loss of the batch before it."""
+    for group in learner.optimizer.param_groups:
+        group["lr"] = rate
+    loss = _loss(learner.module(features), labels, answers, recipe)
+    learner.optimizer.zero_grad()
+    torch.autograd.backward(loss)
+    learner.optimizer.step()
+    return loss.item() * len(labels)
 
 
 def _one_ahead(batches: Iterator[tuple[Tensor, Tensor]]) -> Iterator[tuple[Tensor, Tensor]]:
