@@ -59,7 +59,9 @@ def test_candidates_are_those_of_many_that_fill_the_limit_which_a_supernet_likes
     def loss(point: Choice) -> float:
         return crc32(str(point).encode()) / 2**32
 
-    supernet: Any = SimpleNamespace(filling=filling, regular=result.supernet.regular, loss=loss)
+    supernet: Any = SimpleNamespace(
+        filling=filling, regular=result.supernet.regular, losses=lambda points: list(map(loss, points))
+    )
     sampled = Candidates(replace(result, supernet=supernet, gammas=(0.15, 0.5, 0.35))).sampled(5)
     derived = (result.config, result.network)
 
@@ -171,7 +173,7 @@ def test_candidates_are_samples_of_the_networks_that_hold_the_limits(cost_table:
 def test_candidates_are_shared_out_by_gamma_whatever_the_data_search_settled() -> None:
     """To each window and hop, all its configurations together, as many as by Sainte-Lague's method; of the four that
     lead each has one at least."""
-    grid = tuple(parse_front_end(f"640/{x}") for x in ("640/20/6", "640/20/4", "480/20/6", "400/20/6"))
+    grid = tuple(parse_front_end(f"640/{x}") for x in ("640/20/6", "640/20/4", "480/20/6", "400/20/6", "640/20/5"))
     table = tabulate(replace(SPACE, configs=grid), toy_cycles, lambda config: config.frames * config.mel_bins * 50.0)
     limits = Limits(cycles=1.2e5)
     strategy = TinyStrategy(table, QUICK, limits, torch.Generator().manual_seed(0), torch.device("cpu"))
@@ -179,22 +181,24 @@ def test_candidates_are_shared_out_by_gamma_whatever_the_data_search_settled() -
     calibrated = Calibrated(strategy, limits)
     first = calibrated.described(strategy.derive(1.0, limits, View(1)), 1.0)
     supernet: Any = SimpleNamespace(
-        filling=strategy.filling, regular=strategy.regular, loss=lambda x: crc32(str(x).encode())
+        filling=strategy.filling, regular=strategy.regular,
+        losses=lambda points: [crc32(str(x).encode()) for x in points],
     )  # fmt: skip
 
     def sampled(count: int, *gammas: float) -> list[int]:
         """Of the first two configurations together, of the third and the fourth."""
         result: Any = SimpleNamespace(
-            calibrated=calibrated, supernet=supernet, point=first.point, next_seed=3, gammas=gammas
+            calibrated=calibrated, supernet=supernet, point=first.point, next_seed=3, gammas=(*gammas, 1e-3)
         )
         configs = [x.point.config for x in Candidates(result).sampled(count)]
         assert len(configs) == count
+        assert 4 not in configs  # of one window and hop the two that gamma likes best
         return [sum(x in own for x in configs) for own in ((0, 1), (2,), (3,))]
 
-    assert strategy.feasible == (0, 1, 2, 3)
+    assert strategy.feasible == (0, 1, 2, 3, 4)
     assert sampled(12, 0.3, 0.4, 0.1, 0.2) == [9, 1, 2]
     assert sampled(12, 0.5, 0.45, 0.01, 0.04) == [10, 1, 1]
     assert sampled(2, 0.3, 0.3, 0.1, 0.3) == [1, 0, 1]
     assert sampled(5, 0.2, 0.2, 0.0, 0.6) == [2, 0, 3]
-    strategy.feasible = (0, 1, 2)
+    strategy.feasible = (0, 1, 2, 4)
     assert sampled(6, 0.1, 0.2, 0.3, 0.4) == [3, 3, 0]

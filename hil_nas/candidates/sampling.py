@@ -29,6 +29,7 @@ Hop = tuple[int, int]  # a window and a hop, in samples
 
 LEADERS = 4  # configurations that take part, by gamma; of one window and hop only the first
 _POOL = 300  # networks of either sort that a supernet judges: some 30 s
+_VARIANTS = 2  # of a window and hop, by gamma, that its networks are on: each costs a race the features of every clip
 _TRIES = 4  # draws for each network asked for: many are the same, or leave much of the limit unused
 _FULL = 0.9  # of what the latency limit leaves to a network: one that uses less is taken where there is no other
 
@@ -88,6 +89,7 @@ class Candidates(Generic[Point]):
         found: dict[str, Point] = {}
         for hop, seats in _seats(shares, count).items():
             own = np.where([x == hop for x in hops], gammas, 0.0)
+            own[np.argsort(-own, kind="stable")[_VARIANTS:]] = 0.0
             configs = rng.choice(len(own), max(1, 2 * _POOL * seats // count), p=own / own.sum()).tolist()
             even = self._best_first(self._distinct(supernet.filling(x, rng) for x in configs[::2]))
             alike = self._best_first(self._distinct(any_regular(x) for x in configs[1::2]))[: -(-seats // 2)]
@@ -145,7 +147,7 @@ class Candidates(Generic[Point]):
             front_end = self._strategy.cost(point, ratio).cycles - own
             return own < _FULL * (limit - front_end)
 
-        losses = [None if self._result.supernet is None else self._result.supernet.loss(x) for x in points]
+        losses = [None] * len(points) if self._result.supernet is None else self._result.supernet.losses(points)
         keys = [(isfinite(limit) and spare(x), y or 0.0) for x, y in zip(points, losses, strict=True)]
         return [points[i] for i in sorted(range(len(points)), key=keys.__getitem__)]
 

@@ -5,7 +5,9 @@ Everything that differs between spaces stands behind `Strategy`.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Generic
@@ -64,6 +66,11 @@ class Trained(Generic[Point]):
                     return None
                 losses.append(float(loss))
         return sum(losses) / len(losses)
+
+    def losses(self, points: Sequence[Point]) -> list[float | None]:
+        """As `loss`, of many, on as many threads as there are processors."""
+        with ThreadPoolExecutor(os.cpu_count(), "judges") as threads:
+            return list(threads.map(self.loss, points))
 
     def filling(self, config: int, rng: np.random.Generator) -> Point | None:
         """As `nas.protocols.Strategy.filling`."""
