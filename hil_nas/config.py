@@ -116,7 +116,7 @@ class SearchConfig:
     grid: tuple[FrontEnd, ...] = option(  # empty: continuous
         search_grid(), flag="--front-end", parse=_grid, metavar="NAME,...", group=_HOW,
         help=f"front ends to choose from, as {WRITTEN} (default: the paper's eight MFCC, each with 40, 20 and 13 "
-        "coefficients, and four of 24 mel bins over half an FFT), or 'continuous': window, hop and coefficients by "
+        "coefficients, and six of 24 mel bins over half an FFT), or 'continuous': window, hop and coefficients by "
         "gradient",
     )  # fmt: skip
     gamma_ratio: float = option(
