@@ -155,4 +155,8 @@ def test_where_no_regular_chain_fills_the_limit_alpha_has_one_of_another_kind(co
     reading = Reading((1,), [], torch.zeros(0), lambda: None)  # type: ignore[arg-type,return-value]
     networks, logs = strategy.chosen(1, reading, torch.Generator().manual_seed(1))
     assert len(set(networks)) == 1 and limits.held_by(table.cost(networks[0])) and not logs.any()
-    assert limits.held_by(table.cost(strategy.derive(1.0, limits)))
+    for leading in range(len(space.configs)):
+        with torch.no_grad():
+            strategy.net.alignment.gamma.copy_(0.1 * (torch.arange(len(space.configs)) == leading))
+        derived = strategy.derive(1.0, limits)
+        assert derived.config == leading and limits.held_by(table.cost(derived))

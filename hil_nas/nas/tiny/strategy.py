@@ -9,9 +9,8 @@ by the mean of their networks. The baseline leaves the gradient unbiased.
 
 alpha chooses among regular chains (`nas/tiny/regular.py`) that fill the limit: their probabilities are a softmax of the
 sums of alpha's logits, so that what speaks for a kernel at one position speaks for chains of it. Where every position
-chose by itself, what alpha named came anywhere in its race, 5th of 31 to 29th of 32. At 13.3 ms the three regular
-that alpha liked best had 0.40, 0.37 and 0.38 after six epochs each, 34 that raced there 0.41 in the mean, at best
-0.37.
+chose by itself, what alpha named came anywhere in its race, 5th of 31 to 29th of 32. At 13.3 ms the three chains that
+alpha liked best had 0.40, 0.37 and 0.38 after six epochs each, 34 that raced there 0.41 in the mean, at best 0.37.
 
 Parameters have a worth where networks are drawn for the weights and where neighbours are derived. Of networks that fill
 a limit those with many are best when each is trained alone.
@@ -20,6 +19,8 @@ a limit those with many are best when each is trained alone.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from hil_nas.errors import InfeasibleError
 from hil_nas.nas.costs.multipliers import Expectation
 from hil_nas.nas.costs.network_limits import Limits
 from hil_nas.nas.protocols import AS_LEARNED, Floats, Half, Reading, View, by_name, entropy, logs_of, made
@@ -202,16 +204,21 @@ class TinyStrategy(TinyDerivation, TinyNetworks):
         return Preference(view.configs(configs), stem, widths, operations, self._worth)
 
     def derive(self, ratio: float, limits: Limits, view: View[Choice] = AS_LEARNED) -> Choice:
-        """The most preferred network; as learned, of the regular chains that fill the limits on the front end that
-        gamma prefers the one that alpha prefers, where there is any."""
+        """The most preferred network; as learned, on the front end that gamma prefers, where one holds the limits
+        there: of the regular chains that fill them, or lie in the band, the one that alpha prefers, where there is any.
+        """
         table, preference = self.cost_table.corrected(ratio), self.preference(view)
-        if view is AS_LEARNED:
-            config = int(preference.configs.argmax())
-            full = Band(table, limits, FILLED, ratio * self._average)
-            chains = self._regular.at(full.inside(config, self._regular)[0])
+        if view is not AS_LEARNED:
+            return derive(table, preference, limits)
+        leading = int(preference.configs.argmax())
+        for share in (FILLED, self.settings.band):
+            band = Band(table, limits, share, ratio * self._average)
+            chains = self._regular.at(band.inside(leading, self._regular)[0])
             if len(chains.stem):
                 with torch.no_grad():
-                    return chains.choice(config, int(self.net.architecture.log_probabilities(chains).argmax()))
+                    return chains.choice(leading, int(self.net.architecture.log_probabilities(chains).argmax()))
+        with suppress(InfeasibleError):
+            return derive(table, replace(preference, configs=View(leading).configs(preference.configs)), limits)
         return derive(table, preference, limits)
 
     def filling(self, config: int, rng: np.random.Generator) -> Choice | None:
