@@ -46,8 +46,8 @@ def run_epoch(
 ) -> list[float]:
     """Trains through one balanced epoch, whose randomness follows from seed and number alone.
 
-    Learners take their steps on threads, as many at once as there are processors; each has the bits that it would have
-    alone.
+    On a CPU learners take their steps on threads, as many at once as there are processors; each has the bits that it
+    would have alone.
 
     Args:
         learners: see the same batches, none anything of the others.
@@ -67,11 +67,12 @@ def run_epoch(
         learner.module.train()
     batches = (feed.batch(x, generator, device_features) for x in np.array_split(order, steps))
     on_cpu = feed.device.type == "cpu"
-    with ThreadPoolExecutor(min(len(learners), os.cpu_count() or 1) if on_cpu else 1, "learners") as threads:
+    with ThreadPoolExecutor(min(len(learners), os.cpu_count() or 1), "learners") as threads:
+        each = threads.map if on_cpu else map
         for index, (features, labels) in enumerate(_one_ahead(batches) if on_cpu else batches):
             answers = _answers(teachers, features, recipe.temperature)
             learnt = partial(_learnt, rate(number * steps + index), features, labels, answers, recipe)
-            totals += list(threads.map(learnt, learners))
+            totals += list(each(learnt, learners))
     return [float(x) / len(order) for x in totals]
 
 
