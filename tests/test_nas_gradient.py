@@ -25,7 +25,7 @@ def test_a_step_of_the_decisions_follows_the_gradient_of_the_mean_loss(monkeypat
     """The oracle is the mean over all regular networks that fill the limit, with losses known beforehand."""
     space = replace(SPACE, configs=SPACE.configs[:2], positions=2)
     table = tabulate(space, toy_cycles, lambda config: config.frames * 1e3)
-    settings = replace(QUICK, front_ends=4, paths=4, worth=2.0)
+    settings = replace(QUICK, front_ends=4, paths=4)
     limits = Limits(cycles=7e4)
     generator = torch.Generator().manual_seed(0)
     strategy = TinyStrategy(table, settings, limits, generator, torch.device("cpu"))

@@ -5,9 +5,7 @@ Everything that differs between spaces stands behind `Strategy`.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Generic
@@ -16,6 +14,7 @@ import numpy as np
 import torch
 
 from hil_nas.learning.accelerator import accelerator
+from hil_nas.learning.threads import Threads
 from hil_nas.nas.costs.calibrated import Calibrated, Measure, Watched
 from hil_nas.nas.costs.network_limits import Limits
 from hil_nas.nas.front_ends.choice import FrontEndChoice
@@ -68,9 +67,9 @@ class Trained(Generic[Point]):
         return sum(losses) / len(losses)
 
     def losses(self, points: Sequence[Point]) -> list[float | None]:
-        """As `loss`, of many, on as many threads as there are processors."""
-        with ThreadPoolExecutor(os.cpu_count(), "judges") as threads:
-            return list(threads.map(self.loss, points))
+        """As `loss`, of many."""
+        with Threads(self._strategy.net.alignment.gamma.device, len(points)) as threads:
+            return threads.map(self.loss, points)
 
     def filling(self, config: int, rng: np.random.Generator) -> Point | None:
         """As `nas.protocols.Strategy.filling`."""

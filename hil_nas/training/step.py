@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from hil_nas.learning.threads import Threads
 from hil_nas.training.feed import Feed
 from hil_nas.training.recipe import Recipe
 
@@ -46,8 +46,7 @@ def run_epoch(
 ) -> list[float]:
     """Trains through one balanced epoch, whose randomness follows from seed and number alone.
 
-    On a CPU learners take their steps on threads, as many at once as there are processors; each has the bits that it
-    would have alone.
+    Learners take their steps at the same time; each has the bits that it would have alone.
 
     Args:
         learners: see the same batches, none anything of the others.
@@ -66,13 +65,11 @@ def run_epoch(
     for learner in learners:
         learner.module.train()
     batches = (feed.batch(x, generator, device_features) for x in np.array_split(order, steps))
-    on_cpu = feed.device.type == "cpu"
-    with ThreadPoolExecutor(min(len(learners), os.cpu_count() or 1), "learners") as threads:
-        each = threads.map if on_cpu else map
-        for index, (features, labels) in enumerate(_one_ahead(batches) if on_cpu else batches):
+    with Threads(feed.device, len(learners)) as threads:
+        for index, (features, labels) in enumerate(_one_ahead(batches) if feed.device.type == "cpu" else batches):
             answers = _answers(teachers, features, recipe.temperature)
             learnt = partial(_learnt, rate(number * steps + index), features, labels, answers, recipe)
-            totals += list(each(learnt, learners))
+            totals += threads.map(learnt, learners)
     return [float(x) / len(order) for x in totals]
 
 

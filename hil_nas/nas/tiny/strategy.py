@@ -108,16 +108,20 @@ class TinyNetworks:
         if reading.priced is None and config in self._offered:
             return self._offered[config]
         priced, front_end = reading.priced or (config, None)
-        for band in (self._full, self._band):
-            offer = self._regular.at(band.inside(priced, self._regular, front_end)[0])
-            if len(offer.stem):
-                break
-        else:
+        if (offer := self._within((self._full, self._band), priced, front_end)) is None:
             even = self._even.drawn(_POOL_DRAWS, generator)
             return even.at(np.array([self._full.pick(priced, even, 0.0, front_end)]))
         if reading.priced is None:
             self._offered[config] = offer
         return offer
+
+    def _within(self, bands: Sequence[Band], config: int, front_end: Floats | None = None) -> Chains | None:
+        """The regular chains in the first of the bands that has any."""
+        for band in bands:
+            inside, _ = band.inside(config, self._regular, front_end)
+            if len(inside):
+                return self._regular.at(inside)
+        return None
 
     def loss(self, reading: Reading, half: Half, generator: torch.Generator) -> Tensor:
         slopes = half == "train" or any(x.requires_grad for x in reading.features)
@@ -211,12 +215,10 @@ class TinyStrategy(TinyDerivation, TinyNetworks):
         if view is not AS_LEARNED:
             return derive(table, preference, limits)
         leading = int(preference.configs.argmax())
-        for share in (FILLED, self.settings.band):
-            band = Band(table, limits, share, ratio * self._average)
-            chains = self._regular.at(band.inside(leading, self._regular)[0])
-            if len(chains.stem):
-                with torch.no_grad():
-                    return chains.choice(leading, int(self.net.architecture.log_probabilities(chains).argmax()))
+        bands = [Band(table, limits, share, ratio * self._average) for share in (FILLED, self.settings.band)]
+        if (chains := self._within(bands, leading)) is not None:
+            with torch.no_grad():
+                return chains.choice(leading, int(self.net.architecture.log_probabilities(chains).argmax()))
         with suppress(InfeasibleError):
             return derive(table, replace(preference, configs=View(leading).configs(preference.configs)), limits)
         return derive(table, preference, limits)
