@@ -10,7 +10,16 @@ from typing import Any, Literal, get_args
 from hil_nas.baselines import BASELINES, baseline
 from hil_nas.budget import Budget
 from hil_nas.errors import InputError
-from hil_nas.front_ends import ONE_SECOND, WRITTEN, ClipFormat, FrontEnd, paper_grid, parse_front_end, search_grid
+from hil_nas.front_ends import (
+    ONE_SECOND,
+    WRITTEN,
+    ClipFormat,
+    FrontEnd,
+    clip_grid,
+    paper_grid,
+    parse_front_end,
+    search_grid,
+)
 from hil_nas.options import check, like, option
 from hil_nas.target import BoardTarget
 from hil_nas.units import parse_seconds
@@ -116,8 +125,8 @@ class SearchConfig:
     grid: tuple[FrontEnd, ...] = option(  # empty: continuous
         search_grid(), flag="--front-end", parse=_grid, metavar="NAME,...", group=_HOW,
         help=f"front ends to choose from, as {WRITTEN} (default: the paper's eight MFCC, each with 40, 20 and 13 "
-        "coefficients, and six of 24 mel bins over half an FFT), or 'continuous': window, hop and coefficients by "
-        "gradient",
+        "coefficients, and six of 24 mel bins over half an FFT; for chains that hear whole clips those of 40 mel bins "
+        "at most and hops of 12.5 ms at least), or 'continuous': window, hop and coefficients by gradient",
     )  # fmt: skip
     gamma_ratio: float = option(
         2.0, above=1, metavar="R", group=_HOW,
@@ -167,6 +176,8 @@ class SearchConfig:
             grid = paper_grid() if self.grid == search_grid() else self.grid
             resolved = {"space": "darts", "words": self.words or ALL_WORDS, "grid": grid}
         usual = USUAL[self.preset or self.space]
+        if self.listen_s is None and self.space == "tiny" and self.preset is None and self.grid == search_grid():
+            resolved["grid"] = clip_grid()
         if self.listen_s is not None:
             usual = replace(usual, align="pad")  # of a stream's front ends each has a stem of its own
             self._check_stream()

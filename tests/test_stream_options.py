@@ -11,19 +11,27 @@ from hil_nas.budget import Budget
 from hil_nas.cli import main
 from hil_nas.config import BaselineConfig, SearchConfig
 from hil_nas.errors import InputError
-from hil_nas.front_ends import ClipFormat
+from hil_nas.front_ends import ClipFormat, clip_grid, search_grid
 from hil_nas.front_ends.mfcc import Mfcc
 from hil_nas.units import parse_share
 from hil_nas.workflows.sweep import sweep_points
 
 
 def test_front_ends_whose_hop_does_not_divide_the_period_take_no_part() -> None:
-    everything = SearchConfig()
     config = SearchConfig(listen_s=0.06)
-    assert config.period_samples == 960 and config.align == "pad" and everything.period_samples is None
-    assert config.grid == tuple(x for x in everything.grid if x.hop_samples in (160, 320, 480))
+    assert config.period_samples == 960 and config.align == "pad" and SearchConfig().period_samples is None
+    assert config.grid == tuple(x for x in search_grid() if x.hop_samples in (160, 320, 480))
     assert len(config.grid) == 15
     assert {x.hop_samples for x in SearchConfig(listen_s=0.05).grid} == {100, 160, 200}  # 800 samples
+
+
+def test_chains_that_hear_whole_clips_leave_out_the_dearest_front_ends() -> None:
+    usual = SearchConfig().grid
+    assert usual == clip_grid() and set(usual) < set(search_grid()) == set(SearchConfig(space="darts").grid)
+    assert {(x.window_samples, x.hop_samples) for x in usual} == {
+        (400, 200), (640, 320), (480, 320), (480, 480), (480, 640)
+    }  # fmt: skip
+    assert SearchConfig(grid=search_grid()[:1]).grid == search_grid()[:1]
 
 
 @pytest.mark.parametrize(

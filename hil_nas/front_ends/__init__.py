@@ -11,11 +11,11 @@ from collections.abc import Sequence
 from hil_nas.errors import InputError
 from hil_nas.front_ends.base import ONE_SECOND, ClipFormat, Counts, FrontEnd
 from hil_nas.front_ends.log_mel import LogMel
-from hil_nas.front_ends.mfcc import Mfcc, paper_grid, search_grid
+from hil_nas.front_ends.mfcc import Mfcc, clip_grid, paper_grid, search_grid
 
 __all__ = [
-    "KINDS", "ONE_SECOND", "WRITTEN", "ClipFormat", "Counts", "FrontEnd", "paper_grid", "parse_front_end",
-    "search_grid", "transforms",
+    "KINDS", "ONE_SECOND", "WRITTEN", "ClipFormat", "Counts", "FrontEnd", "clip_grid", "paper_grid",
+    "parse_front_end", "search_grid", "transforms",
 ]  # fmt: skip
 
 KINDS: dict[str, type[FrontEnd]] = {x.kind: x for x in (Mfcc, LogMel)}
