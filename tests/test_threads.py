@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from threading import Barrier, get_ident
+import os
+from threading import Barrier, BrokenBarrierError, get_ident
 
 import pytest
 import torch
@@ -14,12 +15,25 @@ from tests.test_nas_search import cost_table, run  # noqa: F401  (a fixture)
 
 
 def test_results_come_in_order_from_as_many_threads_as_are_of_use(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(threads.os, "cpu_count", lambda: 3)
+    monkeypatch.setattr(threads, "_processors", lambda: 3)
     together = Barrier(3, timeout=30)  # all three must be at work at once
     with Threads(torch.device("cpu"), 8) as three:
         assert three.map(lambda x: (together.wait(), x)[1], [5, 1, 4]) == [5, 1, 4]
     with Threads(torch.device("cpu"), 1) as one:
         assert len(set(one.map(lambda _: get_ident(), range(9)))) == 1
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="the system binds no process to processors")
+def test_a_process_that_may_use_one_processor_has_one_thread() -> None:
+    allowed = os.sched_getaffinity(0)
+    try:
+        os.sched_setaffinity(0, {min(allowed)})
+        with Threads(torch.device("cpu"), 8) as one:
+            together = Barrier(2, timeout=0.2)  # which one thread alone never passes
+            with pytest.raises(BrokenBarrierError):
+                one.map(lambda _: together.wait(), range(2))
+    finally:
+        os.sched_setaffinity(0, allowed)
 
 
 def test_a_gpu_s_work_stays_on_the_thread_that_asks() -> None:

@@ -15,15 +15,15 @@ Result = TypeVar("Result")
 
 
 class Threads:
-    """On a CPU as many threads as it has processors, since torch uses one for what is as small as these networks; on a
-    GPU, whose work is queued anyway, none.
+    """On a CPU as many threads as the process has processors, since torch uses one for what is as small as these
+    networks; on a GPU, whose work is queued anyway, none.
 
     Args:
         most: that can be of use.
     """
 
     def __init__(self, device: torch.device, most: int) -> None:
-        count = max(1, min(most, os.cpu_count() or 1))
+        count = max(1, min(most, _processors()))
         self._threads = ThreadPoolExecutor(count) if device.type == "cpu" else None
 
     def map(self, work: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
@@ -38,3 +38,8 @@ class Threads:
     ) -> None:
         if self._threads is not None:
             self._threads.shutdown(cancel_futures=True)
+
+
+def _processors() -> int:
+    """Those that this process may use, where the system says so: `taskset` and job schedulers give fewer."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
