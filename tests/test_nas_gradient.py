@@ -90,9 +90,10 @@ def test_what_is_derived_alpha_prefers_to_every_other_regular_chain_that_fills_t
             strategy.net.alignment.gamma[1] = 1.0
             for x in strategy.net.architecture.parameters():
                 x.copy_(torch.randn(x.shape, generator=generator))
-            expected = max(inside, key=lambda x: float(_log_probability(strategy.net.architecture, x)))
-        assert strategy.derive(ratio, limits) == expected
-        derived.add(expected)
+            order = sorted(inside, key=lambda x: -float(_log_probability(strategy.net.architecture, x)))
+        assert strategy.derive(ratio, limits) == order[0]
+        assert strategy.preferred(ratio, limits, 5) == order[:5] and len(order) > 5
+        derived.add(order[0])
     assert len(derived) > 1
 
 

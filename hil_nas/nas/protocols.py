@@ -240,6 +240,11 @@ class Strategy(Networks, Deriving[Point], Protocol[Point]):
         """
         ...
 
+    def preferred(self, ratio: float, limits: Limits, count: int) -> Sequence[Point]:
+        """Up to so many networks on one front end that hold the limits, most preferred first, the derived one before
+        all; none where single networks take no part by themselves."""
+        ...
+
     def filling(self, config: int, rng: np.random.Generator) -> Point | None:
         """A network on a configuration, drawn evenly from those that fill the latency limit, or one near it that may
         break a limit; None where the space draws none so."""

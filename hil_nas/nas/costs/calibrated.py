@@ -60,20 +60,24 @@ class Calibrated(Generic[Point]):
         genotype, config = self.deriving.at(point)
         return Derived(point, genotype, config, genotype.build(config), self.deriving.cost(point, ratio))
 
-    def held(self) -> tuple[float, Point]:
+    def held(self, derive: Callable[[float], Point] | None = None) -> tuple[float, Point]:
         """Measures, and derives again at higher costs, until a network holds the limits as measured; its ratio first.
+
+        Args:
+            derive: from measured over predicted cycles to a network; None: the most preferred one.
 
         Raises:
             InfeasibleError: where none was found that does.
         """
-        point, worst, cycles = self.derived(), self.ratio, 0.0
+        derive = derive or (lambda ratio: self.deriving.derive(ratio, self.limits))
+        point, worst, cycles = derive(self.ratio), self.ratio, 0.0
         for _ in range(_TRIES):
             ratio = self.measured(point)
             cost = self.deriving.cost(point, ratio)
             if self.limits.held_by(cost):
                 return ratio, point
             worst, cycles = max(worst * 1.005, ratio), cost.cycles
-            point = self.deriving.derive(worst, self.limits)
+            point = derive(worst)
         raise InfeasibleError(
             f"{_TRIES} derived networks missed the limit as measured, the last with"
             f" {self.limits.format_value(0, cycles)}, the limit is"

@@ -123,6 +123,9 @@ class DartsStrategy:
     def regular(self, config: int) -> Sequence[DartsPoint]:
         return ()
 
+    def preferred(self, ratio: float, limits: Limits, count: int) -> tuple[DartsPoint, ...]:
+        return ()
+
     def one_loss(self, point: DartsPoint, features: Tensor, labels: Tensor) -> None:
         """A supernet of mixtures has learned no network by itself."""
         return None

@@ -211,17 +211,24 @@ class TinyStrategy(TinyDerivation, TinyNetworks):
         """The most preferred network; as learned, on the front end that gamma prefers, where one holds the limits
         there: of the regular chains that fill them, or lie in the band, the one that alpha prefers, where there is any.
         """
+        if view is AS_LEARNED and (first := self.preferred(ratio, limits, 1)):
+            return first[0]
         table, preference = self.cost_table.corrected(ratio), self.preference(view)
-        if view is not AS_LEARNED:
-            return derive(table, preference, limits)
-        leading = int(preference.configs.argmax())
-        bands = [Band(table, limits, share, ratio * self._average) for share in (FILLED, self.settings.band)]
-        if (chains := self._within(bands, leading)) is not None:
-            with torch.no_grad():
-                return chains.choice(leading, int(self.net.architecture.log_probabilities(chains).argmax()))
-        with suppress(InfeasibleError):
-            return derive(table, replace(preference, configs=View(leading).configs(preference.configs)), limits)
+        if view is AS_LEARNED:
+            leading = View[Choice](int(preference.configs.argmax()))
+            with suppress(InfeasibleError):
+                return derive(table, replace(preference, configs=leading.configs(preference.configs)), limits)
         return derive(table, preference, limits)
+
+    def preferred(self, ratio: float, limits: Limits, count: int) -> list[Choice]:
+        """As `nas.protocols.Strategy.preferred`; there are none where no regular chain lies in the band."""
+        table, leading = self.cost_table.corrected(ratio), int(self.preference().configs.argmax())
+        bands = [Band(table, limits, share, ratio * self._average) for share in (FILLED, self.settings.band)]
+        if (chains := self._within(bands, leading)) is None:
+            return []
+        with torch.no_grad():
+            order = torch.argsort(self.net.architecture.log_probabilities(chains), descending=True, stable=True)
+        return [chains.choice(leading, i) for i in order[:count].tolist()]
 
     def filling(self, config: int, rng: np.random.Generator) -> Choice | None:
         chains = self._even.drawn(_POOL_DRAWS, torch.Generator().manual_seed(int(rng.integers(2**62))))
