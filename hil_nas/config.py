@@ -42,6 +42,7 @@ class Usual:
         candidates: how many other networks are trained beside the derived one; each of cells takes minutes.
         align: how the configurations share one supernet. At 104 ms cells that were searched with padding were better
             than with convolutions by 4.3 points in the mean of three seeds.
+        grid: the front ends to choose from.
         continuous: whether the front end may be found by gradient instead of from a list.
     """
 
@@ -49,14 +50,16 @@ class Usual:
     train_epochs: int
     candidates: int
     align: Literal["conv", "pad"]
+    grid: tuple[FrontEnd, ...]
     continuous: bool
 
 
 USUAL = {  # by preset, else by space; the parts of each are `nas.spaces.KINDS`
-    "tiny": Usual(16, 40, 12, "conv", continuous=True),
-    "darts": Usual(20, 40, 0, "pad", continuous=False),
-    "paper": Usual(50, 100, 0, "conv", continuous=False),
+    "tiny": Usual(16, 40, 12, "conv", clip_grid(), continuous=True),
+    "darts": Usual(20, 40, 0, "pad", search_grid(), continuous=False),
+    "paper": Usual(50, 100, 0, "conv", paper_grid(), continuous=False),
 }
+_LEFT_OPEN = search_grid()  # itself: who names these very front ends gets them
 
 
 def _board(text: str) -> str:
@@ -123,7 +126,7 @@ class SearchConfig:
         help="for comparison: search as if the front end cost nothing; the latency limit is then the network's alone",
     )  # fmt: skip
     grid: tuple[FrontEnd, ...] = option(  # empty: continuous
-        search_grid(), flag="--front-end", parse=_grid, metavar="NAME,...", group=_HOW,
+        _LEFT_OPEN, flag="--front-end", parse=_grid, metavar="NAME,...", group=_HOW,
         help=f"front ends to choose from, as {WRITTEN} (default: the paper's eight MFCC, each with 40, 20 and 13 "
         "coefficients, and six of 24 mel bins over half an FFT; for chains that hear whole clips those of 40 mel bins "
         "at most and hops of 12.5 ms at least), or 'continuous': window, hop and coefficients by gradient",
@@ -173,15 +176,13 @@ class SearchConfig:
         if self.preset == "paper":
             if self.data is None:
                 raise InputError("the paper's protocol learns from Speech Commands", hint="name its folder with --data")
-            grid = paper_grid() if self.grid == search_grid() else self.grid
-            resolved = {"space": "darts", "words": self.words or ALL_WORDS, "grid": grid}
+            resolved = {"space": "darts", "words": self.words or ALL_WORDS}
         usual = USUAL[self.preset or self.space]
-        if self.listen_s is None and self.space == "tiny" and self.preset is None and self.grid == search_grid():
-            resolved["grid"] = clip_grid()
-        if self.listen_s is not None:
-            usual = replace(usual, align="pad")  # of a stream's front ends each has a stem of its own
+        if self.listen_s is not None:  # of a stream's front ends each has a stem of its own
+            usual = replace(usual, align="pad", grid=search_grid())
             self._check_stream()
-            resolved["grid"] = _stepping(self.grid, self.listen_s)
+        grid = usual.grid if self.grid is _LEFT_OPEN else self.grid
+        resolved["grid"] = grid if self.listen_s is None else _stepping(grid, self.listen_s)
         for name, left_open in (("candidates", -1), ("align", "auto"), ("search_epochs", 0), ("train_epochs", 0)):
             if getattr(self, name) == left_open:
                 resolved[name] = getattr(usual, name)

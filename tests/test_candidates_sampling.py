@@ -22,7 +22,8 @@ from hil_nas.nas.tiny.cost_table import CostTable, tabulate
 from hil_nas.nas.tiny.space import Choice
 from hil_nas.nas.tiny.strategy import TinyStrategy
 from hil_nas.network import Network
-from tests.test_nas_search import GRID, QUICK, SPACE, board, cost_table, run  # noqa: F401  (cost_table is a fixture)
+from tests.test_nas_measured import board
+from tests.test_nas_search import GRID, QUICK, SPACE, cost_table, run  # noqa: F401  (cost_table is a fixture)
 from tests.test_nas_space import toy_cycles
 
 

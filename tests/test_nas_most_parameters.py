@@ -16,7 +16,8 @@ from hil_nas.nas.tiny.cost_table import CostTable
 from hil_nas.nas.tiny.most_parameters import MostParameters
 from hil_nas.nas.tiny.space import Choice
 from tests.test_candidates_sampling import _possible
-from tests.test_nas_search import SPACE, board, cost_table  # noqa: F401  (cost_table is a fixture)
+from tests.test_nas_measured import board
+from tests.test_nas_search import SPACE, cost_table  # noqa: F401  (cost_table is a fixture)
 
 
 def every(config: int) -> list[Choice]:

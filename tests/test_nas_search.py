@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -16,10 +15,8 @@ from torch import nn
 from hil_nas.cost.arena import arena_bytes
 from hil_nas.cost.blob import plan_bytes
 from hil_nas.errors import DivergedError, InfeasibleError, InputError, RunError
-from hil_nas.front_ends import FrontEnd
 from hil_nas.front_ends.mfcc import Mfcc
 from hil_nas.nas import search_loop as loop_module
-from hil_nas.nas.costs.calibrated import Calibrated
 from hil_nas.nas.costs.network_limits import Limits
 from hil_nas.nas.front_ends.feature_store import FeatureSet, FeatureStore
 from hil_nas.nas.grid_search import GridSearch, SearchResult, search
@@ -30,7 +27,6 @@ from hil_nas.nas.tiny.derive import derive
 from hil_nas.nas.tiny.settings import TinySettings
 from hil_nas.nas.tiny.space import TinySpace
 from hil_nas.nas.tiny.strategy import TinyStrategy
-from hil_nas.network import Network
 from tests.test_nas_space import toy_cycles
 
 GRID = (Mfcc(640, 640, 20, 6), Mfcc(640, 480, 20, 6), Mfcc(400, 320, 20, 6))
@@ -276,42 +272,6 @@ def test_a_damaged_checkpoint_is_refused(cost_table: CostTable, tmp_path: Path) 
         run(cost_table, checkpoint=path, resume=True)
 
 
-def board(ratio: float, measured: list[Network]) -> Callable[[Network, FrontEnd], float]:
-    """A board on which every network takes `ratio` times its cost."""
-
-    def measure(network: Network, front_end: FrontEnd) -> float:
-        measured.append(network)
-        return ratio * float(toy_cycles([x for x in network.operators() if x.layer.kind != "reshape"]).sum())
-
-    return measure
-
-
-def test_measurements_correct_the_costs_and_the_limit_holds_as_measured(cost_table: CostTable) -> None:
-    timed: list[Network] = []
-    limits, settings = Limits(cycles=1.2e5), replace(QUICK, epochs=6, measure_every=2)
-    result = run(cost_table, limits=limits, settings=settings, measure=board(1.4, timed))
-    assert len(timed) == 2  # after epoch 4, and at the end; not in the warm-up
-    assert result.calibration == pytest.approx(1.4)
-    assert [x["calibration"] for x in result.history] == pytest.approx([1, 1, 1, 1.4, 1.4, 1.4])
-    measured = board(1.4, [])(result.network, result.config) + result.config.frames * 1e3
-    assert result.cost.cycles == pytest.approx(measured)
-    assert measured <= 1.2e5
-
-
-def test_a_network_too_slow_on_the_board_is_derived_again(cost_table: CostTable) -> None:
-    settings, limits = replace(QUICK, epochs=4), Limits(cycles=8e4)
-    first = run(cost_table, limits=limits, settings=settings)
-    front_end = first.config.frames * 1e3
-    ratio = 1.05 * (8e4 - front_end) / (first.cost.cycles - front_end)  # the first network just breaks the limit
-    measured: list[Network] = []
-    held = run(cost_table, limits=limits, settings=settings, measure=board(ratio, measured))
-    assert measured[0] == first.network != held.network == measured[-1]
-    assert held.cost.cycles == pytest.approx(board(ratio, [])(held.network, held.config) + held.config.frames * 1e3)
-    assert held.cost.cycles <= 8e4
-    with pytest.raises(InfeasibleError):
-        run(cost_table, limits=limits, settings=settings, measure=board(1000.0, []))
-
-
 def test_every_validation_step_sees_a_fresh_batch(cost_table: CostTable, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[tuple[FeatureStore, tuple[int, ...]]] = []
     original = FeatureStore.batch
@@ -399,16 +359,3 @@ def test_a_loss_that_is_not_finite_ends_the_search_with_a_reason(
     with pytest.raises(DivergedError, match=f"the loss is nan in the .* of the supernet, epoch {epoch}"):
         search(partial(TinyStrategy, cost_table, QUICK), *sets.values(), [Limits()], seed=0, checkpoint=path)
     assert path.exists() == (epoch > 1)  # of the epochs before
-
-
-@pytest.mark.parametrize("ratio", [1.3, 2.0])
-def test_a_derivation_goes_by_the_measured_ratio(cost_table: CostTable, ratio: float) -> None:
-    """What fills the limit by the cost table breaks it by the board's; what is derived at the ratio holds it there."""
-    strategy = TinyStrategy(cost_table, QUICK, Limits(), torch.Generator().manual_seed(0), CPU)
-    full = strategy.derive(1.0, Limits())
-    limits = Limits(cycles=strategy.cost(full, 1.0).cycles)
-    derived = strategy.derive(ratio, limits)
-    assert limits.held_by(strategy.cost(derived, ratio)) and not limits.held_by(strategy.cost(full, ratio))
-    calibrated = Calibrated(strategy, limits)
-    calibrated.ratios = [ratio / 2, ratio * 2]  # whose geometric mean it is
-    assert calibrated.derived() == derived

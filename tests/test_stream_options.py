@@ -31,7 +31,7 @@ def test_chains_that_hear_whole_clips_leave_out_the_dearest_front_ends() -> None
     assert {(x.window_samples, x.hop_samples) for x in usual} == {
         (400, 200), (640, 320), (480, 320), (480, 480), (480, 640)
     }  # fmt: skip
-    assert SearchConfig(grid=search_grid()[:1]).grid == search_grid()[:1]
+    assert SearchConfig(grid=search_grid()).grid == search_grid()  # who names them gets them
 
 
 @pytest.mark.parametrize(

@@ -229,7 +229,7 @@ class Strategy(Networks, Deriving[Point], Protocol[Point]):
         ...
 
     def figures(self, point: Point | None) -> dict[str, Any]:
-        """What to watch after an epoch: skips, entropies, alpha; `point`: what would be derived, if known."""
+        """What to watch after an epoch: skips, entropies, alpha; `point`: what is preferred, if known."""
         ...
 
     def one_loss(self, point: Point, features: Tensor, labels: Tensor) -> Tensor | None:
@@ -241,8 +241,8 @@ class Strategy(Networks, Deriving[Point], Protocol[Point]):
         ...
 
     def preferred(self, ratio: float, limits: Limits, count: int) -> Sequence[Point]:
-        """Up to so many networks on one front end that hold the limits, most preferred first, the derived one before
-        all; none where single networks take no part by themselves."""
+        """Up to so many networks on one front end that hold the limits, most preferred first, as `derive` gives it;
+        none where single networks take no part by themselves."""
         ...
 
     def filling(self, config: int, rng: np.random.Generator) -> Point | None:

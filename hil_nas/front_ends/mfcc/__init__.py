@@ -146,7 +146,7 @@ def clip_grid() -> tuple[Mfcc, ...]:
     at least.
 
     Hops of 100 and 160 cost most, and what they hear is thinned out by an alignment before any network hears it. Four
-    random regular chains at 39.8 ms, ten epochs each, had on 400/100, 640/160, 400/200 and 640/320 (40 mel bins, 20
+    random regular chains of each at 39.8 ms, ten epochs, had on 400/100, 640/160, 400/200 and 640/320 (40 mel bins, 20
     coefficients) losses of 0.449, 0.434, 0.299 and 0.345 in the mean. On 80 mel bins at 400/200 and 640/320 they had
     0.384 and 0.346. The fewer share a supernet, the more it learns of each.
     """

@@ -87,7 +87,7 @@ class Calibrated(Generic[Point]):
 
 
 class Watched(Calibrated[Point]):
-    """As `nas.protocols.Observer` of a search: measures what would be derived, where that is due."""
+    """As `nas.protocols.Observer` of a search: measures what is preferred, where that is due."""
 
     def __init__(self, strategy: Strategy[Point], limits: Limits, measure: Measure | None = None) -> None:
         super().__init__(strategy, limits, measure)
@@ -108,7 +108,8 @@ class Watched(Calibrated[Point]):
             self.measured(self.derived())
 
     def figures(self) -> dict[str, Any]:
-        """What alpha and gamma have come to and, where a measurement is due and at the end, what would be derived."""
+        """What alpha and gamma have come to and, where a measurement is due and at the end, the network that they
+        prefer: the one that is named at the end may be another of those that are preferred most."""
         point, derived = None, {}
         if self._due:
             point = self.derived()

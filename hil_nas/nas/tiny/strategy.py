@@ -211,13 +211,15 @@ class TinyStrategy(TinyDerivation, TinyNetworks):
         """The most preferred network; as learned, on the front end that gamma prefers, where one holds the limits
         there: of the regular chains that fill them, or lie in the band, the one that alpha prefers, where there is any.
         """
-        if view is AS_LEARNED and (first := self.preferred(ratio, limits, 1)):
+        table = self.cost_table.corrected(ratio)
+        if view is not AS_LEARNED:
+            return derive(table, self.preference(view), limits)
+        if first := self.preferred(ratio, limits, 1):
             return first[0]
-        table, preference = self.cost_table.corrected(ratio), self.preference(view)
-        if view is AS_LEARNED:
-            leading = View[Choice](int(preference.configs.argmax()))
-            with suppress(InfeasibleError):
-                return derive(table, replace(preference, configs=leading.configs(preference.configs)), limits)
+        preference = self.preference()
+        leading = View[Choice](int(preference.configs.argmax()))
+        with suppress(InfeasibleError):
+            return derive(table, replace(preference, configs=leading.configs(preference.configs)), limits)
         return derive(table, preference, limits)
 
     def preferred(self, ratio: float, limits: Limits, count: int) -> list[Choice]:
