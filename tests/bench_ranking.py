@@ -53,7 +53,7 @@ ROOT = Path(__file__).resolve().parent.parent
 def random_networks(table: CostTable, limits: Limits, count: int) -> list[Choice]:
     """Different networks that fill the limits: half of them drawn evenly, then regular ones."""
     space, generator = table.space, torch.Generator().manual_seed(0)
-    band, even = Band(table, limits, FULL, np.array([np.inf])), Architecture(space).probabilities(torch.ones(1))
+    band, even = Band(table, limits, FULL), Architecture(space).probabilities(torch.ones(1))
     alike = regular_chains(space)
     inside = torch.from_numpy(fullest(band, 0, alike))
     regular = [alike.choice(0, int(x)) for x in inside[torch.randperm(len(inside), generator=generator)]]

@@ -27,7 +27,6 @@ from pathlib import Path
 from time import process_time
 from typing import Any
 
-import numpy as np
 import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
@@ -86,7 +85,7 @@ def derived(run: Path) -> Product | None:
 def drawn(job: SearchJob, seed: int) -> Iterator[Product]:
     """Random networks that fill the limit, all different."""
     table, generator = job.cost_table, torch.Generator().manual_seed(seed)
-    band = Band(table, job.limits, FULL, np.full(len(table.space.configs), np.inf))
+    band = Band(table, job.limits, FULL)
     even = Architecture(table.space).probabilities(torch.ones(len(table.space.configs)))
     found: set[str] = set()
     while len(found) < RANDOM:

@@ -12,8 +12,10 @@ import torch
 from hil_nas.front_ends.mfcc import Mfcc
 from hil_nas.nas.costs.network_limits import Limits
 from hil_nas.nas.input_space import Operation
+from hil_nas.nas.protocols import Reading
 from hil_nas.nas.tiny.band import Band
 from hil_nas.nas.tiny.cost_table import CostTable, tabulate
+from hil_nas.nas.tiny.expected import average_cycles
 from hil_nas.nas.tiny.regular import fullest, regular_chains
 from hil_nas.nas.tiny.space import Choice, TinySpace
 from hil_nas.nas.tiny.strategy import TinyStrategy
@@ -64,7 +66,7 @@ def table() -> CostTable:
 @pytest.mark.parametrize("limits", [Limits(cycles=1.2e5), Limits(cycles=1.2e5, flash_bytes=3000), Limits(cycles=4e4)])
 def test_of_each_kind_the_fullest_inside_the_band_is_found(table: CostTable, limits: Limits) -> None:
     chains, config = regular_chains(SPACE), 1
-    band = Band(table, limits, 0.9, np.full(len(SPACE.configs), np.inf))
+    band = Band(table, limits, 0.9)
     floor, kinds = 0.9 * (limits.values()[0] - table.cycles.front_end[config]), defaultdict(list)
     for i in range(len(chains.stem)):
         choice = chains.choice(config, i)
@@ -93,5 +95,27 @@ def test_a_strategy_gives_those_of_a_configuration(table: CostTable) -> None:
     assert all(limits.held_by(table.cost(x)) for x in found)
     narrow = Limits(cycles=table.cycles.front_end[1] + 1e3)  # no network takes so few
     nothing = TinyStrategy(table, QUICK, limits, torch.Generator().manual_seed(0), torch.device("cpu"))
-    nothing._full = Band(table, narrow, 0.9, np.full(len(SPACE.configs), np.inf))
+    nothing._full = Band(table, narrow, 0.9)
     assert nothing.regular(1) == []
+
+
+@pytest.mark.parametrize(("times", "fills"), [(2.0, True), (40.0, False)])
+def test_what_is_asked_for_fills_a_limit_that_can_be_filled(table: CostTable, times: float, fills: bool) -> None:
+    """However far the average network lies below; where no regular chain can, it is no smaller than the average."""
+    average, own = average_cycles(table)[1], table.cycles.front_end[1]
+    left = times * average
+    limits = Limits(cycles=own + left)
+    strategy = TinyStrategy(table, QUICK, limits, torch.Generator().manual_seed(0), torch.device("cpu"))
+    with torch.no_grad():
+        strategy.net.alignment.gamma[1] = 9.0
+    reading = Reading((1,), [], torch.zeros(0), lambda: None)  # type: ignore[arg-type,return-value]
+    alphas, _ = strategy.chosen(1, reading, torch.Generator().manual_seed(0))
+    rng = np.random.default_rng(0)
+    drawn = [strategy.filling(1, rng) for _ in range(8)]
+    asked = [*strategy.regular(1), *strategy.preferred(1.0, limits, 64), *alphas, *drawn]
+    cycles = np.array([table.network_cycles(x) for x in asked])
+    assert len(set(asked)) > 10 and all(x.config == 1 and limits.held_by(table.cost(x)) for x in asked)
+    if fills:
+        assert cycles.min() >= 0.95 * left > 1.5 * average
+    else:
+        assert 0.95 * left > cycles.max() and average <= cycles.min() < 0.5 * cycles.max()

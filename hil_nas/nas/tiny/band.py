@@ -54,15 +54,16 @@ class Band:
 
     Args:
         share: of the cycles that a front end leaves to its network: the band's lower end.
-        parameter: what each is worth, as a log-probability: a network of the band is drawn the likelier.
         average: (configs,) cycles of the average network on each configuration, without the front end. The lower end
-            is never above, so that a loose limit does not ask for cycles that nothing needs.
+            is never above, so that a loose limit does not ask for cycles that nothing needs; None: it may be.
+        parameter: what each is worth, as a log-probability: a network of the band is drawn the likelier.
     """
 
     def __init__(
-        self, table: CostTable, limits: Limits, share: float, average: Floats, parameter: float = 0.0
+        self, table: CostTable, limits: Limits, share: float, average: Floats | None = None, parameter: float = 0.0
     ) -> None:
-        self._table, self._limits, self._share, self._average = table, limits.values(), share, average
+        self._table, self._limits, self._share = table, limits.values(), share
+        self._average = np.full(len(table.space.configs), np.inf) if average is None else average
         self._parameter, self._places = parameter, Places.of(table.space)
         self._keeps = np.array([x.keeps_width for x in table.space.operations])
         self._weighted = np.array([int(not x.keeps_width) for x in table.space.operations])
