@@ -12,7 +12,6 @@ import torch
 from hil_nas.front_ends.mfcc import Mfcc
 from hil_nas.nas.costs.network_limits import Limits
 from hil_nas.nas.input_space import Operation
-from hil_nas.nas.protocols import Reading
 from hil_nas.nas.tiny.band import Band
 from hil_nas.nas.tiny.cost_table import CostTable, tabulate
 from hil_nas.nas.tiny.expected import average_cycles
@@ -95,7 +94,7 @@ def test_a_strategy_gives_those_of_a_configuration(table: CostTable) -> None:
     assert all(limits.held_by(table.cost(x)) for x in found)
     narrow = Limits(cycles=table.cycles.front_end[1] + 1e3)  # no network takes so few
     nothing = TinyStrategy(table, QUICK, limits, torch.Generator().manual_seed(0), torch.device("cpu"))
-    nothing._full = Band(table, narrow, 0.9)
+    nothing._filled = Band(table, narrow, 0.9)
     assert nothing.regular(1) == []
 
 
@@ -108,11 +107,9 @@ def test_what_is_asked_for_fills_a_limit_that_can_be_filled(table: CostTable, ti
     strategy = TinyStrategy(table, QUICK, limits, torch.Generator().manual_seed(0), torch.device("cpu"))
     with torch.no_grad():
         strategy.net.alignment.gamma[1] = 9.0
-    reading = Reading((1,), [], torch.zeros(0), lambda: None)  # type: ignore[arg-type,return-value]
-    alphas, _ = strategy.chosen(1, reading, torch.Generator().manual_seed(0))
     rng = np.random.default_rng(0)
     drawn = [strategy.filling(1, rng) for _ in range(8)]
-    asked = [*strategy.regular(1), *strategy.preferred(1.0, limits, 64), *alphas, *drawn]
+    asked = [*strategy.regular(1), *strategy.preferred(1.0, limits, 64), *drawn]
     cycles = np.array([table.network_cycles(x) for x in asked])
     assert len(set(asked)) > 10 and all(x.config == 1 and limits.held_by(table.cost(x)) for x in asked)
     if fills:

@@ -111,8 +111,8 @@ class FrontEndSearch:
         self.anchors = AnchorCosts(space, tiny, costs).to(device)
         table = self.anchors.table
         worth = settings.worth / table.most_parameters
-        band = Band(table, limits, settings.band, average_cycles(table), worth)
-        full = Band(table, limits, FILLED)
+        average = average_cycles(table)
+        band, full = Band(table, limits, settings.band, average, worth), Band(table, limits, FILLED, average)
         self.networks = TinyNetworks(self.tiny, settings, band, full, settings.paths, generator, device)
         self.front_end = ContinuousFrontEnd(
             space, self.networks, self.anchors, extract, train, validation, limits, settings, generator, device
