@@ -7,10 +7,16 @@ some networks on each, and follows the score function's gradient (Williams 1992)
 of what did better than the others of its batch rises. Networks are held against those on the same front end, front ends
 by the mean of their networks. The baseline leaves the gradient unbiased.
 
-alpha chooses among regular chains (`nas/tiny/regular.py`) that fill the limit: their probabilities are a softmax of the
-sums of alpha's logits, so that what speaks for a kernel at one position speaks for chains of it. Where every position
-chose by itself, what alpha named came anywhere in its race, 5th of 31 to 29th of 32. At 13.3 ms the three chains that
-alpha liked best had 0.40, 0.37 and 0.38 after six epochs each, 34 that raced there 0.41 in the mean, at best 0.37.
+alpha chooses among regular chains (`nas/tiny/regular.py`) that fill the limit or are no smaller than the average
+network: their probabilities are a softmax of the sums of alpha's logits, so that what speaks for a kernel at one
+position speaks for chains of it. Where every position chose by itself, what alpha named came anywhere in its race, 5th
+of 31 to 29th of 32. At 13.3 ms the three chains that alpha liked best had 0.40, 0.37 and 0.38 after six epochs each, 34
+that raced there 0.41 in the mean, at best 0.37.
+
+What is named and raced fills the limit, on every front end where a regular chain can. At 8 ms four of five chains no
+smaller than the average left, behind hops of 640 samples, more than a twentieth of the time, and what two searches of
+three named of all left a sixth of it or more. Alpha and gamma go on among all: where they chose among those that fill,
+gamma preferred hops of 640 samples at 13.3 ms (one seed): 0.42 there after six epochs alone, with hops of 320 0.38.
 
 Parameters have a worth where networks are drawn for the weights and where neighbours are derived. Of networks that fill
 a limit those with many are best when each is trained alone.
@@ -103,7 +109,7 @@ class TinyNetworks:
         return [chains.choice(config, i) for i in taken.tolist()], logs[taken.to(logs.device)]
 
     def _offer(self, config: int, reading: Reading, generator: torch.Generator) -> Chains:
-        """What alpha chooses among on a front end: the regular chains that fill the limit, or those in the band; where
+        """What alpha chooses among on a front end: the regular chains in its band, or those in the weights' one; where
         there are none, of some drawn evenly the fullest."""
         if reading.priced is None and config in self._offered:
             return self._offered[config]
@@ -173,13 +179,16 @@ class TinyStrategy(TinyDerivation, TinyNetworks):
     ) -> None:
         TinyDerivation.__init__(self, cost_table, limits)
         self._worth = settings.worth / cost_table.most_parameters
-        self._average, self._bound = average_cycles(cost_table), _bound(cost_table, limits)
+        self._average = average_cycles(cost_table)
         band = Band(cost_table, limits, settings.band, self._average, self._worth)
         offered = Band(cost_table, limits, FILLED, self._average)
-        self._filled = Band(cost_table, limits, FILLED, self._bound)
         TinyNetworks.__init__(
             self, self.space, settings, band, offered, settings.paths, generator, device, self.feasible, like
         )
+        full = Band(cost_table, limits, FILLED)
+        fills = [self._within((full,), x) is not None for x in range(len(self.space.configs))]
+        self._bound = np.where(fills, np.inf, self._average)  # elsewhere the limit is loose
+        self._filled = Band(cost_table, limits, FILLED, self._bound)
 
     def reads(self, half: Half, generator: torch.Generator) -> tuple[int, ...]:
         if half == "train":
@@ -262,20 +271,6 @@ class TinyStrategy(TinyDerivation, TinyNetworks):
         alpha = {name: by_name(*x) for name, x in zip(positions, operations, strict=True)}
         widths = zip(positions, now.widths, strict=True)
         return alpha | {f"channels of {name}": by_name(self.space.widths, x) for name, x in widths}
-
-
-def _bound(table: CostTable, limits: Limits) -> Floats:
-    """The most cycles that what is named or raced is asked for at the least, (configs,): those of the average network
-    where no regular chain fills the limits, which are loose there; none where one does.
-
-    At 8 ms four of five chains no smaller than the average left, behind hops of 640 samples, more than a twentieth of
-    the time, and what two searches of three named of all left a sixth of it or more. Alpha and gamma go on among all:
-    where they chose among those that fill, gamma preferred hops of 640 samples at 13.3 ms (one seed), which had 0.42
-    there after six epochs alone, hops of 320 0.38.
-    """
-    full, chains = Band(table, limits, FILLED), regular_chains(table.space)
-    fills = [len(full.inside(x, chains)[0]) > 0 for x in range(len(table.space.configs))]
-    return np.where(fills, np.inf, average_cycles(table))
 
 
 def _score(losses: Tensor, logs: Tensor) -> Tensor:
