@@ -25,7 +25,7 @@ from hil_nas.nas.shared_loop import SharedLoop
 
 _JUDGES = 8  # batches of the validation half that judge a network by the supernet's weights
 _JUDGED = 128  # clips of each
-_ASKED = 64  # of the networks that are preferred most
+_ASKED = 128  # of the networks that are preferred most
 
 
 @dataclass(frozen=True)
