@@ -10,11 +10,11 @@ import pytest
 import torch
 
 from hil_nas.audio.datasets import KeywordData
+from hil_nas.candidates import short_training
 from hil_nas.candidates.short_training import short_trainings
 from hil_nas.errors import RunError
 from hil_nas.network import INPUT, Layer, Network
 from hil_nas.progress import Progress
-from hil_nas.training import side_by_side
 from hil_nas.training.network_module import NetworkModule
 from hil_nas.training.recipe import Recipe
 from hil_nas.training.whole_training import train
@@ -67,7 +67,7 @@ def test_one_that_diverges_comes_last_and_stops_no_other(
     data: KeywordData, monkeypatch: pytest.MonkeyPatch  # noqa: F811
 ) -> None:
     alone = short_trainings([network()], CONFIG, data, SMALL, seed=0)
-    made = side_by_side.make_optimizer
+    made = short_training.make_optimizer
 
     def broken(module: NetworkModule, recipe: Recipe) -> torch.optim.Optimizer:
         optimizer = made(module, recipe)
@@ -76,7 +76,7 @@ def test_one_that_diverges_comes_last_and_stops_no_other(
                 next(module.parameters()).fill_(torch.nan)
         return optimizer
 
-    monkeypatch.setattr(side_by_side, "make_optimizer", broken)
+    monkeypatch.setattr(short_training, "make_optimizer", broken)
     diverged, other = short_trainings([blind(), network()], CONFIG, data, SMALL, seed=0)
     assert diverged.loss == math.inf and [other] == alone
 

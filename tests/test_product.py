@@ -55,15 +55,8 @@ def made(
     more = {"seed": 5, "front_end": host, "progress": progress}
     run = Run(folder)
 
-    teachers = [Mock()]
-
-    def train_teachers(*args: Any, checkpoint: Path, resume: bool, **rest: Any) -> Any:
-        assert args == (network, config, DATA, recipe) and rest == {"seed": 5, "progress": progress}
-        assert checkpoint == folder / "teachers.pt" and resume
-        return teachers
-
     def train(*args: Any, checkpoint: Path, resume: bool, on_epoch: Callable[[Epoch], None], **rest: Any) -> Any:
-        assert args == (network, config, DATA, recipe) and rest == {**more, "teachers": teachers}
+        assert args == (network, config, DATA, recipe) and rest == more
         assert checkpoint == folder / "train.pt" and resume
         done.append("train")
         for number, epoch in enumerate(EPOCHS, start=1):
@@ -89,8 +82,7 @@ def made(
         return (*map(right, accuracies[args[0], int(args[4].samples[0, 0])]), np.array([[1, 2]], np.int8))
 
     stubs: dict[str, Any] = {
-        "train": train, "train_teachers": train_teachers, "tune_for_int8": tune,
-        "calibration_features": calibrated, "convert": convert, "_both": both,
+        "train": train, "tune_for_int8": tune, "calibration_features": calibrated, "convert": convert, "_both": both,
     }  # fmt: skip
     for name, stub in stubs.items():
         monkeypatch.setattr(product, name, stub)

@@ -82,28 +82,6 @@ def test_the_loss_is_smoothed_cross_entropy() -> None:
     assert again == pytest.approx(true, rel=1e-5)
 
 
-def test_teachers_have_their_share_of_the_loss() -> None:
-    """By hand: the divergence from their mean probabilities, logits divided by the temperature, times its square."""
-    module, recipe = Constant(), replace(RECIPE, label_smoothing=0.0, taught=0.25, temperature=2.0)
-    teachers = [Constant().eval(), Constant().eval()]
-    with torch.no_grad():
-        teachers[1].logits.copy_(torch.tensor([0.0, 4.0, 0.0]))
-    feed: Any = Feed()
-    (loss,) = run_epoch(
-        [Learner(module, torch.optim.SGD(module.parameters(), 0.0))], feed, recipe,
-        seed=0, number=0, device_features=False, rate=lambda step: 0.0, teachers=teachers,
-    )  # fmt: skip
-
-    def said(logits: list[float], temperature: float) -> np.ndarray:
-        powers = np.exp(np.array(logits) / temperature)
-        return np.asarray(powers / powers.sum())
-
-    answers = (said(LOGITS.tolist(), 2) + said([0.0, 4.0, 0.0], 2)) / 2
-    taught = 4 * float(answers @ np.log(answers / said(LOGITS.tolist(), 2)))
-    assert loss == pytest.approx(0.75 * -log(said(LOGITS.tolist(), 1)[0]) + 0.25 * taught, rel=1e-5)
-    assert all(x.logits.grad is None and not x.training for x in teachers)
-
-
 class Numbered(Feed):
     """Its batches hold their number; the one with the number of `fails` cannot be made."""
 
@@ -245,7 +223,7 @@ def test_a_rate_without_warm_up_falls_from_its_highest_along_half_a_cosine() -> 
 
 
 def test_a_recipe_refuses_what_no_training_has() -> None:
-    least_of = {"epochs": 1, "device_epochs": 0, "batch": 2, "teachers": 0}  # one clip has no batch statistics
+    least_of = {"epochs": 1, "device_epochs": 0, "batch": 2}  # one clip has no batch statistics
     for name, least in least_of.items():
         assert getattr(Recipe(**{name: least}), name) == least
         with pytest.raises(InputError, match=f"{name} is {least - 1}, expected at least {least}"):
@@ -279,7 +257,7 @@ def test_a_training_asks_for_its_rates_and_its_last_epochs_for_the_devices_featu
     monkeypatch.setattr(loop, "run_epoch", counted)
     state = _State(NETWORK, recipe, 0, torch.device("cpu"))
     for _ in range(5):
-        state.keep(loop._run_epoch(state, feed, recipe, 7, ()))
+        state.keep(loop._run_epoch(state, feed, recipe, 7))
     used = [False] * (5 - device_epochs) + [front_end] * device_epochs
     assert requests == list(enumerate(used))
     assert [(x.epoch, x.loss, x.device_features) for x in state.epochs] == [(i + 1, i, x) for i, x in enumerate(used)]

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import inf, isfinite
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch.nn import functional as F
@@ -16,14 +17,15 @@ from torch.nn import functional as F
 from hil_nas.audio.datasets import KeywordData
 from hil_nas.audio.features import training_scale
 from hil_nas.front_ends import FrontEnd
+from hil_nas.learning import checkpoint as checkpoints
 from hil_nas.learning.accelerator import accelerator
 from hil_nas.network import Network
 from hil_nas.progress import Progress, Reporter, silent
 from hil_nas.training.evaluate import logits_of
 from hil_nas.training.feed import Feed
 from hil_nas.training.network_module import NetworkModule
-from hil_nas.training.recipe import Recipe
-from hil_nas.training.side_by_side import train_side_by_side
+from hil_nas.training.recipe import Recipe, learning_rate
+from hil_nas.training.step import Learner, make_optimizer, run_epoch
 from hil_nas.training.whole_training import fingerprint
 
 
@@ -68,14 +70,35 @@ def short_trainings(
     device = device or accelerator()
     scale = training_scale(config, data.train)
     modules = [NetworkModule(x, torch.Generator().manual_seed(seed)).to(device) for x in networks]
+    learners, done = [Learner(x, make_optimizer(x, recipe)) for x in modules], 0
+    identity = fingerprint(networks, config, data, recipe, seed, scale, False)
+    if resume and checkpoint is not None and checkpoint.exists():
+        done = _restore(learners, checkpoints.load(checkpoint, identity))
     feed = Feed(config, data, recipe, scale, None, device)
-    name = f"{len(networks)} networks at {config}"
-    train_side_by_side(
-        modules, feed, recipe, seed=seed, identity=fingerprint(networks, config, data, recipe, seed, scale, False),
-        told=lambda done: progress(Progress("training candidates", done, recipe.epochs, name)),
-        checkpoint=checkpoint, resume=resume,
-    )  # fmt: skip
+    steps = feed.steps_per_epoch()
+    warmup = round(recipe.warmup_epochs * steps)
+    for number in range(done, recipe.epochs):
+        run_epoch(
+            learners, feed, recipe, seed=seed, number=number, device_features=False,
+            rate=lambda step: learning_rate(step, recipe.epochs * steps, warmup, recipe.learning_rate),
+        )  # fmt: skip
+        if checkpoint is not None:
+            checkpoints.save(checkpoint, identity, _dump(learners, number + 1))
+        progress(Progress("training candidates", number + 1, recipe.epochs, f"{len(networks)} networks at {config}"))
     return [_score(x, feed) for x in modules]
+
+
+def _dump(learners: Sequence[Learner], epochs: int) -> dict[str, Any]:
+    states = [(x.module.state_dict(), x.optimizer.state_dict()) for x in learners]
+    return {"epochs": epochs, "learners": [{"module": m, "optimizer": o} for m, o in states]}
+
+
+def _restore(learners: Sequence[Learner], saved: dict[str, Any]) -> int:
+    """The epochs that lie behind."""
+    for learner, state in zip(learners, saved["learners"], strict=True):
+        learner.module.load_state_dict(state["module"])
+        learner.optimizer.load_state_dict(state["optimizer"])
+    return int(saved["epochs"])
 
 
 def _score(module: NetworkModule, feed: Feed) -> Score:

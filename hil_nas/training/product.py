@@ -22,7 +22,6 @@ from hil_nas.runs import Run
 from hil_nas.training.evaluate import Evaluation, count, evaluate
 from hil_nas.training.recipe import Recipe
 from hil_nas.training.result import TrainResult
-from hil_nas.training.teachers import train_teachers
 from hil_nas.training.tune import tune_for_int8
 from hil_nas.training.whole_training import train
 
@@ -60,11 +59,8 @@ def make_product(
     progress: Reporter,
 ) -> Product:
     """Trains from scratch, converts to int8 and measures both; goes on from `run`'s checkpoints where there are any."""
-    teachers = train_teachers(
-        network, config, data, recipe, seed=seed, progress=progress, checkpoint=run.path("teachers.pt"), resume=True
-    )
     trained = train(
-        network, config, data, recipe, seed=seed, front_end=host, teachers=teachers, progress=progress,
+        network, config, data, recipe, seed=seed, front_end=host, progress=progress,
         checkpoint=run.path("train.pt"), resume=True,
         on_epoch=lambda epoch: run.log({"phase": "train", **asdict(epoch)}),
     )  # fmt: skip

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from hil_nas.audio.augment import AS_RECORDED, Augmentation
 from hil_nas.errors import InputError
@@ -22,9 +22,6 @@ class Recipe:
         weight_decay: AdamW's, on kernels only.
         label_smoothing: share of the target that is spread over all classes.
         branches: whether convolutions of a whole training have branches that fold away (`training.branches`).
-        teachers, teacher_share: how many networks of the same kind a whole training learns from (`training.teachers`),
-            and for which share of the epochs they were trained before it.
-        taught, temperature: the share of the loss that is theirs, and by what logits are divided in it.
 
     Raises:
         InputError: for a number no training has.
@@ -38,25 +35,17 @@ class Recipe:
     weight_decay: float = 2e-2
     label_smoothing: float = 0.1
     branches: bool = True
-    teachers: int = 3
-    teacher_share: float = 0.6
-    taught: float = 0.7
-    temperature: float = 2.0
     augmentation: Augmentation = field(default_factory=Augmentation)
 
     def __post_init__(self) -> None:
-        for name, least in (("epochs", 1), ("device_epochs", 0), ("batch", 2), ("teachers", 0)):
+        for name, least in (("epochs", 1), ("device_epochs", 0), ("batch", 2)):
             if getattr(self, name) < least:
                 raise InputError(f"{name} is {getattr(self, name)}, expected at least {least}")
-
-    def of_teachers(self) -> Recipe:
-        """How the teachers of such a training are trained."""
-        return replace(self, epochs=max(1, round(self.teacher_share * self.epochs)), teachers=0)
 
     @classmethod
     def plain(cls, epochs: int) -> Recipe:
         """Clips as they are, as arXiv 2507.15545 trains, in the batches of PC-DARTS; the optimizer stays ours."""
-        return cls(epochs=epochs, batch=96, label_smoothing=0.0, branches=False, teachers=0, augmentation=AS_RECORDED)
+        return cls(epochs=epochs, batch=96, label_smoothing=0.0, branches=False, augmentation=AS_RECORDED)
 
 
 def learning_rate(step: int, steps: int, warmup_steps: int, highest: float) -> float:

@@ -42,7 +42,6 @@ def run_epoch(
     number: int,
     device_features: bool,
     rate: Callable[[int], float],
-    teachers: Sequence[nn.Module] = (),
 ) -> list[float]:
     """Trains through one balanced epoch, whose randomness follows from seed and number alone.
 
@@ -53,7 +52,6 @@ def run_epoch(
         number: of the epoch, from 0.
         device_features: whether the C source computes the features.
         rate: the learning rate of a step, counted over all epochs.
-        teachers: trained, in evaluation mode: what they make of a batch in the mean is learned beside its labels.
 
     Returns:
         The mean loss of each.
@@ -67,19 +65,16 @@ def run_epoch(
     batches = (feed.batch(x, generator, device_features) for x in np.array_split(order, steps))
     with Threads(feed.device, len(learners)) as threads:
         for index, (features, labels) in enumerate(_one_ahead(batches) if feed.device.type == "cpu" else batches):
-            answers = _answers(teachers, features, recipe.temperature)
-            learnt = partial(_learnt, rate(number * steps + index), features, labels, answers, recipe)
+            learnt = partial(_learnt, rate(number * steps + index), features, labels, recipe)
             totals += threads.map(learnt, learners)
     return [float(x) / len(order) for x in totals]
 
 
-def _learnt(
-    rate: float, features: Tensor, labels: Tensor, answers: Tensor | None, recipe: Recipe, learner: Learner
-) -> float:
+def _learnt(rate: float, features: Tensor, labels: Tensor, recipe: Recipe, learner: Learner) -> float:
     """Takes a step; the summed loss of the batch before it."""
     for group in learner.optimizer.param_groups:
         group["lr"] = rate
-    loss = _loss(learner.module(features), labels, answers, recipe)
+    loss = F.cross_entropy(learner.module(features), labels, label_smoothing=recipe.label_smoothing)
     learner.optimizer.zero_grad()
     torch.autograd.backward(loss)
     learner.optimizer.step()
@@ -94,20 +89,3 @@ def _one_ahead(batches: Iterator[tuple[Tensor, Tensor]]) -> Iterator[tuple[Tenso
         while (batch := coming.result()) is not None:
             coming = thread.submit(next, batches, None)
             yield batch
-
-
-def _answers(teachers: Sequence[nn.Module], features: Tensor, temperature: float) -> Tensor | None:
-    """Their mean probabilities (n, classes); None without any."""
-    if not teachers:
-        return None
-    with torch.no_grad():
-        return torch.stack([F.softmax(x(features) / temperature, 1) for x in teachers]).mean(0)
-
-
-def _loss(logits: Tensor, labels: Tensor, answers: Tensor | None, recipe: Recipe) -> Tensor:
-    """Cross entropy with the labels, and the divergence from teachers (Hinton et al., arXiv:1503.02531)."""
-    own = F.cross_entropy(logits, labels, label_smoothing=recipe.label_smoothing)
-    if answers is None:
-        return own
-    divergence = F.kl_div(F.log_softmax(logits / recipe.temperature, 1), answers, reduction="batchmean")
-    return (1 - recipe.taught) * own + recipe.taught * recipe.temperature**2 * divergence

@@ -9,7 +9,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
-from zlib import crc32
 
 import torch
 
@@ -43,7 +42,6 @@ def train(
     *,
     seed: int = 0,
     front_end: HostFrontEnd | None = None,
-    teachers: Sequence[NetworkModule] = (),
     progress: Reporter = silent,
     on_epoch: Callable[[Epoch], None] | None = None,
     checkpoint: Path | None = None,
@@ -55,7 +53,6 @@ def train(
     Args:
         network: reads (frames, coefficients, 1) of `config` and gives one logit per class of `data`.
         front_end: the device's C source; without it no epoch trains on its features.
-        teachers: that it learns from beside labels, in evaluation mode; where it is trained.
         on_epoch: called after every epoch, before the checkpoint that skips it: a kill between the two tells an epoch
             twice and loses none.
         checkpoint: written after every epoch.
@@ -72,12 +69,11 @@ def train(
     scale = training_scale(config, data.train)
     state = _State(network, recipe, seed, device)
     what = fingerprint([network], config, data, recipe, seed, scale, front_end is not None)
-    what["teachers"] = [_digest(x) for x in teachers]
     if resume and checkpoint is not None and checkpoint.exists():
         state.restore(checkpoints.load(checkpoint, what))
     feed = Feed(config, data, recipe, scale, front_end, device)
     while len(state.epochs) < recipe.epochs:
-        epoch = _run_epoch(state, feed, recipe, seed, teachers)
+        epoch = _run_epoch(state, feed, recipe, seed)
         state.keep(epoch)
         if on_epoch is not None:
             on_epoch(epoch)
@@ -134,17 +130,7 @@ class _State:
         return TrainResult(self.module.cpu().eval(), scale, tuple(self.epochs), self.best)
 
 
-def _digest(module: NetworkModule) -> str:
-    """Of its weights."""
-    total = 0
-    for x in module.state_dict().values():
-        total = crc32(x.cpu().numpy().tobytes(), total)
-    return f"{total:08x}"
-
-
-def _run_epoch(
-    state: _State, feed: Feed, recipe: Recipe, seed: int, teachers: Sequence[NetworkModule]
-) -> Epoch:
+def _run_epoch(state: _State, feed: Feed, recipe: Recipe, seed: int) -> Epoch:
     number, steps = len(state.epochs), feed.steps_per_epoch()
     device = feed.host is not None and number >= recipe.epochs - recipe.device_epochs
     warmup = round(recipe.warmup_epochs * steps)
@@ -156,7 +142,6 @@ def _run_epoch(
         number=number,
         device_features=device,
         rate=lambda step: learning_rate(step, recipe.epochs * steps, warmup, recipe.learning_rate),
-        teachers=teachers,
     )
     loss = finite(torch.tensor(mean), f"epoch {number + 1} of {recipe.epochs} of the training")
     accuracy = evaluate(state.module, feed.validation, feed.validation_labels).accuracy
