@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -16,6 +17,7 @@ from hil_nas.cost.arena import arena_bytes
 from hil_nas.cost.blob import plan_bytes
 from hil_nas.errors import DivergedError, InfeasibleError, InputError, RunError
 from hil_nas.front_ends.mfcc import Mfcc
+from hil_nas.learning import threads
 from hil_nas.nas import search_loop as loop_module
 from hil_nas.nas.costs.network_limits import Limits
 from hil_nas.nas.front_ends.feature_store import FeatureSet, FeatureStore
@@ -27,6 +29,7 @@ from hil_nas.nas.tiny.derive import derive
 from hil_nas.nas.tiny.settings import TinySettings
 from hil_nas.nas.tiny.space import TinySpace
 from hil_nas.nas.tiny.strategy import TinyStrategy
+from hil_nas.nas.tiny.supernet import TinySupernet
 from tests.test_nas_space import toy_cycles
 
 GRID = (Mfcc(640, 640, 20, 6), Mfcc(640, 480, 20, 6), Mfcc(400, 320, 20, 6))
@@ -241,6 +244,29 @@ def test_another_seed_searches_differently(cost_table: CostTable) -> None:
     settings = replace(QUICK, epochs=3)
     one, two, other = (run(cost_table, settings=settings, seed=seed) for seed in (0, 0, 1))
     assert one.history == two.history != other.history
+
+
+def test_networks_of_a_step_that_run_at_the_same_time_decide_as_one_after_another(
+    cost_table: CostTable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forward, start = TinySupernet.forward, partial(TinyStrategy, cost_table, replace(QUICK, epochs=3))
+
+    def history(processors: int) -> list[dict[str, Any]]:
+        """Where the decisions are made, so many networks have to run at once."""
+        barrier = threading.Barrier(processors, timeout=60)
+
+        def met(*args: Any) -> torch.Tensor:
+            if not torch.is_grad_enabled():
+                barrier.wait()
+            return forward(*args)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(threads, "_processors", lambda: processors)
+            patch.setattr(TinySupernet, "forward", met)
+            (one,) = search(start, clips(1, (1,)), clips(2, (1,)), [Limits()], seed=0)
+        return one.loop.history
+
+    assert history(1) == history(3)
 
 
 @pytest.mark.parametrize(

@@ -35,6 +35,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hil_nas.errors import InfeasibleError
+from hil_nas.learning.threads import Threads
 from hil_nas.nas.costs.multipliers import Expectation
 from hil_nas.nas.costs.network_limits import Limits
 from hil_nas.nas.protocols import AS_LEARNED, Floats, Half, Reading, View, by_name, entropy, logs_of, made
@@ -131,15 +132,22 @@ class TinyNetworks:
 
     def loss(self, reading: Reading, half: Half, generator: torch.Generator) -> Tensor:
         slopes = half == "train" or any(x.requires_grad for x in reading.features)
-        means, scores = [], []
-        for config, features in zip(reading.configs, reading.features, strict=True):
-            if half == "train":
-                choices, logs = [self.drawn(config, reading, generator)], None
-            else:
-                choices, logs = self.chosen(config, reading, generator)
+        drawn = [
+            ([self.drawn(x, reading, generator)], None) if half == "train" else self.chosen(x, reading, generator)
+            for x in reading.configs
+        ]
+
+        def lost(heard: tuple[Tensor, Choice]) -> Tensor:
+            features, choice = heard
             with torch.set_grad_enabled(slopes):
-                logits = [self.net(features, x) for x in choices]
-                losses = torch.stack([F.cross_entropy(x.float(), reading.labels) for x in logits])
+                return F.cross_entropy(self.net(features, choice).float(), reading.labels)
+
+        heard = [(x, y) for x, (choices, _) in zip(reading.features, drawn, strict=True) for y in choices]
+        with Threads(self.device, len(heard)) as threads:
+            every = iter(threads.map(lost, heard))
+        means, scores = [], []
+        for choices, logs in drawn:
+            losses = torch.stack([next(every) for _ in choices])
             means.append(losses.mean())
             if logs is not None:
                 scores.append(_score(losses, logs))
