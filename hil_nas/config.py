@@ -55,8 +55,8 @@ class Usual:
 
 
 USUAL = {  # by preset, else by space; the parts of each are `nas.spaces.KINDS`
-    "tiny": Usual(16, 40, 12, "conv", clip_grid(), continuous=True),
-    "darts": Usual(20, 40, 0, "pad", search_grid(), continuous=False),
+    "tiny": Usual(16, 80, 12, "conv", clip_grid(), continuous=True),
+    "darts": Usual(20, 80, 0, "pad", search_grid(), continuous=False),
     "paper": Usual(50, 100, 0, "conv", paper_grid(), continuous=False),
 }
 _LEFT_OPEN = search_grid()  # itself: who names these very front ends gets them

@@ -27,7 +27,7 @@ class Recipe:
         InputError: for a number no training has.
     """
 
-    epochs: int = 40
+    epochs: int = 80
     device_epochs: int = 3
     batch: int = 100
     learning_rate: float = 1e-2
