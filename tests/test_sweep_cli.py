@@ -41,7 +41,7 @@ def test_also_adds_combinations_that_differ_in_what_it_says() -> None:
     also = ("--also", "--align pad --max-latency none", "--also", "--train-epochs 3")
     configs = requested("--max-latency", "40ms,60ms", *also)
     assert [(x.budget.max_latency_s, x.align, x.train_epochs) for x in configs] == [
-        (0.04, "conv", 40), (0.06, "conv", 40), (None, "pad", 40), (0.04, "conv", 3), (0.06, "conv", 3)
+        (0.04, "conv", 80), (0.06, "conv", 80), (None, "pad", 80), (0.04, "conv", 3), (0.06, "conv", 3)
     ]  # fmt: skip
     names = [x.group for x in sweep_points(configs, [], 1)]
     assert names == ["40 ms conv", "60 ms conv", "any latency pad", "40 ms conv train epochs 3",
