@@ -217,7 +217,8 @@ def test_remedies_are_for_operators_that_there_are() -> None:
 def test_the_file_is_named_and_no_board_is_started(
     command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("hil_nas.device.hosts.open_device", None)
+    for opened in ("workflows.verify_file.open_device", "device.serve.start"):
+        monkeypatch.setattr(f"hil_nas.{opened}", None)
     model = tmp_path / "mine.tflite"
     model.write_bytes(custom("ethos-u"))
     assert cli.main([command, str(model), "--json"]) == 1
