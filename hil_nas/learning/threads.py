@@ -16,15 +16,16 @@ Result = TypeVar("Result")
 
 class Threads:
     """On a CPU as many threads as the process has processors, since torch uses one for what is as small as these
-    networks; on a GPU, whose work is queued anyway, none.
+    networks; none on a GPU, whose work is queued anyway, and where one would do: a step of a supernet's weights runs a
+    single network.
 
     Args:
         most: that can be of use.
     """
 
     def __init__(self, device: torch.device, most: int) -> None:
-        count = max(1, min(most, _processors()))
-        self._threads = ThreadPoolExecutor(count) if device.type == "cpu" else None
+        count = min(most, _processors())
+        self._threads = ThreadPoolExecutor(count) if device.type == "cpu" and count > 1 else None
 
     def map(self, work: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
         """In the order of the items."""
