@@ -3,7 +3,7 @@
 .PHONY: help setup search test renode lint bench docs clean
 
 PY := .venv/bin/python
-SEARCH := --max-ram 256k --max-latency 150ms
+SEARCH := --max-ram 256k --max-latency 30ms
 
 help:
 	@echo "make search   search, train, quantise and verify a network on the virtual nucleo-l4r5 ($(SEARCH))"

@@ -13,6 +13,8 @@ from hil_nas.nas.front_ends.alignment import decided
 from hil_nas.nas.front_ends.feature_store import Batches, FeatureSet, FeatureStore, shifted
 from hil_nas.nas.protocols import FrontEndVariable, Half, Reading, Strategy
 
+_PASSES = 3  # over the clips in an epoch, at most: more of a few recordings took minutes and ordered networks no better
+
 
 class FrontEndChoice(FrontEndVariable):
     """As `nas.protocols.FrontEndVariable`.
@@ -51,7 +53,8 @@ class FrontEndChoice(FrontEndVariable):
         else:
             self._stores, self._batches = like._stores, like._batches
         self.parameter = self._alignment.gamma
-        self.rounds = self._settings.rounds or max(1, len(train.labels) // batch)
+        a_pass = max(1, len(train.labels) // batch)
+        self.rounds = min(self._settings.rounds or a_pass, _PASSES * a_pass)
         if len(strategy.feasible) == 1:
             self._alignment.chosen = strategy.feasible[0]
 
