@@ -20,6 +20,7 @@ from hil_nas.front_ends.mfcc import Mfcc
 from hil_nas.learning import threads
 from hil_nas.nas import search_loop as loop_module
 from hil_nas.nas.costs.network_limits import Limits
+from hil_nas.nas.front_ends.choice import rounds_of
 from hil_nas.nas.front_ends.feature_store import FeatureSet, FeatureStore
 from hil_nas.nas.grid_search import GridSearch, SearchResult, search
 from hil_nas.nas.input_space import Operation
@@ -84,6 +85,14 @@ def run(
     start = partial(TinyStrategy, cost_table, settings)
     (one,) = search(start, clips(1, informed), clips(2, informed), [limits], seed=seed, **more)
     return one.result()
+
+
+@pytest.mark.parametrize(
+    ("most", "clips", "rounds"),
+    [(800, 20_000, 800), (800, 6_464, 303), (800, 450, 300), (20, 450, 20), (0, 450, 7), (0, 9, 1)],
+)
+def test_few_clips_make_shorter_epochs_but_not_short_ones(most: int, clips: int, rounds: int) -> None:
+    assert rounds_of(most, clips, 64) == rounds
 
 
 @pytest.mark.parametrize("informed", range(3))

@@ -60,7 +60,7 @@ class GridSettings(Settings):
         gamma_ratio: how far the largest gamma must lead to end the data search.
         shift_s: how far clips are shifted in time while weights are trained.
         measure_every: epochs between measurements; 0: only at the end.
-        rounds: steps of the weights in an epoch, three passes over the training clips at most; 0: one pass.
+        rounds: steps of the weights in an epoch, at most (`nas.front_ends.choice.rounds_of`); 0: a pass over the clips.
 
     Raises:
         InputError: for values that make no search.

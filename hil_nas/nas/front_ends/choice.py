@@ -13,7 +13,8 @@ from hil_nas.nas.front_ends.alignment import decided
 from hil_nas.nas.front_ends.feature_store import Batches, FeatureSet, FeatureStore, shifted
 from hil_nas.nas.protocols import FrontEndVariable, Half, Reading, Strategy
 
-_PASSES = 3  # over the clips in an epoch, at most: more of a few recordings took minutes and ordered networks no better
+_MOST_PASSES = 3
+_FEWEST_ROUNDS = 300
 
 
 class FrontEndChoice(FrontEndVariable):
@@ -53,8 +54,7 @@ class FrontEndChoice(FrontEndVariable):
         else:
             self._stores, self._batches = like._stores, like._batches
         self.parameter = self._alignment.gamma
-        a_pass = max(1, len(train.labels) // batch)
-        self.rounds = min(self._settings.rounds or a_pass, _PASSES * a_pass)
+        self.rounds = rounds_of(self._settings.rounds, len(train.labels), batch)
         if len(strategy.feasible) == 1:
             self._alignment.chosen = strategy.feasible[0]
 
@@ -102,3 +102,13 @@ class FrontEndChoice(FrontEndVariable):
         self._alignment.chosen = state["chosen"]
         for half, batches in self._batches.items():
             batches.load_state_dict(state["batches"][half])
+
+
+def rounds_of(most: int, clips: int, batch: int) -> int:
+    """Steps of an epoch, of which a setting says how many there are at most; 0: one pass over the clips.
+
+    Where clips are few, three passes: more of them take minutes, and these clips soon have nothing new to say. But 300
+    whatever their number, since alpha and gamma move a little with each step.
+    """
+    a_pass = max(1, clips // batch)
+    return min(most, max(_MOST_PASSES * a_pass, _FEWEST_ROUNDS)) if most else a_pass
