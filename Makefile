@@ -7,7 +7,7 @@ SEARCH := --max-ram 256k --max-latency 30ms
 
 help:
 	@echo "make search   search, train, quantise and verify a network on the virtual nucleo-l4r5 ($(SEARCH))"
-	@echo "make test     everything that CI runs: ruff, mypy, pytest"
+	@echo "make test     ruff, mypy, pytest: CI's first job, which makes the docs too"
 	@echo "make renode   the tests that run on Renode, alone, and how many they are: CI's other job"
 	@echo "make bench    speed and memory, as ratios measured in one run"
 	@echo "make docs     the pages under docs/ as a site in build/site; fails on a broken link"

@@ -28,7 +28,7 @@ def picture(theme: str) -> str:
     table = rows()
     most = max(int(x["front_end_cycles"]) + int(x["network_cycles"]) for x in table)
     lines = [
-        _text(0, 18, "One second of audio on nucleo-l4r5@virtual: modelled cycles, ± 5 % of silicon", ink, weight=600),
+        _text(0, 18, "One second of audio on nucleo-l4r5@virtual: modelled cycles, ± 5 %", ink, weight=600),
         f'<rect x="0" y="32" width="12" height="12" rx="2" fill="{first}"/>',
         _text(18, 43, "audio front end", faint),
         f'<rect x="130" y="32" width="12" height="12" rx="2" fill="{second}"/>',
