@@ -2,9 +2,9 @@
 
     .venv/bin/python tests/bench_listen.py RUN [--board nucleo-l4r5@virtual] [--minutes 60]
 
-RUN is a run's folder, without which nothing is done; its thresholds are lowered to 0.25, so that there is much to hear.
-The audio is what lies in ../shared/data/librispeech, then made noise. It goes through the host's listening, the export as
-a program here and, in the firmware, a board; the export runs in QEMU too where that is installed, over the first minute.
+RUN is a run's folder, without which nothing is done; its thresholds are lowered to 0.25, so that much is heard. The
+audio is what lies in ../shared/data/librispeech, then made noise. It goes through the host's listening, the export as a
+program here and, in the firmware, a board; the export runs in QEMU too where that is installed, over the first minute.
 """
 
 from __future__ import annotations
