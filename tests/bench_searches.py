@@ -1,6 +1,6 @@
-"""Prints what a search is held against, for run folders of `hil_nas search` of chains with recordings: the derived
-network alone, random networks that fill the limit, and an even chain made by hand, each trained in full by the same
-recipe with the run's seed.
+"""Prints what a search is held against, for run folders of `hil_nas search --max-latency` of chains with recordings:
+the derived network alone, random networks that fill the limit, and an even chain made by hand, each trained in full by
+the same recipe with the run's seed.
 
     python tests/bench_searches.py RUN...
 
@@ -49,9 +49,8 @@ from hil_nas.progress import silent
 from hil_nas.runs import Run, read_result
 from hil_nas.training.product import make_product
 from hil_nas.training.recipe import Recipe
-from hil_nas.workflows.finish import load_data
 from hil_nas.workflows.patience import PatientBoard
-from hil_nas.workflows.search import SearchJob
+from hil_nas.workflows.search import SearchJob, load_all
 from hil_nas.workflows.search_board import SearchBoard
 from hil_nas.workflows.verify import host_library
 
@@ -59,6 +58,7 @@ Product = tuple[Network, FrontEnd]
 
 FOLDERS = usual_folders()
 RANDOM, LAST = 24, 4
+DRAWS = 20  # for each of them, at most
 FULL = 0.95
 
 
@@ -83,12 +83,14 @@ def derived(run: Path) -> Product | None:
 
 
 def drawn(job: SearchJob, seed: int) -> Iterator[Product]:
-    """Random networks that fill the limit, all different."""
+    """Random networks that fill the limit, all different: fewer where a loose limit is hardly ever filled."""
     table, generator = job.cost_table, torch.Generator().manual_seed(seed)
     band = Band(table, job.limits, FULL)
     even = Architecture(table.space).probabilities(torch.ones(len(table.space.configs)))
     found: set[str] = set()
-    while len(found) < RANDOM:
+    for _ in range(DRAWS * RANDOM):
+        if len(found) == RANDOM:
+            return
         config = int(torch.randint(len(table.space.configs), (), generator=generator))
         chains = even.drawn(512, generator)
         choice = chains.choice(config, band.pick(config, chains, 0.0))
@@ -146,6 +148,8 @@ def whole(product: Product, data: KeywordData, host: HostFrontEnd, job: SearchJo
 
 def bench(folder: Path) -> Iterator[dict[str, Any]]:
     config, found = config_of(folder), read_result(folder)
+    if config.budget.max_latency_s is None:
+        raise SystemExit(f"{folder} is of a search without a latency limit, which nothing else would fill")
     told = {"run": folder.name, "max_latency_ms": found["limits"]["max_latency_ms"], "seed": config.seed}
     yield {
         **told, "what": config.strategy, "front_end": found["front_end"],
@@ -156,7 +160,7 @@ def bench(folder: Path) -> Iterator[dict[str, Any]]:
     }  # fmt: skip
     host = host_library(FOLDERS.boards, FOLDERS.build)
     opened = partial(open_device, config.board, boards_dir=FOLDERS.boards, build_dir=FOLDERS.build, port=None)
-    data = load_data(config.data, config.words, config.clip, FOLDERS.build / "speech", silent)
+    data = load_all(config, FOLDERS, silent)
     with PatientBoard(opened(flash=False), opened, silent) as board:
         target = SearchBoard.of(board, config, FOLDERS)
         job = SearchJob(config, target, target.footprint(config.grid, len(data.classes)), len(data.classes), silent)

@@ -265,6 +265,14 @@ def test_others_race_beside_them_each_network_once(monkeypatch: pytest.MonkeyPat
     assert found.figures["derived"] == {"rank": 4, "of": 4}
 
 
+def test_others_race_where_there_are_no_candidates(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    trainings = Trainings(tmp_path, lambda width, epochs: float(width))
+    beside = [Derived(**derived(12))]
+    found = standings(monkeypatch, trainings, derived(40), race=Race(2, 1, 0), beside=beside)
+    assert trainings.trained_networks == [(2, [40, 12])]
+    assert [width_of(x.network) for x in found.ranked] == [12, 40] and found.figures["derived"]["rank"] == 2
+
+
 class Supernet:
     """What a supernet says, known beforehand: it takes wide networks for good, and does not know the widest."""
 

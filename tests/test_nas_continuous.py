@@ -107,6 +107,13 @@ def test_impossible_limits_are_refused_before_anything_is_trained(monkeypatch: p
         run(Limits(cycles=10.0))
 
 
+def test_of_few_recordings_batches_are_as_small_as_they_are() -> None:
+    few = [ClipSet(x.samples[:20], x.labels[:20]) for x in (clips(1), clips(2))]
+    settings = replace(QUICK, epochs=3, warmup_epochs=1)
+    result = search_front_end(SPACE, TINY, heard_at(400.0), *few, COSTS, Limits(), settings, seed=0)
+    assert [x["epoch"] for x in result.history] == [1, 2, 3]
+
+
 def test_the_search_ends_when_the_point_has_settled() -> None:
     result = run(settings=replace(QUICK, rounds=2, data_rate=0.001))
     assert len(result.history) == QUICK.warmup_epochs + 3

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from hil_nas.nas.costs.multipliers import Multipliers
 from hil_nas.nas.costs.network_limits import Limits
 from hil_nas.nas.protocols import Reading
 from hil_nas.nas.tiny.architecture import Architecture
@@ -55,7 +56,7 @@ def test_a_step_of_the_decisions_follows_the_gradient_of_the_mean_loss(monkeypat
         gammas, total = strategy.net.alignment.weights(), torch.zeros(())
         for g in range(2):
             own = [x for x in inside if x.config == g]
-            shares = torch.softmax(torch.stack([_log_probability(strategy.net.architecture, x) for x in own]), 0)
+            shares = torch.softmax(torch.stack([_score(strategy.net.architecture, x) for x in own]), 0)
             total = total + gammas[g] * (shares @ torch.tensor([loss_of(x) for x in own]))
         return total
 
@@ -90,20 +91,47 @@ def test_what_is_derived_alpha_prefers_to_every_other_regular_chain_that_fills_t
             strategy.net.alignment.gamma[1] = 1.0
             for x in strategy.net.architecture.parameters():
                 x.copy_(torch.randn(x.shape, generator=generator))
-            order = sorted(inside, key=lambda x: -float(_log_probability(strategy.net.architecture, x)))
+            order = sorted(inside, key=lambda x: -float(_score(strategy.net.architecture, x)))
         assert strategy.derive(ratio, limits) == order[0]
         assert strategy.preferred(ratio, limits, 5) == order[:5] and len(order) > 5
         derived.add(order[0])
     assert len(derived) > 1
 
 
-def _log_probability(alpha: Architecture, choice: Choice) -> torch.Tensor:
-    """Of drawing each choice by itself; where the width is kept, none is chosen."""
-    total = torch.log_softmax(alpha.stem, 0)[choice.stem[0]] + torch.log_softmax(alpha.widths[0], 0)[choice.stem[1]]
+@pytest.mark.parametrize("ratio", [1.0, 3.0])
+def test_limits_are_held_against_the_mean_cost_of_what_alpha_chooses_among(ratio: float) -> None:
+    """The oracle enumerates. Within the limits cost decides nothing; above them, as measured, it pulls at alpha."""
+    table = tabulate(SPACE, toy_cycles, lambda config: config.frames * 1e3)
+    limits, corrected, every = Limits(cycles=9e4), table.corrected(ratio), every_chain()
+    strategy = TinyStrategy(table, QUICK, limits, torch.Generator().manual_seed(0), torch.device("cpu"))
+    decided = [strategy.net.alignment.gamma, *strategy.net.architecture.parameters()]
+    with torch.no_grad():
+        for x in decided:
+            x.copy_(0.5 * torch.randn(x.shape, generator=torch.Generator().manual_seed(1)))
+    expected = strategy.expected_cost(ratio)()
+    assert torch.equal(expected.configs, strategy.net.alignment.weights())
+    for config in strategy.feasible:
+        choices = [every.choice(config, i) for i in range(len(every.stem))]
+        inside = [x for x in choices if is_regular(x, SPACE) and _fills(table, limits, x)]
+        shares = torch.softmax(torch.stack([_score(strategy.net.architecture, x) for x in inside]), 0)
+        mean = shares.detach().double().numpy() @ np.array([corrected.cost(x).values() for x in inside])
+        found = [float(x[config].detach()) for x in expected.by_config]
+        assert len(inside) > 5 and found == pytest.approx(mean, rel=1e-5)
+    multipliers = Multipliers(limits, 0.0, (1.0, 1.0, 1.0), 1.0)
+    multipliers.ascend(expected)
+    penalty = multipliers.penalty(expected)
+    slopes = torch.autograd.grad(penalty, decided, allow_unused=True)
+    assert (float(penalty.detach()) > 0.001) == any(float(x.abs().max()) > 1e-3 for x in slopes if x is not None)
+    assert (float(penalty.detach()) > 0.001) == (ratio > 1)
+
+
+def _score(alpha: Architecture, choice: Choice) -> torch.Tensor:
+    """The sum of its logits; where the width is kept, none is chosen."""
+    total = alpha.stem[choice.stem[0]] + alpha.widths[0][choice.stem[1]]
     for (operation, width), operations, widths in zip(choice.chain, alpha.operations, alpha.widths[1:], strict=True):
-        total = total + torch.log_softmax(operations, 0)[operation]
+        total = total + operations[operation]
         if not SPACE.operations[operation].keeps_width:
-            total = total + torch.log_softmax(widths, 0)[width]
+            total = total + widths[width]
     return total
 
 

@@ -6,7 +6,7 @@ repeated from its seed.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -40,6 +40,10 @@ class Augmentation:
     volume_db: float = 3.0
     quiet_share: float = 0.3
     quiet_db: float = 45.0
+
+    def reaching(self, offset_ms: float) -> Augmentation:
+        """With shifts at least so far, for words that stand so far off the middle in what will be heard."""
+        return replace(self, shift_ms=max(self.shift_ms, offset_ms))
 
 
 AS_RECORDED = Augmentation(0.0, 0.0, 0.0, volume_db=0.0, quiet_share=0.0)

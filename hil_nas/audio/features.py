@@ -110,10 +110,11 @@ def augmented_features(
 
 
 def augmented_samples(
-    clips: Clips, background: Samples, seed: int, sample_rate_hz: int, progress: Reporter = silent
-) -> Tensor:
+    clips: Clips, background: Samples, augmentation: Augmentation, seed: int, sample_rate_hz: int,
+    progress: Reporter = silent,
+) -> Tensor:  # fmt: skip
     """Every clip augmented once: int16 (n, samples)."""
-    batches = _augmented(clips, background, Augmentation(), seed, sample_rate_hz, "augmented clips", progress)
+    batches = _augmented(clips, background, augmentation, seed, sample_rate_hz, "augmented clips", progress)
     return torch.cat([to_int16(x) for x in batches])
 
 

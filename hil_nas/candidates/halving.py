@@ -85,7 +85,8 @@ def by_halving(
         count: of them that are sampled.
         beside: others that enter the race from its beginning.
     """
-    if not (sampled := candidates.sampled(count)):
+    sampled = candidates.sampled(count)
+    if not sampled and not beside:
         return Standings([result], {})
     rng, rounds = np.random.default_rng([seed, 3]), _Rounds(data, run, seed, progress, race)
     entered: dict[tuple[FrontEnd, Network], Derived[Any]] = {}

@@ -92,9 +92,10 @@ class Candidates(Generic[Point]):
             own[np.argsort(-own, kind="stable")[_VARIANTS:]] = 0.0
             configs = rng.choice(len(own), max(1, 2 * _POOL * seats // count), p=own / own.sum()).tolist()
             even = self._best_first(self._distinct(supernet.filling(x, rng) for x in configs[::2]))
-            alike = self._best_first(self._distinct(any_regular(x) for x in configs[1::2]))[: -(-seats // 2)]
-            ends = len(found) + seats
-            for point in (*alike, *even):
+            alike = self._best_first(self._distinct(any_regular(x) for x in configs[1::2]))
+            half, ends = -(-seats // 2), len(found) + seats
+            full = [x for x in even if not self._spare(x)]  # at a loose limit none may fill it
+            for point in (*alike[:half], *full, *alike[half:], *even):
                 if len(found) < ends:
                     found.setdefault(_name(self._strategy, point), point)
         return list(found.values())
@@ -140,16 +141,15 @@ class Candidates(Generic[Point]):
     def _best_first(self, points: list[Point]) -> list[Point]:
         """Those that use most of the latency limit before those that do not; of either those first that do best with
         the supernet's weights, or in their order without any."""
-        limit, ratio = self._limits.values()[0], self._calibrated.ratio
-
-        def spare(point: Point) -> bool:
-            own = self._strategy.network_cycles(point) * ratio
-            front_end = self._strategy.cost(point, ratio).cycles - own
-            return own < _FULL * (limit - front_end)
-
         losses = [None] * len(points) if self._result.supernet is None else self._result.supernet.losses(points)
-        keys = [(isfinite(limit) and spare(x), y or 0.0) for x, y in zip(points, losses, strict=True)]
+        keys = [(self._spare(x), y or 0.0) for x, y in zip(points, losses, strict=True)]
         return [points[i] for i in sorted(range(len(points)), key=keys.__getitem__)]
+
+    def _spare(self, point: Point) -> bool:
+        """Whether much of the latency limit is left."""
+        limit, ratio = self._limits.values()[0], self._calibrated.ratio
+        own = self._strategy.network_cycles(point) * ratio
+        return isfinite(limit) and own < _FULL * (limit - self._strategy.cost(point, ratio).cycles + own)
 
     def _holding(self, points: Iterable[Point]) -> list[Derived[Point]]:
         measured = [self._calibrated.described(x, self._calibrated.measured(x)) for x in points]

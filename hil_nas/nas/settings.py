@@ -59,6 +59,8 @@ class GridSettings(Settings):
             low: twice every other is then what many batches agreed on.
         gamma_ratio: how far the largest gamma must lead to end the data search.
         shift_s: how far clips are shifted in time while weights are trained.
+        learnt: share of the clips that train weights; the others decide.
+        heard: how often each of those is augmented.
         measure_every: epochs between measurements; 0: only at the end.
         rounds: steps of the weights in an epoch, at most (`nas.front_ends.choice.rounds_of`); 0: a pass over the clips.
 
@@ -69,11 +71,15 @@ class GridSettings(Settings):
     gamma_rate: float = 0.005
     gamma_ratio: float = 2.0
     shift_s: float = 0.1
+    learnt: float = 0.5
+    heard: int = 1
     measure_every: int = 0
     rounds: int = 0
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self._expect_at_least(measure_every=0, shift_s=0, rounds=0)
+        self._expect_at_least(measure_every=0, shift_s=0, rounds=0, heard=1)
+        if not 0 < self.learnt < 1:
+            raise InputError(f"learnt is {self.learnt}, expected between 0 and 1")
         if self.gamma_ratio <= 1:
             raise InputError(f"gamma_ratio is {self.gamma_ratio}, expected above 1")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import torch
 from torch import Tensor
@@ -57,8 +55,7 @@ class Feed:
 
     def batch(self, indices: Labels, generator: torch.Generator, device_features: bool) -> tuple[Tensor, Tensor]:
         """Augmented features (n, frames, coefficients, 1) and labels (n,) of these clips."""
-        settings = self.recipe.augmentation
-        settings = replace(settings, shift_ms=max(settings.shift_ms, self.data.offset_ms))
+        settings = self.recipe.augmentation.reaching(self.data.offset_ms)
         clips = to_waveforms(self.data.train.samples[indices]).to(self.device)
         extract = self.host if device_features and self.host is not None else self.torch
         rate_hz = self.data.clip.sample_rate_hz

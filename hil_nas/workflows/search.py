@@ -200,13 +200,13 @@ def train_supernet(
     """
     job, config = jobs[0], jobs[0].config
     feasible = job.kind.feasible(job.cost_table, jobs[-1].limits)
-    train, validation = search_features(
-        data, config.grid, feasible, job.recipe.augmentation, config.seed, job.progress
-    )
     settings = job.kind.settings(
         epochs=config.search_epochs,
         gamma_ratio=config.gamma_ratio,
         measure_every=config.measure_every,
+    )
+    train, validation = search_features(
+        data, config.grid, feasible, job.recipe.augmentation, settings, config.seed, job.progress
     )
 
     def logged(epochs: list[dict[str, Any]]) -> None:

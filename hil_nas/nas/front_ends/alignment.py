@@ -51,6 +51,10 @@ class Alignment(nn.Module):
         """(configs,): softmax(gamma), or the chosen configuration alone."""
         if self.chosen is not None:
             return F.one_hot(torch.tensor(self.chosen), len(self.gamma)).to(self.gamma)
+        return self.unsettled()
+
+    def unsettled(self) -> Tensor:
+        """(configs,): softmax(gamma), of those that were given up too."""
         return torch.softmax(self.gamma.masked_fill(cast(Tensor, self.masked), -torch.inf), 0)
 
     def log_weights(self) -> Tensor:

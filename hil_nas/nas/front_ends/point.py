@@ -140,8 +140,9 @@ class ContinuousFrontEnd(FrontEndVariable):
         self._limits, self._settings, self._generator, self._device = limits, settings, generator, device
         self._schedule = Schedule(settings.epochs, settings.warmup_epochs)
         self.clips: dict[Half, ClipSet] = {"train": train.to(device), "validation": validation.to(device)}
-        self._batches = {half: Batches(len(x), settings.batch, generator) for half, x in self.clips.items()}
-        self.rounds = min(settings.rounds, len(train) // settings.batch)
+        sizes = {half: len(x) for half, x in self.clips.items()}  # of few recordings less than a batch
+        self._batches = {half: Batches(x, min(settings.batch, x), generator) for half, x in sizes.items()}
+        self.rounds = max(1, min(settings.rounds, len(train) // settings.batch))
         self._passed: list[Tensor] = []  # the point's shares in this epoch's rounds
         self.means: list[Tensor] = []  # of them in every epoch
 

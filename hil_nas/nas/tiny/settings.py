@@ -11,6 +11,8 @@ from hil_nas.nas.settings import GridSettings
 class TinySettings(GridSettings):
     """Those of the `tiny` space; its weights are trained by AdamW.
 
+    Clips that train weights are heard three times, augmented differently: heard once, a supernet knew them by heart.
+
     Attributes:
         band: the least share of the cycles that a front end leaves to its network, of networks that are drawn.
         gamma_rate: low enough that gamma is decided by weights that have learned: front ends that leave their networks
@@ -22,6 +24,8 @@ class TinySettings(GridSettings):
     """
 
     rounds: int = 800
+    learnt: float = 0.75
+    heard: int = 3
     gamma_rate: float = 0.0025
     decide_every: int = 8
     weight_rate: float = 2e-2
