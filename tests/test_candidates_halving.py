@@ -68,13 +68,8 @@ class Trainings:
 class Sampled:
     """Candidates known beforehand; the point of a network gives its neighbours."""
 
-    def __init__(self, sampled: list[Derived[Any]], supernet: Any) -> None:
-        self._sampled, self._supernet, self.judged_by = sampled, supernet, list[Any]()
-
-    def judged(self, points: Sequence[Any], on_epoch: Callable[[int, int], None]) -> Any:
-        """The supernet, once it has learned what will race."""
-        self.judged_by += points
-        return self._supernet
+    def __init__(self, sampled: list[Derived[Any]]) -> None:
+        self._sampled = sampled
 
     def sampled(self, count: int) -> list[Derived[Any]]:
         assert count == len(self._sampled)
@@ -101,12 +96,9 @@ def standings(
     result: Any = SearchResult(
         **entered[0], gammas=(1.0,), calibration=1.0, history=(), calibrated=DATA, next_seed=0, supernet=supernet
     )
-    candidates: Any = Sampled([Derived(**x) for x in entered[1:]], supernet)
+    candidates: Any = Sampled([Derived(**x) for x in entered[1:]])
     more: dict[str, Any] = {"race": race, "seed": trainings.seed, "progress": progress, "beside": beside}
-    found = halving.by_halving(result, candidates, DATA, Run(trainings.folder), count=len(entered) - 1, **more)
-    if trainings.trained_networks:
-        assert candidates.judged_by == [x["point"] for x in entered] + [x.point for x in beside]
-    return found
+    return halving.by_halving(result, candidates, DATA, Run(trainings.folder), count=len(entered) - 1, **more)
 
 
 def lines(folder: Path) -> list[dict[str, Any]]:
@@ -297,10 +289,6 @@ def test_what_ranked_before_the_trainings_is_held_against_them(monkeypatch: pyte
     assert found.figures["ranking"]["networks"] == 6
     taus = found.figures["ranking"]["kendall_tau"]
     assert taus == pytest.approx({"supernet": -1.0, "parameters": -1.0, "macs": -1.0, "cycles": -1.0})
-    entered = entered[1:] + entered[:1]  # what is named is what the supernet likes best of them, whichever comes first
-    again = Trainings(tmp_path, trainings.loss)
-    found = standings(monkeypatch, again, *entered, race=Race(2, 5, 0), supernet=Supernet())
-    assert found.figures["derived"] == {"rank": 5, "of": 6}
     alone = standings(monkeypatch, Trainings(tmp_path / "x", trainings.loss), derived(8), race=Race(2, 5, 0))
     assert alone.figures == {}
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from math import inf, isfinite
+from math import isfinite
 from typing import Any
 
 import numpy as np
@@ -25,7 +25,7 @@ from hil_nas.front_ends import FrontEnd
 from hil_nas.nas.grid_search import SearchResult, Trained
 from hil_nas.nas.protocols import Derived
 from hil_nas.network import Network
-from hil_nas.progress import Progress, Reporter
+from hil_nas.progress import Reporter
 from hil_nas.runs import Run
 from hil_nas.training.recipe import Recipe
 
@@ -63,8 +63,8 @@ class Standings:
     Attributes:
         ranked: all that were trained, best first by validation loss: the last few after their longer training, then the
             others.
-        figures: for result.json: `ranking`, as `ranking` gives it, and `derived`, the rank of the network that the
-            search named among how many.
+        figures: for result.json: `ranking`, as `ranking` gives it, and `derived`, the rank of the most preferred
+            network among how many.
     """
 
     ranked: list[Derived[Any]]
@@ -77,9 +77,8 @@ def by_halving(
 ) -> Standings:  # fmt: skip
     """Races candidates; nothing is trained where there are none.
 
-    The network that the search names is, of those it proposes, the one that does best with a supernet's weights that
-    learned what will race. The weights' half and the architecture's half of the search are one training split again,
-    so that the validation split decides here for the first time; the test split still decides nothing.
+    The weights' half and the architecture's half of the search are one training split again, so that the validation
+    split decides here for the first time; the test split still decides nothing.
 
     Args:
         candidates: beside the result.
@@ -89,11 +88,6 @@ def by_halving(
     sampled = candidates.sampled(count)
     if not sampled and not beside:
         return Standings([result], {})
-    supernet = candidates.judged(
-        [x.point for x in (result, *sampled, *beside)],
-        lambda done, of: progress(Progress("training the supernet on what will race", done, of)),
-    )
-    named = _named([result, *sampled], supernet)
     rng, rounds = np.random.default_rng([seed, 3]), _Rounds(data, run, seed, progress, race)
     entered: dict[tuple[FrontEnd, Network], Derived[Any]] = {}
     for x in (result, *sampled, *beside):
@@ -110,21 +104,15 @@ def by_halving(
     longer = _leading(scored, LAST) if race.last_epochs > race.epochs else []  # none where the first was as long
     last, others = rounds.ranked(longer, race.last_epochs), [x for x in scored if all(x[0] is not y for y in longer)]
     ranked = [*((*x, race.last_epochs) for x in last), *((*x, race.epochs) for x in others)]
-    beforehand = {id(x): _beforehand(x, supernet) for x, _ in scored}
+    beforehand = {id(x): _beforehand(x, result.supernet) for x, _ in scored}
     for rank, (candidate, score, trained) in enumerate(ranked):
-        _log(run, rank, candidate, score, trained, candidate is named, beforehand[id(candidate)])
+        _log(run, rank, candidate, score, trained, candidate is result, beforehand[id(candidate)])
     order, rows = [x for x, *_ in ranked], [beforehand[id(x)] for x, _ in scored]
     figures = {
         "ranking": ranking([x.loss for _, x in scored], {name: [x[name] for x in rows] for name in rows[0]}),
-        "derived": {"rank": 1 + next(i for i, x in enumerate(order) if x is named), "of": len(order)},
+        "derived": {"rank": 1 + next(i for i, x in enumerate(order) if x is result), "of": len(order)},
     }
     return Standings(order, figures)
-
-
-def _named(proposed: Sequence[Derived[Any]], supernet: Trained[Any] | None) -> Derived[Any]:
-    """Of what the search proposes, the network that does best with the supernet's weights; else the first."""
-    losses = [None if supernet is None else supernet.loss(x.point) for x in proposed]
-    return min(zip(proposed, losses, strict=True), key=lambda x: inf if x[1] is None else x[1])[0]
 
 
 def _beforehand(candidate: Derived[Any], supernet: Trained[Any] | None) -> dict[str, float | None]:

@@ -12,7 +12,7 @@ are better still: the four of 246 that a supernet liked best 0.403 and 0.394, th
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import repeat
 from math import isfinite
 from typing import Generic
@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from hil_nas.errors import InfeasibleError
 from hil_nas.front_ends import FrontEnd
-from hil_nas.nas.grid_search import SearchResult, Trained
+from hil_nas.nas.grid_search import SearchResult
 from hil_nas.nas.protocols import Derived, Deriving, Point, View
 
 Hop = tuple[int, int]  # a window and a hop, in samples
@@ -38,7 +38,7 @@ class Candidates(Generic[Point]):
     """Networks that hold the limits, as measured where there is a board."""
 
     def __init__(self, result: SearchResult[Point]) -> None:
-        self._result, self._calibrated, self._supernet = result, result.calibrated, result.supernet
+        self._result, self._calibrated = result, result.calibrated
         self._strategy, self._limits = result.calibrated.deriving, result.calibrated.limits
 
     def sampled(self, count: int) -> list[Derived[Point]]:
@@ -55,12 +55,6 @@ class Candidates(Generic[Point]):
                 if len(points) < count:
                     points.setdefault(_name(self._strategy, point), point)
         return self._holding(points.values())
-
-    def judged(self, points: Sequence[Point], on_epoch: Callable[[int, int], None]) -> Trained[Point] | None:
-        """What judges neighbours from now on: the supernet with weights for these networks alone."""
-        if self._supernet is not None:
-            self._supernet = self._supernet.narrowed(points, self._result.next_seed, on_epoch)
-        return self._supernet
 
     def neighbours(self, of: Derived[Point], count: int, rng: np.random.Generator) -> list[Derived[Point]]:
         """Up to so many, a choice or three away from a network.
@@ -81,7 +75,7 @@ class Candidates(Generic[Point]):
         Such weights tell networks on one window and hop apart, windows and hops badly: at 8 ms gamma led with a hop of
         640 samples on one processor, with one of 480 on another.
         """
-        if (supernet := self._supernet) is None or count == 0:
+        if (supernet := self._result.supernet) is None or count == 0:
             return []
         gammas, hops = self._learned_gammas(), list(map(hop_of, self._strategy.space.configs))
         shares: dict[Hop, float] = {}
@@ -147,7 +141,7 @@ class Candidates(Generic[Point]):
     def _best_first(self, points: list[Point]) -> list[Point]:
         """Those that use most of the latency limit before those that do not; of either those first that do best with
         the supernet's weights, or in their order without any."""
-        losses = [None] * len(points) if self._supernet is None else self._supernet.losses(points)
+        losses = [None] * len(points) if self._result.supernet is None else self._result.supernet.losses(points)
         keys = [(self._spare(x), y or 0.0) for x, y in zip(points, losses, strict=True)]
         return [points[i] for i in sorted(range(len(points)), key=keys.__getitem__)]
 

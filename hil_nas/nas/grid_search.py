@@ -19,7 +19,6 @@ from hil_nas.nas.costs.calibrated import Calibrated, Measure, Watched
 from hil_nas.nas.costs.network_limits import Limits
 from hil_nas.nas.front_ends.choice import FrontEndChoice
 from hil_nas.nas.front_ends.feature_store import FeatureSet
-from hil_nas.nas.narrowing import narrowed
 from hil_nas.nas.protocols import Derived, Deriving, Point, Start, Strategy
 from hil_nas.nas.search_loop import Loop
 from hil_nas.nas.shared_loop import SharedLoop
@@ -77,13 +76,6 @@ class Trained(Generic[Point]):
         """By their losses; in their order where they have none."""
         losses = self.losses(points)
         return [points[i] for i in sorted(range(len(points)), key=lambda i: losses[i] or 0.0)]
-
-    def narrowed(self, points: Sequence[Point], seed: int, on_epoch: Callable[[int, int], None]) -> Trained[Point]:
-        """With weights of its own that learned these networks alone (`nas.narrowing`); itself where networks take no
-        part by themselves."""
-        if self.loss(points[0]) is None:
-            return self
-        return Trained(narrowed(self._strategy, self._front_end, points, seed, on_epoch), self._front_end)
 
     def filling(self, config: int, rng: np.random.Generator) -> Point | None:
         """As `nas.protocols.Strategy.filling`."""

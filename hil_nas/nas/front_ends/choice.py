@@ -71,25 +71,10 @@ class FrontEndChoice(FrontEndVariable):
         configs = self._strategy.reads(half, self._generator)
         clips = next(self._batches[half]).to(self._device)
         features, labels = self._stores[half].batch(clips, configs)
-        if half == "train":
-            features = self._moved(features, configs, self._generator)
+        if half == "train" and self._settings.shift_s:
+            share = 2 * float(torch.rand((), generator=self._generator)) - 1
+            features = shifted(features, [self._configs[i] for i in configs], share * self._settings.shift_s)
         return Reading(configs, features, labels, self._expected)
-
-    def batches(self, generator: torch.Generator) -> Batches:
-        """The clips for the weights in an order of their own."""
-        count = len(self._stores["train"])
-        return Batches(count, min(self._settings.batch, count), generator)
-
-    def lesson(self, config: int, clips: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Some clips for the weights under one front end, shifted as in `read`: (columns, batch, frames) and labels."""
-        features, labels = self._stores["train"].batch(clips.to(self._device), (config,))
-        return self._moved(features, (config,), generator)[0], labels
-
-    def _moved(self, features: list[Tensor], configs: tuple[int, ...], generator: torch.Generator) -> list[Tensor]:
-        if not self._settings.shift_s:
-            return features
-        share = 2 * float(torch.rand((), generator=generator)) - 1
-        return shifted(features, [self._configs[i] for i in configs], share * self._settings.shift_s)
 
     def expected(self) -> Expectation:
         return self._expected()
