@@ -1,14 +1,13 @@
-"""Expected cost of distributions over chains: of those that alpha chooses among, and of all of a space.
+"""Expected cost of a distribution over chains.
 
-The choices of a chain of all are independent but for two things that they hand on: the place (the scale, and in a
-stream how far its rows reach) and the width at which the next position reads. Following the joint distribution of these
-two along the chain makes the expectation exact: it is the mean cost of networks drawn from the probabilities,
-multilinear in them, with exact gradients.
+The choices of a chain are independent but for two things that they hand on: the place (the scale, and in a stream how
+far its rows reach) and the width at which the next position reads. Following the joint distribution of these two along
+the chain makes the expectation exact: it is the mean cost of networks drawn from the probabilities, multilinear in
+them, with exact gradients.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -18,40 +17,10 @@ from torch import Tensor, nn
 
 from hil_nas.nas.costs.multipliers import Expectation
 from hil_nas.nas.tiny.architecture import Architecture, Probabilities
-from hil_nas.nas.tiny.band import Chains
 from hil_nas.nas.tiny.cost_table import CostTable, Floats
 from hil_nas.nas.tiny.places import Places
 
-Priced = tuple[Chains, Floats]  # chains, and cycles, RAM and flash of each, front end included: (chains, 3)
-
 _SHARPNESS = 20.0  # of the smooth maximum over positions: the worst position weighs e^20 times one of size 0
-
-
-def offered_cost(
-    table: CostTable, offers: Mapping[int, Priced], architecture: Architecture, gammas: Callable[[], Tensor]
-) -> Callable[[], Expectation]:
-    """The mean cost of the chains that alpha chooses among on each configuration, by their probabilities as they are
-    when called.
-
-    Args:
-        offers: by configuration; those without have gamma 0, and cost their front end.
-    """
-    device = architecture.stem.device
-    alone = np.stack([x.front_end for x in (table.cycles, table.ram, table.flash)]).clip(1.0)  # (3, configs)
-    rest = torch.from_numpy(alone).to(device, torch.float32).unbind(1)
-    priced = {i: (x, torch.from_numpy(costs).to(device, torch.float32)) for i, (x, costs) in offers.items()}
-
-    def mean(config: int) -> Tensor:
-        if config not in priced:
-            return rest[config]
-        chains, costs = priced[config]
-        return torch.softmax(architecture.scores(chains), 0) @ costs
-
-    def expected() -> Expectation:
-        cycles, ram, flash = torch.stack([mean(x) for x in range(len(rest))]).unbind(1)
-        return Expectation(gammas(), (cycles, ram, flash))
-
-    return expected
 
 
 class ExpectedCost(nn.Module):
@@ -130,10 +99,15 @@ class ExpectedCost(nn.Module):
         return (weights * parts).sum(0) + self.get_buffer("ram_front_end") + self._added("state", chosen, states)
 
 
-def average_cycles(table: CostTable) -> Floats:
-    """Of the networks of each configuration before anything is learned, without the front end, (configs,)."""
+def average(table: CostTable) -> Expectation:
+    """Of the networks of each configuration before anything is learned; all configurations have probability 0."""
     space = table.space
     with torch.no_grad():
         even = Architecture(space).double().probabilities(torch.zeros(len(space.configs), dtype=torch.float64))
-        cycles: Floats = ExpectedCost(table, torch.float64)(even).by_config[0].numpy()
-    return cycles - table.cycles.front_end
+        expectation: Expectation = ExpectedCost(table, torch.float64)(even)
+    return expectation
+
+
+def average_cycles(table: CostTable) -> Floats:
+    """Of `average`, without the front end, (configs,)."""
+    return average(table).by_config[0].numpy() - table.cycles.front_end

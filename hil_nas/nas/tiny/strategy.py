@@ -9,11 +9,15 @@ by the mean of their networks. The baseline leaves the gradient unbiased.
 
 alpha chooses among regular chains (`nas/tiny/regular.py`) that fill the limit or are no smaller than the average
 network: their probabilities are a softmax of the sums of alpha's logits, so that what speaks for a kernel at one
-position speaks for chains of it. Their mean cost is what limits are held against: that of chains whose positions chose
-independently, of which none is drawn, drove gamma to cheap front ends and alpha to kernels of 15 rows by itself. Where
-every position chose by itself, what alpha named came anywhere in its race, 5th of 31 to 29th of 32. At 13.3 ms the
-three chains that alpha liked best had 0.40, 0.37 and 0.38 after six epochs each, 34 that raced there 0.41 in the mean,
-at best 0.37.
+position speaks for chains of it. Where every position chose by itself, what alpha named came anywhere in its race, 5th
+of 31 to 29th of 32. At 13.3 ms the three chains that alpha liked best had 0.40, 0.37 and 0.38 after six epochs each, 34
+that raced there 0.41 in the mean, at best 0.37.
+
+All that alpha chooses among holds the limits, so that they have nothing to say to it; while they priced networks of
+independent positions, of which none is drawn, they drove alpha to kernels of 15 rows. Gamma they tell which front ends
+leave too little: a front end is priced with the average network. At 8 ms that is within the limit behind hops of 640
+samples alone, 0.06 above it behind those of 480, and half above it behind those of 320, on which the supernet does best
+and short trainings do worst (0.49 after six epochs, on the others 0.43 and 0.42).
 
 What is named and raced fills the limit, on every front end where a regular chain can. At 8 ms four of five chains no
 smaller than the average left, behind hops of 640 samples, more than a twentieth of the time, and what two searches of
@@ -47,7 +51,7 @@ from hil_nas.nas.tiny.band import Band, Chains
 from hil_nas.nas.tiny.chain_graph import Preference
 from hil_nas.nas.tiny.cost_table import CostTable, Indices
 from hil_nas.nas.tiny.derive import derive
-from hil_nas.nas.tiny.expected import Priced, average_cycles, offered_cost
+from hil_nas.nas.tiny.expected import average, average_cycles
 from hil_nas.nas.tiny.most_parameters import TinyDerivation
 from hil_nas.nas.tiny.regular import fullest, regular_chains
 from hil_nas.nas.tiny.settings import TinySettings
@@ -217,13 +221,8 @@ class TinyStrategy(TinyDerivation, TinyNetworks):
         return self.net.alignment.weights().detach().double().cpu().numpy()
 
     def expected_cost(self, ratio: float) -> Callable[[], Expectation]:
-        table = self.cost_table.corrected(ratio)
-        band, alone = Band(table, Limits(), 0.0), [table.cycles.front_end, table.ram.front_end, table.flash.front_end]
-        offers: dict[int, Priced] = {}
-        for config in self.feasible:
-            chains = self._offer(config, torch.Generator().manual_seed(0))
-            offers[config] = chains, band.costs(config, chains)[0] + [x[config] for x in alone]
-        return offered_cost(table, offers, self.net.architecture, self.net.alignment.weights)
+        costs = [x.to(self.device, torch.float32) for x in average(self.cost_table.corrected(ratio)).by_config]
+        return lambda: Expectation(self.net.alignment.weights(), (costs[0], costs[1], costs[2]))
 
     def preference(self, view: View[Choice] = AS_LEARNED) -> Preference:
         """Log-probabilities as they stand, and the worth of parameters."""
