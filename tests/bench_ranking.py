@@ -121,7 +121,7 @@ def main() -> None:
     own, judging = timed(lambda: [result.supernet.loss(x) for x in choices])
     told("the supernet's loss", own, losses, seconds + judging)
     with torch.no_grad():
-        alpha = (-strategy.net.architecture.scores(Chains.of(choices))).tolist()
+        alpha = (-strategy.net.architecture.log_probabilities(Chains.of(choices))).tolist()
     told("alpha", alpha, losses, seconds)
     short, seconds = timed(lambda: short_trainings(networks, config, data, ALONE.recipe(6), seed=1))
     told("6 epochs", [x.loss for x in short], losses, seconds)

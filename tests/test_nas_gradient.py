@@ -8,11 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from hil_nas.nas.costs.multipliers import Multipliers
 from hil_nas.nas.costs.network_limits import Limits
 from hil_nas.nas.protocols import Reading
 from hil_nas.nas.tiny.architecture import Architecture
-from hil_nas.nas.tiny.band import Band
 from hil_nas.nas.tiny.cost_table import CostTable, tabulate
 from hil_nas.nas.tiny.expected import average_cycles
 from hil_nas.nas.tiny.space import Choice
@@ -57,7 +55,7 @@ def test_a_step_of_the_decisions_follows_the_gradient_of_the_mean_loss(monkeypat
         gammas, total = strategy.net.alignment.weights(), torch.zeros(())
         for g in range(2):
             own = [x for x in inside if x.config == g]
-            shares = torch.softmax(torch.stack([_score(strategy.net.architecture, x) for x in own]), 0)
+            shares = torch.softmax(torch.stack([_log_probability(strategy.net.architecture, x) for x in own]), 0)
             total = total + gammas[g] * (shares @ torch.tensor([loss_of(x) for x in own]))
         return total
 
@@ -92,50 +90,20 @@ def test_what_is_derived_alpha_prefers_to_every_other_regular_chain_that_fills_t
             strategy.net.alignment.gamma[1] = 1.0
             for x in strategy.net.architecture.parameters():
                 x.copy_(torch.randn(x.shape, generator=generator))
-            order = sorted(inside, key=lambda x: -float(_score(strategy.net.architecture, x)))
+            order = sorted(inside, key=lambda x: -float(_log_probability(strategy.net.architecture, x)))
         assert strategy.derive(ratio, limits) == order[0]
         assert strategy.preferred(ratio, limits, 5) == order[:5] and len(order) > 5
         derived.add(order[0])
     assert len(derived) > 1
 
 
-@pytest.mark.parametrize("ratio", [1.0, 1.5])
-def test_gamma_pays_for_a_front_end_on_which_the_average_network_breaks_a_limit_and_alpha_pays_nothing(
-    ratio: float,
-) -> None:
-    """The oracle draws networks before anything is learned; what alpha prefers by then changes no price."""
-    table = tabulate(SPACE, toy_cycles, lambda config: config.frames * 1e3)
-    strategy = TinyStrategy(table, QUICK, Limits(cycles=2e5), torch.Generator().manual_seed(0), torch.device("cpu"))
-    architecture = strategy.net.architecture
-    drawn = architecture.probabilities(torch.ones(3)).drawn(20_000, torch.Generator().manual_seed(0))
-    decided = [strategy.net.alignment.gamma, *architecture.parameters()]
-    with torch.no_grad():
-        for x in decided:
-            x.copy_(0.5 * torch.randn(x.shape, generator=torch.Generator().manual_seed(1)))
-    expected = strategy.expected_cost(ratio)()
-    assert torch.equal(expected.configs, strategy.net.alignment.weights())
-    band = Band(table.corrected(ratio), Limits(), 0.0)
-    for config in range(3):
-        mean = band.costs(config, drawn)[0].mean(0)
-        found = [float(x[config]) for x in expected.by_config]
-        assert found[0] == pytest.approx(mean[0] + table.cycles.front_end[config], rel=0.01)
-        assert found[2] == pytest.approx(mean[2] + table.flash.front_end[config], rel=0.01)
-    dear = int(expected.by_config[0].argmax())
-    multipliers = Multipliers(Limits(cycles=float(expected.by_config[0][dear]) / 1.5), 0.85, (1e9, 1.0, 1.0), 1.0)
-    multipliers.tighten(1.0)
-    multipliers.ascend(expected)
-    gamma, *alpha = torch.autograd.grad(multipliers.penalty(expected), decided, allow_unused=True)
-    assert alpha == [None] * 3
-    assert gamma is not None and gamma[dear] > 0.01 and int(gamma.argmax()) == dear
-
-
-def _score(alpha: Architecture, choice: Choice) -> torch.Tensor:
-    """The sum of its logits; where the width is kept, none is chosen."""
-    total = alpha.stem[choice.stem[0]] + alpha.widths[0][choice.stem[1]]
+def _log_probability(alpha: Architecture, choice: Choice) -> torch.Tensor:
+    """Of drawing each choice by itself; where the width is kept, none is chosen."""
+    total = torch.log_softmax(alpha.stem, 0)[choice.stem[0]] + torch.log_softmax(alpha.widths[0], 0)[choice.stem[1]]
     for (operation, width), operations, widths in zip(choice.chain, alpha.operations, alpha.widths[1:], strict=True):
-        total = total + operations[operation]
+        total = total + torch.log_softmax(operations, 0)[operation]
         if not SPACE.operations[operation].keeps_width:
-            total = total + widths[width]
+            total = total + torch.log_softmax(widths, 0)[width]
     return total
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import product
 from typing import cast
 
 import numpy as np
@@ -16,7 +17,7 @@ from hil_nas.nas.blocks.banded import averaging, depthwise
 from hil_nas.nas.front_ends.alignment import decided
 from hil_nas.nas.input_space import Operation
 from hil_nas.nas.tiny.architecture import Architecture
-from hil_nas.nas.tiny.regular import regular_chains
+from hil_nas.nas.tiny.band import Chains
 from hil_nas.nas.tiny.space import Choice, TinySpace
 from hil_nas.nas.tiny.supernet import TinySupernet
 from hil_nas.network import Pair, same_padding
@@ -160,15 +161,20 @@ def test_draws_follow_the_probabilities() -> None:
             np.testing.assert_allclose(np.bincount(column, minlength=len(row)) / len(column), row, atol=0.02)
 
 
-def test_before_anything_is_learned_chains_are_as_likely_however_deep() -> None:
-    """But for what strides, since few networks do so often."""
-    space = TinySpace(configs=GRID[:1])
-    chains = regular_chains(space)
-    scores = Architecture(space).scores(chains).detach().numpy()
-    strides = np.array([x.stride != (1, 1) for x in space.operations])[chains.operations].sum(1)
-    for count in (0, 1):
-        own = scores[strides == count]
-        assert len(own) > 100 and np.ptp(own) < 1e-5
+def test_the_probability_of_a_network_is_that_of_drawing_it() -> None:
+    """The oracle sums over all chains of a small space; the widths of skips and pools say nothing."""
+    space = TinySpace(configs=GRID[:1], positions=2, widths=(4, 8), stems=(Operation("conv", (3, 1)),),
+                      operations=(Operation("skip"), Operation("pointwise")))  # fmt: skip
+    architecture = Architecture(space)
+    with torch.no_grad():
+        for x in architecture.parameters():
+            x.copy_(torch.randn(x.shape, generator=torch.Generator().manual_seed(1)))
+    networks = {
+        (stem, tuple((o, w if o else 0) for o, w in chain))
+        for stem in range(2) for chain in product(product(range(2), range(2)), repeat=2)
+    }  # fmt: skip
+    logs = architecture.log_probabilities(Chains.of([Choice(0, (0, stem), chain) for stem, chain in networks]))
+    assert float(logs.detach().exp().sum()) == pytest.approx(1.0, abs=1e-5)
 
 
 @pytest.mark.parametrize("name", ["coefficients", "plane coefficients"])

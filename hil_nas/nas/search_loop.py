@@ -189,10 +189,8 @@ class Loop(Epochs):
         learned = gradients(loss, self.decisions)
         self.front_end.bound(learned[-1])
         expected = reading.expected()
-        penalty = self.multipliers.penalty(expected)
-        if penalty.requires_grad:  # of chains cost decides nothing where the front end is settled
-            learned = summed(learned, gradients(penalty, self.decisions))
-        step(self.decision_optimizer, self.decisions, learned)
+        priced = gradients(self.multipliers.penalty(expected), self.decisions)
+        step(self.decision_optimizer, self.decisions, summed(learned, priced))
         self.front_end.stepped()
         self.multipliers.ascend(expected)
         return value

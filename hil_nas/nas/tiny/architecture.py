@@ -57,17 +57,15 @@ class Architecture(nn.Module):
         stem, widths = torch.softmax(self.stem, 0), torch.softmax(self.widths, 1)
         return Probabilities(configs, stem, widths, torch.softmax(self.operations, 1))
 
-    def scores(self, chains: Chains) -> Tensor:
-        """(chains,): the sum of each one's logits, without its front end; where the width is kept, none is chosen.
-
-        Not of log-probabilities: each layer more would cost a chain that of a width, so that before anything is learned
-        the deepest would be 50,000 times less likely than the shallowest.
-        """
+    def log_probabilities(self, chains: Chains) -> Tensor:
+        """(chains,): of drawing each, without its front end; where the width is kept, none is chosen."""
         stem, widths, operations = (torch.from_numpy(x).to(self.stem.device) for x in
                                     (chains.stem, chains.widths, chains.operations))  # fmt: skip
         positions = torch.arange(operations.shape[1], device=self.stem.device)
-        wide = self.widths[1:][positions, widths[:, 1:]] * ~cast(Tensor, self.keeps)[operations]
-        return self.stem[stem] + self.widths[0, widths[:, 0]] + (self.operations[positions, operations] + wide).sum(1)
+        logs = torch.log_softmax(self.widths, 1)
+        chosen = torch.log_softmax(self.operations, 1)[positions, operations]
+        wide = logs[1:][positions, widths[:, 1:]] * ~cast(Tensor, self.keeps)[operations]
+        return torch.log_softmax(self.stem, 0)[stem] + logs[0, widths[:, 0]] + (chosen + wide).sum(1)
 
 
 def _few_strides(space: TinySpace) -> Tensor:

@@ -99,15 +99,10 @@ class ExpectedCost(nn.Module):
         return (weights * parts).sum(0) + self.get_buffer("ram_front_end") + self._added("state", chosen, states)
 
 
-def average(table: CostTable) -> Expectation:
-    """Of the networks of each configuration before anything is learned; all configurations have probability 0."""
+def average_cycles(table: CostTable) -> Floats:
+    """Of the networks of each configuration before anything is learned, without the front end, (configs,)."""
     space = table.space
     with torch.no_grad():
         even = Architecture(space).double().probabilities(torch.zeros(len(space.configs), dtype=torch.float64))
-        expectation: Expectation = ExpectedCost(table, torch.float64)(even)
-    return expectation
-
-
-def average_cycles(table: CostTable) -> Floats:
-    """Of `average`, without the front end, (configs,)."""
-    return average(table).by_config[0].numpy() - table.cycles.front_end
+        cycles: Floats = ExpectedCost(table, torch.float64)(even).by_config[0].numpy()
+    return cycles - table.cycles.front_end

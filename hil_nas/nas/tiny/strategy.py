@@ -13,12 +13,6 @@ position speaks for chains of it. Where every position chose by itself, what alp
 of 31 to 29th of 32. At 13.3 ms the three chains that alpha liked best had 0.40, 0.37 and 0.38 after six epochs each, 34
 that raced there 0.41 in the mean, at best 0.37.
 
-All that alpha chooses among holds the limits, so that they have nothing to say to it; while they priced networks of
-independent positions, of which none is drawn, they drove alpha to kernels of 15 rows. Gamma they tell which front ends
-leave too little: a front end is priced with the average network. At 8 ms that is within the limit behind hops of 640
-samples alone, 0.06 above it behind those of 480, and half above it behind those of 320, on which the supernet does best
-and short trainings do worst (0.49 after six epochs, on the others 0.43 and 0.42).
-
 What is named and raced fills the limit, on every front end where a regular chain can. At 8 ms four of five chains no
 smaller than the average left, behind hops of 640 samples, more than a twentieth of the time, and what two searches of
 three named of all left a sixth of it or more. Alpha and gamma go on among all: where they chose among those that fill,
@@ -49,9 +43,9 @@ from hil_nas.nas.settings import Settings
 from hil_nas.nas.tiny.architecture import Architecture, Probabilities
 from hil_nas.nas.tiny.band import Band, Chains
 from hil_nas.nas.tiny.chain_graph import Preference
-from hil_nas.nas.tiny.cost_table import CostTable, Indices
+from hil_nas.nas.tiny.cost_table import CostTable
 from hil_nas.nas.tiny.derive import derive
-from hil_nas.nas.tiny.expected import average, average_cycles
+from hil_nas.nas.tiny.expected import ExpectedCost, average_cycles
 from hil_nas.nas.tiny.most_parameters import TinyDerivation
 from hil_nas.nas.tiny.regular import fullest, regular_chains
 from hil_nas.nas.tiny.settings import TinySettings
@@ -109,26 +103,22 @@ class TinyNetworks:
 
     def chosen(self, config: int, reading: Reading, generator: torch.Generator) -> tuple[list[Choice], Tensor]:
         """Networks as alpha chooses them, and the log-probability of each."""
-        chains = self._offer(config, generator, reading.priced)
-        logs = torch.log_softmax(self.net.architecture.scores(chains), 0)
+        chains = self._offer(config, reading, generator)
+        logs = torch.log_softmax(self.net.architecture.log_probabilities(chains), 0)
         weights = logs.detach().exp().cpu()
         taken = torch.multinomial(weights, self._paths, replacement=True, generator=generator)
         return [chains.choice(config, i) for i in taken.tolist()], logs[taken.to(logs.device)]
 
-    def _offer(self, config: int, generator: torch.Generator, own: tuple[int, Floats] | None = None) -> Chains:
+    def _offer(self, config: int, reading: Reading, generator: torch.Generator) -> Chains:
         """What alpha chooses among on a front end: the regular chains in its band, or those in the weights' one; where
-        there are none, of some drawn evenly the fullest.
-
-        Args:
-            own: as `Reading.priced`.
-        """
-        if own is None and config in self._offered:
+        there are none, of some drawn evenly the fullest."""
+        if reading.priced is None and config in self._offered:
             return self._offered[config]
-        priced, front_end = own or (config, None)
+        priced, front_end = reading.priced or (config, None)
         if (offer := self._within((self._full, self._band), priced, front_end)) is None:
             even = self._even.drawn(_POOL_DRAWS, generator)
             return even.at(np.array([self._full.pick(priced, even, 0.0, front_end)]))
-        if own is None:
+        if reading.priced is None:
             self._offered[config] = offer
         return offer
 
@@ -221,8 +211,8 @@ class TinyStrategy(TinyDerivation, TinyNetworks):
         return self.net.alignment.weights().detach().double().cpu().numpy()
 
     def expected_cost(self, ratio: float) -> Callable[[], Expectation]:
-        costs = [x.to(self.device, torch.float32) for x in average(self.cost_table.corrected(ratio)).by_config]
-        return lambda: Expectation(self.net.alignment.weights(), (costs[0], costs[1], costs[2]))
+        expected = ExpectedCost(self.cost_table.corrected(ratio)).to(self.device)
+        return lambda: expected(self.probabilities())
 
     def preference(self, view: View[Choice] = AS_LEARNED) -> Preference:
         """Log-probabilities as they stand, and the worth of parameters."""
@@ -259,7 +249,7 @@ class TinyStrategy(TinyDerivation, TinyNetworks):
         if (chains := self._within([Band(table, limits, x, ratio * y) for x, y in lower], leading)) is None:
             return []
         with torch.no_grad():
-            order = torch.argsort(self.net.architecture.scores(chains), descending=True, stable=True)
+            order = torch.argsort(self.net.architecture.log_probabilities(chains), descending=True, stable=True)
         return [chains.choice(leading, i) for i in order[:count].tolist()]
 
     def filling(self, config: int, rng: np.random.Generator) -> Choice | None:
@@ -273,7 +263,8 @@ class TinyStrategy(TinyDerivation, TinyNetworks):
         return F.cross_entropy(self.net(features, point).float(), labels)
 
     def figures(self, point: Choice | None) -> dict[str, Any]:
-        now = self._preferences()
+        with torch.no_grad():
+            now = self.probabilities()
         named = {"gamma": now.configs, "stem": now.stem, "operations": now.operations, "widths": now.widths}
         skip = [i for i, x in enumerate(self.space.operations) if x.kind == "skip"]
         return {
@@ -282,25 +273,6 @@ class TinyStrategy(TinyDerivation, TinyNetworks):
             "entropy": {name: entropy(x) for name, x in named.items()},
             "alpha": self._alpha(now),
         }
-
-    def _preferences(self) -> Probabilities:
-        """How probable each choice is among the chains that alpha chooses among on the leading front end."""
-        with torch.no_grad():
-            now = self.probabilities()
-            chains = self._offer(int(now.configs.argmax()), torch.Generator().manual_seed(0))
-            shares = torch.softmax(self.net.architecture.scores(chains), 0).double().cpu().numpy()
-
-        def shared(choices: Indices, weights: Floats, like: Tensor) -> Tensor:
-            counts = np.bincount(choices, weights, minlength=len(like))
-            return torch.from_numpy(counts / counts.sum()).to(like) if counts.sum() else like
-
-        weighted = ~np.array([x.keeps_width for x in self.space.operations])[chains.operations]
-        weights = np.column_stack([shares, shares[:, None] * weighted])  # of the width at the stem and each position
-        return Probabilities(
-            now.configs, shared(chains.stem, shares, now.stem),
-            torch.stack([shared(x, w, y) for x, w, y in zip(chains.widths.T, weights.T, now.widths, strict=True)]),
-            torch.stack([shared(x, shares, y) for x, y in zip(chains.operations.T, now.operations, strict=True)]),
-        )  # fmt: skip
 
     def _alpha(self, now: Probabilities) -> dict[str, dict[str, float]]:
         """What each choice has come to, by name: the operations of every position, then the channels of each."""
