@@ -64,3 +64,12 @@ def test_what_decides_shares_no_half_of_a_clip_with_what_trains_weights(
 def test_what_is_searched_as_the_paper_does_is_heard_once_and_halved(data: KeywordData) -> None:  # noqa: F811
     weights, decisions = search_features(data, CONFIGS[:1], (0,), AS_RECORDED, DartsSettings(), 0, silent)
     assert len(weights.labels) == len(decisions.labels) == 48
+
+
+def test_a_class_of_one_sound_that_was_copied_trains_weights_too(data: KeywordData) -> None:  # noqa: F811
+    labels, samples = data.train.labels, data.train.samples.copy()
+    samples[labels == 0] = samples[labels == 0][0]
+    weights, decisions = search_features(
+        replace(data, train=Clips(samples, labels)), CONFIGS[:1], (0,), Augmentation(), TinySettings(), 0, silent
+    )
+    assert set(weights.labels.tolist()) == set(decisions.labels.tolist()) == {0, 1, 2}

@@ -81,13 +81,17 @@ def _drawn(data: KeywordData, rng: np.random.Generator) -> Clips:
 
 
 def _parts(clips: Clips, learnt: float) -> tuple[Clips, Clips]:
-    """Those for the weights, so large a share of them, and those that decide. A recording of another word may be there
-    twice, and cuts of long recordings overlap by half: what shares half a clip with one that decides is left out."""
+    """Those for the weights, so large a share of them, and those that decide.
+
+    A recording of another word may be there twice, and cuts of long recordings overlap by half: what shares half a clip
+    with one that decides is left out, but where nothing of a class would be left, such as of one sound that was copied.
+    """
     split = round(learnt * len(clips))
     weights, decisions = (clips.take(x) for x in np.split(np.arange(len(clips)), [split]))
     deciding = {x for row in decisions.samples for x in _halves(row)}
-    apart = [i for i, row in enumerate(weights.samples) if deciding.isdisjoint(_halves(row))]
-    return weights.take(np.array(apart, int)), decisions
+    apart = np.array([deciding.isdisjoint(_halves(row)) for row in weights.samples], bool)
+    gone = np.setdiff1d(weights.labels, weights.labels[apart])
+    return weights.take(np.flatnonzero(apart | np.isin(weights.labels, gone))), decisions
 
 
 def _halves(row: Samples) -> Iterator[bytes]:
