@@ -106,6 +106,7 @@ def main() -> None:
     print(f"losses {min(losses):.3f} to {max(losses):.3f}")
     told("parameters", [-table.network_parameters(x) for x in choices], losses, 0)
     told("MACs", [-table.network_macs(x) for x in choices], losses, 0)
+    told("cycles per MAC", [table.network_cycles(x) / table.network_macs(x) for x in choices], losses, 0)
     told("cycles", [-table.network_cycles(x) for x in choices], losses, 0)
 
     def searched() -> tuple[TinyStrategy, Any]:
@@ -120,6 +121,8 @@ def main() -> None:
     (strategy, result), seconds = timed(searched)
     own, judging = timed(lambda: [result.supernet.loss(x) for x in choices])
     told("the supernet's loss", own, losses, seconds + judging)
+    scores = [result.supernet.score(x, loss) for x, loss in zip(choices, own, strict=True)]
+    told("that times cycles per MAC", scores, losses, seconds + judging)
     with torch.no_grad():
         alpha = (-strategy.net.architecture.log_probabilities(Chains.of(choices))).tolist()
     told("alpha", alpha, losses, seconds)

@@ -279,16 +279,21 @@ class Supernet:
     def loss(self, point: Any) -> float | None:
         return None if point == 48 else 1 / point
 
+    def score(self, point: Any, loss: float) -> float:
+        return -loss
+
 
 def test_what_ranked_before_the_trainings_is_held_against_them(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Narrow networks win: the supernet and all sizes have it the wrong way round; the last few change no tau."""
+    """Narrow networks win: the supernet's losses and all sizes have it the wrong way round, its scores the right one;
+    the last few change no tau."""
     trainings = Trainings(tmp_path, lambda width, epochs: width if epochs == 2 else -width)
     entered = [{**derived(x), "point": x} for x in (40, 16, 48, 24, 12, 32)]
     found = standings(monkeypatch, trainings, *entered, race=Race(2, 5, 0), supernet=Supernet())
     assert found.figures["derived"] == {"rank": 5, "of": 6}
     assert found.figures["ranking"]["networks"] == 6
     taus = found.figures["ranking"]["kendall_tau"]
-    assert taus == pytest.approx({"supernet": -1.0, "parameters": -1.0, "macs": -1.0, "cycles": -1.0})
+    known = {"supernet": -1.0, "score": 1.0, "parameters": -1.0, "macs": -1.0, "cycles": -1.0}
+    assert taus == pytest.approx(known)
     alone = standings(monkeypatch, Trainings(tmp_path / "x", trainings.loss), derived(8), race=Race(2, 5, 0))
     assert alone.figures == {}
 

@@ -15,6 +15,7 @@ from torch import nn
 
 from hil_nas.cost.arena import arena_bytes
 from hil_nas.cost.blob import plan_bytes
+from hil_nas.cost.macs import network_macs
 from hil_nas.errors import DivergedError, InfeasibleError, InputError, RunError
 from hil_nas.front_ends.mfcc import Mfcc
 from hil_nas.learning import threads
@@ -179,7 +180,7 @@ def test_the_derived_network_is_on_the_front_end_that_gamma_prefers(cost_table: 
     assert strategy.derive(1.0, below).config != 2
 
 
-def test_of_what_alpha_prefers_the_supernet_s_best_is_named(cost_table: CostTable) -> None:
+def test_of_what_alpha_prefers_that_of_the_lowest_loss_times_cycles_per_mac_is_named(cost_table: CostTable) -> None:
     limits, named = Limits(cycles=9e4), list[int]()
     for seed in range(3):
         result = run(cost_table, limits=limits, seed=seed)
@@ -187,7 +188,11 @@ def test_of_what_alpha_prefers_the_supernet_s_best_is_named(cost_table: CostTabl
         assert isinstance(strategy, TinyStrategy) and result.supernet is not None
         liked = strategy.preferred(1.0, limits, 64)
         losses = result.supernet.losses(liked)
-        named.append(min(range(len(liked)), key=lambda i: losses[i] or 0.0))
+        built = [genotype.build(config) for genotype, config in map(strategy.at, liked)]
+        cycles = map(strategy.network_cycles, liked)
+        scores = [(x or 0.0) * y / network_macs(z) for x, y, z in zip(losses, cycles, built, strict=True)]
+        assert result.supernet.scores(liked) == scores
+        named.append(scores.index(min(scores)))
         assert result.point == liked[named[-1]] and len(liked) > 4
         assert strategy.derive(1.0, limits) == liked[0]
     assert any(named)  # not always what alpha prefers to all

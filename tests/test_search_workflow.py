@@ -135,7 +135,7 @@ def test_the_best_candidate_that_holds_the_limits_is_trained(
     (rank,) = (x["epoch"] for x in ranked if x["derived"])
     assert result["derived"] == {"rank": rank, "of": len(ranked)}
     assert result["ranking"]["networks"] == len(ranked)
-    assert set(result["ranking"]["kendall_tau"]) == {"supernet", "parameters", "macs", "cycles"}
+    assert set(result["ranking"]["kendall_tau"]) == {"supernet", "score", "parameters", "macs", "cycles"}
     assert all(x["supernet_loss"] > 0 for x in ranked)
     assert result["front_end"] == ranked[0]["front_end"]
     assert result["measured"]["latency_ms"] == pytest.approx(ranked[0]["cycles"] / 120e3, rel=0.02)

@@ -117,9 +117,10 @@ def by_halving(
 
 def _beforehand(candidate: Derived[Any], supernet: Trained[Any] | None) -> dict[str, float | None]:
     """What could order networks without training any, the lower the better: of sizes the negative ones."""
-    network = candidate.network
+    network, loss = candidate.network, None if supernet is None else supernet.loss(candidate.point)
     return {
-        "supernet": None if supernet is None else supernet.loss(candidate.point),
+        "supernet": loss,
+        "score": None if supernet is None or loss is None else supernet.score(candidate.point, loss),
         "parameters": -parameters(network),
         "macs": -network_macs(network),
         "cycles": -candidate.cost.cycles,

@@ -1,7 +1,7 @@
-"""Networks beside the most preferred one: those that do best with a supernet's weights, samples, neighbours.
+"""Networks beside the most preferred one: those that a supernet likes best (`Trained.scores`), samples, neighbours.
 
-Many are drawn, and those that do worst with a supernet's shared weights are left out: so much such weights can tell.
-The order among good ones is what a short training of each shows.
+Many are drawn, and those that a supernet likes least are left out: so much shared weights can tell. The order among
+good ones is what a short training of each shows.
 
 What fills the limit is drawn evenly and judged, not drawn by alpha, which likes much the same network each time: of 300
 at 13.3 ms the eight that the supernet liked best had losses of 0.443 in the mean and 0.378 at best after six epochs
@@ -70,9 +70,9 @@ class Candidates(Generic[Point]):
         return self._holding([*own[: count - len(moved)], *moved])
 
     def _liked(self, count: int, rng: np.random.Generator) -> list[Point]:
-        """Of many that fill the latency limit those that do best with the supernet's weights, half of them regular.
+        """Of many that fill the latency limit those that the supernet likes best, half of them regular.
 
-        Such weights tell networks on one window and hop apart, windows and hops badly: at 8 ms gamma led with a hop of
+        Its weights tell networks on one window and hop apart, windows and hops badly: at 8 ms gamma led with a hop of
         640 samples on one processor, with one of 480 on another.
         """
         if (supernet := self._result.supernet) is None or count == 0:
@@ -139,10 +139,10 @@ class Candidates(Generic[Point]):
         return list(points.values())
 
     def _best_first(self, points: list[Point]) -> list[Point]:
-        """Those that use most of the latency limit before those that do not; of either those first that do best with
-        the supernet's weights, or in their order without any."""
-        losses = [None] * len(points) if self._result.supernet is None else self._result.supernet.losses(points)
-        keys = [(self._spare(x), y or 0.0) for x, y in zip(points, losses, strict=True)]
+        """Those that use most of the latency limit before those that do not; of either those first that the supernet
+        likes best, or in their order without any."""
+        scores = [None] * len(points) if self._result.supernet is None else self._result.supernet.scores(points)
+        keys = [(self._spare(x), y or 0.0) for x, y in zip(points, scores, strict=True)]
         return [points[i] for i in sorted(range(len(points)), key=keys.__getitem__)]
 
     def _spare(self, point: Point) -> bool:
