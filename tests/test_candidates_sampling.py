@@ -45,7 +45,7 @@ def test_candidates_hold_the_limits_as_measured_and_are_all_different(cost_table
 
 
 def test_candidates_are_those_of_many_that_fill_the_limit_which_a_supernet_likes_best(cost_table: CostTable) -> None:  # noqa: F811
-    """Whatever alpha prefers: the oracle sorts all that were drawn by the losses of a supernet that is made up, of each
+    """Whatever alpha prefers: the oracle sorts all that were drawn by the scores of a supernet that is made up, of each
     hop as many as gamma gives it, and one at least. Half of a hop's are regular."""
     limits = Limits(cycles=6e4)
     result = run(cost_table, limits=limits, settings=replace(QUICK, gamma_ratio=1e9))
@@ -57,11 +57,11 @@ def test_candidates_are_those_of_many_that_fill_the_limit_which_a_supernet_likes
         drawn.append(result.supernet.filling(config, rng))
         return drawn[-1]
 
-    def loss(point: Choice) -> float:
+    def score(point: Choice) -> float:
         return crc32(str(point).encode()) / 2**32
 
     supernet: Any = SimpleNamespace(
-        filling=filling, regular=result.supernet.regular, losses=lambda points: list(map(loss, points))
+        filling=filling, regular=result.supernet.regular, scores=lambda points: list(map(score, points))
     )
     sampled = Candidates(replace(result, supernet=supernet, gammas=(0.15, 0.5, 0.35))).sampled(5)
     derived = (result.config, result.network)
@@ -76,7 +76,7 @@ def test_candidates_are_those_of_many_that_fill_the_limit_which_a_supernet_likes
                 networks[config, network] = point  # of equal networks the one drawn last
         return networks
 
-    alike, even = ([x for _, x in sorted(by_network(y).items(), key=lambda x: loss(x[1]))] for y in (repeated, drawn))
+    alike, even = ([x for _, x in sorted(by_network(y).items(), key=lambda x: score(x[1]))] for y in (repeated, drawn))
     assert len(even) > 15 and {x.config for x in even} == {0, 1, 2}
     own = [([x for x in alike if x.config == i], [x for x in even if x.config == i]) for i in range(3)]
     # so few are regular that all of them are drawn, and on one front end none
@@ -183,7 +183,7 @@ def test_candidates_are_shared_out_by_gamma_whatever_the_data_search_settled() -
     first = calibrated.described(strategy.derive(1.0, limits, View(1)), 1.0)
     supernet: Any = SimpleNamespace(
         filling=strategy.filling, regular=strategy.regular,
-        losses=lambda points: [crc32(str(x).encode()) for x in points],
+        scores=lambda points: [crc32(str(x).encode()) for x in points],
     )  # fmt: skip
 
     def sampled(count: int, *gammas: float) -> list[int]:
