@@ -1,4 +1,4 @@
-"""The gradient of alpha and gamma, against the mean over all networks that they choose among."""
+"""The gradient of alpha and gamma, against the mean over all networks that they choose among, and what they name."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from hil_nas.cost.macs import network_macs
 from hil_nas.nas.costs.network_limits import Limits
 from hil_nas.nas.protocols import Reading
 from hil_nas.nas.tiny.architecture import Architecture
@@ -17,7 +18,7 @@ from hil_nas.nas.tiny.space import Choice
 from hil_nas.nas.tiny.strategy import TinyStrategy
 from tests.test_nas_band import every_chain
 from tests.test_nas_regular import is_regular
-from tests.test_nas_search import QUICK, SPACE
+from tests.test_nas_search import QUICK, SPACE, cost_table, run  # noqa: F401
 from tests.test_nas_space import toy_cycles
 
 
@@ -95,6 +96,24 @@ def test_what_is_derived_alpha_prefers_to_every_other_regular_chain_that_fills_t
         assert strategy.preferred(ratio, limits, 5) == order[:5] and len(order) > 5
         derived.add(order[0])
     assert len(derived) > 1
+
+
+def test_of_what_alpha_prefers_that_of_the_lowest_loss_times_cycles_per_mac_is_named(cost_table: CostTable) -> None:  # noqa: F811
+    limits, named = Limits(cycles=9e4), list[int]()
+    for seed in range(3):
+        result = run(cost_table, limits=limits, seed=seed)
+        strategy = result.calibrated.deriving
+        assert isinstance(strategy, TinyStrategy) and result.supernet is not None
+        liked = strategy.preferred(1.0, limits, 64)
+        losses = result.supernet.losses(liked)
+        built = [genotype.build(config) for genotype, config in map(strategy.at, liked)]
+        cycles = map(strategy.network_cycles, liked)
+        scores = [(x or 0.0) * y / network_macs(z) for x, y, z in zip(losses, cycles, built, strict=True)]
+        assert result.supernet.scores(liked) == scores
+        named.append(scores.index(min(scores)))
+        assert result.point == liked[named[-1]] and len(liked) > 4
+        assert strategy.derive(1.0, limits) == liked[0]
+    assert any(named)  # not always what alpha prefers to all
 
 
 def _log_probability(alpha: Architecture, choice: Choice) -> torch.Tensor:

@@ -15,7 +15,6 @@ from torch import nn
 
 from hil_nas.cost.arena import arena_bytes
 from hil_nas.cost.blob import plan_bytes
-from hil_nas.cost.macs import network_macs
 from hil_nas.errors import DivergedError, InfeasibleError, InputError, RunError
 from hil_nas.front_ends.mfcc import Mfcc
 from hil_nas.learning import threads
@@ -178,24 +177,6 @@ def test_the_derived_network_is_on_the_front_end_that_gamma_prefers(cost_table: 
     assert strategy.derive(1.0, below).config != 2
     strategy.net.alignment.chosen = 2  # on which a search had settled before the board said what networks cost there
     assert strategy.derive(1.0, below).config != 2
-
-
-def test_of_what_alpha_prefers_that_of_the_lowest_loss_times_cycles_per_mac_is_named(cost_table: CostTable) -> None:
-    limits, named = Limits(cycles=9e4), list[int]()
-    for seed in range(3):
-        result = run(cost_table, limits=limits, seed=seed)
-        strategy = result.calibrated.deriving
-        assert isinstance(strategy, TinyStrategy) and result.supernet is not None
-        liked = strategy.preferred(1.0, limits, 64)
-        losses = result.supernet.losses(liked)
-        built = [genotype.build(config) for genotype, config in map(strategy.at, liked)]
-        cycles = map(strategy.network_cycles, liked)
-        scores = [(x or 0.0) * y / network_macs(z) for x, y, z in zip(losses, cycles, built, strict=True)]
-        assert result.supernet.scores(liked) == scores
-        named.append(scores.index(min(scores)))
-        assert result.point == liked[named[-1]] and len(liked) > 4
-        assert strategy.derive(1.0, limits) == liked[0]
-    assert any(named)  # not always what alpha prefers to all
 
 
 def test_what_would_be_derived_is_told_where_it_is_measured_and_at_the_end(
