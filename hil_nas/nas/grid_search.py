@@ -197,9 +197,10 @@ class GridSearch(Generic[Point]):
     def result(self) -> SearchResult[Point]:
         """Derives the network; with a board, one that holds the latency limit as measured.
 
-        Of the networks that are preferred most it is the one of the best score with the supernet's weights, as
-        ENAS asks them (Pham et al., arXiv:1802.03268): what learned fast while preferences formed stays preferred when
-        others have caught up. At 8 ms the most preferred one had 0.486 after six epochs, the one of lowest loss 0.456.
+        Of the networks that are preferred most it is the one of the best score. The supernet's weights are asked, as
+        ENAS asks them (Pham et al., arXiv:1802.03268), because what learned fast while preferences formed stays
+        preferred when others have caught up: at 8 ms the most preferred one had 0.486 after six epochs, the one of
+        lowest loss 0.456.
 
         Raises:
             InfeasibleError: where none was found that does.
